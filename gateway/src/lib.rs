@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The gateway.
+
+pub mod login;
+pub mod metrics;
