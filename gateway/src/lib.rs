@@ -1,4 +1,16 @@
-//! The gateway.
+//! # The Fieldpost gateway
+//!
+//! Authenticates devices, stores their records durably, forwards them, and shows them live. Data flows one way, and the
+//! modules stand in its order:
+//!
+//! ```text
+//! ingest -> decode -> dedup -> SPOOL (fsync) -+-> forward -> JetStream / webhook / file
+//!    ^  <- PUBACK only after the commit <-----+-> live, alarms -> http -> control room
+//! ```
+//!
+//! **A record has exactly one owner at a time**: the device until the spool has committed it, the gateway from then on.
 
 pub mod login;
 pub mod metrics;
+pub mod record;
+pub mod spool;

@@ -1,1 +1,42 @@
-//! Placeholder.
+//! # The contract between a Fieldpost device and the gateway
+//!
+//! Everything that crosses the air is defined here and nowhere else; `docs/PROTOCOL.md` says the same in prose for a
+//! supplier who writes a device in another language.
+//!
+//! ```text
+//!  envelope  version class flags boot seq time | len body | [algorithm tag]
+//!            '---------- fixed for ever -------'   '---- append-only, by class
+//! ```
+//!
+//! **Old bytes decode for ever.** The envelope never changes; a body only ever grows at its end; a code that is not
+//! known stays a number. Golden vectors of every released version are tests.
+//!
+//! The crate is `no_std` without `alloc`: it never allocates, so a corrupt length can cost nothing.
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod batch;
+pub mod body;
+pub mod code;
+pub mod downlink;
+pub mod envelope;
+pub mod identity;
+pub mod limits;
+pub mod topic;
+mod wire;
+
+pub use batch::{BatchDecoder, BatchItem, encode_batch};
+pub use body::{
+    Alarm, AlarmCancel, Body, Health, Loss, Position, PositionError, SensorEvent, SeqRange, Status,
+};
+pub use code::{
+    AlarmCause, AuthAlgorithm, CancelReason, Class, Duty, EventCode, FixSource, LossReason, Power,
+    ReportReason, ResetReason,
+};
+pub use downlink::{Action, Command, Downlink, Receipt, Receipts};
+pub use envelope::{Envelope, Head, Trailer};
+pub use identity::{BootId, ClockQuality, DeviceId, ForceId, IdError, Mode, Seq};
+pub use topic::{Lane, TopicError};
+pub use wire::{DecodeError, EncodeError};

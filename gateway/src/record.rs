@@ -1,0 +1,226 @@
+//! A record: one envelope after authentication and decoding, as the spool keeps it.
+//!
+//! **One record is one (device, boot id, sequence).** A position batch is unpacked before it gets here, so every reader
+//! of the spool sees lone records. The device's own bytes are kept as they came: old bytes decode for ever.
+//!
+//! ```text
+//! kind u8 | reason u8 | lane u8 | ceiling u8 | received_at_ms u64 LE | force len u8, bytes | device len u8, bytes | payload
+//! ```
+
+use std::fmt;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use fieldpost_protocol::{DeviceId, Envelope, ForceId, Lane, Mode};
+
+use crate::spool::Lsn;
+
+/// What a record's payload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    /// An envelope that decodes, body included or of an unknown class.
+    Envelope,
+    /// Bytes from an authenticated device that could not be taken as a record, kept with the reason.
+    Quarantine(QuarantineReason),
+    /// A person acknowledged an alarm; the payload is JSON written by `alarms`.
+    Acknowledged,
+}
+
+/// Why a payload is in quarantine. Closed, so that it can be a metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum QuarantineReason {
+    /// Not an envelope.
+    Envelope = 1,
+    /// An envelope whose body is not one of its class.
+    Body = 2,
+    /// The frame claims to be more real than the device's enrolment allows.
+    AboveCeiling = 3,
+    /// The class does not belong on the topic it came by.
+    WrongLane = 4,
+}
+
+impl QuarantineReason {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Envelope, Self::Body, Self::AboveCeiling, Self::WrongLane];
+
+    /// The reason as a metric label and in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Envelope => "envelope",
+            Self::Body => "body",
+            Self::AboveCeiling => "above-ceiling",
+            Self::WrongLane => "wrong-lane",
+        }
+    }
+}
+
+/// One entry of the spool, understood.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its place in the spool; 0 until appended.
+    pub lsn: Lsn,
+    /// When the gateway received it, Unix time in ms.
+    pub received_at_ms: u64,
+    /// The device's force, from its certificate.
+    pub force: ForceId,
+    /// The device, from its certificate.
+    pub device: DeviceId,
+    /// The most real mode the device is enrolled for.
+    pub ceiling: Mode,
+    /// The lane it came by.
+    pub lane: Lane,
+    /// What the payload is.
+    pub kind: RecordKind,
+    /// The bytes: an envelope, a quarantined payload, or JSON, by `kind`.
+    pub payload: Bytes,
+}
+
+/// An entry of the spool is not a record: written by a newer version, or damaged in a way its checksum did not show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("spool entry {n} is not a record this version knows; a newer gateway may have written it", n = .0.0)]
+pub struct RecordError(pub Lsn);
+
+impl Record {
+    /// Appends the record's bytes to `out`.
+    pub fn encode(&self, out: &mut BytesMut) {
+        let (kind, reason) = match self.kind {
+            RecordKind::Envelope => (1, 0),
+            RecordKind::Quarantine(reason) => (2, reason as u8),
+            RecordKind::Acknowledged => (3, 0),
+        };
+        out.reserve(14 + self.force.as_str().len() + self.device.as_str().len() + self.payload.len());
+        out.put_slice(&[kind, reason, lane_code(self.lane), self.ceiling as u8]);
+        out.put_u64_le(self.received_at_ms);
+        for id in [self.force.as_str(), self.device.as_str()] {
+            out.put_u8(u8::try_from(id.len()).expect("an identity has at most 64 characters"));
+            out.put_slice(id.as_bytes());
+        }
+        out.put_slice(&self.payload);
+    }
+
+    /// Reads the bytes of entry `lsn`; the payload shares them.
+    ///
+    /// # Errors
+    /// [`RecordError`] if they are not a record of a known kind.
+    pub fn decode(lsn: Lsn, entry: &Bytes) -> Result<Self, RecordError> {
+        Self::decode_parts(lsn, entry).ok_or(RecordError(lsn))
+    }
+
+    fn decode_parts(lsn: Lsn, entry: &Bytes) -> Option<Self> {
+        let &[kind, reason, lane, ceiling] = entry.get(..4)? else { return None };
+        let received_at_ms = u64::from_le_bytes(entry.get(4..12)?.try_into().ok()?);
+        let (force, at) = take_id(entry, 12)?;
+        let (device, at) = take_id(entry, at)?;
+        let kind = match kind {
+            1 => RecordKind::Envelope,
+            2 => RecordKind::Quarantine(QuarantineReason::ALL.into_iter().find(|r| *r as u8 == reason)?),
+            3 => RecordKind::Acknowledged,
+            _ => return None,
+        };
+        Some(Self {
+            lsn,
+            received_at_ms,
+            force: ForceId::try_new(force).ok()?,
+            device: DeviceId::try_new(device).ok()?,
+            ceiling: Mode::from_bits(ceiling)?,
+            lane: lane_from(lane)?,
+            kind,
+            payload: entry.slice(at..),
+        })
+    }
+
+    /// The envelope, if the record is one.
+    #[must_use]
+    pub fn envelope(&self) -> Option<Envelope<'_>> {
+        match self.kind {
+            RecordKind::Envelope => Envelope::decode(&self.payload).ok(),
+            _ => None,
+        }
+    }
+
+    /// The idempotency key `force.device.boot.seq`: the same for every delivery of the same record, everywhere.
+    /// A record without a readable envelope has `force.device.lsn.N`.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self.envelope() {
+            Some(Envelope { head, .. }) => {
+                format!("{}.{}.{}.{}", self.force, self.device, head.boot.0, head.seq.0)
+            }
+            None => format!("{}.{}.lsn.{}", self.force, self.device, self.lsn.0),
+        }
+    }
+}
+
+/// Payloads hold positions: they never reach a log.
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Record({:?} {}/{} {:?} {} bytes)",
+            self.lsn,
+            self.force,
+            self.device,
+            self.kind,
+            self.payload.len()
+        )
+    }
+}
+
+fn take_id(entry: &Bytes, at: usize) -> Option<(&str, usize)> {
+    let end = at + 1 + usize::from(*entry.get(at)?);
+    Some((std::str::from_utf8(entry.get(at + 1..end)?).ok()?, end))
+}
+
+fn lane_code(lane: Lane) -> u8 {
+    match lane {
+        Lane::Alarm => 1,
+        Lane::Live => 2,
+        Lane::Backlog => 3,
+        Lane::Health => 4,
+    }
+}
+
+fn lane_from(code: u8) -> Option<Lane> {
+    [Lane::Alarm, Lane::Live, Lane::Backlog, Lane::Health].into_iter().find(|lane| lane_code(*lane) == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: RecordKind) -> Record {
+        Record {
+            lsn: Lsn(7),
+            received_at_ms: 1_790_000_000_000,
+            force: ForceId::try_new("sim").expect("an identity"),
+            device: DeviceId::try_new("pc-0001").expect("an identity"),
+            ceiling: Mode::Test,
+            lane: Lane::Backlog,
+            kind,
+            payload: Bytes::from_static(b"payload"),
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written() {
+        let kinds =
+            [RecordKind::Envelope, RecordKind::Quarantine(QuarantineReason::Body), RecordKind::Acknowledged];
+        for kind in kinds {
+            let mut bytes = BytesMut::new();
+            record(kind).encode(&mut bytes);
+            assert_eq!(Record::decode(Lsn(7), &bytes.freeze()), Ok(record(kind)));
+        }
+    }
+
+    #[test]
+    fn a_cut_or_unknown_record_is_an_error_not_a_panic() {
+        let mut bytes = BytesMut::new();
+        record(RecordKind::Envelope).encode(&mut bytes);
+        let bytes = bytes.freeze();
+        for cut in 0..24 {
+            assert_eq!(Record::decode(Lsn(1), &bytes.slice(..cut)), Err(RecordError(Lsn(1))));
+        }
+        assert!(Record::decode(Lsn(1), &Bytes::from_static(&[99; 40])).is_err());
+    }
+}
