@@ -10,6 +10,7 @@
 //!
 //! **A record has exactly one owner at a time**: the device until the spool has committed it, the gateway from then on.
 
+pub mod config;
 pub mod login;
 pub mod metrics;
 pub mod record;

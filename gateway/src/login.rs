@@ -66,9 +66,7 @@ pub enum LoginError {
     #[error("this link was not made by this gateway: make a new one with `fieldpost login`")]
     NotAuthentic,
     /// Older than five minutes.
-    #[error(
-        "this link has expired: make a new one with `fieldpost login` and use it within 5 minutes"
-    )]
+    #[error("this link has expired: make a new one with `fieldpost login` and use it within 5 minutes")]
     Expired,
     /// Dated in the future: the clock was set back after it was made.
     #[error(
@@ -76,9 +74,7 @@ pub enum LoginError {
     )]
     NotYetValid,
     /// Made before this run of the service started, so a first use could not be told from a second.
-    #[error(
-        "this link was made before the gateway last started: make a new one with `fieldpost login`"
-    )]
+    #[error("this link was made before the gateway last started: make a new one with `fieldpost login`")]
     BeforeStart,
     /// Already used.
     #[error("this link has already been used: make a new one with `fieldpost login`")]
@@ -95,9 +91,7 @@ pub enum LoginError {
         source: io::Error,
     },
     /// The secret file exists but is not 32 bytes.
-    #[error(
-        "the login secret {path} is damaged: remove it and restart the gateway to make a new one"
-    )]
+    #[error("the login secret {path} is damaged: remove it and restart the gateway to make a new one")]
     DamagedSecret {
         /// The file.
         path: PathBuf,
@@ -200,22 +194,13 @@ impl LoginLinks {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(LoginError::NotAuthentic);
         }
-        let bytes = URL_SAFE_NO_PAD
-            .decode(token)
-            .map_err(|_| LoginError::NotAuthentic)?;
-        let (body, tag) = bytes
-            .split_last_chunk::<TAG_BYTES>()
-            .ok_or(LoginError::NotAuthentic)?;
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| LoginError::NotAuthentic)?;
+        let (body, tag) = bytes.split_last_chunk::<TAG_BYTES>().ok_or(LoginError::NotAuthentic)?;
         hmac::verify(&self.key, body, tag).map_err(|_| LoginError::NotAuthentic)?;
         Claims::parse(body).ok_or(LoginError::NotAuthentic)
     }
 
-    fn remember(
-        &self,
-        nonce: [u8; NONCE_BYTES],
-        issued_at_ms: u64,
-        now_ms: u64,
-    ) -> Result<(), LoginError> {
+    fn remember(&self, nonce: [u8; NONCE_BYTES], issued_at_ms: u64, now_ms: u64) -> Result<(), LoginError> {
         // A poisoned lock only means another redeem panicked; the map itself is still whole.
         let mut redeemed = self.redeemed.lock().unwrap_or_else(PoisonError::into_inner);
         redeemed.retain(|_, issued_at_ms| now_ms.saturating_sub(*issued_at_ms) <= LINK_AGE_MS_MAX);
@@ -246,34 +231,23 @@ impl Claims {
             return None;
         }
         let operator = Operator::try_new(std::str::from_utf8(operator).ok()?).ok()?;
-        Some(Self {
-            issued_at_ms: u64::from_be_bytes(*issued_at),
-            nonce: *nonce,
-            operator,
-        })
+        Some(Self { issued_at_ms: u64::from_be_bytes(*issued_at), nonce: *nonce, operator })
     }
 }
 
 fn read_or_create_secret(path: &Path) -> Result<[u8; SECRET_BYTES], LoginError> {
-    let failed = |source| LoginError::Secret {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| LoginError::Secret { path: path.to_owned(), source };
     match fs::read(path) {
         Ok(bytes) => {
             // Somebody's backup may have widened the mode; narrow it again before the secret is used.
             fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-            bytes.try_into().map_err(|_| LoginError::DamagedSecret {
-                path: path.to_owned(),
-            })
+            bytes.try_into().map_err(|_| LoginError::DamagedSecret { path: path.to_owned() })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             create_secret(path)?;
             // Read back: if two processes raced, both must use the one that won.
             let bytes = fs::read(path).map_err(failed)?;
-            bytes.try_into().map_err(|_| LoginError::DamagedSecret {
-                path: path.to_owned(),
-            })
+            bytes.try_into().map_err(|_| LoginError::DamagedSecret { path: path.to_owned() })
         }
         Err(error) => Err(failed(error)),
     }
@@ -282,21 +256,14 @@ fn read_or_create_secret(path: &Path) -> Result<[u8; SECRET_BYTES], LoginError> 
 /// Writes a new secret under a private name and links it into place: whoever links first wins, and nobody ever sees
 /// half a secret.
 fn create_secret(path: &Path) -> Result<(), LoginError> {
-    let failed = |source| LoginError::Secret {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| LoginError::Secret { path: path.to_owned(), source };
     let mut secret = [0_u8; SECRET_BYTES];
     let mut suffix = [0_u8; 8];
     rand::fill(&mut secret).map_err(|_| LoginError::Random)?;
     rand::fill(&mut suffix).map_err(|_| LoginError::Random)?;
     let draft = path.with_extension(format!("{:016x}.new", u64::from_be_bytes(suffix)));
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)
-        .map_err(failed)?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(failed)?;
     let written = file.write_all(&secret);
     let linked = written.and_then(|()| match fs::hard_link(&draft, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -327,10 +294,7 @@ mod tests {
         let (_dir, links) = links();
         let token = links.issue(&demo(), NOW_MS).unwrap();
         assert_eq!(links.redeem(&token, NOW_MS + 1).unwrap(), demo());
-        assert!(matches!(
-            links.redeem(&token, NOW_MS + 2),
-            Err(LoginError::AlreadyUsed)
-        ));
+        assert!(matches!(links.redeem(&token, NOW_MS + 2), Err(LoginError::AlreadyUsed)));
     }
 
     #[test]
@@ -346,20 +310,14 @@ mod tests {
         let (_dir, links_here) = links();
         let (_other_dir, links_there) = links();
         let token = links_there.issue(&demo(), NOW_MS).unwrap();
-        assert!(matches!(
-            links_here.redeem(&token, NOW_MS),
-            Err(LoginError::NotAuthentic)
-        ));
+        assert!(matches!(links_here.redeem(&token, NOW_MS), Err(LoginError::NotAuthentic)));
     }
 
     #[test]
     fn link_expires_after_five_minutes() {
         let (_dir, links) = links();
         let token = links.issue(&demo(), NOW_MS).unwrap();
-        assert!(matches!(
-            links.redeem(&token, NOW_MS + LINK_AGE_MS_MAX + 1),
-            Err(LoginError::Expired)
-        ));
+        assert!(matches!(links.redeem(&token, NOW_MS + LINK_AGE_MS_MAX + 1), Err(LoginError::Expired)));
         assert!(links.redeem(&token, NOW_MS + LINK_AGE_MS_MAX).is_ok());
     }
 
@@ -368,14 +326,8 @@ mod tests {
         let (_dir, links) = links();
         let early = links.issue(&demo(), NOW_MS - 1).unwrap();
         let late = links.issue(&demo(), NOW_MS + 60_000).unwrap();
-        assert!(matches!(
-            links.redeem(&early, NOW_MS),
-            Err(LoginError::BeforeStart)
-        ));
-        assert!(matches!(
-            links.redeem(&late, NOW_MS),
-            Err(LoginError::NotYetValid)
-        ));
+        assert!(matches!(links.redeem(&early, NOW_MS), Err(LoginError::BeforeStart)));
+        assert!(matches!(links.redeem(&late, NOW_MS), Err(LoginError::NotYetValid)));
     }
 
     #[test]
@@ -386,22 +338,10 @@ mod tests {
             let mut altered = token.clone().into_bytes();
             altered[index] = if altered[index] == b'A' { b'B' } else { b'A' };
             let altered = String::from_utf8(altered).unwrap();
-            assert!(
-                matches!(
-                    links.redeem(&altered, NOW_MS),
-                    Err(LoginError::NotAuthentic)
-                ),
-                "at {index}"
-            );
+            assert!(matches!(links.redeem(&altered, NOW_MS), Err(LoginError::NotAuthentic)), "at {index}");
         }
-        assert!(matches!(
-            links.redeem("", NOW_MS),
-            Err(LoginError::NotAuthentic)
-        ));
-        assert!(matches!(
-            links.redeem(&"A".repeat(100_000), NOW_MS),
-            Err(LoginError::NotAuthentic)
-        ));
+        assert!(matches!(links.redeem("", NOW_MS), Err(LoginError::NotAuthentic)));
+        assert!(matches!(links.redeem(&"A".repeat(100_000), NOW_MS), Err(LoginError::NotAuthentic)));
     }
 
     #[test]
@@ -412,10 +352,7 @@ mod tests {
             links.redeem(&token, NOW_MS).unwrap();
         }
         let one_more = links.issue(&demo(), NOW_MS).unwrap();
-        assert!(matches!(
-            links.redeem(&one_more, NOW_MS),
-            Err(LoginError::TooMany)
-        ));
+        assert!(matches!(links.redeem(&one_more, NOW_MS), Err(LoginError::TooMany)));
         let later_ms = NOW_MS + LINK_AGE_MS_MAX + 1;
         let token = links.issue(&demo(), later_ms).unwrap();
         assert!(links.redeem(&token, later_ms).is_ok());
@@ -425,33 +362,20 @@ mod tests {
     fn secret_is_private_and_survives_reopening() {
         let (dir, first) = links();
         let path = dir.path().join(SECRET_FILE);
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let again = LoginLinks::open(dir.path(), NOW_MS).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let token = first.issue(&demo(), NOW_MS).unwrap();
         assert!(again.redeem(&token, NOW_MS).is_ok());
-        assert_eq!(
-            fs::read_dir(dir.path()).unwrap().count(),
-            1,
-            "no draft is left behind"
-        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left behind");
     }
 
     #[test]
     fn operator_names_are_checked() {
         assert!(Operator::try_new("pc1234@force.example").is_ok());
         for bad in ["", "a b", "a/b", "caf\u{e9}", &"x".repeat(65)] {
-            assert!(
-                matches!(Operator::try_new(bad), Err(LoginError::OperatorName)),
-                "{bad:?}"
-            );
+            assert!(matches!(Operator::try_new(bad), Err(LoginError::OperatorName)), "{bad:?}");
         }
         let longest = Operator::try_new(&"x".repeat(OPERATOR_BYTES_MAX)).unwrap();
         let (_dir, links) = links();

@@ -81,14 +81,7 @@ impl Metrics {
         forward.register(registry.sub_registry_with_prefix("forward"));
         live.register(registry.sub_registry_with_prefix("live"));
         service.register(registry.sub_registry_with_prefix("service"));
-        Arc::new(Self {
-            registry,
-            ingest,
-            spool,
-            forward,
-            live,
-            service,
-        })
+        Arc::new(Self { registry, ingest, spool, forward, live, service })
     }
 
     /// The whole registry in OpenMetrics text.
@@ -103,11 +96,7 @@ impl Metrics {
 
 impl IngestMetrics {
     fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "connections",
-            "Connections open now",
-            self.connections.clone(),
-        );
+        registry.register("connections", "Connections open now", self.connections.clone());
     }
 }
 
@@ -161,14 +150,10 @@ mod tests {
     #[test]
     fn every_metric_is_named_from_the_first_scrape_in_data_flow_order() {
         let text = Metrics::new().encode();
-        let positions: Vec<_> = [
-            "fieldpost_ingest_",
-            "fieldpost_spool_",
-            "fieldpost_service_",
-        ]
-        .iter()
-        .map(|prefix| text.find(prefix).unwrap())
-        .collect();
+        let positions: Vec<_> = ["fieldpost_ingest_", "fieldpost_spool_", "fieldpost_service_"]
+            .iter()
+            .map(|prefix| text.find(prefix).unwrap())
+            .collect();
         assert!(positions.is_sorted(), "{text}");
         assert!(text.ends_with("# EOF\n"));
     }

@@ -1,0 +1,214 @@
+//! `[[forward.nats]]`, `[[forward.webhook]]`, `[[forward.file]]`.
+
+use std::path::PathBuf;
+
+use hyper::Uri;
+
+use super::check;
+use super::material::{self, ServerIdentity};
+use super::parse::{loaded, narrow};
+use super::section::{Located, Section};
+use super::{BatchPolicy, ClientFiles, FileSink, Forward, NatsSink, RetryPolicy, Sink, WebhookSink};
+
+/// Names become file names of cursors and metric labels.
+const NAME_BYTES_MAX: usize = 32;
+/// Each forwarder has a task, a cursor file and metrics of its own.
+const FORWARDS_MAX: usize = 32;
+
+/// Reads the keys of one kind of sink.
+type ReadSink = fn(&Section<'_>) -> Option<Sink>;
+
+/// Reads every sink in the order nats, webhook, file.
+pub(super) fn forwards(root: &Section<'_>) -> Vec<Forward> {
+    let section = root.section("forward");
+    let mut forwards: Vec<Forward> = Vec::new();
+    let kinds: [(&'static str, ReadSink); 3] = [("nats", nats), ("webhook", webhook), ("file", file)];
+    for (kind, read_sink) in kinds {
+        for entry in section.sections(kind) {
+            if let Some(forward) = forward(&entry, kind, read_sink) {
+                if forwards.iter().any(|known| known.name == forward.name) {
+                    entry.report().mistake(
+                        entry.origin(),
+                        format!("`{}.name`: another sink is called \"{}\"", entry.name(), forward.name),
+                        "give every sink a name of its own: it names the sink's cursor",
+                    );
+                }
+                forwards.push(forward);
+            }
+            entry.finish();
+        }
+    }
+    section.finish();
+    if forwards.len() > FORWARDS_MAX {
+        root.report().mistake(
+            root.origin(),
+            format!("{} sinks; at most {FORWARDS_MAX}", forwards.len()),
+            "remove some",
+        );
+    }
+    forwards
+}
+
+fn forward(entry: &Section<'_>, kind: &str, read_sink: ReadSink) -> Option<Forward> {
+    let name = entry.text("name");
+    let sink = read_sink(entry);
+    let batch = BatchPolicy {
+        count_max: narrow(entry.integer("batch_count_max", 500, 1..=10_000)),
+        bytes_max: narrow(entry.integer("batch_bytes_max", 262_144, 1_024..=16_777_216)),
+        age_ms_max: entry.integer("batch_age_ms_max", 50, 0..=60_000),
+    };
+    let retry = RetryPolicy {
+        delay_ms_min: entry.integer("retry_delay_ms_min", 200, 10..=60_000),
+        delay_ms_max: entry.integer("retry_delay_ms_max", 15_000, 100..=3_600_000),
+        attempt_ms_max: entry.integer("attempt_ms_max", 10_000, 100..=300_000),
+    };
+    if retry.delay_ms_min > retry.delay_ms_max {
+        entry.report().mistake(
+            entry.origin(),
+            format!("`{0}.retry_delay_ms_min` is above `{0}.retry_delay_ms_max`", entry.name()),
+            "swap them, or remove one to use its default",
+        );
+    }
+    let name = match name {
+        None => kind.to_owned(),
+        Some(name) if is_name(&name.value) => name.value,
+        Some(name) => {
+            entry.report().mistake(
+                &name.origin,
+                format!("`{}` must be 1 to {NAME_BYTES_MAX} characters of a-z 0-9 _ -", name.key),
+                "it names the cursor's file and the metrics' label",
+            );
+            return None;
+        }
+    };
+    Some(Forward { name, batch, retry, sink: sink? })
+}
+
+fn nats(entry: &Section<'_>) -> Option<Sink> {
+    let url = entry
+        .required_text("url", "for example url = \"nats://127.0.0.1:4222\"")
+        .filter(|url| url.value.split(',').all(|one| is_url(entry, url, one, &["nats", "tls"])));
+    let stream =
+        plain_or(entry, "stream", "FIELDPOST", |text| !text.contains(['.', '*', '>', ' ', '/', '\\']));
+    let subject_prefix = plain_or(entry, "subject_prefix", "fieldpost", |text| {
+        text.split('.').all(|token| !token.is_empty() && !token.contains(['*', '>', ' ']))
+    });
+    let credentials = readable(entry, "credentials");
+    let authority = authority(entry);
+    let client = client_files(entry);
+    Some(Sink::Nats(NatsSink {
+        url: url?.value,
+        stream: stream?,
+        subject_prefix: subject_prefix?,
+        credentials: credentials?,
+        authority: authority?,
+        client: client?,
+    }))
+}
+
+fn webhook(entry: &Section<'_>) -> Option<Sink> {
+    let url = entry
+        .required_text("url", "for example url = \"https://cad.force.example/events\"")
+        .filter(|url| is_url(entry, url, &url.value, &["https", "http"]) && is_private(entry, url));
+    let authority = authority(entry);
+    let bearer_token_file = readable(entry, "bearer_token_file");
+    Some(Sink::Webhook(WebhookSink {
+        url: url?.value,
+        authority: authority?,
+        bearer_token_file: bearer_token_file?,
+    }))
+}
+
+fn file(entry: &Section<'_>) -> Option<Sink> {
+    let path = entry.required_path("path", "for example path = \"events.ndjson\"")?;
+    check::parent_directory(entry.report(), &path);
+    Some(Sink::File(FileSink { path: path.value }))
+}
+
+/// Positions never leave the machine in clear text.
+fn is_private(entry: &Section<'_>, url: &Located<String>) -> bool {
+    let Ok(uri) = url.value.parse::<Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let private = uri.scheme_str() == Some("https") || loopback;
+    if !private {
+        entry.report().mistake(
+            &url.origin,
+            format!("`{}` would send positions in clear text", url.key),
+            "use https://; http:// is for loopback only",
+        );
+    }
+    private
+}
+
+fn is_url(entry: &Section<'_>, key: &Located<String>, url: &str, schemes: &[&str]) -> bool {
+    let uri = url.trim().parse::<Uri>().ok();
+    let fits = uri.is_some_and(|uri| {
+        uri.host().is_some_and(|host| !host.is_empty())
+            && uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme))
+    });
+    if !fits {
+        // The value may hold a password: it is shown in the file's own line, not repeated here.
+        entry.report().mistake(
+            &key.origin,
+            format!("`{}` is not a URL of this sink", key.key),
+            format!("write {}://host:port", schemes.join(":// or ")),
+        );
+    }
+    fits
+}
+
+fn plain_or(entry: &Section<'_>, key: &'static str, default: &str, fits: fn(&str) -> bool) -> Option<String> {
+    let Some(text) = entry.text(key) else { return Some(default.to_owned()) };
+    if !text.value.is_empty() && text.value.bytes().all(|byte| byte.is_ascii_graphic()) && fits(&text.value) {
+        return Some(text.value);
+    }
+    entry.report().mistake(
+        &text.origin,
+        format!("`{}` holds a character NATS gives another meaning", text.key),
+        format!("use letters, digits, _ and -; the default is \"{default}\""),
+    );
+    None
+}
+
+/// Outer `None`: reported.
+fn readable(entry: &Section<'_>, key: &'static str) -> Option<Option<PathBuf>> {
+    match entry.path(key) {
+        None => Some(None),
+        Some(path) => check::readable_file(entry.report(), &path).then_some(Some(path.value)),
+    }
+}
+
+fn authority(entry: &Section<'_>) -> Option<Option<PathBuf>> {
+    match entry.path("authority") {
+        None => Some(None),
+        Some(path) => {
+            loaded(entry, &path, material::Authority::load(&path.value))?;
+            Some(Some(path.value))
+        }
+    }
+}
+
+fn client_files(entry: &Section<'_>) -> Option<Option<ClientFiles>> {
+    match (entry.path("certificate"), entry.path("key")) {
+        (None, None) => Some(None),
+        (Some(certificate), Some(key)) => {
+            loaded(entry, &certificate, ServerIdentity::load(&certificate.value, &key.value))?;
+            Some(Some(ClientFiles { certificate: certificate.value, key: key.value }))
+        }
+        (Some(one), None) | (None, Some(one)) => {
+            entry.report().mistake(
+                &one.origin,
+                format!("`{}` stands alone", one.key),
+                format!("set both {0}.certificate and {0}.key, or neither", entry.name()),
+            );
+            None
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
+    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(allowed)
+}

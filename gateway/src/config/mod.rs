@@ -1,0 +1,327 @@
+//! The configuration: one TOML file, overridden by the environment, checked as a whole.
+//!
+//! Promise: **a [`Config`] that exists is one the gateway can start with.** [`Config::load`] reads the file, lays the
+//! environment over it, checks every key and everything the keys point at (certificates, keys, lists of units), and
+//! either returns a `Config` holding the loaded material or *all* the mistakes, each with its line and what to do.
+//! Nothing is read again later except on reload, so a file that changes under a running gateway cannot half-apply.
+//!
+//! ```text
+//! file --toml--> tree <--environment   tree --section readers--> keys --checks--> Config | Problems
+//! ```
+//!
+//! Bounds: the file is at most [`CONFIG_BYTES_MAX`]; a PEM file at most [`material::PEM_BYTES_MAX`].
+
+mod check;
+mod environment;
+mod forward;
+pub mod material;
+mod parse;
+mod problem;
+pub mod roster;
+mod section;
+pub mod template;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fieldpost_protocol::ForceId;
+
+pub use self::environment::ENVIRONMENT_PREFIX;
+use self::material::{Authority, RevocationList, ServerIdentity};
+use self::problem::Report;
+pub use self::problem::{Origin, Problem, Problems, Weight};
+use self::roster::Roster;
+
+/// Largest configuration file: a thousand sinks would fit.
+pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A whole, checked configuration. Only [`Config::load`] and [`Config::from_text`] make one.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// The file it came from; relative paths in it count from its directory.
+    pub path: PathBuf,
+    /// Where the spool, the cursors and the login secret live.
+    pub data_dir: PathBuf,
+    /// The MQTT listener for devices.
+    pub front_door: FrontDoor,
+    /// The forces whose devices are served, with the name to show. A device of another force is refused.
+    pub forces: Arc<BTreeMap<ForceId, String>>,
+    /// The durable store.
+    pub spool: SpoolPolicy,
+    /// The force systems, in the order of the file; names are unique.
+    pub forwards: Vec<Forward>,
+    /// The page for operators.
+    pub control_room: ControlRoom,
+    /// The listener for `/metrics`.
+    pub metrics: MetricsListener,
+    /// How far a device's clock may be off.
+    pub clock: Clock,
+    /// Structured logs.
+    pub log: Log,
+    /// Start and stop.
+    pub service: ServicePolicy,
+    /// What deserves a look although it works. Empty for most.
+    pub warnings: Arc<Problems>,
+}
+
+/// `[front_door]`: the MQTT 5 / 3.1.1 listener over TLS 1.3 with client certificates.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct FrontDoor {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Certificate chain and key shown to devices.
+    pub identity: Arc<ServerIdentity>,
+    /// Who issues device certificates.
+    pub device_authority: Arc<Authority>,
+    /// Which of them are revoked. Without a list nothing can be revoked.
+    pub revocation_list: Option<Arc<RevocationList>>,
+    /// Connections open at once; more are refused before the TLS handshake.
+    pub connections_max: u32,
+    /// From accept to a complete CONNECT, TLS handshake included.
+    pub connect_deadline_ms: u64,
+    /// Longest keep-alive a device may ask for; longer ones are shortened (MQTT 5 Server Keep Alive).
+    pub keep_alive_s_max: u16,
+    /// Longest session expiry a device may ask for.
+    pub session_expiry_s_max: u32,
+    /// Largest packet accepted, announced to the device and enforced from the fixed header.
+    pub packet_bytes_max: u32,
+    /// QoS 1 messages in flight a device may have (MQTT 5 Receive Maximum).
+    pub receive_max: u16,
+    /// Topic aliases a device may use (MQTT 5 Topic Alias Maximum).
+    pub topic_alias_max: u16,
+}
+
+/// `[spool]`: the durable store.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SpoolPolicy {
+    /// Size of one preallocated segment file.
+    pub segment_bytes: u64,
+    /// Disk the spool may use in all.
+    pub bytes_max: u64,
+    /// Part of `bytes_max` kept free for alarms; below `bytes_max`.
+    pub reserve_bytes: u64,
+    /// How long forwarded records are kept.
+    pub retain_hours: u32,
+}
+
+/// One force system: `[[forward.nats]]`, `[[forward.webhook]]` or `[[forward.file]]`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Forward {
+    /// Unique; names the cursor, the metrics' label and the log lines.
+    pub name: String,
+    /// When a batch is sent.
+    pub batch: BatchPolicy,
+    /// What happens when the sink says no.
+    pub retry: RetryPolicy,
+    /// Where it goes.
+    pub sink: Sink,
+}
+
+/// A batch goes out when any of the three bounds is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BatchPolicy {
+    /// Records.
+    pub count_max: u32,
+    /// Bytes of the records as stored.
+    pub bytes_max: u32,
+    /// Milliseconds the oldest record of the batch may wait.
+    pub age_ms_max: u64,
+}
+
+/// Jittered exponential backoff between attempts; attempts never end, the spool holds the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetryPolicy {
+    /// Delay after the first failure.
+    pub delay_ms_min: u64,
+    /// Longest delay.
+    pub delay_ms_max: u64,
+    /// How long one attempt may take.
+    pub attempt_ms_max: u64,
+}
+
+/// Where a forwarder delivers.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Sink {
+    /// NATS JetStream.
+    Nats(NatsSink),
+    /// Batched CloudEvents over HTTP.
+    Webhook(WebhookSink),
+    /// One JSON event a line.
+    File(FileSink),
+}
+
+/// `[[forward.nats]]`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NatsSink {
+    /// `nats://host:port` or `tls://host:port`, several separated by commas.
+    pub url: String,
+    /// Name of the JetStream stream; made on first use if it is missing.
+    pub stream: String,
+    /// First token(s) of every subject.
+    pub subject_prefix: String,
+    /// A NATS `.creds` file.
+    pub credentials: Option<PathBuf>,
+    /// PEM of who issued the server's certificate; the system's roots otherwise.
+    pub authority: Option<PathBuf>,
+    /// PEM of our client certificate and its key.
+    pub client: Option<ClientFiles>,
+}
+
+/// A client certificate and its key, both PEM files that exist and match.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ClientFiles {
+    /// Certificate chain.
+    pub certificate: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}
+
+/// `[[forward.webhook]]`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct WebhookSink {
+    /// `https://host/path`; `http://` only to loopback.
+    pub url: String,
+    /// PEM of who issued the server's certificate; the system's roots otherwise.
+    pub authority: Option<PathBuf>,
+    /// File whose first line is sent as `Authorization: Bearer`.
+    pub bearer_token_file: Option<PathBuf>,
+}
+
+/// `[[forward.file]]`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct FileSink {
+    /// The NDJSON file; its directory exists.
+    pub path: PathBuf,
+}
+
+/// `[control_room]`: the page, its API and `/healthz`, `/readyz`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ControlRoom {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// TLS for the page; `None` only on loopback.
+    pub identity: Option<Arc<ServerIdentity>>,
+    /// Names and kinds of units.
+    pub roster: Arc<Roster>,
+    /// Where the roster was read from.
+    pub roster_path: Option<PathBuf>,
+    /// GeoJSON of the streets to draw under the units.
+    pub streets: Option<PathBuf>,
+}
+
+/// `[metrics]`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct MetricsListener {
+    /// Loopback address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// `[clock]`: device times outside these bounds are kept, but marked as not to be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Clock {
+    /// Seconds a device time may lie ahead of the gateway's.
+    pub future_s_max: u32,
+    /// Hours a device time may lie behind the gateway's.
+    pub past_hours_max: u32,
+}
+
+/// `[log]`: structured logs on standard error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,fieldpost_gateway::spool=debug`.
+    pub level: String,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[service]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServicePolicy {
+    /// From SIGTERM until whatever is still running is cut off.
+    pub drain_deadline_ms: u64,
+}
+
+/// Why there is no `Config`.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration {path}: {source}; `fieldpost init DIR` writes a commented one")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The file was read and has mistakes.
+    #[error("the configuration has {count} mistake(s):\n{0}", count = .0.mistake_count())]
+    Invalid(Problems),
+}
+
+impl Config {
+    /// Reads, overrides from the process's environment, and checks.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unreadable`], or [`ConfigError::Invalid`] with every mistake.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            read_bounded(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Self::from_text(path, &text, &environment::of_process())
+    }
+
+    /// Checks `text` as the contents of `path`, overridden by `environment` (name, value). Files named in it are read.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with every mistake.
+    pub fn from_text(path: &Path, text: &str, environment: &[(String, String)]) -> Result<Self, ConfigError> {
+        let report = Report::default();
+        let mut root = tree::parse(text, &report);
+        environment::overlay(&mut root, environment, &report);
+        let config = parse::config(&root, path, &report);
+        let problems = report.into_problems(path, text);
+        match config {
+            Some(mut config) if !problems.has_mistakes() => {
+                config.warnings = Arc::new(problems);
+                Ok(config)
+            }
+            _ => Err(ConfigError::Invalid(problems)),
+        }
+    }
+}
+
+fn read_bounded(path: &Path) -> std::io::Result<String> {
+    let bytes = std::fs::metadata(path)?.len();
+    if bytes > CONFIG_BYTES_MAX {
+        return Err(std::io::Error::other(format!(
+            "it has {bytes} bytes; at most {CONFIG_BYTES_MAX} are read"
+        )));
+    }
+    std::fs::read_to_string(path)
+}

@@ -1,0 +1,311 @@
+//! From the tree to a [`Config`]: one function a section. Every function reads all of its keys before it gives up, so
+//! that one run names every mistake.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fieldpost_protocol::ForceId;
+use tracing_subscriber::EnvFilter;
+
+use super::check;
+use super::forward;
+use super::material::{Authority, MaterialError, RevocationList, ServerIdentity};
+use super::problem::{Origin, Problems, Report};
+use super::roster::Roster;
+use super::section::{Located, Section};
+use super::tree::Table;
+use super::{
+    Clock, Config, ControlRoom, FrontDoor, Log, LogFormat, MetricsListener, ServicePolicy, SpoolPolicy,
+};
+
+/// MQTT 5 clients in the field break below this Receive Maximum.
+const RECEIVE_MAX_FLOOR: u64 = 100;
+const MIB: u64 = 1024 * 1024;
+const NEW_CERTIFICATE: &str =
+    "`fieldpost init DIR` makes a local authority and a server certificate to start with";
+
+/// Reads every section. `None` only after reporting why.
+pub(super) fn config(root: &Table, path: &Path, report: &Report) -> Option<Config> {
+    let base = path.parent().unwrap_or(Path::new(""));
+    let root = Section::root(root, base, report);
+    let data_dir = root.path("data_dir");
+    let front_door = front_door(&root);
+    let forces = forces(&root);
+    let spool = spool(&root);
+    let forwards = forward::forwards(&root);
+    let control_room = control_room(&root);
+    let metrics = metrics(&root);
+    let clock = clock(&root);
+    let log = log(&root);
+    let service = service(&root);
+    root.finish();
+    if let Some(data_dir) = &data_dir {
+        check::directory_or_missing(report, data_dir);
+    }
+    check::addresses_differ(
+        report,
+        &[
+            front_door.as_ref().map(|(_, listen)| listen),
+            control_room.as_ref().map(|(_, listen)| listen),
+            metrics.as_ref().map(|(_, listen)| listen),
+        ],
+    );
+    Some(Config {
+        path: path.to_owned(),
+        data_dir: data_dir.map_or_else(|| base.join("data"), |data_dir| data_dir.value),
+        front_door: front_door?.0,
+        forces: Arc::new(forces),
+        spool,
+        forwards,
+        control_room: control_room?.0,
+        metrics: metrics?.0,
+        clock,
+        log,
+        service,
+        warnings: Arc::new(Problems::default()),
+    })
+}
+
+type Listening<T> = Option<(T, Located<std::net::SocketAddr>)>;
+
+fn front_door(root: &Section<'_>) -> Listening<FrontDoor> {
+    let section = root.section("front_door");
+    let listen = section.address("listen", "0.0.0.0:8883");
+    let identity = server_identity(&section, true);
+    let authority = section.required_path("device_authority", NEW_CERTIFICATE).and_then(|path| {
+        let authority = loaded(&section, &path, Authority::load(&path.value))?;
+        check::not_expired(section.report(), &path, authority.not_after_s, now_s());
+        Some(authority)
+    });
+    let revocation_list = section.path("revocation_list");
+    let revocation_list = match revocation_list {
+        None => Some(None),
+        Some(path) => loaded(&section, &path, RevocationList::load(&path.value)).map(|list| {
+            check::revocation_list(section.report(), &path, &list, authority.as_ref(), now_s());
+            Some(Arc::new(list))
+        }),
+    };
+    let connections_max = section.integer("connections_max", 20_000, 1..=1_000_000);
+    let connect_deadline_ms = section.integer("connect_deadline_ms", 10_000, 100..=120_000);
+    let keep_alive_s_max = section.integer("keep_alive_s_max", 300, 5..=65_535);
+    let session_expiry_s_max = section.integer("session_expiry_s_max", 86_400, 0..=604_800);
+    let packet_bytes_max = section.integer("packet_bytes_max", 8_192, 256..=MIB);
+    let receive_max = section.integer("receive_max", 256, RECEIVE_MAX_FLOOR..=65_535);
+    let topic_alias_max = section.integer("topic_alias_max", 8, 0..=64);
+    section.finish();
+    let listen = listen?;
+    let front_door = FrontDoor {
+        listen: listen.value,
+        identity: Arc::new(identity??),
+        device_authority: Arc::new(authority?),
+        revocation_list: revocation_list?,
+        connections_max: narrow(connections_max),
+        connect_deadline_ms,
+        keep_alive_s_max: narrow(keep_alive_s_max),
+        session_expiry_s_max: narrow(session_expiry_s_max),
+        packet_bytes_max: narrow(packet_bytes_max),
+        receive_max: narrow(receive_max),
+        topic_alias_max: narrow(topic_alias_max),
+    };
+    Some((front_door, listen))
+}
+
+fn forces(root: &Section<'_>) -> BTreeMap<ForceId, String> {
+    let mut forces = BTreeMap::new();
+    let sections = root.sections("force");
+    if sections.is_empty() {
+        root.report().mistake(
+            &Origin::Absent,
+            "no [[force]]: every device would be refused",
+            "add [[force]] with id = \"..\", the force its devices are enrolled with",
+        );
+    }
+    for section in sections {
+        let id = section.required_text("id", "write the force id that device certificates carry");
+        let name = section.text("name").map(|name| name.value);
+        if let Some(id) = id.and_then(|located| section.identity(&located, ForceId::try_new)) {
+            let name = name.unwrap_or_else(|| id.to_string());
+            if forces.insert(id.clone(), name).is_some() {
+                section.report().mistake(
+                    section.origin(),
+                    format!("force `{id}` is listed twice"),
+                    "remove one of the two",
+                );
+            }
+        }
+        section.finish();
+    }
+    forces
+}
+
+fn spool(root: &Section<'_>) -> SpoolPolicy {
+    let section = root.section("spool");
+    let policy = SpoolPolicy {
+        segment_bytes: section.integer("segment_bytes", 64 * MIB, MIB..=1024 * MIB),
+        bytes_max: section.integer("bytes_max", 8_192 * MIB, 4 * MIB..=1024 * 1024 * 1024 * MIB),
+        reserve_bytes: section.integer("reserve_bytes", 256 * MIB, MIB..=1024 * 1024 * MIB),
+        retain_hours: narrow(section.integer("retain_hours", 72, 0..=87_600)),
+    };
+    if policy.reserve_bytes.saturating_add(2 * policy.segment_bytes) > policy.bytes_max {
+        section.report().mistake(
+            section.origin(),
+            format!(
+                "`spool.reserve_bytes` ({}) and two segments of `spool.segment_bytes` ({}) do not fit into `spool.bytes_max` ({})",
+                policy.reserve_bytes, policy.segment_bytes, policy.bytes_max
+            ),
+            "raise bytes_max, or lower reserve_bytes or segment_bytes",
+        );
+    }
+    section.finish();
+    policy
+}
+
+fn control_room(root: &Section<'_>) -> Listening<ControlRoom> {
+    let section = root.section("control_room");
+    let listen = section.address("listen", "127.0.0.1:8088");
+    let identity = server_identity(&section, false);
+    if let (Some(listen), Some(None)) = (&listen, &identity)
+        && !listen.value.ip().is_loopback()
+    {
+        section.report().mistake(
+            &listen.origin,
+            format!("`control_room.listen` {} is not loopback, so the page needs TLS", listen.value),
+            "set control_room.certificate and control_room.key, or listen on 127.0.0.1 behind a proxy that does TLS",
+        );
+    }
+    let roster_path = section.path("roster");
+    let roster = match &roster_path {
+        None => Some(Roster::default()),
+        Some(path) => match Roster::load(&path.value) {
+            Ok(roster) => Some(roster),
+            Err(problems) => {
+                section.report().attach(problems);
+                None
+            }
+        },
+    };
+    let streets = section.path("streets").filter(|path| check::readable_file(section.report(), path));
+    section.finish();
+    let listen = listen?;
+    let control_room = ControlRoom {
+        listen: listen.value,
+        identity: identity?.map(Arc::new),
+        roster: Arc::new(roster?),
+        roster_path: roster_path.map(|path| path.value),
+        streets: streets.map(|path| path.value),
+    };
+    Some((control_room, listen))
+}
+
+fn metrics(root: &Section<'_>) -> Listening<MetricsListener> {
+    let section = root.section("metrics");
+    let listen = section.address("listen", "127.0.0.1:9464");
+    if let Some(listen) = &listen
+        && !listen.value.ip().is_loopback()
+    {
+        section.report().mistake(
+            &listen.origin,
+            format!("`metrics.listen` {} is not loopback", listen.value),
+            "metrics have no login: listen on 127.0.0.1 or [::1] and let an agent on this machine collect them",
+        );
+    }
+    section.finish();
+    let listen = listen?;
+    Some((MetricsListener { listen: listen.value }, listen))
+}
+
+fn clock(root: &Section<'_>) -> Clock {
+    let section = root.section("clock");
+    let clock = Clock {
+        future_s_max: narrow(section.integer("future_s_max", 120, 1..=86_400)),
+        past_hours_max: narrow(section.integer("past_hours_max", 168, 1..=87_600)),
+    };
+    section.finish();
+    clock
+}
+
+fn log(root: &Section<'_>) -> Log {
+    let section = root.section("log");
+    let format = section.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    let level = section.text("level").map_or_else(
+        || "info".to_owned(),
+        |level| {
+            if let Err(error) = EnvFilter::try_new(&level.value) {
+                section.report().mistake(
+                    &level.origin,
+                    format!("`log.level` is not a level or filter: {error}"),
+                    "write error, warn, info, debug or trace, or a filter such as \"info,fieldpost_gateway::spool=debug\"",
+                );
+            }
+            level.value
+        },
+    );
+    section.finish();
+    Log { format, level }
+}
+
+fn service(root: &Section<'_>) -> ServicePolicy {
+    let section = root.section("service");
+    let policy =
+        ServicePolicy { drain_deadline_ms: section.integer("drain_deadline_ms", 20_000, 0..=600_000) };
+    section.finish();
+    policy
+}
+
+/// Reads `certificate` and `key`. Outer `None`: a mistake was reported; inner `None`: neither is given.
+fn server_identity(section: &Section<'_>, required: bool) -> Option<Option<ServerIdentity>> {
+    let (certificate, key) = if required {
+        let certificate = section.required_path("certificate", NEW_CERTIFICATE);
+        (certificate, section.required_path("key", NEW_CERTIFICATE))
+    } else {
+        (section.path("certificate"), section.path("key"))
+    };
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => {
+            let identity = ServerIdentity::load(&certificate.value, &key.value);
+            let culprit = if identity.as_ref().is_err_and(|error| error.path() == key.value) {
+                &key
+            } else {
+                &certificate
+            };
+            let identity = loaded(section, culprit, identity)?;
+            check::identity(section.report(), &certificate, &key, &identity, now_s());
+            Some(Some(identity))
+        }
+        (None, None) if !required => Some(None),
+        (Some(one), None) | (None, Some(one)) if !required => {
+            section.report().mistake(
+                &one.origin,
+                format!("`{}` stands alone", one.key),
+                format!("set both {0}.certificate and {0}.key, or neither", section.name()),
+            );
+            None
+        }
+        _ => None,
+    }
+}
+
+/// Reports why a file could not be used, at the key that names it.
+pub(super) fn loaded<T>(
+    section: &Section<'_>,
+    key: &Located<PathBuf>,
+    result: Result<T, MaterialError>,
+) -> Option<T> {
+    result
+        .map_err(|error| {
+            section.report().mistake(&key.origin, format!("`{}`: {error}", key.key), error.help());
+        })
+        .ok()
+}
+
+pub(super) fn now_s() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The range of the key was checked against the narrower type.
+pub(super) fn narrow<T: TryFrom<u64>>(value: u64) -> T {
+    T::try_from(value).unwrap_or_else(|_| unreachable!("the key's range fits its type"))
+}

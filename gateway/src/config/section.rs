@@ -1,0 +1,292 @@
+//! Reads one section: every accessor checks one key, reports what is wrong with it and carries on. [`Section::finish`]
+//! then reports the keys nobody asked for, with the nearest one that exists.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use super::problem::{Origin, Report};
+use super::tree::{Node, Table, Value, resolve};
+
+/// A value with the place it was written, for checks that need more than one key.
+#[derive(Debug, Clone)]
+pub(super) struct Located<T> {
+    pub(super) value: T,
+    pub(super) origin: Origin,
+    /// Full name of the key: `front_door.listen`.
+    pub(super) key: String,
+}
+
+pub(super) struct Section<'t> {
+    name: String,
+    origin: Origin,
+    table: Option<&'t Table>,
+    base: &'t Path,
+    report: &'t Report,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl<'t> Section<'t> {
+    pub(super) fn root(table: &'t Table, base: &'t Path, report: &'t Report) -> Self {
+        Self::new(String::new(), Origin::Absent, Some(table), base, report)
+    }
+
+    fn new(
+        name: String,
+        origin: Origin,
+        table: Option<&'t Table>,
+        base: &'t Path,
+        report: &'t Report,
+    ) -> Self {
+        Self { name, origin, table, base, report, asked: RefCell::default() }
+    }
+
+    /// Where the section stands, for mistakes that concern it as a whole.
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn report(&self) -> &'t Report {
+        self.report
+    }
+
+    /// A sub-section; absent is the same as empty.
+    pub(super) fn section(&self, key: &'static str) -> Section<'t> {
+        let name = self.key(key);
+        match self.node(key) {
+            None => Section::new(name, self.origin.clone(), None, self.base, self.report),
+            Some(Node { value: Value::Table(table), origin }) => {
+                Section::new(name, origin.clone(), Some(table), self.base, self.report)
+            }
+            Some(node) => {
+                self.wrong_kind(key, node, &format!("a section: write [{name}]"));
+                Section::new(name, node.origin.clone(), None, self.base, self.report)
+            }
+        }
+    }
+
+    /// The entries of `[[key]]`.
+    pub(super) fn sections(&self, key: &'static str) -> Vec<Section<'t>> {
+        let name = self.key(key);
+        let Some(node) = self.node(key) else { return Vec::new() };
+        let Value::List(list) = &node.value else {
+            self.wrong_kind(key, node, &format!("a list of sections: write [[{name}]]"));
+            return Vec::new();
+        };
+        let mut found = Vec::with_capacity(list.len());
+        for (index, entry) in list.iter().enumerate() {
+            match &entry.value {
+                Value::Table(table) => {
+                    let name = format!("{name}[{index}]");
+                    found.push(Section::new(name, entry.origin.clone(), Some(table), self.base, self.report));
+                }
+                _ => self.wrong_kind(key, entry, &format!("a section: write [[{name}]]")),
+            }
+        }
+        found
+    }
+
+    pub(super) fn text(&self, key: &'static str) -> Option<Located<String>> {
+        let node = self.node(key)?;
+        let (Value::Text(text) | Value::Raw(text)) = &node.value else {
+            self.wrong_kind(key, node, "text in \"quotes\"");
+            return None;
+        };
+        Some(self.located(key, node, text.clone()))
+    }
+
+    /// Checks a text with `try_new`, reporting its error.
+    pub(super) fn identity<T, E: std::fmt::Display>(
+        &self,
+        text: &Located<String>,
+        try_new: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        try_new(&text.value)
+            .map_err(|error| {
+                self.report.mistake(
+                    &text.origin,
+                    format!("`{}`: {error}", text.key),
+                    "change the characters that do not fit",
+                );
+            })
+            .ok()
+    }
+
+    pub(super) fn required_text(&self, key: &'static str, help: &str) -> Option<Located<String>> {
+        self.required(key, help).then(|| self.text(key)).flatten()
+    }
+
+    /// An integer within `range`; the unit is in the key's name.
+    pub(super) fn integer(&self, key: &'static str, default: u64, range: RangeInclusive<u64>) -> u64 {
+        debug_assert!(range.contains(&default), "default of {key} lies outside its own range");
+        let Some(node) = self.node(key) else { return default };
+        let value = match &node.value {
+            Value::Integer(integer) => u64::try_from(*integer).ok(),
+            Value::Raw(raw) => raw.trim().replace('_', "").parse().ok(),
+            _ => None,
+        };
+        match value {
+            Some(value) if range.contains(&value) => value,
+            _ => {
+                let (from, to) = range.into_inner();
+                self.report.mistake(
+                    &node.origin,
+                    format!("`{}` must be an integer from {from} to {to}", self.key(key)),
+                    format!("the default is {default}; remove the line to use it"),
+                );
+                default
+            }
+        }
+    }
+
+    /// One of `choices`; the first is the default.
+    pub(super) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> T {
+        let default = choices.first().expect("a choice has choices").1;
+        let Some(text) = self.text(key) else { return default };
+        if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text.value) {
+            return *value;
+        }
+        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+        let help = match nearest(&text.value, names.iter().copied()) {
+            Some(name) => format!("did you mean \"{name}\"?"),
+            None => "choose one of these".to_owned(),
+        };
+        self.report.mistake(
+            &text.origin,
+            format!("`{}` must be one of: {}", text.key, names.join(", ")),
+            help,
+        );
+        default
+    }
+
+    /// `address:port`. Port 0 asks the operating system for a free one.
+    pub(super) fn address(&self, key: &'static str, default: &str) -> Option<Located<SocketAddr>> {
+        let text = match self.node(key) {
+            None => Located { value: default.to_owned(), origin: self.origin.clone(), key: self.key(key) },
+            Some(_) => self.text(key)?,
+        };
+        match text.value.parse() {
+            Ok(address) => Some(Located { value: address, origin: text.origin, key: text.key }),
+            Err(_) => {
+                self.report.mistake(
+                    &text.origin,
+                    format!("`{}` is not an address and port: \"{}\"", text.key, text.value),
+                    format!("write an IP address and a port, for example \"{default}\" or \"[::1]:8883\"; names are not looked up"),
+                );
+                None
+            }
+        }
+    }
+
+    /// A path; a relative one counts from the directory of the configuration file.
+    pub(super) fn path(&self, key: &'static str) -> Option<Located<PathBuf>> {
+        let text = self.text(key)?;
+        if text.value.is_empty() {
+            self.report.mistake(
+                &text.origin,
+                format!("`{}` is empty", text.key),
+                "write a path, or remove the line",
+            );
+            return None;
+        }
+        Some(Located { value: resolve(self.base, &text.value), origin: text.origin, key: text.key })
+    }
+
+    pub(super) fn required_path(&self, key: &'static str, help: &str) -> Option<Located<PathBuf>> {
+        self.required(key, help).then(|| self.path(key)).flatten()
+    }
+
+    /// Reports the keys nobody asked for. Call when every key has been read.
+    pub(super) fn finish(self) {
+        let asked = self.asked.borrow();
+        for entry in self.table.map(|table| table.0.as_slice()).unwrap_or_default() {
+            if asked.contains(&entry.key.as_str()) {
+                continue;
+            }
+            let place = if self.name.is_empty() {
+                "at the top of the file".to_owned()
+            } else {
+                format!("in [{}]", self.name)
+            };
+            let help = match nearest(&entry.key, asked.iter().copied()) {
+                Some(key) => format!("did you mean `{key}`?"),
+                None => format!("known here: {}", asked.join(", ")),
+            };
+            self.report.mistake(&entry.key_origin, format!("unknown key `{}` {place}", entry.key), help);
+        }
+    }
+
+    fn required(&self, key: &'static str, help: &str) -> bool {
+        let present = self.node(key).is_some();
+        if !present {
+            self.report.mistake(&self.origin, format!("`{}` is missing", self.key(key)), help);
+        }
+        present
+    }
+
+    fn node(&self, key: &'static str) -> Option<&'t Node> {
+        if !self.asked.borrow().contains(&key) {
+            self.asked.borrow_mut().push(key);
+        }
+        self.table.and_then(|table| table.get(key))
+    }
+
+    fn key(&self, key: &str) -> String {
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+
+    fn located<T>(&self, key: &str, node: &Node, value: T) -> Located<T> {
+        Located { value, origin: node.origin.clone(), key: self.key(key) }
+    }
+
+    fn wrong_kind(&self, key: &str, node: &Node, wanted: &str) {
+        self.report.mistake(
+            &node.origin,
+            format!("`{}` is {}", self.key(key), node.value.kind()),
+            format!("it must be {wanted}"),
+        );
+    }
+}
+
+/// The candidate within a third of its length in edits, if any.
+pub(super) fn nearest<'c>(wrong: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+    let distance = |candidate: &str| edit_distance(wrong, candidate);
+    candidates
+        .map(|candidate| (distance(candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein distance over bytes, one row at a time; keys are short.
+fn edit_distance(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, from) in left.bytes().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, to) in right.bytes().enumerate() {
+            let substituted = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_key_is_suggested_only_when_it_is_near() {
+        let keys = ["listen", "certificate", "key"];
+        assert_eq!(nearest("lisen", keys.into_iter()), Some("listen"));
+        assert_eq!(nearest("certifcate", keys.into_iter()), Some("certificate"));
+        assert_eq!(nearest("colour", keys.into_iter()), None);
+    }
+}

@@ -1,0 +1,205 @@
+//! The commented configuration that `fieldpost init` writes. Every key stands in it with its unit and its default; a
+//! test takes the comment signs away and finds the defaults unchanged, so the template cannot drift from the code.
+
+use std::fmt::Write as _;
+
+/// What differs from one new gateway to the next.
+#[derive(Debug, Clone)]
+pub struct TemplateValues {
+    /// Address and port for devices.
+    pub front_door_listen: String,
+    /// Address and port for operators; loopback, because the page starts without TLS.
+    pub control_room_listen: String,
+    /// Loopback address and port for metrics.
+    pub metrics_listen: String,
+    /// Forces to serve: (id, name).
+    pub forces: Vec<(String, String)>,
+    /// More TOML for the end of the file: sinks.
+    pub appendix: String,
+}
+
+impl Default for TemplateValues {
+    fn default() -> Self {
+        Self {
+            front_door_listen: "0.0.0.0:8883".to_owned(),
+            control_room_listen: "127.0.0.1:8088".to_owned(),
+            metrics_listen: "127.0.0.1:9464".to_owned(),
+            forces: vec![("demo".to_owned(), "Demonstration force".to_owned())],
+            appendix: String::new(),
+        }
+    }
+}
+
+/// The text of a new `gateway.toml`.
+#[must_use]
+pub fn render(values: &TemplateValues) -> String {
+    let mut forces = String::new();
+    for (id, name) in &values.forces {
+        let (id, name) = (quoted(id), quoted(name));
+        write!(forces, "[[force]]\nid = {id}\n# Shown to people. Default: the id.\nname = {name}\n\n")
+            .expect("writing into a String cannot fail");
+    }
+    TEMPLATE
+        .replace("@FRONT_DOOR@", &quoted(&values.front_door_listen))
+        .replace("@CONTROL_ROOM@", &quoted(&values.control_room_listen))
+        .replace("@METRICS@", &quoted(&values.metrics_listen))
+        .replace("@FORCES@", forces.trim_end())
+        .replace("@APPENDIX@", &values.appendix)
+        .trim_end()
+        .to_owned()
+        + "\n"
+}
+
+/// A TOML string.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+const TEMPLATE: &str = r##"# Fieldpost gateway.
+#
+# Check it with `fieldpost validate -c gateway.toml`; see what is in force with
+# `fieldpost config show -c gateway.toml --effective`. Lines that start with "#key =" show the default.
+# Relative paths count from the directory of this file. Every key may be overridden by the environment:
+# FIELDPOST__FRONT_DOOR__LISTEN=0.0.0.0:8883 (sections and keys in capitals, separated by two underscores).
+#
+# SIGHUP reads this file again. Certificates, the revocation list, forces, the roster and the log level change at once;
+# whatever else differs is named in the log and needs a restart. A file with mistakes changes nothing.
+
+# Directory for the spool, the cursors and the login secret; made on the first start. Put it on a local disk.
+#data_dir = "data"
+
+# ---- Devices -------------------------------------------------------------------------------------------------------
+# MQTT 5 and 3.1.1 over TLS 1.3 with client certificates. There is no clear-text listener.
+[front_door]
+# Address and port.
+listen = @FRONT_DOOR@
+# Certificate chain and key shown to devices (PEM). Devices check the name or address they connect to against it.
+certificate = "pki/server.pem"
+key = "pki/server.key"
+# Who issues device certificates (PEM).
+device_authority = "pki/ca.pem"
+# Which of them are revoked (PEM). Once its date of the next update has passed, every device is refused: renew it from
+# a timer with `fieldpost pki crl` and send SIGHUP.
+revocation_list = "pki/crl.pem"
+# Connections open at once (count); more are closed before the TLS handshake. Needs as many file descriptors.
+#connections_max = 20000
+# From accept to a complete CONNECT, TLS handshake included (milliseconds).
+#connect_deadline_ms = 10000
+# Longest keep-alive a device may ask for (seconds); longer ones are shortened.
+#keep_alive_s_max = 300
+# Longest session expiry a device may ask for (seconds).
+#session_expiry_s_max = 86400
+# Largest MQTT packet accepted (bytes).
+#packet_bytes_max = 8192
+# QoS 1 messages a device may have in flight (count, at least 100).
+#receive_max = 256
+# Topic aliases a device may use (count).
+#topic_alias_max = 8
+
+# The forces whose devices are served. A device of another force is refused.
+# id: 1 to 64 characters of A-Z a-z 0-9 . _ - as in the device certificates.
+@FORCES@
+
+# ---- Store ---------------------------------------------------------------------------------------------------------
+# A device's message is acknowledged only after it is on this disk.
+[spool]
+# Size of one segment file (bytes).
+#segment_bytes = 67108864
+# Disk the spool may use in all (bytes). When it is full, devices keep their messages until there is room.
+#bytes_max = 8589934592
+# Part of bytes_max kept free for alarms (bytes).
+#reserve_bytes = 268435456
+# How long records are kept after every sink has them (hours).
+#retain_hours = 72
+
+# ---- Force systems -------------------------------------------------------------------------------------------------
+# Any number of sinks of each kind. Every sink has these keys:
+#   name               names its cursor and its metrics: a-z 0-9 _ -; default: the kind
+#   batch_count_max    a batch goes out at this many records (count), default 500
+#   batch_bytes_max    or this size (bytes), default 262144
+#   batch_age_ms_max   or when its oldest record has waited this long (milliseconds), default 50
+#   retry_delay_ms_min, retry_delay_ms_max   backoff between attempts (milliseconds), default 200 to 15000
+#   attempt_ms_max     how long one attempt may take (milliseconds), default 10000
+# Attempts never end: the spool holds the records until the sink takes them.
+#
+# NATS JetStream.
+#[[forward.nats]]
+#name = "nats"
+#url = "nats://127.0.0.1:4222"
+#stream = "FIELDPOST"
+#subject_prefix = "fieldpost"
+# A NATS .creds file; who issued the server's certificate; our client certificate and key (all files; default: none).
+#credentials = "nats.creds"
+#authority = "nats-ca.pem"
+#certificate = "nats-client.pem"
+#key = "nats-client.key"
+#
+# CloudEvents over HTTP, batched. http:// is for loopback only.
+#[[forward.webhook]]
+#name = "webhook"
+#url = "https://cad.force.example/events"
+# Who issued the server's certificate (default: the system's roots); a file with the bearer token (default: none).
+#authority = "cad-ca.pem"
+#bearer_token_file = "cad.token"
+#
+# One JSON event a line.
+#[[forward.file]]
+#name = "file"
+#path = "events.ndjson"
+
+# ---- People --------------------------------------------------------------------------------------------------------
+# The live page. Get in with `fieldpost login -c gateway.toml --operator NAME`.
+[control_room]
+# Address and port. Anything but loopback needs certificate and key.
+listen = @CONTROL_ROOM@
+# Certificate chain and key for the page (PEM). Default: none, clear text on loopback.
+#certificate = "pki/server.pem"
+#key = "pki/server.key"
+# Callsigns: a TOML file of [[unit]] force, device, callsign, kind = "officer" | "vehicle". Default: none.
+#roster = "roster.toml"
+# Streets to draw under the units: a GeoJSON FeatureCollection of LineStrings. Default: none.
+#streets = "streets.json"
+
+# Prometheus metrics, and /healthz and /readyz. No login, so loopback only.
+[metrics]
+listen = @METRICS@
+
+# ---- The rest ------------------------------------------------------------------------------------------------------
+# Device times outside these bounds are kept and marked, never believed.
+[clock]
+# Ahead of the gateway's clock (seconds).
+#future_s_max = 120
+# Behind the gateway's clock (hours): devices bring old records after an outage.
+#past_hours_max = 168
+
+# Logs on standard error.
+[log]
+# "text" or "json".
+#format = "text"
+# error, warn, info, debug, trace, or a filter such as "info,fieldpost_gateway::spool=debug".
+#level = "info"
+
+[service]
+# After SIGTERM, how long sessions and sinks may take to finish (milliseconds).
+#drain_deadline_ms = 20000
+
+@APPENDIX@
+"##;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn template_is_toml_and_quotes_what_it_is_given() {
+        let values = TemplateValues {
+            forces: vec![("a".into(), "Force \"A\"\n[x]".into())],
+            appendix: "[[forward.file]]\npath = \"x\"".into(),
+            ..TemplateValues::default()
+        };
+        let table: toml::Table = render(&values).parse().unwrap();
+        assert_eq!(table["force"][0]["name"].as_str(), Some("Force \"A\"\n[x]"));
+        assert_eq!(table["forward"]["file"][0]["path"].as_str(), Some("x"));
+    }
+}
