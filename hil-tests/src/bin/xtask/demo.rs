@@ -1,0 +1,84 @@
+//! The demo as a newcomer runs it: once for a machine, once for a browser.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Child, ChildStderr, Command, Stdio},
+};
+
+use crate::{
+    step::{Failure, command, root, run, run_command, say, target_dir},
+    tools,
+};
+
+/// `cargo demo` for a machine: its exit code is 0 only if nothing was lost and the alarm was shown and seen.
+pub(crate) fn headless() -> Result<(), Failure> {
+    run("cargo", &["demo", "--headless", "--for", "30s", "--json"])
+}
+
+/// A browser against the running demo. Its pictures stay in `target/browser/`.
+pub(crate) fn browser() -> Result<(), Failure> {
+    tools::node_packages("hil-tests/browser")?;
+    let pictures = target_dir().join("browser");
+    fs::create_dir_all(&pictures)
+        .map_err(|error| Failure::new(format!("cannot make {pictures:?}: {error}")))?;
+    // A small fleet: software GL draws slowly.
+    let mut demo = Demo::start(&["--units", "24"])?;
+    let link = demo.login_link()?;
+    let mut script = command("node");
+    script.arg("hil-tests/browser/control_room.mjs").args(["--login", &link, "--screenshots"]).arg(&pictures);
+    let seen = run_command(&mut script);
+    let ended = demo.interrupt();
+    seen.and(ended)
+}
+
+/// A demo that is interrupted, or killed when the step fails.
+struct Demo {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStderr>>,
+}
+
+impl Demo {
+    fn start(arguments: &[&str]) -> Result<Self, Failure> {
+        run("cargo", &["build", "--quiet", "-p", "fieldpost-simulator"])?;
+        // The binary itself, not `cargo demo`: an interrupt must reach it.
+        let mut program = Command::new(target_dir().join("debug/fieldpost-sim"));
+        program.arg("demo").args(arguments).current_dir(root()).stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child =
+            program.spawn().map_err(|error| Failure::new(format!("cannot start the demo: {error}")))?;
+        let stderr = child.stderr.take().expect("stderr was piped just above");
+        Ok(Self { child, lines: BufReader::new(stderr).lines() })
+    }
+
+    /// Reads what the demo says until it prints the one-time link.
+    fn login_link(&mut self) -> Result<String, Failure> {
+        for line in self.lines.by_ref().map_while(Result::ok) {
+            say(&format!("    {line}"));
+            let link = line.split_whitespace().find(|word| word.contains("/login?token="));
+            if let Some(link) = link {
+                return Ok(link.to_owned());
+            }
+        }
+        Err(Failure::new("the demo ended without printing a login link"))
+    }
+
+    /// Interrupts the demo as Ctrl-C does and expects a clean end.
+    fn interrupt(&mut self) -> Result<(), Failure> {
+        run("kill", &["-INT", &self.child.id().to_string()])?;
+        for line in self.lines.by_ref().map_while(Result::ok) {
+            say(&format!("    {line}"));
+        }
+        let status = self.child.wait().map_err(|error| Failure::new(format!("lost the demo: {error}")))?;
+        if status.success() { Ok(()) } else { Err(Failure::new(format!("the demo ended with {status}"))) }
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // A failed step: nothing is left to report to.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

