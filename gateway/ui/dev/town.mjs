@@ -1,0 +1,171 @@
+// DEVELOPMENT AID, NEVER SHIPPED: an invented town (bent grid, ring road, radials) and units that
+// walk and drive along its streets, from a seed.
+
+const CENTRE = { lon: -1.5478, lat: 53.7997 };
+const M_LAT = 1 / 111_195;
+const M_LON = M_LAT / Math.cos((CENTRE.lat * Math.PI) / 180);
+
+function random(seed) {
+  let state = seed >>> 0 || 1;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+const toDegrees = ([x, y]) => ({ lon: CENTRE.lon + x * M_LON, lat: CENTRE.lat + y * M_LAT });
+
+/** Nodes by index with metres from the centre; edges as pairs of nodes. */
+function network(next) {
+  const nodes = [];
+  const edges = [];
+  const SIZE = 17;
+  const STEP_M = 190;
+  const index = (column, row) => row * SIZE + column;
+  for (let row = 0; row < SIZE; row += 1) {
+    for (let column = 0; column < SIZE; column += 1) {
+      const x = (column - (SIZE - 1) / 2) * STEP_M;
+      const y = (row - (SIZE - 1) / 2) * STEP_M;
+      const bend = 1 + 0.1 * Math.sin(x / 700) * Math.cos(y / 500);
+      nodes.push([
+        x * bend + 60 * Math.sin(y / 420) + (next() - 0.5) * 70,
+        y * bend + 50 * Math.sin(x / 510) + (next() - 0.5) * 70,
+      ]);
+    }
+  }
+  const main = new Set([4, 8, 12]);
+  const radius = (node) => Math.hypot(...nodes[node]);
+  const join = (a, b, isMain) => {
+    if (Math.max(radius(a), radius(b)) > 1_720 && !isMain) return;
+    if (!isMain && next() < 0.14) return;
+    edges.push({ a, b, class: isMain ? 'main' : 'street' });
+  };
+  for (let row = 0; row < SIZE; row += 1) {
+    for (let column = 0; column < SIZE; column += 1) {
+      if (column + 1 < SIZE) join(index(column, row), index(column + 1, row), main.has(row));
+      if (row + 1 < SIZE) join(index(column, row), index(column, row + 1), main.has(column));
+    }
+  }
+  return { nodes, edges };
+}
+
+const DUTIES = ['available', 'available', 'available', 'en_route', 'at_scene', 'committed', 'on_duty', 'at_station', 'refreshments', 'prisoner'];
+
+function makeUnit(number, officers, count, actual, next) {
+  const vehicle = number > officers;
+  const serial = vehicle ? number - officers : number;
+  const device = `${vehicle ? 'rv' : 'pc'}-${String(serial).padStart(4, '0')}`;
+  const mode = actual && next() < 0.6 ? 'actual' : number === count ? 'test' : 'exercise';
+  return {
+    id: `sim/${device}`,
+    force: 'sim',
+    device,
+    callsign: number === 2 ? 'PC <b>2</b>' : `${vehicle ? 'RV' : 'PC'} ${String(serial).padStart(4, '0')}`,
+    kind: vehicle ? 'vehicle' : 'officer',
+    mode,
+    connected: true,
+    duty: next() < 0.03 ? null : DUTIES[Math.floor(next() * DUTIES.length)],
+    battery_pct: vehicle ? null : Math.round(12 + next() * 88),
+    position: null,
+    last_report_ms: 0,
+    stale: false,
+    alarm: null,
+  };
+}
+
+export function town(seed, count, actual) {
+  const next = random(seed);
+  const { nodes, edges } = network(next);
+  const touching = nodes.map(() => []);
+  for (const edge of edges) {
+    touching[edge.a].push(edge);
+    touching[edge.b].push(edge);
+  }
+  const features = edges.map((edge) => {
+    const [a, b] = [toDegrees(nodes[edge.a]), toDegrees(nodes[edge.b])];
+    return {
+      type: 'Feature',
+      properties: { class: edge.class },
+      geometry: { type: 'LineString', coordinates: [[a.lon, a.lat], [b.lon, b.lat]] },
+    };
+  });
+  const officers = Math.ceil(count * 0.75);
+  const units = [];
+  const movers = [];
+  for (let number = 1; number <= count; number += 1) {
+    const unit = makeUnit(number, officers, count, actual, next);
+    const edge = edges[Math.floor(next() * edges.length)];
+    units.push(unit);
+    movers.push({
+      unit,
+      edge,
+      from: edge.a,
+      along_m: 0,
+      speed_mps: unit.kind === 'vehicle' ? 7 + next() * 8 : 1.1 + next() * 0.6,
+      period_ms: unit.kind === 'vehicle' ? 2_000 : 5_000,
+      due_ms: Date.now() - next() * 5_000,
+      moved_ms: Date.now(),
+      silent: number % 19 === 5,
+    });
+  }
+
+  function advance(mover, seconds) {
+    let left_m = mover.speed_mps * seconds;
+    for (;;) {
+      const to = mover.edge.a === mover.from ? mover.edge.b : mover.edge.a;
+      const length_m = Math.hypot(nodes[to][0] - nodes[mover.from][0], nodes[to][1] - nodes[mover.from][1]);
+      if (mover.along_m + left_m < length_m) {
+        mover.along_m += left_m;
+        const share = mover.along_m / length_m;
+        const [x, y] = [0, 1].map((axis) => nodes[mover.from][axis] + share * (nodes[to][axis] - nodes[mover.from][axis]));
+        const course = (Math.atan2(nodes[to][0] - nodes[mover.from][0], nodes[to][1] - nodes[mover.from][1]) * 180) / Math.PI;
+        return { ...toDegrees([x, y]), course_deg: (course + 360) % 360 };
+      }
+      left_m -= length_m - mover.along_m;
+      mover.along_m = 0;
+      mover.from = to;
+      const ways = touching[to].filter((edge) => edge !== mover.edge);
+      mover.edge = ways.length > 0 ? ways[Math.floor(next() * ways.length)] : mover.edge;
+    }
+  }
+
+  function report(mover, now_ms) {
+    const place = advance(mover, (now_ms - mover.moved_ms) / 1_000);
+    mover.moved_ms = now_ms;
+    mover.due_ms = now_ms + mover.period_ms;
+    mover.unit.last_report_ms = now_ms;
+    mover.unit.position = {
+      lon: place.lon,
+      lat: place.lat,
+      speed_mps: mover.speed_mps,
+      course_deg: Math.round(place.course_deg),
+      accuracy_m: 4,
+      device_time_ms: now_ms - 80,
+      received_at_ms: now_ms,
+      clock: 'gnss',
+      history: false,
+    };
+  }
+
+  for (const mover of movers) {
+    mover.moved_ms -= 120_000 * next();
+    report(mover, Date.now());
+    mover.due_ms = Date.now() + next() * mover.period_ms;
+    if (mover.silent) {
+      mover.unit.last_report_ms -= 200_000;
+      mover.unit.position.received_at_ms -= 200_000;
+      mover.unit.stale = true;
+      mover.unit.connected = mover.unit.device.endsWith('5');
+    }
+  }
+
+  return {
+    units,
+    streets: { type: 'FeatureCollection', features },
+    step(now_ms) {
+      const due = movers.filter((mover) => !mover.silent && mover.due_ms <= now_ms);
+      for (const mover of due) report(mover, now_ms);
+      return due.map((mover) => mover.unit);
+    },
+  };
+}

@@ -1,0 +1,13 @@
+/** Starts the page. */
+import './styles/font.css';
+import './styles/tokens.css';
+import './styles/base.css';
+import './styles/map.css';
+import { mount } from 'svelte';
+import App from './App.svelte';
+import { room } from './state/room.svelte';
+
+const page = document.getElementById('page');
+if (page === null) throw new Error('index.html lost its #page');
+mount(App, { target: page });
+room.start();

@@ -1,0 +1,82 @@
+/**
+ * Colours of the map. The ground is quiet so that units stand out; **red belongs to alarms alone**.
+ * Each readiness also has its own shape inside the marker (icons.ts): colour is never the only sign.
+ */
+import type { Readiness } from '../words';
+
+export interface Palette {
+  water: string;
+  land: string;
+  coast: string;
+  border: string;
+  grid: string;
+  street: string;
+  streetEdge: string;
+  streetMain: string;
+  text: string;
+  halo: string;
+  label: string;
+  labelEdge: string;
+  readiness: Record<Readiness, string>;
+  casing: string;
+  mark: string;
+  alarm: string;
+  notActual: string;
+  notActualText: string;
+  ring: string;
+}
+
+export const LIGHT: Palette = {
+  water: '#cfdde6',
+  land: '#eff1ee',
+  coast: '#9fb4c2',
+  border: '#a8adb0',
+  grid: '#dfe4e3',
+  street: '#ffffff',
+  streetEdge: '#d3d9d9',
+  streetMain: '#fffaf0',
+  text: '#16202b',
+  halo: '#ffffff',
+  label: 'rgba(255,255,255,0.94)',
+  labelEdge: '#aab6c1',
+  readiness: { available: '#0b7468', engaged: '#1f5fbf', unavailable: '#64717f', unknown: '#64717f' },
+  casing: '#ffffff',
+  mark: '#ffffff',
+  alarm: '#c8102e',
+  notActual: '#6b3fa0',
+  notActualText: '#ffffff',
+  ring: '#16202b',
+};
+
+export const DARK: Palette = {
+  water: '#0b131b',
+  land: '#172029',
+  coast: '#35505f',
+  border: '#3a4650',
+  grid: '#1e2832',
+  street: '#34414e',
+  streetEdge: '#10171e',
+  streetMain: '#43525f',
+  text: '#e8eef4',
+  halo: '#0b131b',
+  label: 'rgba(16,23,31,0.92)',
+  labelEdge: '#46566a',
+  readiness: { available: '#35cdb8', engaged: '#7fb2ff', unavailable: '#95a4b4', unknown: '#95a4b4' },
+  casing: '#0b131b',
+  mark: '#0b131b',
+  alarm: '#e5263f',
+  notActual: '#c6a5f5',
+  notActualText: '#1b1029',
+  ring: '#f4f8fb',
+};
+
+const darkQuery = matchMedia('(prefers-color-scheme: dark)');
+
+export const palette = (): Palette => (darkQuery.matches ? DARK : LIGHT);
+
+/** Calls back when the operator's system changes between dark and light; returns the undo. */
+export function onPaletteChange(then: (palette: Palette) => void): () => void {
+  const listener = (): void => then(palette());
+  darkQuery.addEventListener('change', listener);
+  return () => darkQuery.removeEventListener('change', listener);
+}

@@ -1,0 +1,132 @@
+/** Numbers and codes as an operator says them. Pure; British English. */
+import type { Alarm, Clock, Mode, Unit } from './types';
+
+const SECOND_MS = 1_000;
+const MINUTE_MS = 60 * SECOND_MS;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+
+/**
+ * An age in the fewest words that still tell fresh from old: `now`, `12 s`, `3 min`, `2 h`,
+ * `4 days`. A negative age (a clock that runs ahead by less than the gateway tolerates) is `now`.
+ */
+export function ageInWords(age_ms: number): string {
+  if (age_ms < 2 * SECOND_MS) return 'now';
+  if (age_ms < MINUTE_MS) return `${Math.floor(age_ms / SECOND_MS)} s`;
+  if (age_ms < HOUR_MS) return `${Math.floor(age_ms / MINUTE_MS)} min`;
+  if (age_ms < 2 * DAY_MS) return `${Math.floor(age_ms / HOUR_MS)} h`;
+  return `${Math.floor(age_ms / DAY_MS)} days`;
+}
+
+/** `now` or `12 s ago`. */
+export function agoInWords(age_ms: number): string {
+  const words = ageInWords(age_ms);
+  return words === 'now' ? 'just now' : `${words} ago`;
+}
+
+/** A running duration for an alarm: `0:07`, `12:40`, `1:02:03`. */
+export function stopwatch(duration_ms: number): string {
+  const total_s = Math.max(0, Math.floor(duration_ms / SECOND_MS));
+  const two = (value: number): string => String(value).padStart(2, '0');
+  const hours = Math.floor(total_s / 3600);
+  const minutes = Math.floor(total_s / 60) % 60;
+  const seconds = two(total_s % 60);
+  return hours > 0 ? `${hours}:${two(minutes)}:${seconds}` : `${minutes}:${seconds}`;
+}
+
+const clockFormat = new Intl.DateTimeFormat('en-GB', {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+});
+
+/** `21:14:03`, local time. */
+export const timeOfDay = (time_ms: number): string => clockFormat.format(time_ms);
+
+/** How a unit can be used, which is what its colour says. */
+export type Readiness = 'available' | 'engaged' | 'unavailable' | 'unknown';
+
+const DUTY: Record<string, [words: string, readiness: Readiness]> = {
+  emergency: ['Emergency', 'engaged'],
+  on_duty: ['On duty', 'available'],
+  available: ['Available', 'available'],
+  at_station: ['At station', 'unavailable'],
+  refreshments: ['Refreshments', 'unavailable'],
+  en_route: ['En route', 'engaged'],
+  at_scene: ['At scene', 'engaged'],
+  committed: ['Committed', 'engaged'],
+  committed_deployable: ['Committed, deployable', 'engaged'],
+  committed_not_deployable: ['Committed', 'engaged'],
+  prisoner: ['With prisoner', 'engaged'],
+  with_prisoner: ['With prisoner', 'engaged'],
+  off_duty: ['Off duty', 'unavailable'],
+};
+
+/** `en_route` -> `En route`; an unknown code becomes plain words rather than nothing. */
+export function codeInWords(code: string): string {
+  const words = code.replaceAll(/[_-]+/g, ' ').trim();
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+const dutyKey = (code: string): string => code.toLowerCase().replaceAll(/[\s-]+/g, '_');
+
+export const dutyInWords = (duty: string | null): string =>
+  duty === null ? 'No status' : (DUTY[dutyKey(duty)]?.[0] ?? codeInWords(duty));
+
+export const readiness = (duty: string | null): Readiness =>
+  duty === null ? 'unknown' : (DUTY[dutyKey(duty)]?.[1] ?? 'unknown');
+
+const CAUSE: Record<string, string> = {
+  officer_down: 'Officer down',
+  button: 'Emergency button',
+  crash: 'Vehicle crash',
+  ced: 'TASER discharged',
+  check_in: 'Missed check-in',
+  tamper: 'Device tampered with',
+  unknown: 'Alarm, cause unknown',
+};
+
+/** An alarm from newer firmware is still an alarm: an unknown cause is shown as words. */
+export const causeInWords = (cause: string): string => CAUSE[cause] ?? codeInWords(cause);
+
+const MODE: Record<Mode, string> = { actual: 'Actual', exercise: 'Exercise', test: 'Test' };
+
+/** A mode this page does not know is treated as not actual: the safe reading. */
+export const modeInWords = (mode: Mode): string => MODE[mode] ?? 'Not actual';
+
+const CLOCK: Record<Clock, string> = {
+  gnss: 'satellite time',
+  network: 'network time',
+  holdover: 'device clock, drifting',
+  unset: 'device clock not set',
+};
+
+export const clockInWords = (clock: Clock): string => CLOCK[clock] ?? clock;
+
+const POINTS = ['north', 'north-east', 'east', 'south-east', 'south', 'south-west', 'west', 'north-west'];
+
+export const courseInWords = (course_deg: number): string =>
+  POINTS[Math.round((((course_deg % 360) + 360) % 360) / 45) % 8] ?? '';
+
+/** British roads are signed in miles per hour. */
+export const speedInWords = (speed_mps: number): string =>
+  speed_mps < 0.3 ? 'standing' : `${Math.round(speed_mps * 2.236_936)} mph`;
+
+export function kindInWords(kind: Unit['kind']): string {
+  return kind === 'vehicle' ? 'Vehicle' : 'Officer';
+}
+
+/** What the wearer knows of the answer: the last leg of the loop. */
+export function receiptInWords(alarm: Alarm): string {
+  if (alarm.state === 'unacknowledged') return 'Wearer waits for an answer';
+  if (alarm.receipt === 'delivered') return 'Wearer has been told';
+  if (alarm.receipt === 'queued') return 'Telling the wearer';
+  return 'Wearer not told yet: device not connected';
+}
+
+/** `1,234`. */
+export const countInWords = (count: number): string => count.toLocaleString('en-GB');
+
+/** `1 unit`, `3 units`. */
+export const plural = (count: number, one: string, many = `${one}s`): string =>
+  `${countInWords(count)} ${count === 1 ? one : many}`;
