@@ -11,7 +11,9 @@
 //! **A record has exactly one owner at a time**: the device until the spool has committed it, the gateway from then on.
 
 pub mod config;
+pub mod init;
 pub mod login;
 pub mod metrics;
+pub mod pki;
 pub mod record;
 pub mod spool;
