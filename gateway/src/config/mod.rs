@@ -19,7 +19,10 @@ mod parse;
 mod problem;
 pub mod roster;
 mod section;
+pub mod show;
 pub mod template;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::collections::BTreeMap;

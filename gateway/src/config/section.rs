@@ -223,7 +223,8 @@ impl<'t> Section<'t> {
 
     fn required(&self, key: &'static str, help: &str) -> bool {
         let present = self.node(key).is_some();
-        if !present {
+        let written = self.table.is_some_and(|table| table.get(key).is_some());
+        if !written {
             self.report.mistake(&self.origin, format!("`{}` is missing", self.key(key)), help);
         }
         present
@@ -233,7 +234,7 @@ impl<'t> Section<'t> {
         if !self.asked.borrow().contains(&key) {
             self.asked.borrow_mut().push(key);
         }
-        self.table.and_then(|table| table.get(key))
+        self.table.and_then(|table| table.get(key)).filter(|node| node.value != Value::Broken)
     }
 
     fn key(&self, key: &str) -> String {
@@ -256,6 +257,10 @@ impl<'t> Section<'t> {
 /// The candidate within a third of its length in edits, if any.
 pub(super) fn nearest<'c>(wrong: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
     let distance = |candidate: &str| edit_distance(wrong, candidate);
+    // No key of ours is longer; a huge unknown key must not cost its square.
+    if wrong.len() > 64 {
+        return None;
+    }
     candidates
         .map(|candidate| (distance(candidate), candidate))
         .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
@@ -263,19 +268,25 @@ pub(super) fn nearest<'c>(wrong: &str, candidates: impl Iterator<Item = &'c str>
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein distance over bytes, one row at a time; keys are short.
+/// Edits between two short keys: insert, delete, change, or swap two neighbours (optimal string alignment).
 fn edit_distance(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, from) in left.bytes().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, to) in right.bytes().enumerate() {
-            let substituted = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+    let (left, right) = (left.as_bytes(), right.as_bytes());
+    let mut rows = vec![vec![0; right.len() + 1]; left.len() + 1];
+    for (i, row) in rows.iter_mut().enumerate() {
+        row[0] = i;
+    }
+    rows[0] = (0..=right.len()).collect();
+    for i in 1..=left.len() {
+        for j in 1..=right.len() {
+            let changed = rows[i - 1][j - 1] + usize::from(left[i - 1] != right[j - 1]);
+            let mut best = changed.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+            if i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            rows[i][j] = best;
         }
     }
-    row[right.len()]
+    rows[left.len()][right.len()]
 }
 
 #[cfg(test)]
@@ -287,6 +298,7 @@ mod tests {
         let keys = ["listen", "certificate", "key"];
         assert_eq!(nearest("lisen", keys.into_iter()), Some("listen"));
         assert_eq!(nearest("certifcate", keys.into_iter()), Some("certificate"));
+        assert_eq!(nearest("kye", keys.into_iter()), Some("key"));
         assert_eq!(nearest("colour", keys.into_iter()), None);
     }
 }

@@ -22,6 +22,8 @@ pub(super) enum Value {
     Raw(String),
     List(Vec<Node>),
     Table(Table),
+    /// What stood here was a syntax error, already reported.
+    Broken,
     /// A kind of value no key takes (float, date); holds its name for the message.
     Other(&'static str),
 }
@@ -50,6 +52,7 @@ impl Value {
             Self::Boolean(_) => "true or false",
             Self::List(_) => "a list",
             Self::Table(_) => "a section",
+            Self::Broken => "broken",
             Self::Other(kind) => kind,
         }
     }
@@ -83,6 +86,8 @@ fn table(source: &DeTable<'_>) -> Table {
 
 fn node(source: &toml::Spanned<DeValue<'_>>) -> Node {
     let value = match source.get_ref() {
+        // No value is written with no bytes: the parser made it up to carry on after an error.
+        _ if source.span().is_empty() => Value::Broken,
         DeValue::String(text) => Value::Text(text.to_string()),
         DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
             .map_or(Value::Other("an integer out of range"), Value::Integer),

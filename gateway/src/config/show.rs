@@ -1,0 +1,200 @@
+//! The configuration in force, as TOML: defaults, file and environment together.
+
+use toml::{Table, Value};
+
+use super::{Config, Forward, LogFormat, Sink};
+
+/// Renders `config` as TOML that, read again, gives the same configuration. `redact` hides passwords in URLs and
+/// shortens nothing else: files that hold secrets are named, never read.
+#[must_use]
+pub fn effective(config: &Config, redact: bool) -> String {
+    let mut root = Table::new();
+    set(&mut root, "data_dir", path(&config.data_dir));
+    root.insert("front_door".into(), Value::Table(front_door(config)));
+    let force = |(id, name): (&fieldpost_protocol::ForceId, &String)| {
+        table([("id", id.as_str().into()), ("name", name.as_str().into())])
+    };
+    root.insert("force".into(), Value::Array(config.forces.iter().map(force).collect()));
+    let spool = &config.spool;
+    root.insert(
+        "spool".into(),
+        table([
+            ("segment_bytes", number(spool.segment_bytes)),
+            ("bytes_max", number(spool.bytes_max)),
+            ("reserve_bytes", number(spool.reserve_bytes)),
+            ("retain_hours", number(spool.retain_hours)),
+        ]),
+    );
+    root.insert("forward".into(), Value::Table(forwards(&config.forwards, redact)));
+    root.insert("control_room".into(), Value::Table(control_room(config)));
+    root.insert("metrics".into(), table([("listen", config.metrics.listen.to_string().into())]));
+    root.insert(
+        "clock".into(),
+        table([
+            ("future_s_max", number(config.clock.future_s_max)),
+            ("past_hours_max", number(config.clock.past_hours_max)),
+        ]),
+    );
+    let format = match config.log.format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
+    root.insert(
+        "log".into(),
+        table([("format", format.into()), ("level", config.log.level.as_str().into())]),
+    );
+    root.insert("service".into(), table([("drain_deadline_ms", number(config.service.drain_deadline_ms))]));
+    root.to_string()
+}
+
+fn front_door(config: &Config) -> Table {
+    let front_door = &config.front_door;
+    let mut section = Table::new();
+    set(&mut section, "listen", front_door.listen.to_string());
+    set(&mut section, "certificate", path(&front_door.identity.certificate_path));
+    set(&mut section, "key", path(&front_door.identity.key_path));
+    set(&mut section, "device_authority", path(&front_door.device_authority.path));
+    if let Some(list) = &front_door.revocation_list {
+        set(&mut section, "revocation_list", path(&list.path));
+    }
+    set(&mut section, "connections_max", number(front_door.connections_max));
+    set(&mut section, "connect_deadline_ms", number(front_door.connect_deadline_ms));
+    set(&mut section, "keep_alive_s_max", number(front_door.keep_alive_s_max));
+    set(&mut section, "session_expiry_s_max", number(front_door.session_expiry_s_max));
+    set(&mut section, "packet_bytes_max", number(front_door.packet_bytes_max));
+    set(&mut section, "receive_max", number(front_door.receive_max));
+    set(&mut section, "topic_alias_max", number(front_door.topic_alias_max));
+    section
+}
+
+fn control_room(config: &Config) -> Table {
+    let control_room = &config.control_room;
+    let mut section = Table::new();
+    set(&mut section, "listen", control_room.listen.to_string());
+    if let Some(identity) = &control_room.identity {
+        set(&mut section, "certificate", path(&identity.certificate_path));
+        set(&mut section, "key", path(&identity.key_path));
+    }
+    if let Some(roster) = &control_room.roster_path {
+        set(&mut section, "roster", path(roster));
+    }
+    if let Some(streets) = &control_room.streets {
+        set(&mut section, "streets", path(streets));
+    }
+    section
+}
+
+fn forwards(forwards: &[Forward], redact: bool) -> Table {
+    let mut kinds = Table::new();
+    for forward in forwards {
+        let (kind, entry) = sink(forward, redact);
+        let list = kinds.entry(kind).or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(list) = list {
+            list.push(Value::Table(entry));
+        }
+    }
+    kinds
+}
+
+fn sink(forward: &Forward, redact: bool) -> (&'static str, Table) {
+    let mut entry = Table::new();
+    set(&mut entry, "name", forward.name.as_str());
+    let url = |url: &str| if redact { redacted_urls(url) } else { url.to_owned() };
+    let kind = match &forward.sink {
+        Sink::Nats(nats) => {
+            set(&mut entry, "url", url(&nats.url));
+            set(&mut entry, "stream", nats.stream.as_str());
+            set(&mut entry, "subject_prefix", nats.subject_prefix.as_str());
+            set_path(&mut entry, "credentials", nats.credentials.as_deref());
+            set_path(&mut entry, "authority", nats.authority.as_deref());
+            set_path(
+                &mut entry,
+                "certificate",
+                nats.client.as_ref().map(|client| client.certificate.as_path()),
+            );
+            set_path(&mut entry, "key", nats.client.as_ref().map(|client| client.key.as_path()));
+            "nats"
+        }
+        Sink::Webhook(webhook) => {
+            set(&mut entry, "url", url(&webhook.url));
+            set_path(&mut entry, "authority", webhook.authority.as_deref());
+            set_path(&mut entry, "bearer_token_file", webhook.bearer_token_file.as_deref());
+            "webhook"
+        }
+        Sink::File(file) => {
+            set(&mut entry, "path", path(&file.path));
+            "file"
+        }
+    };
+    set(&mut entry, "batch_count_max", number(forward.batch.count_max));
+    set(&mut entry, "batch_bytes_max", number(forward.batch.bytes_max));
+    set(&mut entry, "batch_age_ms_max", number(forward.batch.age_ms_max));
+    set(&mut entry, "retry_delay_ms_min", number(forward.retry.delay_ms_min));
+    set(&mut entry, "retry_delay_ms_max", number(forward.retry.delay_ms_max));
+    set(&mut entry, "attempt_ms_max", number(forward.retry.attempt_ms_max));
+    (kind, entry)
+}
+
+/// Hides what stands before `@` and after `?` in each URL of a list: both may be secrets.
+#[must_use]
+pub fn redacted_urls(urls: &str) -> String {
+    let one = |url: &str| {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?***"));
+        let end = rest.find('/').unwrap_or(rest.len());
+        let (authority, tail) = rest.split_at(end);
+        let host = authority.rsplit_once('@').map_or(authority.to_owned(), |(_, host)| format!("***@{host}"));
+        format!("{scheme}://{host}{tail}{query}")
+    };
+    urls.split(',').map(|url| one(url.trim())).collect::<Vec<_>>().join(",")
+}
+
+fn table<const N: usize>(entries: [(&str, Value); N]) -> Value {
+    Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+fn set(table: &mut Table, key: &str, value: impl Into<Value>) {
+    table.insert(key.to_owned(), value.into());
+}
+
+fn set_path(table: &mut Table, key: &str, value: Option<&std::path::Path>) {
+    if let Some(value) = value {
+        set(table, key, path(value));
+    }
+}
+
+fn path(path: &std::path::Path) -> String {
+    path.display().to_string()
+}
+
+/// Every range ends below the largest TOML integer.
+fn number(value: impl Into<u64>) -> Value {
+    Value::Integer(i64::try_from(value.into()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::{InitOptions, init};
+
+    #[test]
+    fn what_is_shown_reads_back_as_the_same_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = InitOptions::default();
+        options.values.appendix =
+            "[[forward.nats]]\nurl = 'nats://u:p@h:4222'\n[[forward.file]]\npath = 'x'".into();
+        let made = init(dir.path(), &options).unwrap();
+        let config = Config::load(&made.config).unwrap();
+        let shown = effective(&config, false);
+        let again = Config::from_text(&made.config, &shown, &[]).unwrap();
+        assert_eq!(effective(&again, false), shown);
+        assert!(shown.contains("u:p@h"));
+        assert!(!effective(&config, true).contains("u:p@h"));
+    }
+
+    #[test]
+    fn passwords_and_queries_are_hidden_in_every_url() {
+        assert_eq!(redacted_urls("nats://u:p@a:4222, tls://b:4222"), "nats://***@a:4222,tls://b:4222");
+        assert_eq!(redacted_urls("https://h/p@th?token=x"), "https://h/p@th?***");
+    }
+}

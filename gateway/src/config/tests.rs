@@ -1,0 +1,217 @@
+//! A broken configuration is refused as a whole, with every mistake in its place.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::*;
+use crate::init::{InitOptions, init};
+
+/// A new, valid gateway whose configuration can be bent.
+struct Bent {
+    dir: tempfile::TempDir,
+    text: String,
+}
+
+impl Bent {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let made = init(dir.path(), &InitOptions::default()).unwrap();
+        let text = fs::read_to_string(made.config).unwrap();
+        Self { dir, text }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn replace(mut self, from: &str, to: &str) -> Self {
+        assert!(self.text.contains(from), "{from}");
+        self.text = self.text.replacen(from, to, 1);
+        self
+    }
+
+    fn append(mut self, text: &str) -> Self {
+        self.text.push_str(text);
+        self
+    }
+
+    fn check(&self, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        match Config::from_text(&self.path("gateway.toml"), &self.text, &environment) {
+            Ok(config) => Ok(config),
+            Err(ConfigError::Invalid(problems)) => Err(problems.lines().collect()),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// The one mistake there is.
+    fn mistake(&self) -> String {
+        let lines = self.check(&[]).unwrap_err();
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        lines[0].clone()
+    }
+
+    fn line_of(&self, needle: &str) -> usize {
+        self.text.lines().position(|line| line.contains(needle)).unwrap() + 1
+    }
+}
+
+#[test]
+fn every_mistake_is_named_at_once_with_its_line_and_help() {
+    let bent = Bent::new()
+        .replace("#receive_max = 256", "receive_max = 20")
+        .replace("#retain_hours = 72", "retain_hous = 72")
+        .replace("certificate = \"pki/server.pem\"", "certificate = \"pki/absent.pem\"")
+        .replace("#format = \"text\"", "format = \"jsn\"")
+        .replace("[clock]", "[clok]")
+        .append("\n[[forward.webhook]]\nurl = \"http://cad.force.example/x\"\nbatch_count_max = \"many\"\n");
+    let lines = bent.check(&[]).unwrap_err();
+    assert_eq!(lines.len(), 7, "{lines:#?}");
+    for (needle, expected) in [
+        (
+            "receive_max = 20",
+            "`front_door.receive_max` must be an integer from 100 to 65535 (the default is 256",
+        ),
+        ("retain_hous", "unknown key `retain_hous` in [spool] (did you mean `retain_hours`?)"),
+        ("pki/absent.pem", "`front_door.certificate`: cannot read"),
+        ("format = \"jsn\"", "`log.format` must be one of: text, json (did you mean \"json\"?)"),
+        ("[clok]", "unknown key `clok` at the top of the file (did you mean `clock`?)"),
+        ("http://cad", "`forward.webhook[0].url` would send positions in clear text (use https://"),
+        ("\"many\"", "`forward.webhook[0].batch_count_max` must be an integer"),
+    ] {
+        let place = format!("gateway.toml:{}: ", bent.line_of(needle));
+        assert!(
+            lines.iter().any(|line| line.contains(&place) && line.contains(expected)),
+            "{place}{expected}\n{lines:#?}"
+        );
+    }
+}
+
+#[test]
+fn mistakes_after_a_syntax_error_are_still_found() {
+    let bent = Bent::new().replace("#receive_max = 256", "receive_max = = 20").append("\n[lgo]\n");
+    let lines = bent.check(&[]).unwrap_err();
+    let at = bent.line_of("receive_max = = 20");
+    assert!(lines.iter().any(|line| line.contains(&format!("gateway.toml:{at}: "))), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("did you mean `log`")), "{lines:#?}");
+}
+
+#[test]
+fn rendering_for_people_shows_the_line_itself() {
+    let bent = Bent::new().replace("#receive_max = 256", "receive_max = 20");
+    let Err(ConfigError::Invalid(problems)) = Config::from_text(&bent.path("gateway.toml"), &bent.text, &[])
+    else {
+        panic!("20 is below the floor")
+    };
+    let rendered = problems.render(false);
+    assert!(rendered.contains("receive_max = 20") && rendered.contains("help:"), "{rendered}");
+    let place = format!("gateway.toml:{}:", bent.line_of("receive_max = 20"));
+    assert!(rendered.contains(&place), "{rendered}");
+}
+
+#[test]
+fn environment_overrides_the_file() {
+    let bent = Bent::new().append("\n[[forward.file]]\nname = \"a\"\npath = \"a.ndjson\"\n");
+    let config = bent
+        .check(&[
+            ("FIELDPOST__FRONT_DOOR__LISTEN", "127.0.0.1:1883"),
+            ("FIELDPOST__FRONT_DOOR__RECEIVE_MAX", "500"),
+            ("FIELDPOST__LOG__LEVEL", "debug"),
+            ("FIELDPOST__FORWARD__FILE__0__PATH", "b.ndjson"),
+            ("FIELDPOSTER", "not ours"),
+        ])
+        .unwrap();
+    assert_eq!(config.front_door.listen.to_string(), "127.0.0.1:1883");
+    assert_eq!(config.front_door.receive_max, 500);
+    assert_eq!(config.log.level, "debug");
+    assert!(matches!(&config.forwards[0].sink, Sink::File(file) if file.path == bent.path("b.ndjson")));
+}
+
+#[test]
+fn mistakes_in_the_environment_name_the_variable() {
+    let lines = Bent::new()
+        .check(&[
+            ("FIELDPOST__FRONT_DOOR__LISEN", "127.0.0.1:1883"),
+            ("FIELDPOST__FRONT_DOOR__RECEIVE_MAX", "5"),
+            ("FIELDPOST__FORCE__9__ID", "x"),
+            ("FIELDPOST____X", "x"),
+        ])
+        .unwrap_err();
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    for expected in [
+        "environment variable FIELDPOST__FRONT_DOOR__LISEN: unknown key `lisen` in [front_door] (did you mean `listen`?)",
+        "environment variable FIELDPOST__FRONT_DOOR__RECEIVE_MAX: `front_door.receive_max` must be",
+        "environment variable FIELDPOST__FORCE__9__ID: `force` is a list of 1",
+        "environment variable FIELDPOST____X: not a key",
+    ] {
+        assert!(lines.iter().any(|line| line.starts_with(expected)), "{expected}\n{lines:#?}");
+    }
+}
+
+#[test]
+fn page_without_tls_stays_on_loopback_and_metrics_always_do() {
+    let page = Bent::new().replace("listen = \"127.0.0.1:8088\"", "listen = \"0.0.0.0:8088\"");
+    assert!(page.mistake().contains("is not loopback, so the page needs TLS"));
+    let with_tls = page
+        .replace("#certificate = \"pki/server.pem\"", "certificate = \"pki/server.pem\"")
+        .replace("#key = \"pki/server.key\"", "key = \"pki/server.key\"");
+    assert!(with_tls.check(&[]).unwrap().control_room.identity.is_some());
+    let metrics = Bent::new().replace("\"127.0.0.1:9464\"", "\"192.0.2.1:9464\"");
+    assert!(metrics.mistake().contains("`metrics.listen` 192.0.2.1:9464 is not loopback"));
+}
+
+#[test]
+fn key_of_another_certificate_and_lone_halves_are_refused() {
+    let mismatch = Bent::new().replace("key = \"pki/server.key\"", "key = \"pki/ca.key\"");
+    assert!(mismatch.mistake().contains("does not belong to the certificate"));
+    let alone = Bent::new().replace("#certificate = \"pki/server.pem\"", "certificate = \"pki/server.pem\"");
+    assert!(alone.mistake().contains("`control_room.certificate` stands alone"));
+    let not_pem = Bent::new().replace("key = \"pki/server.key\"", "key = \"pki/index.jsonl\"");
+    assert!(not_pem.mistake().contains("`front_door.key`: "));
+    let not_ca = Bent::new().replace("\"pki/ca.pem\"", "\"pki/server.pem\"");
+    assert!(not_ca.check(&[]).unwrap_err().iter().any(|line| line.contains("not a certificate authority's")));
+}
+
+#[test]
+fn revocation_list_of_another_authority_is_refused() {
+    let other = Bent::new();
+    let bent = Bent::new();
+    fs::copy(other.path("pki/crl.pem"), bent.path("pki/crl.pem")).unwrap();
+    assert!(bent.mistake().contains("is from another authority"));
+}
+
+#[test]
+fn listeners_sinks_and_forces_must_differ() {
+    let ports = Bent::new().replace("\"127.0.0.1:9464\"", "\"127.0.0.1:8883\"");
+    assert!(ports.mistake().contains("want the same port 8883"));
+    let sink = "\n[[forward.file]]\nname = \"a\"\npath = \"a.ndjson\"\n";
+    let sinks = Bent::new().append(sink).append(sink);
+    assert!(sinks.mistake().contains("another sink is called \"a\""));
+    let forces = Bent::new().append("\n[[force]]\nid = \"demo\"\n");
+    assert!(forces.mistake().contains("force `demo` is listed twice"));
+    let characters = Bent::new().append("\n[[force]]\nid = \"a b\"\n");
+    assert!(characters.mistake().contains("1 to 64 characters of A-Z a-z 0-9 . _ -"));
+}
+
+#[test]
+fn reserve_must_fit_into_the_spool() {
+    let bent = Bent::new().replace("#bytes_max = 8589934592", "bytes_max = 268435456");
+    assert!(bent.mistake().contains("do not fit into `spool.bytes_max`"));
+}
+
+#[test]
+fn mistakes_of_the_roster_are_shown_with_those_of_the_configuration() {
+    let bent =
+        Bent::new().replace("#roster = ", "roster = ").replace("#receive_max = 256", "receive_max = 1");
+    fs::write(bent.path("roster.toml"), "[[unit]]\nforce = \"demo\"\ncallsign = \"PC 1\"\n").unwrap();
+    let lines = bent.check(&[]).unwrap_err();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[1].contains("roster.toml:1: `unit[0].device` is missing"), "{}", lines[1]);
+}
+
+#[test]
+fn missing_file_says_how_to_get_one() {
+    let error = Config::load(Path::new("/nonexistent/gateway.toml")).unwrap_err();
+    assert!(error.to_string().contains("fieldpost init"), "{error}");
+}
