@@ -1,5 +1,330 @@
-//! The spool: durable append-only store, read by cursors.
+//! The spool: the durable store that every record passes through, and the point where custody passes to the gateway.
+//!
+//! (Format documentation follows.)
 
-/// A place in the spool: dense, the first entry is 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+mod cursor;
+mod disk;
+pub mod faulty;
+mod format;
+mod keeper;
+mod log;
+mod reader;
+mod recovery;
+mod settings;
+mod shared;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+pub use cursor::Cursor;
+pub use disk::{DirLock, Disk, DiskFile, RealDisk};
+pub use format::PAYLOAD_BYTES_MAX;
+pub use reader::{Batch, BatchLimits, Entry, Gap, GapReason, ReadError, Reader};
+pub use recovery::{RecoveryReport, TornTail};
+pub use settings::{Clock, SpoolSettings};
+pub use shared::{CursorStats, SpoolStats};
+
+use shared::Handle;
+
+/// Log sequence number: the place of an entry in the spool. Dense; the first entry is 1, and 0 means "before any".
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct Lsn(pub u64);
+
+impl Lsn {
+    /// The number after this one.
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What kind of entry it is, as far as the spool cares: who may use the reserve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum EntryClass {
+    /// Alarm or cancel: may use the reserve.
+    Alarm = 1,
+    /// Newest state of a device.
+    Live = 2,
+    /// History a device kept through an outage.
+    Backlog = 3,
+    /// Written by the gateway itself (acknowledgement, loss record): few, small, may use the reserve.
+    Internal = 4,
+}
+
+impl EntryClass {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Alarm, Self::Live, Self::Backlog, Self::Internal]
+            .into_iter()
+            .find(|&class| class as u8 == byte)
+    }
+
+    /// True if entries of this class are admitted when only the reserve is left.
+    pub fn may_use_reserve(self) -> bool {
+        matches!(self, Self::Alarm | Self::Internal)
+    }
+}
+
+/// Whether the spool takes entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Commits flow.
+    Ok,
+    /// No space (disk, quota or `bytes_max` with undelivered entries). Nothing is lost and nothing acknowledged that
+    /// is not committed; while the reserve lasts, alarms still commit. Goes back to `Ok` by itself.
+    Full,
+    /// A write or fsync failed. Final for this open spool: close it, look at the disk, open again.
+    Failed,
+}
+
+/// What the watch of [`Spool::committed_watch`] tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitState {
+    /// Every entry up to this one is durable.
+    pub committed: Lsn,
+    /// Whether more will follow.
+    pub health: Health,
+    /// True once the spool was closed.
+    pub closed: bool,
+}
+
+/// Why the spool refuses. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The settings contradict each other.
+    #[error("spool settings: {problem}")]
+    Settings {
+        /// Which rule is broken.
+        problem: &'static str,
+    },
+    /// Another gateway has the directory.
+    #[error("the spool in {} is in use by another process: stop that gateway, or configure another directory", dir.display())]
+    Locked {
+        /// The spool's directory.
+        dir: PathBuf,
+    },
+    /// Storage refused.
+    #[error("cannot {action} {}: {source}; check the disk, its mount and the directory's owner", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A later release wrote this file.
+    #[error("{} has format version {version}, this release reads version 1: run the release that wrote it, or drain the spool with it first", path.display())]
+    NewerFormat {
+        /// The segment.
+        path: PathBuf,
+        /// Its version.
+        version: u16,
+    },
+    /// The payload cannot be stored.
+    #[error("an entry of {bytes} bytes is over the limit of {bytes_max}: refuse the message it came from")]
+    TooLarge {
+        /// Payload length.
+        bytes: usize,
+        /// Largest payload these settings take.
+        bytes_max: usize,
+    },
+    /// See [`Health::Failed`].
+    #[error(
+        "the spool's storage failed and nothing is accepted any more: check the disk, then restart the gateway"
+    )]
+    Failed,
+    /// The spool was closed.
+    #[error("the spool is closed: the gateway is shutting down")]
+    Closed,
+    /// A cursor's name is also a file name.
+    #[error(
+        "cursor name {name:?} is not 1 to 64 of the characters A-Z a-z 0-9 . _ -, or starts with a dot: rename the sink"
+    )]
+    CursorName {
+        /// The refused name.
+        name: String,
+    },
+    /// One cursor has one owner.
+    #[error("cursor {name:?} is already open: give every sink its own name")]
+    CursorInUse {
+        /// The cursor.
+        name: String,
+    },
+    /// A cursor cannot pass what is not committed.
+    #[error("cursor {name:?} cannot advance to {to}: only entries up to {committed} are committed")]
+    CursorAhead {
+        /// The cursor.
+        name: String,
+        /// The refused position.
+        to: Lsn,
+        /// The newest committed entry.
+        committed: Lsn,
+    },
+}
+
+/// Why [`Spool::try_append`] did not take an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TryAppendError {
+    /// No room now; wait with [`Spool::append`] or leave the entry with its sender.
+    #[error("the spool has no room now ({0:?}): do not acknowledge, try again later")]
+    Full(FullReason),
+    /// The payload cannot be stored, now or later.
+    #[error("an entry of {bytes} bytes is over the limit of {bytes_max}")]
+    TooLarge {
+        /// Payload length.
+        bytes: usize,
+        /// Largest payload these settings take.
+        bytes_max: usize,
+    },
+    /// See [`Health::Failed`].
+    #[error("the spool's storage failed: check the disk, then restart the gateway")]
+    Failed,
+    /// The spool was closed.
+    #[error("the spool is closed")]
+    Closed,
+}
+
+/// What there is no room in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FullReason {
+    /// The pending batch is at its bound: the writer is behind.
+    Pending,
+    /// Only the reserve is left, and this class may not use it.
+    Reserve,
+}
+
+/// An open spool. Clones share it; the last clone's drop commits what is pending in the background and closes it
+/// ([`Spool::close`] waits for that).
+#[derive(Clone)]
+pub struct Spool {
+    handle: Arc<Handle>,
+}
+
+impl Spool {
+    /// Opens or creates the spool in `dir`. Blocking; scans the last segment only. Starts two threads (writer, keeper).
+    ///
+    /// # Errors
+    /// Contradicting settings, a locked directory, storage errors, a newer format. Damage is not an error: it is
+    /// in the [`RecoveryReport`].
+    pub fn open(
+        dir: &Path,
+        settings: SpoolSettings,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Self, RecoveryReport), SpoolError> {
+        let (handle, report) = Handle::open(dir, settings, disk)?;
+        Ok((Self { handle: Arc::new(handle) }, report))
+    }
+
+    /// Copies an entry into the pending batch and returns its number. **Durable only once
+    /// [`CommitState::committed`] reaches it.** Waits while there is no room for its class.
+    ///
+    /// Cancel-safe: a cancelled append took nothing.
+    ///
+    /// # Errors
+    /// [`SpoolError::TooLarge`], [`SpoolError::Failed`], [`SpoolError::Closed`].
+    pub async fn append(&self, class: EntryClass, payload: &[u8]) -> Result<Lsn, SpoolError> {
+        self.handle.shared.append(class, payload).await
+    }
+
+    /// [`Spool::append`] without waiting.
+    ///
+    /// # Errors
+    /// [`TryAppendError::Full`] where `append` would wait, else as `append`.
+    pub fn try_append(&self, class: EntryClass, payload: &[u8]) -> Result<Lsn, TryAppendError> {
+        self.handle.shared.try_append(class, payload)
+    }
+
+    /// The newest durable entry, [`Lsn`] 0 if none.
+    pub fn committed(&self) -> Lsn {
+        self.handle.shared.watch.borrow().committed
+    }
+
+    /// Changes whenever a batch was committed or the health changed.
+    pub fn committed_watch(&self) -> watch::Receiver<CommitState> {
+        self.handle.shared.watch.subscribe()
+    }
+
+    /// Waits until `lsn` is durable. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`SpoolError::Failed`] or [`SpoolError::Closed`] if it never will be.
+    pub async fn wait_committed(&self, lsn: Lsn) -> Result<(), SpoolError> {
+        let mut watch = self.committed_watch();
+        let settled = watch
+            .wait_for(|state| state.committed >= lsn || state.closed || state.health == Health::Failed)
+            .await
+            .map_err(|_| SpoolError::Closed)?;
+        match *settled {
+            state if state.committed >= lsn => Ok(()),
+            state if state.health == Health::Failed => Err(SpoolError::Failed),
+            _ => Err(SpoolError::Closed),
+        }
+    }
+
+    /// A reader whose first entry is `from` (or the earliest kept after it, with a [`Gap`]). Readers hold nothing back:
+    /// only cursors do.
+    pub fn reader(&self, from: Lsn) -> Reader {
+        Reader::new(Arc::clone(&self.handle.shared), from)
+    }
+
+    /// Opens the durable cursor `name`; a new one starts before the earliest kept entry. Blocking (small files).
+    ///
+    /// # Errors
+    /// A bad name, a cursor that is already open, storage errors.
+    pub fn cursor(&self, name: &str) -> Result<Cursor, SpoolError> {
+        Cursor::open(Arc::clone(&self.handle.shared), name)
+    }
+
+    /// Removes the cursor of a sink that will not come back, so that it no longer holds segments. Blocking.
+    ///
+    /// # Errors
+    /// A bad name, a cursor that is open, storage errors. A cursor that does not exist is fine.
+    pub fn retire_cursor(&self, name: &str) -> Result<(), SpoolError> {
+        cursor::retire(&self.handle.shared, name)
+    }
+
+    /// Figures for metrics and the health page. Cheap.
+    pub fn stats(&self) -> SpoolStats {
+        self.handle.shared.stats()
+    }
+
+    /// Applies retention and refills the spare segments now instead of within a second. Waits until that is done.
+    pub async fn tend(&self) {
+        self.handle.shared.tend_now().await;
+    }
+
+    /// Commits what is pending, stops the threads and unlocks the directory. Later calls on clones fail with `Closed`.
+    /// If the disk is full, what is pending was never acknowledged and is dropped.
+    pub async fn close(&self) {
+        self.handle.close().await;
+    }
+}
+
+impl fmt::Debug for Spool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spool")
+            .field("dir", &self.handle.shared.dir)
+            .field("state", &*self.handle.shared.watch.borrow())
+            .finish()
+    }
+}

@@ -1,0 +1,332 @@
+//! What the handle, the writer, the keeper, readers and cursors share; and the append path.
+//!
+//! **An append is a copy into one buffer under a short lock**: no allocation, channel or system call per record. The
+//! writer swaps the buffer out, so the batch is whatever arrived during the previous fdatasync.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use serde::Serialize;
+use tokio::sync::{Notify, watch};
+
+use super::disk::Disk;
+use super::format::{BATCH_HEADER_BYTES, RECORD_HEADER_BYTES, push_record};
+use super::log::Log;
+use super::{
+    CommitState, EntryClass, FullReason, Health, Lsn, RecoveryReport, SpoolError, SpoolSettings,
+    TryAppendError, recovery, writer,
+};
+
+/// Entries not yet taken by the writer.
+pub(super) struct Pending {
+    /// A batch in the making: room for its header, then records.
+    pub(super) buf: Vec<u8>,
+    pub(super) count: u32,
+    /// LSN of the next entry.
+    pub(super) next_lsn: u64,
+    /// True while the writer sleeps, so that an append knows to wake it.
+    pub(super) writer_waits: bool,
+    pub(super) closing: bool,
+    pub(super) failed: bool,
+}
+
+/// Counters since the spool was opened.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) commits: AtomicU64,
+    pub(super) records: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) sync_us: AtomicU64,
+    pub(super) sync_us_max: AtomicU64,
+    pub(super) damaged: AtomicU64,
+}
+
+pub(super) struct Shared {
+    pub(super) dir: PathBuf,
+    pub(super) settings: SpoolSettings,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) pending: Mutex<Pending>,
+    /// Wakes the writer.
+    pub(super) work: Condvar,
+    /// Wakes appends that wait for room.
+    pub(super) room: Notify,
+    pub(super) log: Mutex<Log>,
+    /// Held by whoever retires and refills segments (keeper, or writer in need).
+    pub(super) tending: Mutex<()>,
+    /// True when the keeper has something to do.
+    pub(super) poked: Mutex<bool>,
+    /// Wakes the keeper.
+    pub(super) keeper: Condvar,
+    /// Counts the keeper's rounds.
+    pub(super) rounds: watch::Sender<u64>,
+    pub(super) watch: watch::Sender<CommitState>,
+    /// Only classes that may use the reserve are admitted.
+    pub(super) reserve_only: AtomicBool,
+    /// The writer holds a batch it has no space for.
+    pub(super) stalled: AtomicBool,
+    /// The writer has ended: the keeper is to follow.
+    pub(super) writer_done: AtomicBool,
+    pub(super) counters: Counters,
+}
+
+/// Position of one cursor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CursorStats {
+    /// The sink's name.
+    pub name: String,
+    /// Newest entry the sink has durably taken.
+    pub position: Lsn,
+}
+
+/// Figures of an open spool; counters count from its opening.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SpoolStats {
+    /// Whether it takes entries.
+    pub health: Health,
+    /// Earliest entry kept.
+    pub first: Lsn,
+    /// Newest durable entry.
+    pub committed: Lsn,
+    /// Newest entry given out, durable or not.
+    pub appended: Lsn,
+    /// Bytes waiting for the writer.
+    pub pending_bytes: u64,
+    /// Segment files with records.
+    pub segments_count: u64,
+    /// Preallocated files, reserve included.
+    pub spares_count: u64,
+    /// Bytes of all segment files and spares.
+    pub bytes: u64,
+    /// The bound on `bytes`.
+    pub bytes_max: u64,
+    /// Group commits.
+    pub commits_total: u64,
+    /// Committed entries.
+    pub records_total: u64,
+    /// Committed bytes, headers included.
+    pub bytes_total: u64,
+    /// Time spent in fdatasync of commits, microseconds.
+    pub sync_us_total: u64,
+    /// Longest fdatasync of a commit, microseconds.
+    pub sync_us_max: u64,
+    /// Entries readers found damaged (counted by each reader that met them).
+    pub damaged_total: u64,
+    /// Why no further segment can be prepared, if so.
+    pub scarce: Option<String>,
+    /// All cursors, open or not.
+    pub cursors: Vec<CursorStats>,
+}
+
+/// Locks whatever another thread may have left: every critical section leaves its data whole.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(super) async fn append(&self, class: EntryClass, payload: &[u8]) -> Result<Lsn, SpoolError> {
+        loop {
+            let mut room = std::pin::pin!(self.room.notified());
+            // Registered before the attempt, so that room made in between is not missed.
+            room.as_mut().enable();
+            match self.try_append(class, payload) {
+                Ok(lsn) => return Ok(lsn),
+                Err(TryAppendError::Full(_)) => room.await,
+                Err(TryAppendError::TooLarge { bytes, bytes_max }) => {
+                    return Err(SpoolError::TooLarge { bytes, bytes_max });
+                }
+                Err(TryAppendError::Failed) => return Err(SpoolError::Failed),
+                Err(TryAppendError::Closed) => return Err(SpoolError::Closed),
+            }
+        }
+    }
+
+    pub(super) fn try_append(&self, class: EntryClass, payload: &[u8]) -> Result<Lsn, TryAppendError> {
+        let bytes_max = self.settings.payload_bytes_max();
+        if payload.len() > bytes_max {
+            return Err(TryAppendError::TooLarge { bytes: payload.len(), bytes_max });
+        }
+        let mut pending = lock(&self.pending);
+        if pending.failed {
+            return Err(TryAppendError::Failed);
+        }
+        if pending.closing {
+            return Err(TryAppendError::Closed);
+        }
+        self.admit(&pending, class, RECORD_HEADER_BYTES + payload.len())?;
+        let lsn = pending.next_lsn;
+        push_record(&mut pending.buf, lsn, class, payload);
+        pending.count += 1;
+        pending.next_lsn += 1;
+        let wake = std::mem::take(&mut pending.writer_waits);
+        drop(pending);
+        if wake {
+            self.work.notify_one();
+        }
+        Ok(Lsn(lsn))
+    }
+
+    fn admit(&self, pending: &Pending, class: EntryClass, bytes: usize) -> Result<(), TryAppendError> {
+        let bound = self.settings.pending_bytes_max;
+        let bound = if class.may_use_reserve() {
+            bound
+        } else if self.reserve_only.load(Ordering::Acquire) {
+            return Err(TryAppendError::Full(FullReason::Reserve));
+        } else {
+            // The last quarter is for alarms: a stalled writer must not leave them standing behind live records.
+            bound - bound / 4
+        };
+        // One entry of any admitted size always fits an empty batch.
+        if pending.count > 0 && pending.buf.len() + bytes > bound {
+            return Err(TryAppendError::Full(FullReason::Pending));
+        }
+        Ok(())
+    }
+
+    /// Recomputes the health from its causes and publishes it if it changed.
+    pub(super) fn publish_health(&self) {
+        let failed = lock(&self.pending).failed;
+        let full = self.reserve_only.load(Ordering::Acquire) || self.stalled.load(Ordering::Acquire);
+        let health = match (failed, full) {
+            (true, _) => Health::Failed,
+            (false, true) => Health::Full,
+            (false, false) => Health::Ok,
+        };
+        self.watch.send_if_modified(|state| std::mem::replace(&mut state.health, health) != health);
+        if !full || failed {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Wakes the keeper, and with it a writer that waits for space.
+    pub(super) fn poke_keeper(&self) {
+        *lock(&self.poked) = true;
+        self.keeper.notify_one();
+    }
+
+    pub(super) async fn tend_now(&self) {
+        let mut rounds = self.rounds.subscribe();
+        // The round under way may have looked already: wait for one that starts after it.
+        let target = *rounds.borrow_and_update() + 2;
+        while *rounds.borrow_and_update() < target {
+            if self.watch.borrow().closed {
+                return;
+            }
+            self.poke_keeper();
+            if rounds.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn stats(&self) -> SpoolStats {
+        let state = *self.watch.borrow();
+        let (appended, pending_bytes) = {
+            let pending = lock(&self.pending);
+            let bytes = pending.buf.len() - BATCH_HEADER_BYTES;
+            (Lsn(pending.next_lsn - 1), bytes as u64)
+        };
+        let log = lock(&self.log);
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        SpoolStats {
+            health: state.health,
+            first: Lsn(log.first()),
+            committed: state.committed,
+            appended,
+            pending_bytes,
+            segments_count: log.segments.len() as u64,
+            spares_count: log.spares.len() as u64,
+            bytes: log.bytes(self.settings.segment_bytes),
+            bytes_max: self.settings.bytes_max,
+            commits_total: count(&self.counters.commits),
+            records_total: count(&self.counters.records),
+            bytes_total: count(&self.counters.bytes),
+            sync_us_total: count(&self.counters.sync_us),
+            sync_us_max: count(&self.counters.sync_us_max),
+            damaged_total: count(&self.counters.damaged),
+            scarce: log.scarce.clone(),
+            cursors: log
+                .cursors
+                .iter()
+                .map(|(name, &position)| CursorStats { name: name.clone(), position: Lsn(position) })
+                .collect(),
+        }
+    }
+}
+
+/// Owns the threads: they end when it is closed or dropped.
+pub(super) struct Handle {
+    pub(super) shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Handle {
+    pub(super) fn open(
+        dir: &Path,
+        settings: SpoolSettings,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Self, RecoveryReport), SpoolError> {
+        settings.check()?;
+        let recovered = recovery::recover(dir, &settings, &*disk)?;
+        let report = recovered.report;
+        let committed = recovered.next_lsn - 1;
+        let mut buf = Vec::with_capacity(settings.pending_bytes_max);
+        buf.resize(BATCH_HEADER_BYTES, 0);
+        let shared = Arc::new(Shared {
+            dir: dir.to_owned(),
+            disk,
+            pending: Mutex::new(Pending {
+                buf,
+                count: 0,
+                next_lsn: recovered.next_lsn,
+                writer_waits: false,
+                closing: false,
+                failed: false,
+            }),
+            work: Condvar::new(),
+            room: Notify::new(),
+            log: Mutex::new(recovered.log),
+            tending: Mutex::new(()),
+            poked: Mutex::new(true),
+            keeper: Condvar::new(),
+            rounds: watch::Sender::new(0),
+            watch: watch::Sender::new(CommitState {
+                committed: Lsn(committed),
+                health: Health::Ok,
+                closed: false,
+            }),
+            reserve_only: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
+            writer_done: AtomicBool::new(false),
+            counters: Counters::default(),
+            settings,
+        });
+        let writer = writer::start(Arc::clone(&shared), recovered.active, recovered.lock)?;
+        Ok((Self { shared, writer: Mutex::new(Some(writer)) }, report))
+    }
+
+    pub(super) async fn close(&self) {
+        self.begin_closing();
+        let writer = lock(&self.writer).take();
+        if let Some(writer) = writer {
+            // A panic of the writer was reported by its own thread; closing goes on.
+            let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+        } else {
+            let mut watch = self.shared.watch.subscribe();
+            let _ = watch.wait_for(|state| state.closed).await;
+        }
+    }
+
+    fn begin_closing(&self) {
+        lock(&self.shared.pending).closing = true;
+        self.shared.work.notify_one();
+        self.shared.room.notify_waiters();
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.begin_closing();
+    }
+}
