@@ -12,6 +12,7 @@
 
 pub mod config;
 pub mod init;
+pub mod forward;
 pub mod login;
 pub mod metrics;
 pub mod pki;

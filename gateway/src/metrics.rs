@@ -11,6 +11,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::forward::ForwardMetrics;
+
 /// Every metric of the gateway. Shared as an `Arc`; fields are handles that may be cloned.
 #[derive(Debug)]
 pub struct Metrics {
@@ -44,10 +46,6 @@ pub struct SpoolMetrics {
     /// Bytes on disk.
     pub bytes: Gauge,
 }
-
-/// `fieldpost_forward_*`.
-#[derive(Debug, Default)]
-pub struct ForwardMetrics {}
 
 /// `fieldpost_live_*`.
 #[derive(Debug, Default)]
@@ -110,11 +108,6 @@ impl SpoolMetrics {
         registry.register("health", "0 ok, 1 full, 2 failed", self.health.clone());
         registry.register("bytes", "Bytes on disk", self.bytes.clone());
     }
-}
-
-impl ForwardMetrics {
-    #[expect(clippy::unused_self, reason = "forwarders register here")]
-    fn register(&self, _registry: &mut Registry) {}
 }
 
 impl LiveMetrics {

@@ -1,0 +1,187 @@
+//! Delivering one batch: attempts, pauses, and the search for a poison event.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::event::{Event, EventState};
+use super::forwarder::{Forwarder, Outage, Stopped, now_ms};
+use super::source::Source;
+use super::{RefuseReason, RetryReason, Sink, SinkError};
+
+/// A sink that refuses this many events in a row is more likely wrong itself than they are: from here on every further
+/// refusal waits the longest delay, so that an operator can step in before much is set aside, and yet nothing blocks.
+const REFUSED_IN_A_ROW_MAX: u32 = 8;
+
+impl<S: Sink, R: Source> Forwarder<S, R> {
+    /// Returns when no event is owed any more. `oldest_ms` is for the lag only.
+    pub(super) async fn deliver(
+        &mut self,
+        events: &mut [Event],
+        oldest_ms: Option<u64>,
+    ) -> Result<(), Stopped> {
+        let oldest_ms = oldest_ms.unwrap_or_else(now_ms);
+        // A stack of the ranges still owed, the first on top: halving needs log2(events) of them.
+        let mut ranges = Vec::with_capacity(16);
+        ranges.push(0..events.len());
+        let mut refused_count = 0_u64;
+        while let Some(range) = ranges.pop() {
+            let piece = &mut events[range.clone()];
+            if owed_count(piece) == 0 {
+                continue;
+            }
+            match self.attempt(piece).await? {
+                Ok(()) => {}
+                Err(SinkError::Refuse { reason, detail }) if owed_count(piece) == 1 => {
+                    self.set_aside(piece, reason, &detail).await?;
+                    refused_count += 1;
+                }
+                Err(SinkError::Refuse { .. }) => halve(&range, &mut ranges),
+                Err(SinkError::Retry { reason, detail, after_ms }) => {
+                    ranges.push(range);
+                    self.observe_lag(oldest_ms);
+                    self.pause_after_failure(reason, &detail, after_ms).await?;
+                }
+            }
+        }
+        if refused_count > 0 {
+            tracing::warn!(
+                forwarder = self.settings.name,
+                count = refused_count,
+                kept_in = %self.settings.refusals.display(),
+                "the sink refused events for good"
+            );
+        }
+        self.metrics.batches.inc();
+        Ok(())
+    }
+
+    /// One call of the sink under its deadline; counts what it accepted, also when it failed as a whole.
+    async fn attempt(&mut self, piece: &mut [Event]) -> Result<Result<(), SinkError>, Stopped> {
+        let owed_before_count = owed_count(piece);
+        let limit = Duration::from_millis(self.settings.attempt_ms_max);
+        let grace = Duration::from_millis(self.settings.stop_ms_max);
+        let attempt = tokio::select! {
+            attempt = timeout(limit, self.sink.deliver(piece)) => attempt,
+            () = async { self.stop.cancelled().await; sleep(grace).await } => return Err(Stopped),
+        };
+        let result = attempt.unwrap_or_else(|_| {
+            let detail = format!("no answer within {} ms", self.settings.attempt_ms_max);
+            Err(SinkError::retry(RetryReason::Timeout, detail))
+        });
+        if result.is_ok() {
+            piece.iter_mut().filter(|event| event.state == EventState::Owed).for_each(accept);
+        }
+        let accepted_count = owed_before_count - owed_count(piece);
+        if accepted_count > 0 {
+            self.metrics.delivered.inc_by(accepted_count as u64);
+            self.refused_in_a_row_count = 0;
+            self.note_success();
+        }
+        Ok(result)
+    }
+
+    /// Keeps the one owed event of `piece` among the refusals; it counts as done only once it is durable there.
+    async fn set_aside(
+        &mut self,
+        piece: &mut [Event],
+        reason: RefuseReason,
+        detail: &str,
+    ) -> Result<(), Stopped> {
+        let Some(event) = piece.iter_mut().find(|event| event.state == EventState::Owed) else {
+            return Ok(());
+        };
+        while let Err(error) = self.refusals.keep(event, reason, detail, now_ms()).await {
+            let detail = format!("cannot keep a refused event: {error}");
+            self.pause_after_failure(RetryReason::Storage, &detail, None).await?;
+        }
+        event.state = EventState::Refused;
+        self.metrics.refused(reason);
+        self.refused_in_a_row_count += 1;
+        if self.refused_in_a_row_count == REFUSED_IN_A_ROW_MAX {
+            tracing::error!(
+                forwarder = self.settings.name,
+                count = self.refused_in_a_row_count,
+                detail,
+                "the sink refuses event after event: check that it takes this format; forwarding goes on slowly"
+            );
+        }
+        if self.refused_in_a_row_count >= REFUSED_IN_A_ROW_MAX {
+            let delay = self.backoff.longest_delay(random());
+            self.pause(delay).await?;
+        }
+        Ok(())
+    }
+
+    /// Counts and logs a failure, then waits: the backoff's delay, or longer if the sink asked for it.
+    pub(super) async fn pause_after_failure(
+        &mut self,
+        reason: RetryReason,
+        detail: &str,
+        after_ms: Option<u64>,
+    ) -> Result<(), Stopped> {
+        self.metrics.retried(reason);
+        self.metrics.failing.set(1);
+        let outage = self.outage.get_or_insert(Outage { since: Instant::now(), attempts_count: 0, reason });
+        outage.attempts_count += 1;
+        if outage.attempts_count == 1 || outage.reason != reason {
+            outage.reason = reason;
+            tracing::warn!(
+                forwarder = self.settings.name,
+                sink = self.sink.kind(),
+                reason = reason.as_str(),
+                detail,
+                "delivery failed; the spool holds the records"
+            );
+        }
+        let delay = self.backoff.next_delay(random());
+        self.pause(delay.max(Duration::from_millis(after_ms.unwrap_or(0)))).await
+    }
+
+    fn note_success(&mut self) {
+        self.backoff.reset();
+        self.metrics.failing.set(0);
+        self.metrics.last_success.set(i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX));
+        if let Some(outage) = self.outage.take() {
+            tracing::info!(
+                forwarder = self.settings.name,
+                failed_attempts = outage.attempts_count,
+                seconds = outage.since.elapsed().as_secs(),
+                "delivering again"
+            );
+        }
+    }
+
+    async fn pause(&mut self, delay: Duration) -> Result<(), Stopped> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(Stopped),
+            () = sleep(delay) => Ok(()),
+        }
+    }
+}
+
+fn accept(event: &mut Event) {
+    event.state = EventState::Accepted;
+}
+
+fn owed_count(events: &[Event]) -> usize {
+    events.iter().filter(|event| event.state == EventState::Owed).count()
+}
+
+/// The first half comes off the stack first: order holds.
+fn halve(range: &Range<usize>, ranges: &mut Vec<Range<usize>>) {
+    let middle = range.start + range.len() / 2;
+    ranges.push(middle..range.end);
+    ranges.push(range.start..middle);
+}
+
+/// Jitter only; without a random source the delay is the shortest of its step.
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    match aws_lc_rs::rand::fill(&mut bytes) {
+        Ok(()) => u32::from_le_bytes(bytes),
+        Err(_) => 0,
+    }
+}

@@ -1,0 +1,196 @@
+//! The loop of one forwarder: take a batch, render it, deliver it, move the cursor.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::{Backoff, BackoffSettings};
+use super::event::{ClockBounds, Event, EventState, Gap, GapReason, Renderer};
+use super::metrics::ForwarderMetrics;
+use super::refusals::Refusals;
+use super::source::{Source, Taken};
+use super::{ForwardMetrics, RetryReason, Sink};
+use crate::record::Record;
+
+/// How one forwarder behaves.
+#[derive(Debug, Clone)]
+pub struct ForwarderSettings {
+    /// Its configured name: metric label, log field, part of a gap's key.
+    pub name: String,
+    /// Pauses between attempts.
+    pub backoff: BackoffSettings,
+    /// How long one attempt may take, in ms.
+    pub attempt_ms_max: u64,
+    /// How long a running attempt may still take once the gateway stops, in ms.
+    pub stop_ms_max: u64,
+    /// Which device clocks are believed.
+    pub clock: ClockBounds,
+    /// Where refused events are kept.
+    pub refusals: PathBuf,
+}
+
+/// One forwarder: a source, a sink, and what stands between them.
+pub struct Forwarder<S, R> {
+    pub(super) sink: S,
+    pub(super) source: R,
+    pub(super) settings: ForwarderSettings,
+    pub(super) backoff: Backoff,
+    pub(super) refusals: Refusals,
+    pub(super) metrics: ForwarderMetrics,
+    pub(super) stop: CancellationToken,
+    pub(super) outage: Option<Outage>,
+    pub(super) refused_in_a_row_count: u32,
+    renderer: Renderer,
+}
+
+/// An outage is logged when it starts, when its reason changes and when it ends: never per attempt.
+pub(super) struct Outage {
+    pub(super) since: Instant,
+    pub(super) attempts_count: u64,
+    pub(super) reason: RetryReason,
+}
+
+/// The gateway is stopping; what is still owed stays in the spool.
+pub(super) struct Stopped;
+
+impl<S: Sink, R: Source> Forwarder<S, R> {
+    /// A forwarder at its cursor. Nothing happens until [`Forwarder::run`].
+    #[must_use]
+    pub fn new(
+        settings: ForwarderSettings,
+        source: R,
+        sink: S,
+        metrics: &Arc<super::super::metrics::Metrics>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self::with_metrics(settings, source, sink, &metrics.forward, stop)
+    }
+
+    pub(super) fn with_metrics(
+        settings: ForwarderSettings,
+        source: R,
+        sink: S,
+        metrics: &ForwardMetrics,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            backoff: Backoff::new(settings.backoff),
+            refusals: Refusals::new(settings.refusals.clone()),
+            metrics: metrics.forwarder(&settings.name),
+            renderer: Renderer::new(settings.clock),
+            outage: None,
+            refused_in_a_row_count: 0,
+            sink,
+            source,
+            settings,
+            stop,
+        }
+    }
+
+    /// Forwards until `stop` is cancelled, then ends at a batch border.
+    pub async fn run(mut self) {
+        tracing::info!(forwarder = self.settings.name, sink = self.sink.kind(), "forwarder started");
+        while let Ok(()) = self.one_batch().await {}
+        tracing::info!(forwarder = self.settings.name, "forwarder stopped");
+    }
+
+    async fn one_batch(&mut self) -> Result<(), Stopped> {
+        let taken = self.take().await?;
+        let through = taken.through;
+        let mut batch = self.render(&taken);
+        drop(taken);
+        let delivered = self.deliver(&mut batch.events, batch.oldest_ms).await;
+        if delivered.is_err() {
+            // Whatever the sink has taken without a hole need not be sent again after the restart.
+            let settled = batch.events.iter().take_while(|event| event.state != EventState::Owed).last();
+            if let Some(event) = settled {
+                self.advance(event.lsn).await?;
+            }
+            return delivered;
+        }
+        self.advance(through).await?;
+        self.observe_lag(now_ms());
+        Ok(())
+    }
+
+    async fn take(&mut self) -> Result<Taken, Stopped> {
+        loop {
+            let taken = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(Stopped),
+                taken = self.source.take() => taken,
+            };
+            match taken {
+                Ok(taken) => return Ok(taken),
+                Err(error) => {
+                    self.pause_after_failure(RetryReason::Storage, &error.to_string(), None).await?
+                }
+            }
+        }
+    }
+
+    async fn advance(&mut self, through: crate::spool::Lsn) -> Result<(), Stopped> {
+        while let Err(error) = self.source.advance(through).await {
+            self.pause_after_failure(RetryReason::Storage, &error.to_string(), None).await?;
+        }
+        Ok(())
+    }
+
+    fn render(&mut self, taken: &Taken) -> Batch {
+        let mut events = Vec::with_capacity(taken.entries.len() + taken.gaps.len());
+        let mut gaps = taken.gaps.clone();
+        let mut oldest_ms = None;
+        for (lsn, entry) in &taken.entries {
+            let Ok(record) = Record::decode(*lsn, entry) else {
+                gaps.push(Gap { first: *lsn, last: *lsn, reason: GapReason::Unreadable });
+                continue;
+            };
+            oldest_ms.get_or_insert(record.received_at_ms);
+            match self.renderer.event(&record) {
+                Ok(event) => events.push(event),
+                Err(reason) => self.metrics.withheld(reason),
+            }
+        }
+        self.render_gaps(&gaps, &mut events);
+        Batch { events, oldest_ms }
+    }
+
+    fn render_gaps(&mut self, gaps: &[Gap], events: &mut Vec<Event>) {
+        for gap in gaps {
+            self.metrics.lost(gap.reason, gap.count());
+            tracing::error!(
+                forwarder = self.settings.name,
+                reason = gap.reason.as_str(),
+                count = gap.count(),
+                first_lsn = gap.first.0,
+                "records lost to this forwarder; the loss is forwarded in their place"
+            );
+            events.push(self.renderer.gap(&self.settings.name, gap, now_ms()));
+        }
+        if !gaps.is_empty() {
+            events.sort_by_key(|event| event.lsn);
+        }
+    }
+
+    pub(super) fn observe_lag(&self, oldest_ms: u64) {
+        let lag_count = self.source.lag_records_count();
+        self.metrics.lag_records.set(i64::try_from(lag_count).unwrap_or(i64::MAX));
+        let age_ms = if lag_count == 0 { 0 } else { now_ms().saturating_sub(oldest_ms) };
+        // Whole ms of any age that matters fit 32 bits (49 days); beyond that the gauge stays there.
+        self.metrics.lag_seconds.set(f64::from(u32::try_from(age_ms).unwrap_or(u32::MAX)) / 1000.0);
+    }
+}
+
+struct Batch {
+    events: Vec<Event>,
+    /// When the gateway received the first of them.
+    oldest_ms: Option<u64>,
+}
+
+pub(super) fn now_ms() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}

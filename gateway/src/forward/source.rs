@@ -1,0 +1,42 @@
+//! Where a forwarder reads: committed entries behind a durable cursor.
+
+use std::future::Future;
+
+use bytes::Bytes;
+
+use super::event::Gap;
+use crate::spool::Lsn;
+
+/// Committed entries in order, and the cursor behind which they are kept.
+pub trait Source: Send {
+    /// The next entries after the last ones taken. Waits for the first. Cancel-safe: a cancelled call takes nothing.
+    ///
+    /// # Errors
+    /// [`SourceError`]; the caller may try again later.
+    fn take(&mut self) -> impl Future<Output = Result<Taken, SourceError>> + Send;
+
+    /// Moves the cursor durably: everything up to and including `through` is done with.
+    ///
+    /// # Errors
+    /// [`SourceError`]; the position on disk is the old or the new one, never another.
+    fn advance(&mut self, through: Lsn) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// Committed entries behind the cursor.
+    fn lag_records_count(&self) -> u64;
+}
+
+/// What one read brought.
+#[derive(Debug)]
+pub struct Taken {
+    /// Entries that can never be read, in order; they may lie before, between or after `entries`.
+    pub gaps: Vec<Gap>,
+    /// The entries, in order.
+    pub entries: Vec<(Lsn, Bytes)>,
+    /// The last place this read covers, gaps included.
+    pub through: Lsn,
+}
+
+/// The spool could not be read, or the cursor not be written.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct SourceError(pub String);

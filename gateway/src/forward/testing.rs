@@ -1,0 +1,159 @@
+//! Fixtures for the tests of forwarders: records of every class, a source in memory, a sink with fault knobs.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use bytes::{Bytes, BytesMut};
+use fieldpost_protocol::{
+    Alarm, AlarmCause, BootId, Class, ClockQuality, DeviceId, Envelope, FixSource, ForceId, Head, Lane, Mode,
+    Position, ReportReason, Seq,
+};
+
+use super::event::{Event, EventState, Gap};
+use super::source::{Source, SourceError, Taken};
+use super::{Sink, SinkError};
+use crate::record::{Record, RecordKind};
+use crate::spool::Lsn;
+
+/// When the records were received.
+pub(super) const RECEIVED_MS: u64 = 1_790_000_000_123;
+
+pub(super) fn head(class: Class, seq: u32) -> Head {
+    Head {
+        version: 1,
+        class,
+        mode: Mode::Test,
+        clock: ClockQuality::Gnss,
+        boot: BootId(3),
+        seq: Seq(seq),
+        time_ms: RECEIVED_MS - 1_000,
+    }
+}
+
+pub(super) fn record_of(lsn: u64, head: Head, body: &[u8]) -> Record {
+    let mut frame = [0; 2048];
+    let frame = Envelope { head, body, trailer: None }.encode(&mut frame).unwrap();
+    Record {
+        lsn: Lsn(lsn),
+        received_at_ms: RECEIVED_MS,
+        force: ForceId::try_new("sim").unwrap(),
+        device: DeviceId::try_new("pc-0001").unwrap(),
+        ceiling: Mode::Test,
+        lane: if head.class.is_alarm_family() { Lane::Alarm } else { Lane::Live },
+        kind: RecordKind::Envelope,
+        payload: Bytes::copy_from_slice(frame),
+    }
+}
+
+pub(super) fn position() -> Position {
+    Position {
+        latitude_udeg: 51_507_400,
+        longitude_udeg: -127_758,
+        speed_cmps: Some(134),
+        course_turn256: Some(64),
+        accuracy_m: 5,
+        source: FixSource::GNSS,
+        reason: ReportReason::INTERVAL,
+    }
+}
+
+/// The position record `sim.pc-0001.3.{lsn}`.
+pub(super) fn position_record(lsn: u64) -> Record {
+    let mut buffer = [0; 64];
+    let seq = u32::try_from(lsn).unwrap();
+    record_of(lsn, head(Class::POSITION, seq), position().encode(&mut buffer).unwrap())
+}
+
+pub(super) fn alarm_record(lsn: u64) -> Record {
+    let mut buffer = [0; 64];
+    let alarm = Alarm {
+        cause: AlarmCause::OFFICER_DOWN,
+        silent: true,
+        position: Some(position()),
+        position_age_s: 4,
+    };
+    record_of(lsn, head(Class::ALARM, u32::try_from(lsn).unwrap()), alarm.encode(&mut buffer).unwrap())
+}
+
+pub(super) fn entry(record: &Record) -> (Lsn, Bytes) {
+    let mut bytes = BytesMut::new();
+    record.encode(&mut bytes);
+    (record.lsn, bytes.freeze())
+}
+
+/// Batches in memory; after the last one [`Source::take`] waits for ever. The cursor is shared with the test.
+pub(super) struct MemorySource {
+    pub(super) batches: VecDeque<Taken>,
+    pub(super) cursor: Arc<Mutex<Vec<u64>>>,
+}
+
+impl MemorySource {
+    /// One batch of the position records of each range.
+    pub(super) fn positions(ranges: &[std::ops::RangeInclusive<u64>]) -> Self {
+        let batches = ranges.iter().map(|range| Taken {
+            gaps: Vec::new(),
+            entries: range.clone().map(|lsn| entry(&position_record(lsn))).collect(),
+            through: Lsn(*range.end()),
+        });
+        Self { batches: batches.collect(), cursor: Arc::default() }
+    }
+
+    pub(super) fn of(gaps: Vec<Gap>, records: &[Record], through: u64) -> Self {
+        let taken = Taken { gaps, entries: records.iter().map(entry).collect(), through: Lsn(through) };
+        Self { batches: VecDeque::from([taken]), cursor: Arc::default() }
+    }
+}
+
+impl Source for MemorySource {
+    async fn take(&mut self) -> Result<Taken, SourceError> {
+        match self.batches.pop_front() {
+            Some(taken) => Ok(taken),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn advance(&mut self, through: Lsn) -> Result<(), SourceError> {
+        self.cursor.lock().unwrap().push(through.0);
+        Ok(())
+    }
+
+    fn lag_records_count(&self) -> u64 {
+        self.batches.len() as u64
+    }
+}
+
+/// What the sink does with one call.
+pub(super) type Answer = Box<dyn FnMut(&mut [Event]) -> Result<(), SinkError> + Send>;
+
+/// Answers as the test says; keeps the keys it accepted, in order.
+pub(super) struct MemorySink {
+    pub(super) answer: Answer,
+    pub(super) accepted: Arc<Mutex<Vec<String>>>,
+    pub(super) calls_count: Arc<Mutex<usize>>,
+}
+
+impl MemorySink {
+    pub(super) fn new(answer: impl FnMut(&mut [Event]) -> Result<(), SinkError> + Send + 'static) -> Self {
+        Self { answer: Box::new(answer), accepted: Arc::default(), calls_count: Arc::default() }
+    }
+}
+
+impl Sink for MemorySink {
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
+    async fn deliver(&mut self, events: &mut [Event]) -> Result<(), SinkError> {
+        *self.calls_count.lock().unwrap() += 1;
+        let before: Vec<_> = events.iter().map(|event| event.state).collect();
+        let result = (self.answer)(events);
+        for (event, before) in events.iter().zip(before) {
+            let is_new =
+                before == EventState::Owed && (result.is_ok() || event.state == EventState::Accepted);
+            if is_new {
+                self.accepted.lock().unwrap().push(event.key.clone());
+            }
+        }
+        result
+    }
+}
