@@ -6,8 +6,9 @@
 //
 // Options: --port 8480  --units 60  --alarm-after 15 (seconds; 0 = never)  --seed 7
 //          --degraded  --actual (mixes in units marked actual, to see how both look together)
-// Console keys on stdin (one per line): alarm, cut (drop every stream), mute (stop talking), end
-// (end the session), full (toggle spool full).
+// Commands on stdin, one a line: alarm, cancel (the wearer cancels the newest), cut (drop every
+// stream), mute (stop talking), down (answer nobody), end (end the session), full (spool full);
+// mute, down and full toggle.
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
@@ -43,7 +44,7 @@ const TYPES = {
 const world = town(Number(option.seed), Number(option.units), option.actual);
 const alarms = new Map();
 const streams = new Set();
-const state = { cursor: 1000, records: 0, spool: 'ok', muted: false };
+const state = { cursor: 1000, records: 0, spool: 'ok', muted: false, down: false };
 const tokens = new Set(['development']);
 let session = crypto.randomUUID();
 
@@ -149,6 +150,7 @@ async function sendFile(path, response) {
 }
 
 const server = createServer(async (request, response) => {
+  if (state.down) return request.socket.destroy();
   const url = new URL(request.url, 'http://localhost');
   if (url.pathname === '/login') {
     if (!tokens.has(url.searchParams.get('token'))) return send(response, 401, 'this link was used or is too old');
@@ -187,6 +189,16 @@ const COMMANDS = {
   end: () => {
     session = crypto.randomUUID();
     COMMANDS.cut();
+  },
+  down: () => {
+    state.down = !state.down;
+    COMMANDS.cut();
+  },
+  cancel: () => {
+    const alarm = [...alarms.values()].at(-1);
+    if (alarm === undefined) return;
+    alarm.cancelled_at_ms = now();
+    broadcast('alarm', alarm);
   },
   full: () => (state.spool = state.spool === 'ok' ? 'full' : 'ok'),
 };

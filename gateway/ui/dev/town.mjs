@@ -35,21 +35,68 @@ function network(next) {
   }
   const main = new Set([4, 8, 12]);
   const radius = (node) => Math.hypot(...nodes[node]);
-  const join = (a, b, isMain) => {
+  const join = (a, b, isMain, line) => {
     if (Math.max(radius(a), radius(b)) > 1_720 && !isMain) return;
     if (!isMain && next() < 0.14) return;
-    edges.push({ a, b, class: isMain ? 'main' : 'street' });
+    edges.push({ a, b, line, class: isMain ? 'primary' : line % 3 === 0 ? 'secondary' : 'residential' });
   };
   for (let row = 0; row < SIZE; row += 1) {
     for (let column = 0; column < SIZE; column += 1) {
-      if (column + 1 < SIZE) join(index(column, row), index(column + 1, row), main.has(row));
-      if (row + 1 < SIZE) join(index(column, row), index(column, row + 1), main.has(column));
+      if (column + 1 < SIZE) join(index(column, row), index(column + 1, row), main.has(row), row);
+      if (row + 1 < SIZE) join(index(column, row), index(column, row + 1), main.has(column), SIZE + column);
     }
   }
   return { nodes, edges };
 }
 
-const DUTIES = ['available', 'available', 'available', 'en_route', 'at_scene', 'committed', 'on_duty', 'at_station', 'refreshments', 'prisoner'];
+const NAMES = ['Mill Lane', 'Station Road', 'Church Street', 'Kirkgate', 'Albion Street', 'Wharf Road', 'The Headrow', 'Queen Street', 'Orchard Way', 'Canal Walk', 'Victoria Road', 'Park Row', 'Bridge End', 'Tannery Lane', 'York Road', 'Elm Grove', 'Castle Street'];
+
+const lineString = (points, properties) => ({
+  type: 'Feature',
+  properties: { kind: 'street', ...properties },
+  geometry: { type: 'LineString', coordinates: points.map((point) => Object.values(toDegrees(point))) },
+});
+
+/** Edges of one row or column that follow each other become one named street. */
+function streets(nodes, edges) {
+  const features = [];
+  let chain = [];
+  const flush = () => {
+    if (chain.length === 0) return;
+    const { line } = chain[0];
+    const name = NAMES[(line * 7) % NAMES.length];
+    features.push(lineString([nodes[chain[0].a], ...chain.map((edge) => nodes[edge.b])], { class: chain[0].class, name }));
+    chain = [];
+  };
+  for (const edge of edges.toSorted((one, other) => one.line - other.line || one.a - other.a)) {
+    if (chain.length > 0 && chain.at(-1).b !== edge.a) flush();
+    chain.push(edge);
+  }
+  flush();
+  return features;
+}
+
+function area(kind, points) {
+  const ring = [...points, points[0]].map((point) => Object.values(toDegrees(point)));
+  return { type: 'Feature', properties: { kind }, geometry: { type: 'Polygon', coordinates: [ring] } };
+}
+
+function grounds() {
+  const bank = (offset_m) =>
+    Array.from({ length: 61 }, (_, step) => {
+      const x = (step - 30) * 100;
+      return [x, -620 + 170 * Math.sin(x / 620) + 60 * Math.sin(x / 210) + offset_m + 12 * Math.sin(x / 90)];
+    });
+  const blob = (x, y, radius_m) =>
+    Array.from({ length: 40 }, (_, step) => {
+      const angle = (step / 40) * 2 * Math.PI;
+      const radius = radius_m * (1 + 0.22 * Math.sin(3 * angle + x) + 0.1 * Math.sin(5 * angle));
+      return [x + radius * Math.cos(angle), y + radius * Math.sin(angle)];
+    });
+  return [area('park', blob(-900, 620, 300)), area('park', blob(780, -1_020, 250)), area('park', blob(520, 980, 210)), area('river', [...bank(38), ...bank(-38).toReversed()])];
+}
+
+const DUTIES = ['available', 'available', 'available', 'en-route', 'at-scene', 'committed', 'on-duty', 'at-station', 'refreshments', 'prisoner'];
 
 function makeUnit(number, officers, count, actual, next) {
   const vehicle = number > officers;
@@ -81,14 +128,7 @@ export function town(seed, count, actual) {
     touching[edge.a].push(edge);
     touching[edge.b].push(edge);
   }
-  const features = edges.map((edge) => {
-    const [a, b] = [toDegrees(nodes[edge.a]), toDegrees(nodes[edge.b])];
-    return {
-      type: 'Feature',
-      properties: { class: edge.class },
-      geometry: { type: 'LineString', coordinates: [[a.lon, a.lat], [b.lon, b.lat]] },
-    };
-  });
+  const features = [...grounds(), ...streets(nodes, edges)];
   const officers = Math.ceil(count * 0.75);
   const units = [];
   const movers = [];

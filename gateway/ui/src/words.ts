@@ -68,13 +68,14 @@ export function codeInWords(code: string): string {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-const dutyKey = (code: string): string => code.toLowerCase().replaceAll(/[\s-]+/g, '_');
+/** Codes are spelt with hyphens on the wire and with underscores in the page's API. */
+const key = (code: string): string => code.toLowerCase().replaceAll(/[\s-]+/g, '_');
 
 export const dutyInWords = (duty: string | null): string =>
-  duty === null ? 'No status' : (DUTY[dutyKey(duty)]?.[0] ?? codeInWords(duty));
+  duty === null ? 'No status' : (DUTY[key(duty)]?.[0] ?? codeInWords(duty));
 
 export const readiness = (duty: string | null): Readiness =>
-  duty === null ? 'unknown' : (DUTY[dutyKey(duty)]?.[1] ?? 'unknown');
+  duty === null ? 'unknown' : (DUTY[key(duty)]?.[1] ?? 'unknown');
 
 const CAUSE: Record<string, string> = {
   officer_down: 'Officer down',
@@ -87,7 +88,7 @@ const CAUSE: Record<string, string> = {
 };
 
 /** An alarm from newer firmware is still an alarm: an unknown cause is shown as words. */
-export const causeInWords = (cause: string): string => CAUSE[cause] ?? codeInWords(cause);
+export const causeInWords = (cause: string): string => CAUSE[key(cause)] ?? codeInWords(cause);
 
 const MODE: Record<Mode, string> = { actual: 'Actual', exercise: 'Exercise', test: 'Test' };
 

@@ -12,18 +12,23 @@ export class AlarmMarker {
   readonly #callsign = document.createElement('span');
   readonly #cause = document.createElement('span');
   readonly #tag = document.createElement('span');
+  readonly #state = document.createElement('span');
 
   constructor(map: maplibre.Map, place: Place, choose: () => void) {
     this.#button.type = 'button';
     this.#button.className = 'alarm-marker';
     const sign = document.createElement('span');
     sign.className = 'alarm-marker-sign';
-    sign.textContent = '!';
+    sign.setAttribute('aria-hidden', 'true');
+    const mark = document.createElement('span');
+    mark.textContent = '!';
+    sign.append(mark);
     const label = document.createElement('span');
     label.className = 'alarm-marker-label';
     this.#tag.className = 'alarm-marker-tag';
     this.#callsign.className = 'alarm-marker-callsign';
-    label.append(this.#tag, this.#callsign, this.#cause);
+    this.#state.className = 'unseen';
+    label.append(this.#tag, this.#callsign, this.#cause, this.#state);
     this.#button.append(sign, label);
     this.#button.addEventListener('click', (event) => {
       event.stopPropagation();
@@ -39,15 +44,12 @@ export class AlarmMarker {
     const mode = alarm.mode === 'actual' ? '' : modeInWords(alarm.mode);
     this.#callsign.textContent = alarm.callsign;
     this.#cause.textContent = cause;
-    this.#tag.textContent = mode.toUpperCase();
+    this.#tag.textContent = mode;
     this.#tag.hidden = mode === '';
     this.#button.dataset['state'] = alarm.state;
     this.#button.dataset['alarm'] = alarm.id;
     this.#button.classList.toggle('is-selected', selected);
-    this.#button.setAttribute(
-      'aria-label',
-      `${mode === '' ? '' : `${mode} `}alarm, ${cause}, ${alarm.callsign}, ${alarm.state}. Select the unit`,
-    );
+    this.#state.textContent = `${alarm.state} alarm`;
     this.move(place);
   }
 

@@ -1,7 +1,7 @@
 /**
  * Marker and label pictures, drawn with a canvas: no glyph or sprite server is ever asked.
  *
- * A marker says five things without colour: kind (disc / pointed box), heading (beak / nose),
+ * A marker says five things without colour: kind (drop / pointed box), heading (its tip),
  * readiness (solid, dot, ring), freshness (whole / dashed outline) and mode (plain / hatched).
  * **Anything but `actual` is hatched and its label carries a tag**, so it cannot pass for real.
  */
@@ -36,6 +36,7 @@ export function drawByName(name: string, palette: Palette): ImageData | null {
   const [family, spec] = [name.slice(0, space), name.slice(space + 1)];
   if (family === 'marker') return drawMarker(JSON.parse(spec) as MarkerSpec, palette);
   if (family === 'label') return drawLabel(JSON.parse(spec) as LabelSpec, palette);
+  if (family === 'blank') return drawBlank(JSON.parse(spec) as { width_px: number; height_px: number });
   return null;
 }
 
@@ -55,8 +56,14 @@ const pixels = (context: CanvasRenderingContext2D): ImageData =>
 /** Body outline around (0, 0), pointing north. */
 function body(spec: MarkerSpec): Path2D {
   const path = new Path2D();
-  if (spec.kind === 'officer') {
-    path.arc(0, 0, 8, 0, 2 * Math.PI);
+  if (spec.kind === 'officer' && spec.heading) {
+    // A drop: the two tangents from the tip, 15.5 px ahead, to a circle of 8.5 px.
+    const tangent = Math.acos(8.5 / 15.5);
+    path.moveTo(0, -15.5);
+    path.arc(0, 0, 8.5, tangent - Math.PI / 2, 1.5 * Math.PI - tangent);
+    path.closePath();
+  } else if (spec.kind === 'officer') {
+    path.arc(0, 0, 8.5, 0, 2 * Math.PI);
   } else if (spec.heading) {
     path.moveTo(0, -13);
     path.lineTo(8, -5);
@@ -72,22 +79,13 @@ function body(spec: MarkerSpec): Path2D {
   return path;
 }
 
-function beak(): Path2D {
-  const path = new Path2D();
-  path.moveTo(0, -15.5);
-  path.lineTo(5.4, -8.8);
-  path.quadraticCurveTo(0, -11.8, -5.4, -8.8);
-  path.closePath();
-  return path;
-}
-
 function hatch(context: CanvasRenderingContext2D, within: Path2D, colour: string): void {
   context.save();
   context.clip(within);
   context.strokeStyle = colour;
-  context.lineWidth = 1.5;
+  context.lineWidth = 2;
   context.beginPath();
-  for (let offset = -28; offset <= 28; offset += 4.5) {
+  for (let offset = -30; offset <= 30; offset += 5.5) {
     context.moveTo(offset - 16, 16);
     context.lineTo(offset + 16, -16);
   }
@@ -101,19 +99,16 @@ function drawMarker(spec: MarkerSpec, palette: Palette): ImageData {
   context.lineJoin = 'round';
   const colour = palette.readiness[spec.readiness];
   const shape = body(spec);
-  const parts = spec.kind === 'officer' && spec.heading ? [shape, beak()] : [shape];
   context.strokeStyle = palette.casing;
   context.lineWidth = 5;
-  for (const part of parts) context.stroke(part);
-  for (const part of parts) {
-    context.fillStyle = spec.stale ? palette.casing : colour;
-    context.fill(part);
-  }
-  if (!spec.actual) hatch(context, shape, spec.stale ? colour : palette.casing);
+  context.stroke(shape);
+  context.fillStyle = spec.stale ? palette.casing : colour;
+  context.fill(shape);
+  if (!spec.actual) hatch(context, shape, spec.stale ? palette.staleHatch : palette.hatch);
   context.strokeStyle = colour;
   context.lineWidth = 1.8;
   context.setLineDash(spec.stale ? [3, 2.4] : []);
-  for (const part of parts) context.stroke(part);
+  context.stroke(shape);
   drawReadiness(context, spec, palette);
   return pixels(context);
 }
@@ -142,7 +137,7 @@ function drawLabel(spec: LabelSpec, palette: Palette): ImageData {
   const tag = spec.mode === 'actual' ? '' : tagOf(spec.mode);
   const measure = canvas(1, 1);
   measure.font = TAG_FONT;
-  const tag_px = tag === '' ? 0 : Math.ceil(measure.measureText(tag).width) + 8;
+  const tag_px = tag === '' ? 0 : Math.ceil(measure.measureText(tag).width) + 7;
   measure.font = LABEL_FONT;
   const text_px = Math.ceil(measure.measureText(text).width);
   const width_px = tag_px + text_px + 10;
@@ -162,7 +157,7 @@ function drawLabel(spec: LabelSpec, palette: Palette): ImageData {
     context.font = TAG_FONT;
     context.fillStyle = palette.notActualText;
     context.textBaseline = 'middle';
-    context.fillText(tag, 4.5, LABEL_PX / 2 + 0.5);
+    context.fillText(tag, 4, LABEL_PX / 2 + 0.5);
   }
   context.strokeStyle = palette.labelEdge;
   context.lineWidth = 1;
@@ -172,4 +167,13 @@ function drawLabel(spec: LabelSpec, palette: Palette): ImageData {
   context.textBaseline = 'middle';
   context.fillText(text, tag_px + 5, LABEL_PX / 2 + 0.5);
   return pixels(context);
+}
+
+/** An invisible picture: it only keeps labels off the markers (style.ts, layer `bodies`). */
+export const BLANK_MARKER = 'blank {"width_px":22,"height_px":22}';
+/** The room of an alarm button with its label: 60 px to the top and bottom of the unit. */
+export const BLANK_ALARM = 'blank {"width_px":220,"height_px":124}';
+
+function drawBlank(size: { width_px: number; height_px: number }): ImageData {
+  return pixels(canvas(size.width_px, size.height_px));
 }

@@ -24,6 +24,11 @@ export interface Palette {
   notActual: string;
   notActualText: string;
   ring: string;
+  hatch: string;
+  staleHatch: string;
+  park: string;
+  path: string;
+  streetName: string;
 }
 
 export const LIGHT: Palette = {
@@ -46,6 +51,11 @@ export const LIGHT: Palette = {
   notActual: '#6b3fa0',
   notActualText: '#ffffff',
   ring: '#16202b',
+  hatch: 'rgba(255,255,255,0.42)',
+  staleHatch: 'rgba(80,96,112,0.35)',
+  park: '#dbe7d8',
+  path: '#d9dcd3',
+  streetName: '#66727d',
 };
 
 export const DARK: Palette = {
@@ -68,6 +78,11 @@ export const DARK: Palette = {
   notActual: '#c6a5f5',
   notActualText: '#1b1029',
   ring: '#f4f8fb',
+  hatch: 'rgba(11,19,27,0.4)',
+  staleHatch: 'rgba(163,179,195,0.35)',
+  park: '#182823',
+  path: '#27323c',
+  streetName: '#8496a6',
 };
 
 const darkQuery = matchMedia('(prefers-color-scheme: dark)');

@@ -1,5 +1,6 @@
 /** The map's layers, bottom to top: ground, streets, rings, units, labels. */
 import type { ExpressionSpecification, LayerSpecification, StyleSpecification } from 'maplibre-gl';
+import { BLANK_ALARM, BLANK_MARKER } from './icons';
 import type { Palette } from './palette';
 
 export const NOTHING: GeoJSON.FeatureCollection = { type: 'FeatureCollection', features: [] };
@@ -7,9 +8,14 @@ export const NOTHING: GeoJSON.FeatureCollection = { type: 'FeatureCollection', f
 const byZoom = (...stops: [zoom: number, px: number][]): ExpressionSpecification =>
   ['interpolate', ['exponential', 1.5], ['zoom'], ...stops.flat()] as ExpressionSpecification;
 
-/** Streets may carry a `class`; the through roads among them are drawn wider. */
-const MAIN_CLASSES = ['main', 'arterial', 'primary', 'secondary', 'trunk'];
-const IS_MAIN: ExpressionSpecification = ['in', ['coalesce', ['get', 'class'], ''], ['literal', MAIN_CLASSES]];
+/** Streets may carry a `class`, as in OpenStreetMap; one without is an ordinary street. */
+const CLASS: ExpressionSpecification = ['coalesce', ['get', 'class'], 'residential'];
+const classIn = (...classes: string[]): ExpressionSpecification => ['in', CLASS, ['literal', classes]];
+const IS_MAIN = classIn('trunk', 'primary', 'main');
+const IS_MIDDLE = classIn('secondary', 'tertiary');
+const IS_PATH = classIn('path', 'footway');
+const IS_STREET: ExpressionSpecification = ['!', ['any', IS_MAIN, IS_MIDDLE, IS_PATH]];
+const isLine: ExpressionSpecification = ['in', ['geometry-type'], ['literal', ['LineString', 'MultiLineString']]];
 
 function ground(palette: Palette): LayerSpecification[] {
   return [
@@ -44,43 +50,80 @@ function ground(palette: Palette): LayerSpecification[] {
   ];
 }
 
-function streets(palette: Palette): LayerSpecification[] {
-  const layout = { 'line-cap': 'round', 'line-join': 'round' } as const;
+/** One kind of street: its edge and its surface, `px` wide at zoom 14. */
+function street(
+  id: string,
+  which: ExpressionSpecification,
+  px: number,
+  colours: { surface: string; edge: string },
+): { edge: LayerSpecification; surface: LayerSpecification } {
+  const layer = (name: string, colour: string, extra_px: number): LayerSpecification => ({
+    id: name,
+    type: 'line',
+    source: 'streets',
+    minzoom: 9,
+    filter: ['all', isLine, which],
+    layout: { 'line-cap': 'round', 'line-join': 'round' },
+    paint: {
+      'line-color': colour,
+      'line-width': byZoom([9, px / 8], [12, px / 2.6 + extra_px / 2], [14, px + extra_px], [18, px * 5 + extra_px]),
+    },
+  });
+  return { edge: layer(`${id}-edge`, colours.edge, 2), surface: layer(id, colours.surface, 0) };
+}
+
+function town(palette: Palette): LayerSpecification[] {
+  const edge = palette.streetEdge;
+  const small = street('street', IS_STREET, 4.5, { surface: palette.street, edge });
+  const middle = street('street-middle', IS_MIDDLE, 6.5, { surface: palette.street, edge });
+  const main = street('street-main', IS_MAIN, 9, { surface: palette.streetMain, edge });
   return [
     {
-      id: 'street-edge',
-      type: 'line',
+      id: 'park',
+      type: 'fill',
       source: 'streets',
-      minzoom: 9,
-      layout,
-      paint: { 'line-color': palette.streetEdge, 'line-width': byZoom([9, 0.8], [13, 4.2], [16, 13], [18, 30]) },
+      filter: ['==', ['get', 'kind'], 'park'],
+      paint: { 'fill-color': palette.park },
     },
     {
-      id: 'street',
-      type: 'line',
+      id: 'river',
+      type: 'fill',
       source: 'streets',
-      minzoom: 9,
-      filter: ['!', IS_MAIN],
-      layout,
-      paint: { 'line-color': palette.street, 'line-width': byZoom([9, 0.4], [13, 2.8], [16, 10.5], [18, 26]) },
+      filter: ['==', ['get', 'kind'], 'river'],
+      paint: { 'fill-color': palette.water, 'fill-outline-color': palette.coast },
     },
     {
-      id: 'street-main-edge',
+      id: 'path',
       type: 'line',
       source: 'streets',
-      minzoom: 8,
-      filter: IS_MAIN,
-      layout,
-      paint: { 'line-color': palette.streetEdge, 'line-width': byZoom([8, 1], [13, 6.6], [16, 18], [18, 40]) },
+      minzoom: 13,
+      filter: ['all', isLine, IS_PATH],
+      paint: { 'line-color': palette.path, 'line-width': byZoom([13, 1], [18, 4]), 'line-dasharray': [3, 1.5] },
     },
+    small.edge,
+    middle.edge,
+    main.edge,
+    small.surface,
+    middle.surface,
+    main.surface,
     {
-      id: 'street-main',
-      type: 'line',
+      id: 'street-name',
+      type: 'symbol',
       source: 'streets',
-      minzoom: 8,
-      filter: IS_MAIN,
-      layout,
-      paint: { 'line-color': palette.streetMain, 'line-width': byZoom([8, 0.6], [13, 5], [16, 15], [18, 36]) },
+      minzoom: 13,
+      filter: ['all', isLine, ['has', 'name']],
+      layout: {
+        'symbol-placement': 'line',
+        'symbol-spacing': 420,
+        'text-field': ['get', 'name'],
+        // No glyph server is set: MapLibre draws these with the page's own font.
+        'text-font': ['Inter Variable'],
+        'text-size': ['interpolate', ['linear'], ['zoom'], 13, 10, 17, 13],
+        'text-max-angle': 30,
+        'text-padding': 12,
+        'symbol-sort-key': ['case', IS_MAIN, 0, IS_MIDDLE, 1, 2],
+      },
+      paint: { 'text-color': palette.streetName, 'text-halo-color': palette.land, 'text-halo-width': 1.4 },
     },
   ];
 }
@@ -88,7 +131,7 @@ function streets(palette: Palette): LayerSpecification[] {
 function units(palette: Palette): LayerSpecification[] {
   const alarmColour: ExpressionSpecification = ['case', ['get', 'alarmed'], palette.alarm, palette.ring];
   const anchor = 'top';
-  const below: [number, number] = [0, 15];
+  const below: [number, number] = [0, 16];
   return [
     {
       id: 'ring',
@@ -137,7 +180,7 @@ function units(palette: Palette): LayerSpecification[] {
         'icon-rotation-alignment': 'map',
         'icon-allow-overlap': true,
         'icon-ignore-placement': true,
-        'icon-size': ['interpolate', ['linear'], ['zoom'], 9, 0.6, 13, 0.85, 15, 1],
+        'icon-size': ['interpolate', ['linear'], ['zoom'], 9, 0.6, 13, 0.95, 15, 1.1],
         'symbol-sort-key': ['-', ['get', 'order']],
       },
       paint: { 'icon-opacity': ['get', 'fade'] },
@@ -158,6 +201,17 @@ function units(palette: Palette): LayerSpecification[] {
       paint: { 'icon-opacity': ['get', 'fade'] },
     },
     {
+      // Above the labels, so that it takes its room first: a label never covers a marker.
+      id: 'bodies',
+      type: 'symbol',
+      source: 'units',
+      layout: {
+        'icon-image': ['case', ['get', 'alarmed'], BLANK_ALARM, BLANK_MARKER],
+        'icon-allow-overlap': true,
+        'icon-padding': 0,
+      },
+    },
+    {
       id: 'label-selected',
       type: 'symbol',
       source: 'units',
@@ -174,7 +228,7 @@ function units(palette: Palette): LayerSpecification[] {
 
 const layers = (palette: Palette): LayerSpecification[] => [
   ...ground(palette),
-  ...streets(palette),
+  ...town(palette),
   ...units(palette),
 ];
 

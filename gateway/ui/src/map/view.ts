@@ -34,6 +34,7 @@ export interface ViewEvents {
   moved(): void;
 }
 
+const GROUND: readonly SourceName[] = ['outline', 'coast', 'streets'];
 const GLIDING_UNITS_MAX = 300;
 /** A frame slower than this means software drawing: movement would only make it worse. */
 const FRAME_MS_MAX = 60;
@@ -46,6 +47,7 @@ export class MapView {
   readonly #glide = new Glide();
   readonly #markers = new Map<string, AlarmMarker>();
   readonly #images = new Set<string>();
+  readonly #given = new Set<SourceName>();
   readonly #undo: (() => void)[] = [];
   #scene: Scene | null = null;
   #frame = 0;
@@ -73,7 +75,7 @@ export class MapView {
     });
     this.map.touchZoomRotate.disableRotation();
     this.map.keyboard.disableRotation();
-    this.map.on('styleimagemissing', ({ id }) => this.#drawImage(id));
+    this.map.setMissingStyleImageResolver((id) => this.#drawImage(id));
     this.map.on('load', () => {
       this.#loaded = true;
       this.#redraw();
@@ -130,8 +132,10 @@ export class MapView {
     return places;
   }
 
+  /** True when the ground is drawn and the view stands still. Units may move: they always do. */
   isSettled(): boolean {
-    return this.#loaded && this.map.loaded() && !this.map.isMoving();
+    const isDrawn = GROUND.every((source) => this.#given.has(source) && this.map.isSourceLoaded(source));
+    return isDrawn && !this.map.isMoving();
   }
 
   flyTo(unit: string): void {
@@ -178,6 +182,7 @@ export class MapView {
   }
 
   #setData(source: SourceName, data: GeoJSON.GeoJSON): void {
+    this.#given.add(source);
     this.map.getSource<maplibre.GeoJSONSource>(source)?.setData(data);
   }
 

@@ -1,0 +1,136 @@
+import { describe, expect, it } from 'vitest';
+import { boxOf, distance_m, mainBox, scaleStep } from '../src/geo';
+import { fadeOf, ringFeatures, uncertainty_m, unitFeatures } from '../src/map/features';
+import { Glide, GLIDE_MS } from '../src/map/glide';
+import { coastOf, kilometreGrid } from '../src/map/outline';
+import type { Alarm, Unit } from '../src/types';
+
+const LEEDS = { lon: -1.5478, lat: 53.7997 };
+const unit = (changes: Partial<Unit> = {}): Unit => ({
+  id: 'sim/pc-0001',
+  force: 'sim',
+  device: 'pc-0001',
+  callsign: 'PC 0001',
+  kind: 'officer',
+  mode: 'exercise',
+  connected: true,
+  duty: 'available',
+  battery_pct: 80,
+  position: {
+    ...LEEDS,
+    speed_mps: 2,
+    course_deg: 90,
+    accuracy_m: 5,
+    device_time_ms: 0,
+    received_at_ms: 0,
+    clock: 'gnss',
+    history: false,
+  },
+  last_report_ms: 0,
+  stale: false,
+  alarm: null,
+  ...changes,
+});
+const drawing = (now_ms: number, changes = {}) => ({
+  selected: null,
+  now_ms,
+  alarms: new Map<string, Alarm>(),
+  placeOf: (each: Unit) => each.position ?? LEEDS,
+  ...changes,
+});
+
+describe('what a marker says', () => {
+  it('tells exercise from actual in its picture and its label', () => {
+    const [exercise, actual] = unitFeatures([unit(), unit({ mode: 'actual' })], drawing(0));
+    expect(exercise?.properties.marker).toContain('"actual":false');
+    expect(actual?.properties.marker).toContain('"actual":true');
+    expect(exercise?.properties.label).not.toBe(actual?.properties.label);
+  });
+
+  it('draws no marker for a unit without a position', () => {
+    expect(unitFeatures([unit({ position: null })], drawing(0))).toEqual([]);
+  });
+
+  it('fades from one minute to ten and then stays visible', () => {
+    expect(fadeOf(0)).toBe(1);
+    expect(fadeOf(60_000)).toBe(1);
+    expect(fadeOf(330_000)).toBeCloseTo(0.7);
+    expect(fadeOf(9e9)).toBe(0.4);
+  });
+
+  it('grows the uncertainty with age and bounds it', () => {
+    expect(uncertainty_m(unit(), 0)).toBe(5);
+    expect(uncertainty_m(unit(), 10_000)).toBe(25);
+    expect(uncertainty_m(unit(), 9e9)).toBe(1_500);
+  });
+
+  it('rings only what somebody looks at', () => {
+    expect(ringFeatures([unit()], drawing(0))).toHaveLength(0);
+    expect(ringFeatures([unit()], drawing(0, { selected: 'sim/pc-0001' }))).toHaveLength(1);
+  });
+});
+
+describe('gliding', () => {
+  const near = { lon: LEEDS.lon + 0.001, lat: LEEDS.lat };
+  const far = { lon: LEEDS.lon + 1, lat: LEEDS.lat };
+
+  it('ends exactly on the reported place and goes no further', () => {
+    const glide = new Glide();
+    glide.aim('a', LEEDS, 0, true);
+    glide.aim('a', near, 1_000, true);
+    expect(glide.at('a', 1_000)).toEqual(LEEDS);
+    expect(glide.at('a', 1_000 + GLIDE_MS / 2)?.lon).toBeGreaterThan(LEEDS.lon);
+    expect(glide.at('a', 1_000 + GLIDE_MS)).toEqual(near);
+    expect(glide.at('a', 9e9)).toEqual(near);
+    expect(glide.isMoving(9e9)).toBe(false);
+  });
+
+  it('shows a leap as a leap, and obeys those who want no movement', () => {
+    const glide = new Glide();
+    glide.aim('a', LEEDS, 0, true);
+    glide.aim('a', far, 0, true);
+    expect(glide.at('a', 0)).toEqual(far);
+    glide.aim('a', LEEDS, 0, false);
+    expect(glide.at('a', 0)).toEqual(LEEDS);
+  });
+
+  it('forgets units that are gone', () => {
+    const glide = new Glide();
+    glide.aim('a', LEEDS, 0, true);
+    glide.keep(new Set());
+    expect(glide.at('a', 0)).toBeNull();
+  });
+});
+
+describe('geometry', () => {
+  it('measures a degree of latitude', () => {
+    expect(distance_m({ lon: 0, lat: 53 }, { lon: 0, lat: 54 })).toBeCloseTo(111_195, -1);
+  });
+
+  it('does not let one unit abroad shrink the town', () => {
+    const town = Array.from({ length: 9 }, (_, index) => ({ lon: -1.5 + index / 1_000, lat: 53.8 }));
+    expect(mainBox([...town, { lon: 153, lat: -27 }])).toEqual(boxOf(town));
+    expect(mainBox([])).toBeNull();
+  });
+
+  it('picks a round scale that fits', () => {
+    expect(scaleStep(4.3, 110)).toMatchObject({ metres: 200, words: '200 m' });
+    expect(scaleStep(40, 110)).toMatchObject({ metres: 2_000, words: '2 km' });
+  });
+
+  it('leaves the sides made by cutting out of the coast', () => {
+    const square = [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]];
+    const coast = coastOf({
+      type: 'FeatureCollection',
+      cuts: { lon: [0], lat: [] },
+      features: [{ type: 'Feature', properties: {}, geometry: { type: 'MultiPolygon', coordinates: [[square]] } }],
+    } as never);
+    expect(coast.geometry.coordinates).toEqual([[[0, 0], [1, 0], [1, 1], [0, 1]]]);
+  });
+
+  it('spaces the grid by a kilometre', () => {
+    const [first, , second] = kilometreGrid(LEEDS, 2).geometry.coordinates.map((line) => line[0]);
+    const place = (at: number[] | undefined) => ({ lon: at?.[0] ?? 0, lat: LEEDS.lat });
+    expect(distance_m(place(first), place(second))).toBeCloseTo(1_000, -1);
+  });
+});
