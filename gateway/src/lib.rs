@@ -10,6 +10,7 @@
 //!
 //! **A record has exactly one owner at a time**: the device until the spool has committed it, the gateway from then on.
 
+pub mod cli;
 pub mod config;
 pub mod init;
 pub mod forward;
