@@ -10,10 +10,11 @@
 //!
 //! **A record has exactly one owner at a time**: the device until the spool has committed it, the gateway from then on.
 
-pub mod cli;
+pub mod alarms;
 pub mod config;
 pub mod init;
 pub mod forward;
+pub mod live;
 pub mod login;
 pub mod metrics;
 pub mod pki;

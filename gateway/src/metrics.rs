@@ -11,6 +11,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+pub use crate::live::metrics::LiveMetrics;
+
 use crate::forward::ForwardMetrics;
 
 /// Every metric of the gateway. Shared as an `Arc`; fields are handles that may be cloned.
@@ -46,10 +48,6 @@ pub struct SpoolMetrics {
     /// Bytes on disk.
     pub bytes: Gauge,
 }
-
-/// `fieldpost_live_*`.
-#[derive(Debug, Default)]
-pub struct LiveMetrics {}
 
 /// `fieldpost_service_*`.
 #[derive(Debug, Default)]
@@ -108,11 +106,6 @@ impl SpoolMetrics {
         registry.register("health", "0 ok, 1 full, 2 failed", self.health.clone());
         registry.register("bytes", "Bytes on disk", self.bytes.clone());
     }
-}
-
-impl LiveMetrics {
-    #[expect(clippy::unused_self, reason = "the page registers here")]
-    fn register(&self, _registry: &mut Registry) {}
 }
 
 impl ServiceMetrics {

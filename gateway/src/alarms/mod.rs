@@ -1,0 +1,389 @@
+//! The alarm queue: who needs help, and who has taken it.
+//!
+//! **Only a person takes an alarm out of the unacknowledged state.** Nothing expires; a wearer's cancel is a mark. The
+//! queue is a fold of committed records, in one direction: an operator's acknowledgement is itself a record, appended,
+//! committed, and only then folded. So the first committed acknowledgement owns the alarm, however many were sent.
+//!
+//! ```text
+//! SPOOL -- alarm, cancel, acknowledged --> Book --> page (SSE), snapshot file
+//!   ^                                       |
+//!   '---- Acknowledged <-- operator         '-- SEEN --> wearer (receipts)
+//! ```
+//!
+//! Bounds: [`ALARMS_MAX`] alarms of 400 bytes. Over it the oldest *acknowledged* one leaves the page (the spool keeps
+//! it); if all are unacknowledged the new one is not shown, and the page says how many are not.
+
+pub mod snapshot;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use fieldpost_protocol::{AlarmCause, BootId, DeviceId, ForceId, Mode, Seq};
+use serde::{Deserialize, Serialize};
+
+use crate::live::unit::UnitId;
+use crate::spool::Lsn;
+
+/// Most alarms kept: one of every worn device of the largest force, at once, is 10,000; 16,384 x 400 bytes = 6.5 MB.
+pub const ALARMS_MAX: usize = 16_384;
+
+/// An alarm's identity: its record's. Written `force/device/boot/seq`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AlarmId {
+    /// Who raised it.
+    pub unit: UnitId,
+    /// Boot id of its record.
+    pub boot: BootId,
+    /// Sequence of its record.
+    pub seq: Seq,
+}
+
+/// What raised an alarm, as the page names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Tilt and no motion, or a fall after a weapon was drawn.
+    OfficerDown,
+    /// Emergency button.
+    Button,
+    /// Vehicle crash or rollover.
+    Crash,
+    /// Conducted energy device fired.
+    Ced,
+    /// A check-in was missed.
+    CheckIn,
+    /// The device was tampered with.
+    Tamper,
+    /// Not stated, or stated in a way this version does not know. Still an alarm.
+    Unknown,
+}
+
+/// How far the wearer's SEEN receipt has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SeenReceipt {
+    /// Nobody has acknowledged the alarm.
+    None,
+    /// Owed to the device; sent again at every connection until confirmed.
+    Queued,
+    /// The device confirmed it.
+    Delivered,
+}
+
+/// Who took an alarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The operator.
+    pub operator: String,
+    /// When they said so, Unix ms by the gateway's clock.
+    pub at_ms: u64,
+}
+
+/// One alarm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alarm {
+    /// Its identity.
+    pub id: AlarmId,
+    /// How people know the unit, as it was when the alarm was raised.
+    pub callsign: String,
+    /// What raised it.
+    pub cause: Cause,
+    /// Real duty, exercise or test.
+    pub mode: Mode,
+    /// Unix ms at the device if its clock is believed, else of receipt.
+    pub raised_at_ms: u64,
+    /// Unix ms of receipt.
+    pub received_at_ms: u64,
+    /// Where, if the alarm says: (longitude, latitude) in micro-degrees.
+    pub position_udeg: Option<(i32, i32)>,
+    /// When the wearer took it back, Unix ms. A mark: the alarm stays.
+    pub cancelled_at_ms: Option<u64>,
+    /// Who took it; `None` while unacknowledged.
+    pub owner: Option<Owner>,
+    /// The wearer's receipt.
+    pub receipt: SeenReceipt,
+}
+
+/// Payload of a [`crate::record::RecordKind::Acknowledged`] record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// The alarm's id as text.
+    pub alarm: String,
+    /// Who.
+    pub operator: String,
+    /// When, Unix ms.
+    pub at_ms: u64,
+}
+
+/// Every alarm the page shows.
+#[derive(Debug, Default)]
+pub struct Book {
+    alarms: BTreeMap<AlarmId, Alarm>,
+    /// Records up to here are in `alarms`.
+    folded: Lsn,
+    changed: BTreeSet<AlarmId>,
+    revision: u64,
+    not_shown_count: u64,
+}
+
+impl Book {
+    /// A book as a snapshot left it: records up to `folded` are in `alarms`.
+    #[must_use]
+    pub fn restored(alarms: Vec<Alarm>, folded: Lsn) -> Self {
+        let changed = alarms.iter().map(|alarm| alarm.id.clone()).collect();
+        let alarms = alarms.into_iter().map(|alarm| (alarm.id.clone(), alarm)).collect();
+        Self { alarms, folded, changed, ..Self::default() }
+    }
+
+    /// Whether the record at `lsn` is still to be folded; marks it folded.
+    pub fn takes(&mut self, lsn: Lsn) -> bool {
+        let takes = lsn > self.folded;
+        self.folded = self.folded.max(lsn);
+        takes
+    }
+
+    /// Records up to here are in the book.
+    #[must_use]
+    pub fn folded(&self) -> Lsn {
+        self.folded
+    }
+
+    /// Enters an alarm. The same record again changes nothing.
+    pub fn raise(&mut self, alarm: Alarm) {
+        if self.alarms.contains_key(&alarm.id) {
+            return;
+        }
+        if self.alarms.len() >= ALARMS_MAX && !self.drop_oldest_acknowledged() {
+            self.not_shown_count += 1;
+            return;
+        }
+        self.change(&alarm.id);
+        self.alarms.insert(alarm.id.clone(), alarm);
+    }
+
+    /// Marks an alarm as taken back by its wearer. The first mark stays.
+    pub fn cancel(&mut self, id: &AlarmId, at_ms: u64) {
+        let Some(alarm) = self.alarms.get_mut(id) else { return };
+        if alarm.cancelled_at_ms.is_none() {
+            alarm.cancelled_at_ms = Some(at_ms);
+            self.change(id);
+        }
+    }
+
+    /// Gives an alarm its owner. The first one stays.
+    pub fn acknowledge(&mut self, id: &AlarmId, owner: Owner) {
+        let Some(alarm) = self.alarms.get_mut(id) else { return };
+        if alarm.owner.is_none() {
+            alarm.owner = Some(owner);
+            alarm.receipt = SeenReceipt::Queued;
+            self.change(id);
+        }
+    }
+
+    /// The device has confirmed the SEEN receipt.
+    pub fn receipt_delivered(&mut self, id: &AlarmId) {
+        let Some(alarm) = self.alarms.get_mut(id) else { return };
+        if alarm.receipt == SeenReceipt::Queued {
+            alarm.receipt = SeenReceipt::Delivered;
+            self.change(id);
+        }
+    }
+
+    /// One alarm.
+    #[must_use]
+    pub fn get(&self, id: &AlarmId) -> Option<&Alarm> {
+        self.alarms.get(id)
+    }
+
+    /// Every alarm, by identity.
+    pub fn iter(&self) -> impl Iterator<Item = &Alarm> {
+        self.alarms.values()
+    }
+
+    /// The alarm that a unit's marker shows: its newest unacknowledged one, else its newest.
+    #[must_use]
+    pub fn of_unit(&self, unit: &UnitId) -> Option<&AlarmId> {
+        let first = AlarmId { unit: unit.clone(), boot: BootId(0), seq: Seq(0) };
+        let of_unit = || self.alarms.range(first.clone()..).take_while(|(id, _)| id.unit == *unit);
+        let newest = |open: bool| {
+            of_unit()
+                .filter(|(_, alarm)| !open || alarm.owner.is_none())
+                .max_by_key(|(_, alarm)| alarm.received_at_ms)
+        };
+        newest(true).or_else(|| newest(false)).map(|(id, _)| id)
+    }
+
+    /// How many nobody has acknowledged.
+    #[must_use]
+    pub fn unacknowledged_count(&self) -> usize {
+        self.alarms.values().filter(|alarm| alarm.owner.is_none()).count()
+    }
+
+    /// How many alarms could not be entered since the start.
+    #[must_use]
+    pub fn not_shown_count(&self) -> u64 {
+        self.not_shown_count
+    }
+
+    /// The alarms that changed since the last call.
+    pub fn take_changed(&mut self) -> BTreeSet<AlarmId> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Counts the changes since the start.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn change(&mut self, id: &AlarmId) {
+        self.revision += 1;
+        self.changed.insert(id.clone());
+    }
+
+    fn drop_oldest_acknowledged(&mut self) -> bool {
+        let oldest = self
+            .alarms
+            .values()
+            .filter_map(|alarm| Some((alarm.owner.as_ref()?.at_ms, &alarm.id)))
+            .min()
+            .map(|(_, id)| id.clone());
+        let Some(id) = oldest else { return false };
+        self.change(&id);
+        self.alarms.remove(&id).is_some()
+    }
+}
+
+impl From<AlarmCause> for Cause {
+    fn from(cause: AlarmCause) -> Self {
+        match cause {
+            AlarmCause::OFFICER_DOWN | AlarmCause::WEAPON_AND_FALL => Self::OfficerDown,
+            AlarmCause::BUTTON => Self::Button,
+            AlarmCause::CRASH => Self::Crash,
+            AlarmCause::CED => Self::Ced,
+            AlarmCause::CHECK_IN => Self::CheckIn,
+            AlarmCause::TAMPER => Self::Tamper,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for AlarmId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.unit, self.boot.0, self.seq.0)
+    }
+}
+
+/// The text is not `force/device/boot/seq`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an alarm id is force/device/boot/sequence")]
+pub struct AlarmIdError;
+
+impl FromStr for AlarmId {
+    type Err = AlarmIdError;
+
+    fn from_str(text: &str) -> Result<Self, AlarmIdError> {
+        let mut parts = text.split('/');
+        let mut part = || parts.next().ok_or(AlarmIdError);
+        let force = ForceId::try_new(part()?).map_err(|_| AlarmIdError)?;
+        let device = DeviceId::try_new(part()?).map_err(|_| AlarmIdError)?;
+        let boot = part()?.parse().map_err(|_| AlarmIdError)?;
+        let seq = part()?.parse().map_err(|_| AlarmIdError)?;
+        let id = Self { unit: UnitId { force, device }, boot: BootId(boot), seq: Seq(seq) };
+        // Only the canonical form: "+1" and "01" would name the same alarm twice.
+        if id.to_string() == text { Ok(id) } else { Err(AlarmIdError) }
+    }
+}
+
+/// An alarm as JSON: in the API, in SSE and in the snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlarmRow {
+    id: String,
+    unit: String,
+    callsign: String,
+    cause: Cause,
+    mode: String,
+    raised_at_ms: u64,
+    received_at_ms: u64,
+    position: Option<LonLat>,
+    state: AlarmState,
+    cancelled_at_ms: Option<u64>,
+    acknowledged_by: Option<String>,
+    acknowledged_at_ms: Option<u64>,
+    receipt: SeenReceipt,
+}
+
+/// WGS 84 degrees.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LonLat {
+    lon: f64,
+    lat: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum AlarmState {
+    Unacknowledged,
+    Acknowledged,
+}
+
+impl From<&Alarm> for AlarmRow {
+    fn from(alarm: &Alarm) -> Self {
+        let degrees = |(longitude, latitude): (i32, i32)| LonLat {
+            lon: f64::from(longitude) / 1e6,
+            lat: f64::from(latitude) / 1e6,
+        };
+        let owner = alarm.owner.as_ref();
+        Self {
+            id: alarm.id.to_string(),
+            unit: alarm.id.unit.to_string(),
+            callsign: alarm.callsign.clone(),
+            cause: alarm.cause,
+            mode: alarm.mode.to_string(),
+            raised_at_ms: alarm.raised_at_ms,
+            received_at_ms: alarm.received_at_ms,
+            position: alarm.position_udeg.map(degrees),
+            state: if owner.is_some() { AlarmState::Acknowledged } else { AlarmState::Unacknowledged },
+            cancelled_at_ms: alarm.cancelled_at_ms,
+            acknowledged_by: owner.map(|owner| owner.operator.clone()),
+            acknowledged_at_ms: owner.map(|owner| owner.at_ms),
+            receipt: alarm.receipt,
+        }
+    }
+}
+
+impl TryFrom<AlarmRow> for Alarm {
+    type Error = AlarmIdError;
+
+    #[expect(clippy::cast_possible_truncation, reason = "checked against the range of a coordinate first")]
+    fn try_from(row: AlarmRow) -> Result<Self, AlarmIdError> {
+        let micro = |degrees: f64, bound: f64| {
+            (degrees.abs() <= bound).then(|| (degrees * 1e6).round() as i32).ok_or(AlarmIdError)
+        };
+        let position_udeg = match row.position {
+            Some(LonLat { lon, lat }) => Some((micro(lon, 180.0)?, micro(lat, 90.0)?)),
+            None => None,
+        };
+        let owner = match (row.acknowledged_by, row.acknowledged_at_ms) {
+            (Some(operator), Some(at_ms)) => Some(Owner { operator, at_ms }),
+            (None, None) => None,
+            _ => return Err(AlarmIdError),
+        };
+        Ok(Self {
+            id: row.id.parse()?,
+            callsign: row.callsign,
+            cause: row.cause,
+            mode: row.mode.parse().map_err(|_| AlarmIdError)?,
+            raised_at_ms: row.raised_at_ms,
+            received_at_ms: row.received_at_ms,
+            position_udeg,
+            cancelled_at_ms: row.cancelled_at_ms,
+            owner,
+            receipt: row.receipt,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

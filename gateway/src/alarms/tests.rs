@@ -1,0 +1,125 @@
+use super::*;
+
+fn id(seq: u32) -> AlarmId {
+    format!("sim/pc-0001/3/{seq}").parse().unwrap()
+}
+
+fn alarm(seq: u32) -> Alarm {
+    Alarm {
+        id: id(seq),
+        callsign: "PC 0001".to_owned(),
+        cause: Cause::Button,
+        mode: Mode::Test,
+        raised_at_ms: 1_000 + u64::from(seq),
+        received_at_ms: 2_000 + u64::from(seq),
+        position_udeg: Some((-1_234_567, 51_234_567)),
+        cancelled_at_ms: None,
+        owner: None,
+        receipt: SeenReceipt::None,
+    }
+}
+
+fn owner(operator: &str) -> Owner {
+    Owner { operator: operator.to_owned(), at_ms: 9_000 }
+}
+
+#[test]
+fn an_alarm_is_in_the_queue_until_a_person_acknowledges() {
+    let mut book = Book::default();
+    book.raise(alarm(1));
+    book.cancel(&id(1), 5_000);
+    assert_eq!(book.unacknowledged_count(), 1, "a wearer's cancel marks, it does not remove");
+    assert_eq!(book.get(&id(1)).unwrap().cancelled_at_ms, Some(5_000));
+    book.acknowledge(&id(1), owner("anna"));
+    assert_eq!(book.unacknowledged_count(), 0);
+    assert_eq!(book.get(&id(1)).unwrap().receipt, SeenReceipt::Queued);
+}
+
+#[test]
+fn the_first_acknowledgement_owns_the_alarm() {
+    let mut book = Book::default();
+    book.raise(alarm(1));
+    book.acknowledge(&id(1), owner("anna"));
+    book.acknowledge(&id(1), owner("ben"));
+    assert_eq!(book.get(&id(1)).unwrap().owner, Some(owner("anna")));
+}
+
+#[test]
+fn the_same_alarm_again_does_not_reopen_it() {
+    let mut book = Book::default();
+    book.raise(alarm(1));
+    book.acknowledge(&id(1), owner("anna"));
+    book.receipt_delivered(&id(1));
+    book.raise(alarm(1));
+    let kept = book.get(&id(1)).unwrap();
+    assert_eq!((kept.owner.clone(), kept.receipt), (Some(owner("anna")), SeenReceipt::Delivered));
+}
+
+#[test]
+fn a_full_queue_drops_acknowledged_alarms_first_and_counts_what_it_cannot_show() {
+    let mut book = Book::default();
+    for seq in 0..u32::try_from(ALARMS_MAX).unwrap() {
+        book.raise(alarm(seq));
+    }
+    book.acknowledge(&id(7), owner("anna"));
+    book.raise(alarm(100_000));
+    assert!(book.get(&id(7)).is_none());
+    assert!(book.get(&id(100_000)).is_some());
+    book.raise(alarm(100_001));
+    assert!(book.get(&id(100_001)).is_none());
+    assert_eq!((book.not_shown_count(), book.unacknowledged_count()), (1, ALARMS_MAX));
+}
+
+#[test]
+fn a_units_marker_shows_its_newest_unacknowledged_alarm() {
+    let mut book = Book::default();
+    let unit = id(1).unit;
+    assert_eq!(book.of_unit(&unit), None);
+    book.raise(alarm(1));
+    book.raise(alarm(2));
+    assert_eq!(book.of_unit(&unit), Some(&id(2)));
+    book.acknowledge(&id(2), owner("anna"));
+    assert_eq!(book.of_unit(&unit), Some(&id(1)));
+    book.acknowledge(&id(1), owner("anna"));
+    assert_eq!(book.of_unit(&unit), Some(&id(2)));
+}
+
+#[test]
+fn only_the_canonical_form_is_an_alarm_id() {
+    assert_eq!(id(17).to_string(), "sim/pc-0001/3/17");
+    for bad in ["", "sim/pc/3", "sim/pc/3/17/4", "sim/pc/+3/17", "sim/pc/03/17", "s im/pc/3/17", "sim/pc/3/4294967296"] {
+        assert!(bad.parse::<AlarmId>().is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_snapshot_reads_back_as_it_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(snapshot::read(dir.path()).unwrap().is_none());
+    let mut book = Book::default();
+    book.raise(alarm(1));
+    book.raise(alarm(2));
+    book.cancel(&id(2), 5_000);
+    book.acknowledge(&id(2), owner("anna"));
+    assert!(book.takes(Lsn(77)));
+    snapshot::write(dir.path(), &snapshot::render(&book)).unwrap();
+    let back = snapshot::read(dir.path()).unwrap().unwrap();
+    assert_eq!(back.folded(), Lsn(77));
+    assert_eq!(back.iter().cloned().collect::<Vec<_>>(), book.iter().cloned().collect::<Vec<_>>());
+}
+
+#[test]
+fn any_damaged_byte_of_a_snapshot_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut book = Book::default();
+    book.raise(alarm(1));
+    let good = snapshot::render(&book);
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0x01;
+        snapshot::write(dir.path(), &bad).unwrap();
+        assert!(snapshot::read(dir.path()).is_err(), "byte {at}");
+        snapshot::write(dir.path(), &good[..at]).unwrap();
+        assert!(snapshot::read(dir.path()).is_err(), "cut at {at}");
+    }
+}

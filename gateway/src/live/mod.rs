@@ -1,0 +1,221 @@
+//! The live half of the gateway: what is true now, and who is looking at it.
+//!
+//! ```text
+//!           own reader          fold           4/s, rendered once         bounded queues
+//! SPOOL =====================> State =================> Board ======================> pages (SSE)
+//!   ^                            |  '-- alarms --> snapshot file, SEEN to the wearer
+//!   '-- Acknowledged <-- operator
+//! ```
+//!
+//! **One direction: nothing is shown that is not committed**, an operator's acknowledgement included. Nothing here can
+//! delay a device: the reader has no say over the spool, and a page none over the reader.
+//!
+//! At start the state is rebuilt in the background from the spool's tail (at most [`Settings::tail_records_max`]
+//! records, or from the alarm snapshot if that is older); until then the page says that it is rebuilding.
+//!
+//! Bounds: [`Settings::units_max`] units of about 1 KiB (50 MB at 50,000), 16,384 alarms of about 0.8 KiB rendered,
+//! [`board::PAGES_MAX`] pages with 1 MiB each.
+
+pub mod board;
+pub mod devices;
+pub mod fanout;
+pub mod metrics;
+pub mod order;
+pub mod state;
+pub mod unit;
+pub mod view;
+
+mod acknowledge;
+mod start;
+mod tasks;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+
+pub use acknowledge::AcknowledgeError;
+pub use start::{Running, start};
+
+use self::board::{Board, Opening};
+use self::devices::Devices;
+use self::order::ClockBounds;
+use self::state::State;
+use self::view::GatewayView;
+use crate::config::roster::Roster;
+use crate::metrics::Metrics;
+use crate::spool::{Lsn, Spool};
+
+/// Unix milliseconds, given by the caller so that a test can turn the clock.
+pub type NowMs = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Says in words what else does not work as it should; asked every two seconds.
+pub type DegradedReport = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// Bounds and places of the live half.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where the alarm snapshot lives.
+    pub data_dir: PathBuf,
+    /// How far a device's clock is believed.
+    pub clock_bounds: ClockBounds,
+    /// Most units kept.
+    pub units_max: usize,
+    /// Most records read from the spool's tail at start.
+    pub tail_records_max: u64,
+    /// A unit that is not connected, has no alarm and was silent so long leaves the page.
+    pub forget_after_ms: u64,
+    /// How long an operator's acknowledgement may take to be committed before they are told so.
+    pub acknowledge_ms_max: u64,
+    /// The wall clock.
+    pub now_ms: NowMs,
+    /// What the rest of the gateway has to say.
+    pub degraded: DegradedReport,
+}
+
+impl Settings {
+    /// The defaults, for a force of up to 50,000 devices.
+    #[must_use]
+    pub fn new(data_dir: PathBuf) -> Self {
+        Self {
+            data_dir,
+            clock_bounds: ClockBounds::default(),
+            units_max: 50_000,
+            // Two minutes of the busiest force, read in about a second.
+            tail_records_max: 200_000,
+            forget_after_ms: 24 * 3_600_000,
+            acknowledge_ms_max: 10_000,
+            now_ms: Arc::new(system_now_ms),
+            degraded: Arc::new(Vec::new),
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("data_dir", &self.data_dir).finish_non_exhaustive()
+    }
+}
+
+/// The system's wall clock, Unix milliseconds.
+#[must_use]
+pub fn system_now_ms() -> u64 {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since_epoch.map_or(0, |elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The live picture. Clones share it.
+#[derive(Clone)]
+pub struct Live {
+    hub: Arc<Hub>,
+}
+
+struct Hub {
+    settings: Settings,
+    spool: Spool,
+    devices: Arc<dyn Devices>,
+    metrics: Arc<Metrics>,
+    /// Locked before `state` where both are needed.
+    board: Mutex<Board>,
+    state: Mutex<State>,
+    /// The newest record folded.
+    folded: watch::Sender<Lsn>,
+    /// Counts changes of the alarm queue.
+    alarms_revision: watch::Sender<u64>,
+    /// A device has connected: receipts may be owed to it.
+    device_connected: Notify,
+    is_rebuilding: AtomicBool,
+    snapshot_fails: AtomicBool,
+}
+
+impl Hub {
+    fn board(&self) -> MutexGuard<'_, Board> {
+        // A panic while rendering leaves at worst one stale picture, replaced by the next.
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> u64 {
+        (self.settings.now_ms)()
+    }
+
+    /// Tells the tasks that wait for it if the alarm queue changed.
+    fn announce_alarms(&self, state: &State) {
+        let revision = state.alarms.revision();
+        self.alarms_revision.send_if_modified(|known| std::mem::replace(known, revision) != revision);
+    }
+}
+
+impl Live {
+    /// Every unit: (cursor, JSON array). At most 250 ms old.
+    #[must_use]
+    pub fn units(&self) -> (u64, Bytes) {
+        self.hub.board().all_units()
+    }
+
+    /// Every alarm as a JSON array, up to date.
+    #[must_use]
+    pub fn alarms(&self) -> Bytes {
+        let mut board = self.hub.board();
+        let mut state = self.hub.state();
+        board.publish_alarms(&mut state);
+        drop(state);
+        board.all_alarms()
+    }
+
+    /// Opens a page: its first frames, and what changes from then on. `None` if too many are open.
+    #[must_use]
+    pub fn open_page(&self) -> Option<Opening> {
+        let opening = self.hub.board().open();
+        self.hub.count_pages();
+        opening
+    }
+
+    /// Takes a new roster.
+    pub fn rename(&self, roster: Arc<Roster>) {
+        self.hub.state().rename(roster);
+    }
+
+    /// Whether the state is still being rebuilt from the spool.
+    #[must_use]
+    pub fn is_rebuilding(&self) -> bool {
+        self.hub.is_rebuilding.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// What the page is told of the gateway.
+    #[must_use]
+    pub fn gateway(&self) -> GatewayView {
+        self.hub.gateway_view()
+    }
+
+    /// Unix milliseconds by the gateway's clock.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.hub.now_ms()
+    }
+
+    /// The metrics that everything here counts in.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.hub.metrics
+    }
+
+    /// Waits until the record at `lsn` is folded. Cancel-safe. For tests and acknowledgements.
+    pub async fn wait_folded(&self, lsn: Lsn) {
+        let mut folded = self.hub.folded.subscribe();
+        // Fails only if the hub is gone, and we hold it.
+        _ = folded.wait_for(|folded| *folded >= lsn).await;
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("rebuilding", &self.is_rebuilding()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,147 @@
+//! Starting and stopping the live half.
+//!
+//! **Start-up time does not depend on the backlog**: only the alarm snapshot (at most 16 MB) is read before the page can
+//! be served; records are read in the background.
+
+use std::fmt;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::board::Board;
+use super::devices::Devices;
+use super::state::State;
+use super::{Hub, Live, Settings, tasks};
+use crate::alarms::Book;
+use crate::alarms::snapshot::{self, SnapshotError};
+use crate::config::roster::Roster;
+use crate::metrics::Metrics;
+use crate::spool::{Lsn, Spool, SpoolError};
+
+/// Name of the spool cursor that keeps records until they are in an alarm snapshot.
+pub(super) const CURSOR_NAME: &str = "alarms";
+
+/// The live half at work.
+pub struct Running {
+    live: Live,
+    tasks: JoinSet<()>,
+    shutdown: CancellationToken,
+}
+
+/// Starts the live half on the current runtime. Reads the alarm snapshot and opens a cursor: blocking, but small files.
+/// It runs until `shutdown` is cancelled or [`Running::stop`].
+///
+/// # Errors
+/// The cursor cannot be opened.
+pub fn start(
+    settings: Settings,
+    spool: &Spool,
+    devices: Arc<dyn Devices>,
+    roster: Arc<Roster>,
+    metrics: Arc<Metrics>,
+    shutdown: &CancellationToken,
+) -> Result<Running, SpoolError> {
+    let cursor = spool.cursor(CURSOR_NAME)?;
+    let book = restore(&settings);
+    let committed = spool.committed();
+    let from = first_lsn(&book, committed, settings.tail_records_max);
+    let mut state = State::new(book, settings.clock_bounds, settings.units_max, roster);
+    let connections = devices.connections();
+    state.set_all_connected(devices.connected());
+    let revision = state.alarms.revision();
+    let hub = Arc::new(Hub {
+        settings,
+        spool: spool.clone(),
+        devices,
+        metrics,
+        board: Mutex::new(Board::default()),
+        state: Mutex::new(state),
+        folded: watch::Sender::new(Lsn(from.0.saturating_sub(1))),
+        alarms_revision: watch::Sender::new(revision),
+        device_connected: Notify::new(),
+        is_rebuilding: AtomicBool::new(committed >= from),
+        snapshot_fails: AtomicBool::new(false),
+    });
+    hub.publish();
+    let shutdown = shutdown.child_token();
+    let mut running = JoinSet::new();
+    running.spawn(tasks::read(Arc::clone(&hub), from, committed, shutdown.clone()));
+    running.spawn(tasks::render(Arc::clone(&hub), shutdown.clone()));
+    running.spawn(tasks::follow_connections(Arc::clone(&hub), connections, shutdown.clone()));
+    running.spawn(tasks::send_receipts(Arc::clone(&hub), shutdown.clone()));
+    running.spawn(tasks::keep_snapshot(Arc::clone(&hub), cursor, shutdown.clone()));
+    Ok(Running { live: Live { hub }, tasks: running, shutdown })
+}
+
+impl Running {
+    /// The picture.
+    #[must_use]
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Ends every stream, writes the alarm snapshot, and returns when all is done.
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("live", &self.live).finish_non_exhaustive()
+    }
+}
+
+/// The alarm queue as the last run left it. Damaged or missing: empty, and every retained record is replayed.
+fn restore(settings: &Settings) -> Book {
+    match snapshot::read(&settings.data_dir) {
+        Ok(Some(book)) => {
+            tracing::info!(
+                alarms = book.iter().count(),
+                unacknowledged = book.unacknowledged_count(),
+                lsn = book.folded().0,
+                "alarm queue restored"
+            );
+            return book;
+        }
+        Ok(None) => tracing::info!("no alarm snapshot: the retained records are replayed"),
+        Err(error @ SnapshotError::Unreadable { .. }) => {
+            tracing::error!(%error, "alarm snapshot not readable: the retained records are replayed");
+        }
+        Err(error @ SnapshotError::Damaged { .. }) => {
+            tracing::error!(%error, "alarm snapshot damaged");
+            match snapshot::set_aside(&settings.data_dir) {
+                Ok(path) => tracing::warn!(path = %path.display(), "damaged alarm snapshot put aside"),
+                Err(error) => tracing::warn!(%error, "damaged alarm snapshot could not be put aside"),
+            }
+        }
+    }
+    Book::default()
+}
+
+/// Where to read from: the tail for the units, the snapshot's end for the alarms, whichever is earlier.
+fn first_lsn(book: &Book, committed: Lsn, tail_records_max: u64) -> Lsn {
+    // A snapshot from another spool (the directory was replaced) names a record that is not there yet.
+    let alarms_from = if book.folded() > committed { 1 } else { book.folded().0 + 1 };
+    let tail_from = (committed.0 + 1).saturating_sub(tail_records_max).max(1);
+    Lsn(alarms_from.min(tail_from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_starts_at_the_tail_or_where_the_snapshot_ends() {
+        let snapshot_at = |lsn| Book::restored(Vec::new(), Lsn(lsn));
+        assert_eq!(first_lsn(&snapshot_at(0), Lsn(0), 100), Lsn(1), "an empty spool");
+        assert_eq!(first_lsn(&snapshot_at(990), Lsn(1000), 100), Lsn(901));
+        assert_eq!(first_lsn(&snapshot_at(1000), Lsn(1000), 0), Lsn(1001), "nothing to read");
+        assert_eq!(first_lsn(&snapshot_at(500), Lsn(1000), 100), Lsn(501));
+        assert_eq!(first_lsn(&snapshot_at(0), Lsn(1000), 100), Lsn(1), "no snapshot: everything retained");
+    }
+}

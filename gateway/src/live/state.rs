@@ -1,0 +1,367 @@
+//! What the page knows: a fold of committed records.
+//!
+//! **Pure: the same records give the same state**, whether they came live or are replayed after a restart. No clock, no
+//! disk, no network in here; what depends on the present (connections, staleness) is told to it.
+//!
+//! | record | effect |
+//! |---|---|
+//! | position, live | moves the marker if it is newer ([`super::order`]) |
+//! | position, backlog | moves the marker only if newer, and marks it history |
+//! | status | duty, battery; off duty or on a break hides the position |
+//! | alarm family, known or not | an alarm in the queue, whatever becomes of its unit |
+//! | alarm cancel | a mark on the alarm |
+//! | acknowledged | the alarm has its owner |
+//! | quarantined alarm whose head is readable | an alarm of unknown cause |
+//! | health | nothing: it is not for this page |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use fieldpost_protocol::{Alarm as AlarmBody, Body, Class, Envelope, Head, Lane, Position, Status};
+
+use super::order::{ClockBounds, JudgedTime, Order};
+use super::unit::{Place, Unit, UnitId, UnitName};
+use crate::alarms::{Acknowledgement, Alarm, AlarmId, Book, Cause, Owner, SeenReceipt};
+use crate::config::roster::Roster;
+use crate::record::{QuarantineReason, Record, RecordKind};
+use crate::spool::Lsn;
+
+/// Everything the page shows.
+#[derive(Debug)]
+pub struct State {
+    units: BTreeMap<UnitId, Unit>,
+    connected: BTreeSet<UnitId>,
+    dirty: Vec<UnitId>,
+    /// The alarm queue.
+    pub alarms: Book,
+    bounds: ClockBounds,
+    units_max: usize,
+    roster: Arc<Roster>,
+    folded: Lsn,
+    refused_count: u64,
+}
+
+impl State {
+    /// Knows nothing but the alarms in `alarms`.
+    #[must_use]
+    pub fn new(alarms: Book, bounds: ClockBounds, units_max: usize, roster: Arc<Roster>) -> Self {
+        Self {
+            units: BTreeMap::new(),
+            connected: BTreeSet::new(),
+            dirty: Vec::new(),
+            alarms,
+            bounds,
+            units_max,
+            roster,
+            folded: Lsn(0),
+            refused_count: 0,
+        }
+    }
+
+    /// One unit.
+    #[must_use]
+    pub fn unit(&self, id: &UnitId) -> Option<&Unit> {
+        self.units.get(id)
+    }
+
+    /// How many units are known.
+    #[must_use]
+    pub fn units_count(&self) -> usize {
+        self.units.len()
+    }
+
+    /// Records of units beyond the most that are kept, since the start.
+    #[must_use]
+    pub fn refused_count(&self) -> u64 {
+        self.refused_count
+    }
+
+    /// The newest record folded.
+    #[must_use]
+    pub fn folded(&self) -> Lsn {
+        self.folded
+    }
+
+    /// How many devices have a connection.
+    #[must_use]
+    pub fn connected_count(&self) -> usize {
+        self.connected.len()
+    }
+
+    /// Whether a device has a connection.
+    #[must_use]
+    pub fn is_connected(&self, id: &UnitId) -> bool {
+        self.connected.contains(id)
+    }
+
+    /// A device connected or disconnected.
+    pub fn set_connected(&mut self, id: &UnitId, connected: bool) {
+        if connected {
+            self.connected.insert(id.clone());
+        } else {
+            self.connected.remove(id);
+        }
+        if let Some(unit) = self.units.get_mut(id)
+            && unit.connected != connected
+        {
+            unit.connected = connected;
+            self.touch(id);
+        }
+    }
+
+    /// Exactly these devices have a connection.
+    pub fn set_all_connected(&mut self, connected: BTreeSet<UnitId>) {
+        let changed: Vec<UnitId> = self.connected.symmetric_difference(&connected).cloned().collect();
+        for id in &changed {
+            self.set_connected(id, connected.contains(id));
+        }
+    }
+
+    /// Takes a new roster; every unit gets its name anew.
+    pub fn rename(&mut self, roster: Arc<Roster>) {
+        for (id, unit) in &mut self.units {
+            unit.name = UnitName::of(id, &roster);
+        }
+        self.roster = roster;
+        let ids: Vec<UnitId> = self.units.keys().cloned().collect();
+        ids.iter().for_each(|id| self.touch(id));
+    }
+
+    /// Marks units stale, and forgets those that were silent for `forget_after_ms` without an open alarm.
+    pub fn sweep(&mut self, now_ms: u64, forget_after_ms: u64) -> Vec<UnitId> {
+        let mut changed = Vec::new();
+        let mut forgotten = Vec::new();
+        for (id, unit) in &mut self.units {
+            let stale = unit.is_stale_at(now_ms);
+            if stale != unit.stale {
+                unit.stale = stale;
+                changed.push(id.clone());
+            }
+            let silent = now_ms.saturating_sub(unit.heard_ms) > forget_after_ms;
+            if silent && !unit.connected && self.alarms.of_unit(id).is_none() {
+                forgotten.push(id.clone());
+            }
+        }
+        changed.iter().for_each(|id| self.touch(id));
+        for id in &forgotten {
+            self.units.remove(id);
+        }
+        forgotten
+    }
+
+    /// Units changed since the last call. Some may have been forgotten since.
+    pub fn take_dirty(&mut self) -> Vec<UnitId> {
+        let dirty = std::mem::take(&mut self.dirty);
+        for id in &dirty {
+            if let Some(unit) = self.units.get_mut(id) {
+                unit.dirty = false;
+            }
+        }
+        dirty
+    }
+
+    /// Forgets where a unit's picture came from; returns when the record behind it was received.
+    pub(super) fn take_changed_by(&mut self, id: &UnitId) -> Option<u64> {
+        self.units.get_mut(id)?.changed_by_ms.take()
+    }
+
+    /// Forgets it for every unit.
+    pub(super) fn forget_changed_by(&mut self) {
+        self.units.values_mut().for_each(|unit| unit.changed_by_ms = None);
+    }
+
+    /// Marks a unit changed; its `alarm` may have.
+    pub(super) fn touch(&mut self, id: &UnitId) {
+        if let Some(unit) = self.units.get_mut(id)
+            && !unit.dirty
+        {
+            unit.dirty = true;
+            self.dirty.push(id.clone());
+        }
+    }
+
+    fn unit_or_new(&mut self, id: &UnitId, head: &Head) -> Option<&mut Unit> {
+        if !self.units.contains_key(id) {
+            if self.units.len() >= self.units_max {
+                self.refused_count += 1;
+                return None;
+            }
+            let mut unit = Unit::new(UnitName::of(id, &self.roster), head.mode);
+            unit.connected = self.connected.contains(id);
+            self.units.insert(id.clone(), unit);
+        }
+        self.units.get_mut(id)
+    }
+}
+
+/// One record's circumstances, worked out once.
+struct Told<'a> {
+    id: UnitId,
+    head: &'a Head,
+    lane: Lane,
+    received_at_ms: u64,
+    time: JudgedTime,
+    order: Order,
+}
+
+/// Folds one committed record into `state`. Records must come in ascending LSN.
+pub fn fold(state: &mut State, record: &Record) {
+    state.folded = state.folded.max(record.lsn);
+    let to_alarms = state.alarms.takes(record.lsn);
+    match record.kind {
+        RecordKind::Acknowledged if to_alarms => fold_acknowledged(state, record),
+        RecordKind::Acknowledged => {}
+        // A frame above its device's ceiling must never look real, so not even its alarm is raised.
+        RecordKind::Quarantine(QuarantineReason::AboveCeiling) => {}
+        RecordKind::Quarantine(_) => {
+            if let Ok(envelope) = Envelope::decode(&record.payload)
+                && envelope.head.class.is_alarm_family()
+                && envelope.head.class != Class::ALARM_CANCEL
+                && to_alarms
+            {
+                let told = tell(state, record, &envelope.head);
+                fold_report(state, &told);
+                fold_alarm(state, &told, None);
+            }
+        }
+        RecordKind::Envelope => {
+            if let Ok(envelope) = Envelope::decode(&record.payload) {
+                fold_envelope(state, record, &envelope, to_alarms);
+            }
+        }
+    }
+}
+
+fn tell<'a>(state: &State, record: &Record, head: &'a Head) -> Told<'a> {
+    let time = JudgedTime::of(head, record.received_at_ms, state.bounds);
+    let order = Order::of(head, time, record.lane, record.received_at_ms);
+    let id = UnitId { force: record.force.clone(), device: record.device.clone() };
+    Told { id, head, lane: record.lane, received_at_ms: record.received_at_ms, time, order }
+}
+
+fn fold_envelope(state: &mut State, record: &Record, envelope: &Envelope<'_>, to_alarms: bool) {
+    let head = &envelope.head;
+    if record.lane == Lane::Health || head.class == Class::HEALTH {
+        return;
+    }
+    let told = tell(state, record, head);
+    let body = Body::decode(head, envelope.body);
+    fold_report(state, &told);
+    match body {
+        Ok(Body::Position(position)) => fold_position(state, &told, position, told.time),
+        Ok(Body::Status(status)) => fold_status(state, &told, status),
+        Ok(Body::AlarmCancel(cancel)) if to_alarms => {
+            let id = AlarmId { unit: told.id.clone(), boot: cancel.boot, seq: cancel.seq };
+            let at_ms = told.time.believed_ms(told.received_at_ms).unwrap_or(told.received_at_ms);
+            state.alarms.cancel(&id, at_ms);
+            state.touch(&told.id);
+        }
+        Ok(Body::Alarm(alarm)) => {
+            if to_alarms {
+                fold_alarm(state, &told, Some(&alarm));
+            }
+            fold_alarm_position(state, &told, &alarm);
+        }
+        // An unknown class of the alarm family, or an alarm whose body is not readable: still an alarm.
+        Ok(Body::Unknown(_)) | Err(_)
+            if to_alarms && head.class.is_alarm_family() && head.class != Class::ALARM_CANCEL =>
+        {
+            fold_alarm(state, &told, None);
+        }
+        _ => {}
+    }
+}
+
+/// Whatever it says, the device has reported.
+fn fold_report(state: &mut State, told: &Told<'_>) {
+    let Some(unit) = state.unit_or_new(&told.id, told.head) else { return };
+    let reported_ms = match told.lane {
+        // When history arrived says nothing of how fresh it is.
+        Lane::Backlog if unit.last_report_ms > 0 => told.time.believed_ms(told.received_at_ms).unwrap_or(0),
+        Lane::Backlog => told.time.believed_ms(told.received_at_ms).unwrap_or(told.received_at_ms),
+        _ => told.received_at_ms,
+    };
+    unit.heard_ms = unit.heard_ms.max(told.received_at_ms);
+    unit.last_report_ms = unit.last_report_ms.max(reported_ms);
+    if unit.newest.is_none_or(|newest| told.order.is_after(newest)) {
+        unit.newest = Some(told.order);
+        unit.mode = told.head.mode;
+    }
+    // The first record since the last picture: the one that waited longest.
+    if told.lane != Lane::Backlog {
+        unit.changed_by_ms.get_or_insert(told.received_at_ms);
+    }
+    state.touch(&told.id);
+}
+
+fn fold_position(state: &mut State, told: &Told<'_>, position: Position, time: JudgedTime) {
+    let Some(unit) = state.units.get_mut(&told.id) else { return };
+    if unit.newest_place.is_some_and(|newest| !told.order.is_after(newest)) {
+        return;
+    }
+    unit.newest_place = Some(told.order);
+    if unit.is_gated() {
+        return;
+    }
+    unit.place = Some(Place {
+        position,
+        time,
+        received_at_ms: told.received_at_ms,
+        history: told.lane == Lane::Backlog,
+    });
+}
+
+fn fold_status(state: &mut State, told: &Told<'_>, status: Status) {
+    let Some(unit) = state.units.get_mut(&told.id) else { return };
+    if unit.newest_status.is_some_and(|newest| !told.order.is_after(newest)) {
+        return;
+    }
+    unit.newest_status = Some(told.order);
+    unit.duty = Some(status.duty);
+    unit.battery_pct = (status.battery_pct <= 100).then_some(status.battery_pct);
+    if unit.is_gated() {
+        unit.place = None;
+        // What was true before the gate closed must not come out when it opens again.
+        if unit.newest_place.is_none_or(|newest| told.order.is_after(newest)) {
+            unit.newest_place = Some(told.order);
+        }
+    }
+}
+
+fn fold_alarm(state: &mut State, told: &Told<'_>, body: Option<&AlarmBody>) {
+    let position = body.and_then(|body| body.position);
+    state.alarms.raise(Alarm {
+        id: AlarmId { unit: told.id.clone(), boot: told.head.boot, seq: told.head.seq },
+        callsign: UnitName::of(&told.id, &state.roster).callsign.to_string(),
+        cause: body.map_or(Cause::Unknown, |body| body.cause.into()),
+        mode: told.head.mode,
+        raised_at_ms: told.time.believed_ms(told.received_at_ms).unwrap_or(told.received_at_ms),
+        received_at_ms: told.received_at_ms,
+        position_udeg: position.map(|position| (position.longitude_udeg, position.latitude_udeg)),
+        cancelled_at_ms: None,
+        owner: None,
+        receipt: SeenReceipt::None,
+    });
+    state.touch(&told.id);
+}
+
+/// The alarm may overtake the very position it quotes, so it moves the marker too.
+fn fold_alarm_position(state: &mut State, told: &Told<'_>, alarm: &AlarmBody) {
+    if let Some(position) = alarm.position {
+        let age_ms = u64::from(alarm.position_age_s) * 1000;
+        let device_time_ms = told.time.device_time_ms.saturating_sub(age_ms);
+        fold_position(state, told, position, JudgedTime { device_time_ms, clock: told.time.clock });
+    }
+}
+
+fn fold_acknowledged(state: &mut State, record: &Record) {
+    // Written by this gateway; a payload that is not readable was written by a newer one, and changes nothing here.
+    let Ok(said) = serde_json::from_slice::<Acknowledgement>(&record.payload) else { return };
+    let Ok(id) = said.alarm.parse::<AlarmId>() else { return };
+    state.alarms.acknowledge(&id, Owner { operator: said.operator, at_ms: said.at_ms });
+    state.touch(&id.unit);
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

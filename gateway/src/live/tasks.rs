@@ -1,0 +1,345 @@
+//! The five tasks of the live half. Each owns one thing and ends on shutdown.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::Hub;
+use super::board::Published;
+use super::devices::{Connection, Connections};
+use super::state::fold;
+use super::view::GatewayView;
+use crate::alarms::{AlarmId, SeenReceipt, snapshot};
+use crate::record::Record;
+use crate::spool::{Batch, BatchLimits, Cursor, Lsn, ReadError};
+
+/// Pages hear of units at most four times a second.
+const RENDER_MS: u64 = 250;
+/// Renderings between two looks for stale units: every second.
+const SWEEP_TICKS: u64 = 4;
+/// Renderings between two words about the gateway: every two seconds.
+const GATEWAY_TICKS: u64 = 8;
+/// How soon a snapshot follows a change; also the longest replay of a SEEN receipt.
+const SNAPSHOT_MS: u64 = 500;
+/// A snapshot is renewed after so many records even without alarms, so that a restart replays few.
+const SNAPSHOT_RECORDS: u64 = 20_000;
+/// How soon a receipt that nobody confirmed is sent again to a connected device.
+const RECEIPT_RETRY_MS: u64 = 5_000;
+/// Receipts under way at once.
+const RECEIPTS_MAX: usize = 1024;
+/// How soon a failed read of the spool is tried again.
+const READ_RETRY_MS: u64 = 1_000;
+
+/// One lock of the state for so many records: about a millisecond.
+const READ_LIMITS: BatchLimits = BatchLimits { count_max: 512, bytes_max: 256 * 1024, age_ms_max: 0 };
+
+/// Reads committed records and folds them.
+pub(super) async fn read(hub: Arc<Hub>, from: Lsn, rebuilt_at: Lsn, shutdown: CancellationToken) {
+    let mut reader = hub.spool.reader(from);
+    loop {
+        let batch = tokio::select! {
+            () = shutdown.cancelled() => return,
+            batch = reader.next_batch(READ_LIMITS) => batch,
+        };
+        match batch {
+            Ok(batch) => hub.fold_batch(&batch, rebuilt_at),
+            Err(ReadError::Closed) => return,
+            Err(error @ ReadError::Failed) => {
+                tracing::error!(%error, "the page shows what was committed until now");
+                return;
+            }
+            Err(error @ ReadError::Io(_)) => {
+                tracing::warn!(%error, "live reader waits");
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = tokio::time::sleep(Duration::from_millis(READ_RETRY_MS)) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Renders what changed, for every page at once.
+pub(super) async fn render(hub: Arc<Hub>, shutdown: CancellationToken) {
+    let mut ticks = interval(Duration::from_millis(RENDER_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut alarms = hub.alarms_revision.subscribe();
+    let mut count: u64 = 0;
+    hub.publish_gateway();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Ok(()) = alarms.changed() => hub.publish_alarms(),
+            _ = ticks.tick() => {
+                count += 1;
+                if count.is_multiple_of(SWEEP_TICKS) {
+                    hub.sweep();
+                }
+                hub.publish();
+                if count.is_multiple_of(GATEWAY_TICKS) {
+                    hub.publish_gateway();
+                }
+            }
+        }
+    }
+    // The last pictures go out, then every stream ends: a server waits for its streams.
+    hub.publish();
+    hub.board().close();
+}
+
+/// Keeps track of which devices are connected.
+pub(super) async fn follow_connections(
+    hub: Arc<Hub>,
+    mut connections: Connections,
+    shutdown: CancellationToken,
+) {
+    loop {
+        let news = tokio::select! {
+            () = shutdown.cancelled() => return,
+            news = connections.next() => news,
+        };
+        match news {
+            Some(Connection::Opened(unit)) => {
+                hub.state().set_connected(&unit, true);
+                hub.device_connected.notify_one();
+            }
+            Some(Connection::Closed(unit)) => hub.state().set_connected(&unit, false),
+            Some(Connection::Missed) => {
+                let connected = hub.devices.connected();
+                hub.state().set_all_connected(connected);
+                hub.device_connected.notify_one();
+            }
+            None => return,
+        }
+    }
+}
+
+/// Sends SEEN receipts until each is confirmed.
+pub(super) async fn send_receipts(hub: Arc<Hub>, shutdown: CancellationToken) {
+    let mut under_way = JoinSet::new();
+    // Under way, or failed since the last retry.
+    let mut sent = BTreeSet::new();
+    let mut failed = Vec::new();
+    let mut alarms = hub.alarms_revision.subscribe();
+    let mut retry = interval(Duration::from_millis(RECEIPT_RETRY_MS));
+    retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        for id in hub.receipts_owed(&sent, RECEIPTS_MAX.saturating_sub(sent.len())) {
+            let confirmation = hub.devices.send_seen(&id);
+            sent.insert(id.clone());
+            under_way.spawn(async move { (id, confirmation.await) });
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            Ok(()) = alarms.changed() => {}
+            () = hub.device_connected.notified() => failed.drain(..).for_each(|id| { sent.remove(&id); }),
+            _ = retry.tick() => failed.drain(..).for_each(|id| { sent.remove(&id); }),
+            Some(outcome) = under_way.join_next() => match outcome {
+                Ok((id, true)) => {
+                    hub.receipt_delivered(&id);
+                    sent.remove(&id);
+                }
+                Ok((id, false)) => failed.push(id),
+                // A panicking confirmation: the receipt stays owed until the next start.
+                Err(_) => {}
+            },
+        }
+    }
+}
+
+/// Keeps the alarm snapshot close behind the queue, and the spool's records until they are in it.
+pub(super) async fn keep_snapshot(hub: Arc<Hub>, mut cursor: Cursor, shutdown: CancellationToken) {
+    let mut ticks = interval(Duration::from_millis(SNAPSHOT_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut written = None;
+    loop {
+        let is_last = tokio::select! {
+            () = shutdown.cancelled() => true,
+            _ = ticks.tick() => false,
+        };
+        if let Some(text) = hub.snapshot_due(&mut written, is_last) {
+            let written_lsn = written.map_or(Lsn(0), |(_, lsn)| lsn);
+            if !hub.write_snapshot(text).await {
+                written = None;
+            } else if written_lsn > cursor.position()
+                && let Err(error) = cursor.advance(written_lsn).await
+            {
+                tracing::warn!(%error, "the alarm cursor stays where it is");
+            }
+        }
+        if is_last {
+            return;
+        }
+    }
+}
+
+impl Hub {
+    fn fold_batch(&self, batch: &Batch, rebuilt_at: Lsn) {
+        let mut state = self.state();
+        for entry in &batch.entries {
+            match Record::decode(entry.lsn, &entry.payload) {
+                Ok(record) => fold(&mut state, &record),
+                Err(_) => _ = self.metrics.live.records_unreadable.inc(),
+            }
+        }
+        self.announce_alarms(&state);
+        drop(state);
+        self.metrics.live.records.inc_by(batch.entries.len() as u64);
+        self.metrics.live.records_missing.inc_by(batch.gap.map_or(0, |gap| gap.count()));
+        self.folded.send_replace(batch.end);
+        if self.is_rebuilding.load(Ordering::Acquire) && batch.end >= rebuilt_at {
+            // What was replayed is not news: its age says nothing about how fast the page is.
+            self.state().forget_changed_by();
+            self.is_rebuilding.store(false, Ordering::Release);
+            tracing::info!(lsn = batch.end.0, "live state rebuilt");
+        }
+    }
+
+    pub(super) fn publish(&self) {
+        let mut board = self.board();
+        let mut state = self.state();
+        let published = board.publish(&mut state);
+        self.measure(&state);
+        drop(state);
+        drop(board);
+        self.count(&published);
+    }
+
+    fn publish_alarms(&self) {
+        let mut board = self.board();
+        let mut state = self.state();
+        let published = board.publish_alarms(&mut state);
+        self.measure(&state);
+        drop(state);
+        drop(board);
+        self.count(&published);
+    }
+
+    fn measure(&self, state: &super::state::State) {
+        let metrics = &self.metrics.live;
+        metrics.units.set(i64::try_from(state.units_count()).unwrap_or(i64::MAX));
+        let unacknowledged = i64::try_from(state.alarms.unacknowledged_count()).unwrap_or(i64::MAX);
+        metrics.alarms_unacknowledged.set(unacknowledged);
+    }
+
+    fn count(&self, published: &Published) {
+        let metrics = &self.metrics.live;
+        metrics.pages_lagged.inc_by(published.pages_lagged);
+        if self.is_rebuilding.load(Ordering::Acquire) {
+            return;
+        }
+        let now_ms = self.now_ms();
+        for received_at_ms in &published.received_at_ms {
+            metrics.publish_to_page_s.observe(seconds(now_ms.saturating_sub(*received_at_ms)));
+        }
+        for waited_ms in &published.acknowledged_after_ms {
+            metrics.acknowledge_s.observe(seconds(*waited_ms));
+        }
+    }
+
+    pub(super) fn count_pages(&self) {
+        let pages = self.board().pages_count();
+        self.metrics.live.pages.set(i64::try_from(pages).unwrap_or(i64::MAX));
+    }
+
+    fn sweep(&self) {
+        let mut board = self.board();
+        let mut state = self.state();
+        let forgotten = state.sweep(self.now_ms(), self.settings.forget_after_ms);
+        drop(state);
+        board.forget(&forgotten);
+    }
+
+    fn publish_gateway(&self) {
+        let view = self.gateway_view();
+        let lagged = self.board().publish_gateway(&view);
+        self.metrics.live.pages_lagged.inc_by(lagged);
+        self.count_pages();
+    }
+
+    pub(super) fn gateway_view(&self) -> GatewayView {
+        let committed = *self.spool.committed_watch().borrow();
+        let mut degraded = (self.settings.degraded)();
+        let mut say = |is_so: bool, words: String| degraded.extend(is_so.then_some(words));
+        let state = self.state();
+        say(
+            self.is_rebuilding.load(Ordering::Acquire),
+            "Rebuilding: the picture is not complete yet".to_owned(),
+        );
+        let not_shown = state.alarms.not_shown_count();
+        say(not_shown > 0, format!("{not_shown} alarms are not shown: the queue is full, acknowledge some"));
+        let refused = state.refused_count() > 0;
+        say(refused, format!("More than {} units report: some are not shown", self.settings.units_max));
+        say(
+            self.snapshot_fails.load(Ordering::Relaxed),
+            "The alarm queue cannot be saved: check the data directory".to_owned(),
+        );
+        let devices_connected = state.connected_count();
+        drop(state);
+        GatewayView {
+            spool: committed.health,
+            devices_connected,
+            records_total: committed.committed.0,
+            degraded,
+        }
+    }
+
+    /// Alarms whose SEEN a connected device still has to confirm and that is not under way.
+    fn receipts_owed(&self, sent: &BTreeSet<AlarmId>, count_max: usize) -> Vec<AlarmId> {
+        let state = self.state();
+        let owed = state.alarms.iter().filter(|alarm| {
+            alarm.receipt == SeenReceipt::Queued
+                && state.is_connected(&alarm.id.unit)
+                && !sent.contains(&alarm.id)
+        });
+        owed.take(count_max).map(|alarm| alarm.id.clone()).collect()
+    }
+
+    fn receipt_delivered(&self, id: &AlarmId) {
+        let mut state = self.state();
+        state.alarms.receipt_delivered(id);
+        self.announce_alarms(&state);
+    }
+
+    /// The text of a snapshot if one is due; notes in `written` what it holds.
+    fn snapshot_due(&self, written: &mut Option<(u64, Lsn)>, is_last: bool) -> Option<Vec<u8>> {
+        let state = self.state();
+        let (revision, lsn) = (state.alarms.revision(), state.alarms.folded());
+        let is_due = match *written {
+            None => lsn > Lsn(0),
+            Some((known, at)) => {
+                revision != known || lsn.0 >= at.0 + SNAPSHOT_RECORDS || (is_last && lsn > at)
+            }
+        };
+        if !is_due {
+            return None;
+        }
+        *written = Some((revision, lsn));
+        Some(snapshot::render(&state.alarms))
+    }
+
+    async fn write_snapshot(&self, text: Vec<u8>) -> bool {
+        let data_dir = self.settings.data_dir.clone();
+        let outcome = tokio::task::spawn_blocking(move || snapshot::write(&data_dir, &text)).await;
+        let outcome = outcome.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+        let failed_before = self.snapshot_fails.swap(outcome.is_err(), Ordering::Relaxed);
+        match &outcome {
+            Err(error) if !failed_before => {
+                tracing::error!(%error, "the alarm snapshot cannot be written; a restart will replay more records");
+            }
+            Ok(()) if failed_before => tracing::info!("the alarm snapshot is written again"),
+            _ => {}
+        }
+        outcome.is_ok()
+    }
+}
+
+fn seconds(ms: u64) -> f64 {
+    Duration::from_millis(ms).as_secs_f64()
+}
