@@ -44,7 +44,7 @@ describe('what a marker says', () => {
     const [exercise, actual] = unitFeatures([unit(), unit({ mode: 'actual' })], drawing(0));
     expect(exercise?.properties.marker).toContain('"actual":false');
     expect(actual?.properties.marker).toContain('"actual":true');
-    expect(exercise?.properties.label).not.toBe(actual?.properties.label);
+    expect(exercise?.properties.chip).not.toBe(actual?.properties.chip);
   });
 
   it('draws no marker for a unit without a position', () => {

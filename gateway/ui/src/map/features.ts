@@ -2,12 +2,14 @@
 import { circle } from '../geo';
 import type { Alarm, Place, Unit } from '../types';
 import { readiness } from '../words';
-import { labelName, markerName } from './icons';
+import { chipName, markerName } from './icons';
 
 export interface UnitProperties {
   id: string;
   marker: string;
-  label: string;
+  callsign: string;
+  /** The ground of the callsign, which carries the mode's tag. */
+  chip: string;
   course: number;
   /** 1 fresh .. 0.4 old. */
   fade: number;
@@ -52,6 +54,12 @@ export function unitFeatures(
   return features;
 }
 
+/** Longer callsigns are cut on the map; the lists show them whole. */
+const CALLSIGN_CHARS_MAX = 18;
+
+const shortened = (callsign: string): string =>
+  callsign.length > CALLSIGN_CHARS_MAX ? `${callsign.slice(0, CALLSIGN_CHARS_MAX - 1)}…` : callsign;
+
 function unitProperties(unit: Unit, { selected, now_ms, alarms }: Drawing): UnitProperties {
   const course = unit.position?.course_deg ?? null;
   return {
@@ -63,7 +71,8 @@ function unitProperties(unit: Unit, { selected, now_ms, alarms }: Drawing): Unit
       heading: course !== null,
       stale: unit.stale,
     }),
-    label: labelName({ callsign: unit.callsign, mode: unit.mode }),
+    callsign: shortened(unit.callsign),
+    chip: chipName(unit.mode),
     course: course ?? 0,
     fade: fadeOf(now_ms - (unit.position?.received_at_ms ?? now_ms)),
     selected: unit.id === selected,

@@ -1,5 +1,5 @@
 /**
- * Marker and label pictures, drawn with a canvas: no glyph or sprite server is ever asked.
+ * Marker and label pictures, drawn with a canvas: no sprite server is ever asked.
  *
  * A marker says five things without colour: kind (drop / pointed box), heading (its tip),
  * readiness (solid, dot, ring), freshness (whole / dashed outline) and mode (plain / hatched).
@@ -22,21 +22,26 @@ export interface MarkerSpec {
   stale: boolean;
 }
 
-export interface LabelSpec {
-  callsign: string;
-  mode: Mode;
+/** A picture, and for one that is stretched to a text: which parts stretch and where the text goes. */
+export interface Picture {
+  image: ImageData;
+  fit?: {
+    stretchX: [number, number][];
+    stretchY: [number, number][];
+    content: [number, number, number, number];
+  };
 }
 
 /** Image names carry their whole description, so that a missing picture can be drawn on demand. */
 export const markerName = (spec: MarkerSpec): string => `marker ${JSON.stringify(spec)}`;
-export const labelName = (spec: LabelSpec): string => `label ${JSON.stringify(spec)}`;
+export const chipName = (mode: Mode): string => `chip ${mode}`;
 
-export function drawByName(name: string, palette: Palette): ImageData | null {
+export function drawByName(name: string, palette: Palette): Picture | null {
   const space = name.indexOf(' ');
   const [family, spec] = [name.slice(0, space), name.slice(space + 1)];
-  if (family === 'marker') return drawMarker(JSON.parse(spec) as MarkerSpec, palette);
-  if (family === 'label') return drawLabel(JSON.parse(spec) as LabelSpec, palette);
-  if (family === 'blank') return drawBlank(JSON.parse(spec) as { width_px: number; height_px: number });
+  if (family === 'marker') return { image: drawMarker(JSON.parse(spec) as MarkerSpec, palette) };
+  if (family === 'blank') return { image: drawBlank(JSON.parse(spec) as { width_px: number; height_px: number }) };
+  if (family === 'chip') return drawChip(spec as Mode, palette);
   return null;
 }
 
@@ -123,50 +128,53 @@ function drawReadiness(context: CanvasRenderingContext2D, spec: MarkerSpec, pale
   context.fill();
 }
 
-const LABEL_FONT = '600 11.5px "Inter Variable", system-ui, sans-serif';
 const TAG_FONT = '700 9px "Inter Variable", system-ui, sans-serif';
-const LABEL_PX = 18;
-/** Longer callsigns are cut with an ellipsis on the map; the lists show them whole. */
-const CALLSIGN_CHARS_MAX = 18;
+const CHIP_PX = 18;
+/** Room at each end of a callsign. */
+const END_PX = 5;
 
-const tagOf = (mode: Mode): string => (mode === 'exercise' ? 'EX' : modeInWords(mode).toUpperCase());
+const tagOf = (mode: Mode): string =>
+  mode === 'actual' ? '' : mode === 'exercise' ? 'EX' : modeInWords(mode).toUpperCase();
 
-function drawLabel(spec: LabelSpec, palette: Palette): ImageData {
-  const text =
-    spec.callsign.length > CALLSIGN_CHARS_MAX ? `${spec.callsign.slice(0, CALLSIGN_CHARS_MAX - 1)}…` : spec.callsign;
-  const tag = spec.mode === 'actual' ? '' : tagOf(spec.mode);
+/**
+ * The ground under a callsign, one picture per mode. The map stretches it to the text, so that a
+ * thousand units need no thousand pictures in graphics memory.
+ */
+function drawChip(mode: Mode, palette: Palette): Picture {
+  const tag = tagOf(mode);
   const measure = canvas(1, 1);
   measure.font = TAG_FONT;
   const tag_px = tag === '' ? 0 : Math.ceil(measure.measureText(tag).width) + 7;
-  measure.font = LABEL_FONT;
-  const text_px = Math.ceil(measure.measureText(text).width);
-  const width_px = tag_px + text_px + 10;
+  const width_px = tag_px + END_PX + 6 + END_PX;
 
-  const context = canvas(width_px + 2, LABEL_PX + 2);
-  context.translate(1, 1);
+  const context = canvas(width_px, CHIP_PX);
   const chip = new Path2D();
-  chip.roundRect(0.5, 0.5, width_px - 1, LABEL_PX - 1, 4);
+  chip.roundRect(0.5, 0.5, width_px - 1, CHIP_PX - 1, 4);
   context.fillStyle = palette.label;
   context.fill(chip);
   if (tag !== '') {
     context.save();
     context.clip(chip);
     context.fillStyle = palette.notActual;
-    context.fillRect(0, 0, tag_px, LABEL_PX);
+    context.fillRect(0, 0, tag_px, CHIP_PX);
     context.restore();
     context.font = TAG_FONT;
     context.fillStyle = palette.notActualText;
     context.textBaseline = 'middle';
-    context.fillText(tag, 4, LABEL_PX / 2 + 0.5);
+    context.fillText(tag, 4, CHIP_PX / 2 + 0.5);
   }
   context.strokeStyle = palette.labelEdge;
   context.lineWidth = 1;
   context.stroke(chip);
-  context.font = LABEL_FONT;
-  context.fillStyle = palette.text;
-  context.textBaseline = 'middle';
-  context.fillText(text, tag_px + 5, LABEL_PX / 2 + 0.5);
-  return pixels(context);
+  const [left, right] = [tag_px + END_PX, width_px - END_PX];
+  return {
+    image: pixels(context),
+    fit: {
+      stretchX: [[left * PIXEL_RATIO, right * PIXEL_RATIO]],
+      stretchY: [[8 * PIXEL_RATIO, 10 * PIXEL_RATIO]],
+      content: [left, 2, right, CHIP_PX - 2].map((edge) => edge * PIXEL_RATIO) as [number, number, number, number],
+    },
+  };
 }
 
 /** An invisible picture: it only keeps labels off the markers (style.ts, layer `bodies`). */

@@ -1,6 +1,6 @@
 /** The map's layers, bottom to top: ground, streets, rings, units, labels. */
-import type { ExpressionSpecification, LayerSpecification, StyleSpecification } from 'maplibre-gl';
-import { BLANK_ALARM, BLANK_MARKER } from './icons';
+import type { ExpressionSpecification, LayerSpecification, StyleSpecification, SymbolLayerSpecification } from 'maplibre-gl';
+import { BLANK_ALARM, BLANK_MARKER, chipName } from './icons';
 import type { Palette } from './palette';
 
 export const NOTHING: GeoJSON.FeatureCollection = { type: 'FeatureCollection', features: [] };
@@ -117,7 +117,7 @@ function town(palette: Palette): LayerSpecification[] {
         'symbol-spacing': 420,
         'text-field': ['get', 'name'],
         // No glyph server is set: MapLibre draws these with the page's own font.
-        'text-font': ['Inter Variable'],
+        'text-font': ['Inter Medium'],
         'text-size': ['interpolate', ['linear'], ['zoom'], 13, 10, 17, 13],
         'text-max-angle': 30,
         'text-padding': 12,
@@ -128,10 +128,31 @@ function town(palette: Palette): LayerSpecification[] {
   ];
 }
 
+const LABEL_TEXT_PX = 11.5;
+
+/** A callsign on its chip, its top edge `below_px` under the unit. */
+const label = (below_px: number): SymbolLayerSpecification['layout'] => ({
+  'text-field': ['get', 'callsign'],
+  'text-font': ['Inter Semibold'],
+  'text-size': LABEL_TEXT_PX,
+  'text-anchor': 'top',
+  // The tag stands left of the text: half its width to the right keeps the whole chip centred.
+  'text-offset': [
+    'match',
+    ['get', 'chip'],
+    chipName('actual'),
+    ['literal', [0, (below_px + 1) / LABEL_TEXT_PX]],
+    chipName('exercise'),
+    ['literal', [0.85, (below_px + 1) / LABEL_TEXT_PX]],
+    ['literal', [1.35, (below_px + 1) / LABEL_TEXT_PX]],
+  ],
+  'text-max-width': 40,
+  'icon-image': ['get', 'chip'],
+  'icon-text-fit': 'both',
+});
+
 function units(palette: Palette): LayerSpecification[] {
   const alarmColour: ExpressionSpecification = ['case', ['get', 'alarmed'], palette.alarm, palette.ring];
-  const anchor = 'top';
-  const below: [number, number] = [0, 16];
   return [
     {
       id: 'ring',
@@ -191,14 +212,8 @@ function units(palette: Palette): LayerSpecification[] {
       source: 'units',
       minzoom: 11,
       filter: ['!', ['any', ['get', 'alarmed'], ['get', 'selected']]],
-      layout: {
-        'icon-image': ['get', 'label'],
-        'icon-padding': 1,
-        'symbol-sort-key': ['get', 'order'],
-        'icon-anchor': anchor,
-        'icon-offset': below,
-      },
-      paint: { 'icon-opacity': ['get', 'fade'] },
+      layout: { ...label(16), 'symbol-sort-key': ['get', 'order'] },
+      paint: { 'icon-opacity': ['get', 'fade'], 'text-opacity': ['get', 'fade'], 'text-color': palette.text },
     },
     {
       // Above the labels, so that it takes its room first: a label never covers a marker.
@@ -216,12 +231,8 @@ function units(palette: Palette): LayerSpecification[] {
       type: 'symbol',
       source: 'units',
       filter: ['all', ['get', 'selected'], ['!', ['get', 'alarmed']]],
-      layout: {
-        'icon-image': ['get', 'label'],
-        'icon-allow-overlap': true,
-        'icon-anchor': anchor,
-        'icon-offset': [0, 21],
-      },
+      layout: { ...label(21), 'icon-allow-overlap': true, 'text-allow-overlap': true },
+      paint: { 'text-color': palette.text },
     },
   ];
 }

@@ -268,9 +268,9 @@ export class MapView {
   }
 
   #drawImage(id: string): void {
-    const image = drawByName(id, palette());
-    if (image === null || this.map.hasImage(id)) return;
-    this.map.addImage(id, image, { pixelRatio: PIXEL_RATIO });
+    const picture = drawByName(id, palette());
+    if (picture === null || this.map.hasImage(id)) return;
+    this.map.addImage(id, picture.image, { pixelRatio: PIXEL_RATIO, ...picture.fit });
     this.#images.add(id);
   }
 
@@ -280,8 +280,8 @@ export class MapView {
         this.map.setPaintProperty(layer, property as never, value as never);
       }
       for (const id of this.#images) {
-        const image = drawByName(id, next);
-        if (image !== null) this.map.updateImage(id, image);
+        const picture = drawByName(id, next);
+        if (picture !== null) this.map.updateImage(id, picture.image);
       }
     });
   }
