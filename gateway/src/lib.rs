@@ -10,11 +10,15 @@
 //!
 //! **A record has exactly one owner at a time**: the device until the spool has committed it, the gateway from then on.
 
+pub mod admin;
 pub mod alarms;
+pub mod cli;
 pub mod config;
+pub mod health;
 pub mod init;
 pub mod forward;
 pub mod live;
+pub mod log;
 pub mod login;
 pub mod metrics;
 pub mod pki;

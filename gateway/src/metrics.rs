@@ -5,6 +5,8 @@
 //! a name from the configuration; counting is one atomic addition. One group per stage; each stage adds its own fields
 //! here and registers them in its group's `register`.
 
+mod spool;
+
 use std::sync::Arc;
 
 use prometheus_client::metrics::counter::Counter;
@@ -13,6 +15,7 @@ use prometheus_client::registry::Registry;
 
 pub use crate::live::metrics::LiveMetrics;
 
+pub use self::spool::SpoolMetrics;
 use crate::forward::ForwardMetrics;
 
 /// Every metric of the gateway. Shared as an `Arc`; fields are handles that may be cloned.
@@ -36,17 +39,6 @@ pub struct Metrics {
 pub struct IngestMetrics {
     /// Connections open now.
     pub connections: Gauge,
-}
-
-/// `fieldpost_spool_*`.
-#[derive(Debug, Default)]
-pub struct SpoolMetrics {
-    /// Newest committed log sequence number.
-    pub committed_lsn: Gauge,
-    /// 0 ok, 1 full, 2 failed.
-    pub health: Gauge,
-    /// Bytes on disk.
-    pub bytes: Gauge,
 }
 
 /// `fieldpost_service_*`.
@@ -93,18 +85,6 @@ impl Metrics {
 impl IngestMetrics {
     fn register(&self, registry: &mut Registry) {
         registry.register("connections", "Connections open now", self.connections.clone());
-    }
-}
-
-impl SpoolMetrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "committed_lsn",
-            "Newest committed log sequence number",
-            self.committed_lsn.clone(),
-        );
-        registry.register("health", "0 ok, 1 full, 2 failed", self.health.clone());
-        registry.register("bytes", "Bytes on disk", self.bytes.clone());
     }
 }
 

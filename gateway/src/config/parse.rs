@@ -23,6 +23,8 @@ use super::{
 /// MQTT 5 clients in the field break below this Receive Maximum.
 const RECEIVE_MAX_FLOOR: u64 = 100;
 const MIB: u64 = 1024 * 1024;
+/// The longest frame of the protocol must fit.
+const PACKET_BYTES: u64 = fieldpost_protocol::limits::MQTT_PACKET_BYTES_MAX as u64;
 const NEW_CERTIFICATE: &str =
     "`fieldpost init DIR` makes a local authority and a server certificate to start with";
 
@@ -91,7 +93,7 @@ fn front_door(root: &Section<'_>) -> Listening<FrontDoor> {
     let connect_deadline_ms = section.integer("connect_deadline_ms", 10_000, 100..=120_000);
     let keep_alive_s_max = section.integer("keep_alive_s_max", 300, 5..=65_535);
     let session_expiry_s_max = section.integer("session_expiry_s_max", 86_400, 0..=604_800);
-    let packet_bytes_max = section.integer("packet_bytes_max", 8_192, 256..=MIB);
+    let packet_bytes_max = section.integer("packet_bytes_max", PACKET_BYTES, PACKET_BYTES..=MIB);
     let receive_max = section.integer("receive_max", 256, RECEIVE_MAX_FLOOR..=65_535);
     let topic_alias_max = section.integer("topic_alias_max", 8, 0..=64);
     section.finish();

@@ -90,8 +90,8 @@ revocation_list = "pki/crl.pem"
 #keep_alive_s_max = 300
 # Longest session expiry a device may ask for (seconds).
 #session_expiry_s_max = 86400
-# Largest MQTT packet accepted (bytes).
-#packet_bytes_max = 8192
+# Largest MQTT packet accepted (bytes, at least 2048).
+#packet_bytes_max = 2048
 # QoS 1 messages a device may have in flight (count, at least 100).
 #receive_max = 256
 # Topic aliases a device may use (count).

@@ -1,0 +1,205 @@
+//! The arguments, as clap reads them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use fieldpost_protocol::{DeviceId, ForceId, Mode};
+
+/// The Fieldpost gateway and its tools.
+#[derive(Debug, Parser)]
+#[command(name = "fieldpost", version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    after_help = "Start with `fieldpost init DIR`. Exit codes: 64 usage, 65 input, 69 unavailable, 74 I/O, 78 configuration."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a new gateway: a commented configuration, a local authority, a server certificate
+    Init(InitArgs),
+    /// Issue, revoke and list certificates
+    #[command(subcommand)]
+    Pki(PkiCommand),
+    /// Check a configuration: every mistake at once, with its line and what to do; exit 78
+    Validate(ConfigFile),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a link that lets one operator into the live page, once, within 5 minutes
+    Login(LoginArgs),
+    /// Take a frame apart and name every byte
+    Decode(DecodeArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one file for each command
+    Man {
+        /// Directory to write fieldpost.1, fieldpost-init.1 ... into
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFile {
+    /// The configuration
+    #[arg(short = 'c', long = "config", value_name = "FILE", default_value = "gateway.toml")]
+    pub(crate) path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Directory to make; must be empty or missing
+    pub(crate) dir: PathBuf,
+    /// DNS name or IP address that devices use to reach this gateway (repeat); localhost is always in
+    #[arg(long = "name", value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Force to serve (repeat)
+    #[arg(long = "force", value_name = "FORCE", default_value = "demo")]
+    pub(crate) forces: Vec<ForceId>,
+    /// Address and port for devices
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8883")]
+    pub(crate) listen: std::net::SocketAddr,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Authority {
+    /// Directory of the authority [default: `pki` beside the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pki: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PkiCommand {
+    /// Issue a certificate for one device
+    Issue {
+        #[command(flatten)]
+        authority: Authority,
+        /// The force it is enrolled with
+        #[arg(long)]
+        force: ForceId,
+        /// Its device id: also its MQTT client id
+        #[arg(long)]
+        device: DeviceId,
+        /// The most real mode it may ever speak in
+        #[arg(long, value_enum, default_value_t = ModeArg::Actual)]
+        mode: ModeArg,
+        /// Days it is valid
+        #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: u32,
+        /// Directory to write DEVICE.pem, DEVICE.key and ca.pem into
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Revoke the device's active certificate, if it has one, and overwrite its files
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Issue a new certificate for the gateway itself
+    IssueServer {
+        #[command(flatten)]
+        authority: Authority,
+        /// DNS name or IP address (repeat)
+        #[arg(long = "name", value_name = "NAME", required = true)]
+        names: Vec<String>,
+        /// Days it is valid
+        #[arg(long, default_value_t = crate::init::SERVER_DAYS, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: u32,
+        /// Directory to write server.pem and server.key into [default: the authority's own]
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Revoke a device's certificates, or one certificate, and renew the revocation list
+    Revoke {
+        #[command(flatten)]
+        authority: Authority,
+        /// The force of the device
+        #[arg(long, requires = "device")]
+        force: Option<ForceId>,
+        /// The device
+        #[arg(long, requires = "force", conflicts_with = "serial")]
+        device: Option<DeviceId>,
+        /// The serial number of one certificate
+        #[arg(long, required_unless_present = "device")]
+        serial: Option<String>,
+    },
+    /// Renew the revocation list; run it from a timer
+    Crl {
+        #[command(flatten)]
+        authority: Authority,
+        /// Days until the next one must be there
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=365))]
+        days: u32,
+    },
+    /// List every certificate issued
+    List {
+        #[command(flatten)]
+        authority: Authority,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModeArg {
+    /// Real duty; may also speak as exercise or test
+    Actual,
+    /// Exercises; may also speak as test
+    Exercise,
+    /// Tests and simulations only
+    Test,
+}
+
+impl From<ModeArg> for Mode {
+    fn from(mode: ModeArg) -> Self {
+        match mode {
+            ModeArg::Actual => Self::Actual,
+            ModeArg::Exercise => Self::Exercise,
+            ModeArg::Test => Self::Test,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the configuration
+    Show {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// With the defaults and the environment in it, rather than the file as it is
+        #[arg(long)]
+        effective: bool,
+        /// Hide passwords in URLs
+        #[arg(long, requires = "effective")]
+        redact: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// Who is let in: the name on acknowledgements and in the access log
+    #[arg(long, value_name = "NAME")]
+    pub(crate) operator: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DecodeArgs {
+    /// The frame in hexadecimal (spaces and colons are ignored), or - for standard input
+    #[arg(required = true, value_name = "HEX")]
+    pub(crate) hex: Vec<String>,
+    /// A frame to a device rather than from one
+    #[arg(long)]
+    pub(crate) downlink: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

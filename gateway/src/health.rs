@@ -1,0 +1,172 @@
+//! Whether the gateway does its work, for load balancers, supervisors and the page.
+//!
+//! **Ready means: a message sent now can be acknowledged, or an alarm at least.** A full spool still takes alarms into its
+//! reserve, so it is ready but degraded: taking the gateway out of service would cut exactly those off. A failed spool
+//! takes nothing, so it is not ready, and the process ends so that a restart recovers it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Json, Response};
+use axum::routing::get;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::spool::{CommitState, Health};
+
+/// Say so two weeks before the front door's certificate or an authority expires.
+const CERTIFICATE_WARNING_S: i64 = 14 * 86_400;
+/// Say so three days before the revocation list expires: a weekend.
+const LIST_WARNING_S: i64 = 3 * 86_400;
+
+/// What the gateway knows about its own state. Clones share it; asking is cheap.
+#[derive(Debug, Clone)]
+pub struct Readiness {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    commits: watch::Receiver<CommitState>,
+    metrics: Arc<Metrics>,
+    draining: AtomicBool,
+    expiries: RwLock<Vec<Expiry>>,
+}
+
+/// Something that ends on a date.
+#[derive(Debug, Clone)]
+struct Expiry {
+    name: &'static str,
+    at_s: i64,
+    warning_s: i64,
+    /// What expires with it.
+    consequence: &'static str,
+}
+
+/// The state at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Whether traffic should be sent here.
+    pub ready: bool,
+    /// The spool's health.
+    pub spool: Health,
+    /// What does not work as it should, in words.
+    pub degraded: Vec<String>,
+}
+
+impl Readiness {
+    /// Watches the spool through `commits`; reads forwarders from `metrics` and dates from `config`.
+    #[must_use]
+    pub fn new(commits: watch::Receiver<CommitState>, metrics: Arc<Metrics>, config: &Config) -> Self {
+        let inner = Inner { commits, metrics, draining: AtomicBool::new(false), expiries: RwLock::default() };
+        let readiness = Self { inner: Arc::new(inner) };
+        readiness.take_dates(config);
+        readiness
+    }
+
+    /// Takes the dates of new certificates and a new revocation list.
+    pub fn take_dates(&self, config: &Config) {
+        let front_door = &config.front_door;
+        let mut expiries = vec![
+            Expiry {
+                name: "the front door's certificate",
+                at_s: front_door.identity.not_after_s,
+                warning_s: CERTIFICATE_WARNING_S,
+                consequence: "devices refuse the gateway",
+            },
+            Expiry {
+                name: "the device authority",
+                at_s: front_door.device_authority.not_after_s,
+                warning_s: CERTIFICATE_WARNING_S,
+                consequence: "the gateway refuses every device",
+            },
+        ];
+        if let Some(list) = &front_door.revocation_list {
+            expiries.push(Expiry {
+                name: "the revocation list",
+                at_s: list.next_update_s,
+                warning_s: LIST_WARNING_S,
+                consequence: "the gateway refuses every device; run `fieldpost pki crl` and send SIGHUP",
+            });
+        }
+        let service = &self.inner.metrics.service;
+        service.certificate_expiry_s.set(front_door.identity.not_after_s);
+        service
+            .revocation_list_expiry_s
+            .set(front_door.revocation_list.as_ref().map_or(0, |list| list.next_update_s));
+        *self.inner.expiries.write().unwrap_or_else(PoisonError::into_inner) = expiries;
+    }
+
+    /// From now on the gateway is leaving: not ready.
+    pub fn drain(&self) {
+        self.inner.draining.store(true, Ordering::Release);
+    }
+
+    /// The state at `now_s`, unix seconds.
+    #[must_use]
+    pub fn report(&self, now_s: i64) -> Report {
+        let CommitState { health, closed, .. } = *self.inner.commits.borrow();
+        let draining = self.inner.draining.load(Ordering::Acquire);
+        let mut degraded = Vec::new();
+        match health {
+            Health::Ok => {}
+            Health::Full => degraded.push("the spool is full: only alarms are accepted".to_owned()),
+            Health::Failed => degraded.push("the spool's storage failed: nothing is accepted".to_owned()),
+        }
+        if draining {
+            degraded.push("the gateway is shutting down".to_owned());
+        }
+        degraded.extend(self.expiring(now_s));
+        for forwarder in self.inner.metrics.forward.snapshot() {
+            if forwarder.is_failing {
+                let (name, lag) = (&forwarder.name, forwarder.lag_records_count);
+                degraded.push(format!("sink {name} does not accept: {lag} records wait"));
+            }
+        }
+        Report { ready: health != Health::Failed && !draining && !closed, spool: health, degraded }
+    }
+
+    /// What does not work as it should at this moment, in words; for the page.
+    #[must_use]
+    pub fn degraded(&self) -> Vec<String> {
+        self.report(now_s()).degraded
+    }
+
+    fn expiring(&self, now_s: i64) -> Vec<String> {
+        let expiries = self.inner.expiries.read().unwrap_or_else(PoisonError::into_inner);
+        let say = |expiry: &Expiry| {
+            let Expiry { name, at_s, warning_s, consequence } = expiry;
+            let left_s = at_s - now_s;
+            match left_s {
+                ..0 => Some(format!("{name} has expired: {consequence}")),
+                _ if left_s < *warning_s => {
+                    Some(format!("{name} expires in {} hours, then {consequence}", left_s / 3600))
+                }
+                _ => None,
+            }
+        };
+        expiries.iter().filter_map(say).collect()
+    }
+
+    /// `/healthz` (the process answers) and `/readyz` (200 or 503, with the reasons as JSON).
+    pub fn routes(&self) -> Router {
+        let readiness = self.clone();
+        Router::new()
+            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/readyz", get(move || async move { readiness.answer() }))
+    }
+
+    fn answer(&self) -> Response {
+        let report = self.report(now_s());
+        let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        (status, Json(report)).into_response()
+    }
+}
+
+fn now_s() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
