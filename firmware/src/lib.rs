@@ -1,1 +1,35 @@
-//! Placeholder.
+//! # The device logic of Fieldpost
+//!
+//! ```text
+//!  sensor -> clock -> sampler / rules -> outbox (storage) -> uplink
+//! ```
+//!
+//! The same code runs on a board, on the emulated target and in the simulator. **Time, randomness, storage and the network
+//! come from the caller**: nothing here waits, allocates or speaks to hardware, so the same stimuli and seed give the same
+//! frame bytes in every body.
+//!
+//! Start at [`Device`].
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod clock;
+pub mod device;
+pub mod outbox;
+pub mod rules;
+pub mod sampler;
+pub mod sensor;
+pub mod settings;
+pub mod storage;
+pub mod uplink;
+
+pub use clock::{Clock, ClockPolicy, Judgement, Stamp};
+pub use device::{Device, DeviceCounters, Input, Notice, Output};
+pub use outbox::{FrameBuffer, Handle, Ledger, OutboxCounters, StartError};
+pub use rules::{AlarmId, Posture};
+pub use sampler::Profile;
+pub use sensor::nmea::{Fix, NmeaCounters, Reject};
+pub use settings::{GatePolicy, Settings};
+pub use storage::{RamStorage, Storage, StorageError};
+pub use uplink::{HangUp, Random, UplinkCounters, UplinkSettings};

@@ -1,0 +1,168 @@
+//! Making room: what gives way, and the record that names it.
+//!
+//! Routine records give way by class, oldest first: positions, then status, then sensor events. A loss record never gives
+//! way. The loss record is in storage before the first record it names goes; while it has not been sent it grows in
+//! place, under its own sequence, so a long outage costs few of them. A power cut between the two copies leaves both:
+//! the next start drops the older one.
+
+use fieldpost_protocol::{Class, Loss, LossReason, Seq, limits::BODY_BYTES_MAX};
+
+use super::{Draught, IssueError, Outbox, ranges};
+use crate::{
+    clock::Stamp,
+    storage::{Key, Partition, Storage, StorageError},
+};
+
+/// Most records that give way at once: a loss record is written per chunk, not per record.
+const CHUNK_COUNT_MAX: usize = 16;
+
+/// Routine classes in the order in which they give way; `None` is every other one.
+const GIVE_WAY: [Option<Class>; 3] = [Some(Class::POSITION), Some(Class::STATUS), None];
+
+/// The loss record that still grows.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    pub(super) key: Key,
+    seq: Seq,
+    stamp: Stamp,
+    loss: Loss,
+}
+
+type Victims = heapless::Vec<Key, CHUNK_COUNT_MAX>;
+
+/// What a search for victims came to.
+enum Choice {
+    /// These go, and this loss record names them.
+    Evict(Loss, Victims),
+    /// Nothing of the class is there.
+    Nothing,
+    /// The growing loss record has no room for the first one.
+    DraftIsFull,
+}
+
+impl<S: Storage> Outbox<S> {
+    /// Evicts until the partition is below its quota.
+    pub(super) fn make_room(&mut self, partition: Partition, stamp: Stamp) -> Result<(), IssueError> {
+        while self.storage.count(partition) >= self.quotas.count_max(partition) {
+            self.evict_chunk(partition, stamp)?;
+        }
+        Ok(())
+    }
+
+    fn evict_chunk(&mut self, partition: Partition, stamp: Stamp) -> Result<(), IssueError> {
+        let mut choice = self.choose_victims(partition);
+        if matches!(choice, Choice::DraftIsFull) {
+            self.draft = None;
+            choice = self.choose_victims(partition);
+        }
+        let Choice::Evict(loss, victims) = choice else { return Err(IssueError::Full) };
+        self.write_loss(loss, stamp)?;
+        for key in victims {
+            self.remove_lost(key);
+        }
+        Ok(())
+    }
+
+    /// The oldest records of the class that gives way first, and the loss record with them in it.
+    fn choose_victims(&mut self, partition: Partition) -> Choice {
+        let classes = if partition == Partition::Routine { &GIVE_WAY[..] } else { &GIVE_WAY[2..] };
+        for class in classes {
+            match self.choose_victims_of(partition, *class) {
+                Choice::Nothing => {}
+                found => return found,
+            }
+        }
+        Choice::Nothing
+    }
+
+    fn choose_victims_of(&mut self, partition: Partition, class: Option<Class>) -> Choice {
+        let chunk_count = (self.quotas.count_max(partition) / 16).clamp(1, CHUNK_COUNT_MAX);
+        let mut loss = self.draft.as_ref().map(|draft| draft.loss.clone());
+        let mut victims = Victims::new();
+        let mut after = None;
+        while victims.len() < chunk_count {
+            let Some((key, head)) = self.next_head(partition, after) else { break };
+            after = Some(key);
+            let gives_way = head.class != Class::LOSS && class.is_none_or(|class| class == head.class);
+            if !gives_way || self.window.holds(key) {
+                continue;
+            }
+            let loss = loss.get_or_insert_with(|| Loss {
+                boot: head.boot,
+                reason: LossReason::EVICTED,
+                ranges: heapless::Vec::new(),
+            });
+            let mut longer = loss.clone();
+            let fits = loss.boot == head.boot
+                && ranges::insert(&mut longer.ranges, head.seq).is_ok()
+                && self.encode_loss(Seq(u32::MAX), &longer).is_some();
+            if !fits && victims.is_empty() {
+                return Choice::DraftIsFull;
+            }
+            if !fits || victims.push(key).is_err() {
+                break;
+            }
+            *loss = longer;
+        }
+        match loss {
+            Some(loss) if !victims.is_empty() => Choice::Evict(loss, victims),
+            _ => Choice::Nothing,
+        }
+    }
+
+    /// Puts the loss record into storage: a new one, or a longer copy of the one that grows.
+    fn write_loss(&mut self, loss: Loss, stamp: Stamp) -> Result<(), IssueError> {
+        let mut body = [0; BODY_BYTES_MAX];
+        let body = loss.encode(&mut body).map_err(|_| IssueError::TooLong)?;
+        let Some(old) = self.draft.take() else {
+            let draught = Draught { class: Class::LOSS, stamp, body };
+            let (seq, key) = self.push(Partition::Routine, &draught)?;
+            self.draft = Some(Draft { key, seq, stamp, loss });
+            return Ok(());
+        };
+        let draught = Draught { class: Class::LOSS, stamp: old.stamp, body };
+        let entry = self.encode(old.seq, &draught).ok_or(IssueError::TooLong)?;
+        match self.storage.push(Partition::Routine, &entry) {
+            Ok(key) => {
+                // The sequence moves to the new copy: this removal is neither stored nor lost.
+                self.remove(old.key);
+                self.draft = Some(Draft { key, loss, ..old });
+                Ok(())
+            }
+            Err(error) => {
+                self.draft = Some(old);
+                if error == StorageError::Failed {
+                    self.count_failure();
+                }
+                Err(IssueError::Storage)
+            }
+        }
+    }
+
+    fn encode_loss(&self, seq: Seq, loss: &Loss) -> Option<()> {
+        let mut body = [0; BODY_BYTES_MAX];
+        let body = loss.encode(&mut body).ok()?;
+        // The longest head there is: the record must fit whatever its time and sequence.
+        let stamp = Stamp { time_ms: u64::MAX, quality: fieldpost_protocol::ClockQuality::Unset };
+        self.encode(seq, &Draught { class: Class::LOSS, stamp, body }).map(drop)
+    }
+
+    /// At start: of two copies of one loss record the younger one is complete.
+    pub(super) fn drop_outgrown_losses(&mut self) -> Result<(), StorageError> {
+        let mut after = None;
+        let mut last_loss = None;
+        while let Some((key, head)) = self.next_head(Partition::Routine, after) {
+            after = Some(key);
+            if head.class != Class::LOSS {
+                continue;
+            }
+            if let Some((old_key, boot, seq)) = last_loss
+                && (boot, seq) == (head.boot, head.seq)
+            {
+                self.storage.remove(old_key)?;
+            }
+            last_loss = Some((key, head.boot, head.seq));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! What a device is told about itself before it starts.
+
+use fieldpost_protocol::{Duty, Mode, ResetReason};
+
+use crate::{clock::ClockPolicy, sampler::Profile, uplink::UplinkSettings};
+
+/// Whether an emergency opens the duty gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum GatePolicy {
+    /// Off duty or on a break no coordinate leaves, not even with an alarm.
+    Closed,
+    /// While an emergency lasts, coordinates leave in every duty state. A force decides this; it is never the default.
+    EmergencyOpens,
+}
+
+/// Everything that is fixed for the life of a [`crate::Device`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Settings {
+    /// What its records speak of; at most as real as its enrolment.
+    pub mode: Mode,
+    /// Which fixes become readings.
+    pub profile: Profile,
+    /// Duty state at start, as the caller remembers it. A device that does not know is off duty and reports no position.
+    pub duty: Duty,
+    /// Which times are possible.
+    pub clock: ClockPolicy,
+    /// Whether an emergency opens the duty gate.
+    pub gate: GatePolicy,
+    /// Windows, deadlines and backoff.
+    pub uplink: UplinkSettings,
+    /// Firmware version: major, minor, patch.
+    pub firmware: [u8; 3],
+    /// Why the device started.
+    pub reset_reason: ResetReason,
+}
+
+impl Settings {
+    /// A device on an officer's chest. It starts off duty: call `on_duty`.
+    #[must_use]
+    pub fn body_worn(mode: Mode) -> Self {
+        Self {
+            mode,
+            profile: Profile::BodyWorn,
+            duty: Duty::OFF_DUTY,
+            clock: ClockPolicy::DEVICE,
+            gate: GatePolicy::Closed,
+            uplink: UplinkSettings::DEFAULT,
+            firmware: [0, 1, 0],
+            reset_reason: ResetReason::POWER_ON,
+        }
+    }
+
+    /// A device in a vehicle. It starts off duty: call `on_duty`.
+    #[must_use]
+    pub fn vehicle(mode: Mode) -> Self {
+        Self { profile: Profile::Vehicle, ..Self::body_worn(mode) }
+    }
+
+    /// A recorded receiver log: on duty, and every fix is reported with the recording's own time.
+    #[must_use]
+    pub fn replay(mode: Mode) -> Self {
+        Self {
+            profile: Profile::Every,
+            duty: Duty::ON_DUTY,
+            clock: ClockPolicy::REPLAY,
+            ..Self::body_worn(mode)
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Where records wait until the gateway has STORED them: the seam to flash, or to RAM in tests and simulations.
+//!
+//! The caller gives the [`Storage`]; [`crate::outbox`] decides what goes in and out. Three partitions keep a flood of one
+//! kind from pushing out another. Entries are lone frames of at most [`ENTRY_BYTES_MAX`] bytes.
+
+mod ram;
+
+use fieldpost_protocol::BootId;
+
+pub use self::ram::RamStorage;
+
+/// Longest entry: an alarm is 46 at most; a loss record takes as many ranges as fit, usually eight.
+pub const ENTRY_BYTES_MAX: usize = 72;
+
+/// One entry's bytes.
+pub type Entry = heapless::Vec<u8, ENTRY_BYTES_MAX>;
+
+/// Names an entry of any partition. A later entry has a larger key; a key is not used twice within one start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Key(pub u32);
+
+/// Keeps kinds of records apart, each with its own quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Partition {
+    /// Alarms and their cancellations.
+    Alarm,
+    /// Everything of the live and backlog lanes.
+    Routine,
+    /// Opt-in health.
+    Health,
+}
+
+impl Partition {
+    /// All partitions, most urgent first.
+    pub const ALL: [Self; 3] = [Self::Alarm, Self::Routine, Self::Health];
+}
+
+/// The storage did not do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum StorageError {
+    /// No room; nothing was written.
+    Full,
+    /// The medium failed; the entry may or may not be there after a restart.
+    Failed,
+}
+
+impl core::fmt::Display for StorageError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Full => "no room; nothing was written",
+            Self::Failed => "the medium failed",
+        })
+    }
+}
+
+impl core::error::Error for StorageError {}
+
+/// A store of entries, oldest first within a partition, and a counter of starts.
+pub trait Storage {
+    /// Counts this start. The number is durable before it is returned and larger than every one before it.
+    ///
+    /// # Errors
+    /// [`StorageError::Failed`]: without a boot id no record may be made.
+    fn next_boot(&mut self) -> Result<BootId, StorageError>;
+
+    /// Appends an entry, durable on return.
+    ///
+    /// # Errors
+    /// [`StorageError`]; only after [`StorageError::Full`] is it certain that nothing was written.
+    fn push(&mut self, partition: Partition, entry: &Entry) -> Result<Key, StorageError>;
+
+    /// Copies the first entry of the partition whose key is greater than `after` to `entry`.
+    ///
+    /// # Errors
+    /// [`StorageError::Failed`] if the medium cannot be read.
+    fn next(
+        &mut self,
+        partition: Partition,
+        after: Option<Key>,
+        entry: &mut Entry,
+    ) -> Result<Option<Key>, StorageError>;
+
+    /// Removes an entry; one that is not there is not an error.
+    ///
+    /// # Errors
+    /// [`StorageError::Failed`]: the entry may come back after a restart, which the gateway sees as a duplicate.
+    fn remove(&mut self, key: Key) -> Result<(), StorageError>;
+
+    /// Entries in a partition.
+    fn count(&self, partition: Partition) -> usize;
+
+    /// Entries of the longest size that all partitions hold together.
+    fn capacity(&self) -> usize;
+}
+
+impl<S: Storage + ?Sized> Storage for &mut S {
+    fn next_boot(&mut self) -> Result<BootId, StorageError> {
+        (**self).next_boot()
+    }
+
+    fn push(&mut self, partition: Partition, entry: &Entry) -> Result<Key, StorageError> {
+        (**self).push(partition, entry)
+    }
+
+    fn next(
+        &mut self,
+        partition: Partition,
+        after: Option<Key>,
+        entry: &mut Entry,
+    ) -> Result<Option<Key>, StorageError> {
+        (**self).next(partition, after, entry)
+    }
+
+    fn remove(&mut self, key: Key) -> Result<(), StorageError> {
+        (**self).remove(key)
+    }
+
+    fn count(&self, partition: Partition) -> usize {
+        (**self).count(partition)
+    }
+
+    fn capacity(&self) -> usize {
+        (**self).capacity()
+    }
+}

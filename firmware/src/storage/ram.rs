@@ -1,0 +1,111 @@
+//! Storage in RAM: for the simulator and tests. It survives a restart of the device logic, not a power cut.
+
+use fieldpost_protocol::BootId;
+
+use super::{Entry, Key, Partition, Storage, StorageError};
+
+#[derive(Debug, Clone)]
+struct Slot {
+    key: Key,
+    partition: Partition,
+    entry: Entry,
+}
+
+/// At most `N` entries of all partitions together, about 90 bytes each.
+#[derive(Debug, Clone)]
+pub struct RamStorage<const N: usize> {
+    slots: [Option<Slot>; N],
+    /// Indices of the used slots, oldest first.
+    order: heapless::Vec<u16, N>,
+    counts: [usize; 3],
+    next_key: u32,
+    last_boot: u32,
+}
+
+impl<const N: usize> Default for RamStorage<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> RamStorage<N> {
+    /// An empty store whose first start is boot 1.
+    #[must_use]
+    pub fn new() -> Self {
+        const { assert!(N <= u16::MAX as usize, "slots are indexed by u16") };
+        Self {
+            slots: [const { None }; N],
+            order: heapless::Vec::new(),
+            counts: [0; 3],
+            next_key: 0,
+            last_boot: 0,
+        }
+    }
+
+    /// Place in `order` of the first key greater than `after`.
+    fn place_after(&self, after: Option<Key>) -> usize {
+        let Some(after) = after else { return 0 };
+        self.order.partition_point(|index| self.key_at(*index) <= after)
+    }
+
+    fn slot(&self, index: u16) -> &Slot {
+        self.slots[usize::from(index)].as_ref().expect("order names used slots only")
+    }
+
+    fn key_at(&self, index: u16) -> Key {
+        self.slot(index).key
+    }
+}
+
+impl<const N: usize> Storage for RamStorage<N> {
+    fn next_boot(&mut self) -> Result<BootId, StorageError> {
+        self.last_boot = self.last_boot.checked_add(1).ok_or(StorageError::Failed)?;
+        Ok(BootId(self.last_boot))
+    }
+
+    fn push(&mut self, partition: Partition, entry: &Entry) -> Result<Key, StorageError> {
+        let index = self.slots.iter().position(Option::is_none).ok_or(StorageError::Full)?;
+        let place = u16::try_from(index).map_err(|_| StorageError::Full)?;
+        self.order.push(place).map_err(|_| StorageError::Full)?;
+        let key = Key(self.next_key);
+        self.next_key += 1;
+        self.slots[index] = Some(Slot { key, partition, entry: entry.clone() });
+        self.counts[partition as usize] += 1;
+        Ok(key)
+    }
+
+    fn next(
+        &mut self,
+        partition: Partition,
+        after: Option<Key>,
+        entry: &mut Entry,
+    ) -> Result<Option<Key>, StorageError> {
+        if self.counts[partition as usize] == 0 {
+            return Ok(None);
+        }
+        let from = self.place_after(after);
+        let found =
+            self.order[from..].iter().map(|index| self.slot(*index)).find(|slot| slot.partition == partition);
+        let Some(slot) = found else { return Ok(None) };
+        entry.clone_from(&slot.entry);
+        Ok(Some(slot.key))
+    }
+
+    fn remove(&mut self, key: Key) -> Result<(), StorageError> {
+        if let Ok(place) = self.order.binary_search_by(|index| self.key_at(*index).cmp(&key)) {
+            let index = self.order.remove(place);
+            if let Some(slot) = self.slots[usize::from(index)].take() {
+                self.counts[slot.partition as usize] -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, partition: Partition) -> usize {
+        self.counts[partition as usize]
+    }
+
+    fn capacity(&self) -> usize {
+        N
+    }
+}
