@@ -47,6 +47,7 @@ struct State {
     names_durable: BTreeMap<PathBuf, u64>,
     locks: BTreeSet<PathBuf>,
     next_file: u64,
+    read_bytes: u64,
     faults: Faults,
 }
 
@@ -170,6 +171,11 @@ impl FaultyDisk {
         drop(state);
         self.world.released.notify_all();
         Self { world: Arc::new(World { state: Mutex::new(survivor), ..World::default() }) }
+    }
+
+    /// Bytes read so far.
+    pub fn read_bytes(&self) -> u64 {
+        self.state().read_bytes
     }
 
     /// All file paths, sorted.
@@ -383,7 +389,7 @@ struct FaultyFile {
 
 impl DiskFile for FaultyFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.disk.alive()?;
+        let mut state = self.disk.alive()?;
         if let Some(kind) = state.faults.reads
             && state.has_suffix(self.id, ".seg")
         {
@@ -393,6 +399,7 @@ impl DiskFile for FaultyFile {
         let from = usize::try_from(offset).map_or(bytes.len(), |from| from.min(bytes.len()));
         let read_bytes = buf.len().min(bytes.len() - from);
         buf[..read_bytes].copy_from_slice(&bytes[from..from + read_bytes]);
+        state.read_bytes += read_bytes as u64;
         Ok(read_bytes)
     }
 

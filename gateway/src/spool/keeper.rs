@@ -64,6 +64,9 @@ fn spares_wanted(shared: &Shared) -> usize {
     shared.settings.reserve_segments() + 1
 }
 
+/// Retired segments kept as spares beyond those wanted: in a steady flow nothing is ever created or deleted.
+const SPARES_EXTRA: usize = 2;
+
 /// Creates spares until there are enough; an error says why there cannot be more.
 fn refill(shared: &Shared) -> io::Result<()> {
     let segment_bytes = shared.settings.segment_bytes;
@@ -96,7 +99,7 @@ fn retire_one(shared: &Shared, space_is_needed: bool) -> bool {
         let Some(segment) = log.segments.pop_front() else {
             return false;
         };
-        let recyclable = log.spares.len() < spares_wanted(shared)
+        let recyclable = log.spares.len() < spares_wanted(shared) + SPARES_EXTRA
             && segment.file_bytes == shared.settings.segment_bytes
             // Out of the map, so nobody can pin it any more; but who has it open reads on.
             && Arc::strong_count(&segment.pin) == 1;

@@ -10,9 +10,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Lsn;
 use super::disk::{Disk, DiskFile, write_all_at};
 use super::format::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
+use super::{Lsn, SpoolSettings};
 
 /// What is known of one segment without reading its records.
 #[derive(Debug)]
@@ -108,10 +108,19 @@ impl Log {
     }
 }
 
-/// A number that no earlier segment had and no device can know.
-pub(super) fn fresh_epoch() -> u64 {
+/// The header of a new segment, with an epoch that no earlier segment had and no device can know.
+pub(super) fn new_header(settings: &SpoolSettings, base: u64, spare: &Spare) -> SegmentHeader {
     // The standard library seeds this from the system's randomness.
-    RandomState::new().build_hasher().finish()
+    let epoch = RandomState::new().build_hasher().finish();
+    #[cfg(test)]
+    let epoch = if settings.sabotaged(super::settings::Sabotage::ForgetEpoch) { 0 } else { epoch };
+    SegmentHeader {
+        base,
+        epoch,
+        segment_bytes: settings.segment_bytes,
+        created_at_ms: settings.clock.now_ms(),
+        recycled: !spare.zeroed,
+    }
 }
 
 /// Creates a zero-filled spare. Nothing is left behind on an error.

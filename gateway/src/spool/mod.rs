@@ -1,11 +1,88 @@
-//! The spool: the durable store that every record passes through, and the point where custody passes to the gateway.
+//! The spool: the durable store every record passes through, and the point where custody passes to the gateway.
 //!
-//! (Format documentation follows.)
+//! **An entry is committed when the fdatasync that covers it has returned; only then may its sender be told.** An entry
+//! that is committed is handed to every reader unchanged and in order, or named in a [`Gap`]: nothing is lost silently.
+//! Where the spool cannot commit it stops ([`Health::Full`], [`Health::Failed`]); it never falls back to memory.
+//!
+//! ```text
+//! append -+                  one thread            one pwrite + one fdatasync
+//! append -+-> pending batch ----------> writer ------------------------------> segment (active)
+//! append -+   (bounded: appends wait)     |                                       |
+//!                                         +-- publishes CommitState (watch) --+   |
+//!                                                                             v   v
+//! sink <- forwarder <- Reader (committed entries only; pread) <----------------------+ segments (sealed)
+//!            |                                                                          |
+//!            +--> Cursor (durable) ----> keeper: retires what every cursor has passed <-+
+//!                                          |        and keeps zero-filled spares
+//!                                          +------> spare files (the reserve among them)
+//! ```
+//!
+//! # Bounds
+//! | what | bound |
+//! |---|---|
+//! | memory | two batches of `pending_bytes_max`, and 256 KiB per reading reader |
+//! | disk | `bytes_max`, spares included; never exceeded, not even for alarms |
+//! | one payload | [`PAYLOAD_BYTES_MAX`], and less than `pending_bytes_max` |
+//! | time to open | one segment read, one header page per further segment |
+//!
+//! # Files (format version 1; integers little-endian)
+//! ```text
+//! DIR/lock                          held by the gateway that has the spool open
+//! DIR/00000000000000000001.seg      a segment; its name is the LSN of its first entry
+//! DIR/spare-000007.free             zero-filled, to become a segment
+//! DIR/spare-000008.used             retired, not erased yet: its stale records must never be taken for entries
+//! DIR/spare-000009.tmp              being filled; removed at the next open
+//! DIR/cursors/NAME.cursor           see `cursor.rs`
+//!
+//! segment: allocated, zero-filled and synced before its first entry, so a commit changes neither size nor extents
+//! +--------+---------------------------------------------------------------------+
+//! | 0      | header, 64 bytes     (copy at 2048: one bad sector costs nothing)    |
+//! |        |   magic "FPSPOOL\n" 8 | version u16 | flags u16 (1 = recycled)       |
+//! |        |   crc32c u32 of the 64 bytes with this field zero                   |
+//! |        |   base LSN u64 | epoch u64 | file length u64 | created, unix ms u64 |
+//! |        |   zeros to 64                                                       |
+//! | 4096   | batch | batch | batch ...                                           |
+//! | ...    | zeros, or in a recycled segment whatever was there                  |
+//! +--------+---------------------------------------------------------------------+
+//!
+//! batch = one group commit                    record = one entry
+//! +----+-----------------------------+        +----+------------------------------+
+//! | 0  | magic "FPB1"                |        | 0  | crc32c of 4.. (seeded)       |
+//! | 4  | crc32c of 8..32 (seeded)    |        | 4  | payload length u24, class u8 |
+//! | 8  | LSN of its first record u64 |        | 8  | LSN u64                      |
+//! | 16 | written, unix ms u64        |        | 16 | payload                      |
+//! | 24 | records u32, bytes u32      |        +----+------------------------------+
+//! | 32 | records, back to back       |
+//! +----+-----------------------------+
+//! ```
+//! - **Epoch**: random, new each time a file becomes a segment. `crc32c(epoch)` seeds every checksum in the segment, so
+//!   a recycled file's old records fail theirs, and a device cannot place a false record inside its payload.
+//! - **Damage in the middle**: a record's checksum covers its length and LSN. Where it fails, the walk looks byte by byte
+//!   for the next intact frame with a later LSN; the numbers in between are the loss, one record for one flipped byte.
+//!   The numbers are dense, so a segment's end is known from the next one's base, and nothing after damage is dropped.
+//! - **Torn tail**: only the last batch can be unfinished, as the next is written after the sync. At the end of the last
+//!   segment, where no intact frame follows, the log ends after the last intact record. What the batch header promised
+//!   beyond is reported ([`TornTail`]) and its numbers are used again: they were never acknowledged. If a sector inside
+//!   the last batch is lost while later ones are intact, the later records are kept and the hole is reported as damage,
+//!   though it may never have been acknowledged: a false alarm is better than a silent loss.
+//! - **Numbers are never used twice for what a sink has seen**: if a cursor is ahead of the log, the log jumps over.
+//! - **Failed fsync**: the kernel may have dropped the pages and marked them clean. It is never tried again; opening anew
+//!   reads what is there, writes the tail again and syncs it before it counts as committed.
+//! - **A rename is synced before the file is used under its new name**, so no name ever shows another segment's bytes.
+//! - Checksums are CRC32C: every burst up to 32 bits is found, other damage with 1 - 2^-32. It is no protection
+//!   against a person who can write the disk.
+//!
+//! # Full
+//! Spares are real files. `reserve_bytes` of them are kept for [`EntryClass::Alarm`] and `Internal`: when neither
+//! retirement nor a new file can replace a used spare (`bytes_max`, or the disk is full), other classes wait and the
+//! health is [`Health::Full`]. When the reserve is used up too, the writer keeps its batch and waits. Nothing
+//! undelivered is ever deleted to make room.
 
 mod cursor;
 mod disk;
 pub mod faulty;
 mod format;
+mod inspect;
 mod keeper;
 mod log;
 mod reader;
@@ -28,6 +105,10 @@ use tokio::sync::watch;
 pub use cursor::Cursor;
 pub use disk::{DirLock, Disk, DiskFile, RealDisk};
 pub use format::PAYLOAD_BYTES_MAX;
+pub use inspect::{
+    ExportSummary, ExportedEntry, Listing, SegmentListing, SegmentVerdict, Verification, export, export_on,
+    ls, ls_on, verify, verify_on,
+};
 pub use reader::{Batch, BatchLimits, Entry, Gap, GapReason, ReadError, Reader};
 pub use recovery::{RecoveryReport, TornTail};
 pub use settings::{Clock, SpoolSettings};

@@ -234,6 +234,8 @@ fn read_batch(shared: &Shared, place: &mut Place, limits: BatchLimits, salvage: 
         count_max: limits.count_max.max(1),
         bytes_max: limits.bytes_max,
         salvage,
+        #[cfg(test)]
+        stop_at_damage: shared.settings.sabotaged(super::settings::Sabotage::StopAtDamage),
     };
     let mut next = place.next;
     loop {
@@ -308,6 +310,8 @@ struct Reading {
     bytes_max: usize,
     /// Take sectors that cannot be read for damaged.
     salvage: bool,
+    #[cfg(test)]
+    stop_at_damage: bool,
 }
 
 impl Reading {
@@ -382,6 +386,12 @@ impl Reading {
                     at = end;
                 }
                 Step::Damage { resume_at, resume_lsn } => {
+                    #[cfg(test)]
+                    if self.stop_at_damage {
+                        open.expected = window.limit;
+                        *next = window.limit;
+                        return (window.bytes.len(), Outcome::SegmentDone);
+                    }
                     if !self.lose(next, resume_lsn, GapReason::Damaged) {
                         return (at, Outcome::BatchFull);
                     }

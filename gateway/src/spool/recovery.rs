@@ -16,7 +16,7 @@ use super::format::{
     BATCH_BYTES_MAX, HeaderError, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, Step, Window,
     segment_base, segment_name,
 };
-use super::log::{Log, SegmentMeta, Spare, create_spare, fresh_epoch, promote_spare};
+use super::log::{Log, SegmentMeta, Spare, create_spare, new_header, promote_spare};
 use super::reader::{Gap, GapReason};
 use super::writer::Active;
 use super::{Lsn, SpoolError, SpoolSettings};
@@ -320,13 +320,7 @@ fn start_segment(
                 .map_err(io_error("create a segment in", dir))?
         }
     };
-    let header = SegmentHeader {
-        base,
-        epoch: fresh_epoch(),
-        segment_bytes: settings.segment_bytes,
-        created_at_ms: settings.clock.now_ms(),
-        recycled: !spare.zeroed,
-    };
+    let header = new_header(settings, base, &spare);
     let (file, meta) =
         promote_spare(disk, dir, &spare, &header).map_err(io_error("start a segment in", dir))?;
     let end = meta.end;

@@ -126,20 +126,21 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     pub(super) async fn append(&self, class: EntryClass, payload: &[u8]) -> Result<Lsn, SpoolError> {
-        loop {
+        let mut attempt = self.try_append(class, payload);
+        while let Err(TryAppendError::Full(_)) = attempt {
             let mut room = std::pin::pin!(self.room.notified());
-            // Registered before the attempt, so that room made in between is not missed.
+            // Registered before the next attempt, so that room made in between is not missed.
             room.as_mut().enable();
-            match self.try_append(class, payload) {
-                Ok(lsn) => return Ok(lsn),
-                Err(TryAppendError::Full(_)) => room.await,
-                Err(TryAppendError::TooLarge { bytes, bytes_max }) => {
-                    return Err(SpoolError::TooLarge { bytes, bytes_max });
-                }
-                Err(TryAppendError::Failed) => return Err(SpoolError::Failed),
-                Err(TryAppendError::Closed) => return Err(SpoolError::Closed),
+            attempt = self.try_append(class, payload);
+            if let Err(TryAppendError::Full(_)) = attempt {
+                room.await;
             }
         }
+        attempt.map_err(|error| match error {
+            TryAppendError::TooLarge { bytes, bytes_max } => SpoolError::TooLarge { bytes, bytes_max },
+            TryAppendError::Failed => SpoolError::Failed,
+            TryAppendError::Closed | TryAppendError::Full(_) => SpoolError::Closed,
+        })
     }
 
     pub(super) fn try_append(&self, class: EntryClass, payload: &[u8]) -> Result<Lsn, TryAppendError> {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::disk::{DirLock, DiskFile, is_full, write_all_at};
 use super::format::{BATCH_HEADER_BYTES, BatchHeader, SegmentHeader, seal_batch};
-use super::log::{fresh_epoch, promote_spare};
+use super::log::{new_header, promote_spare};
 use super::shared::{Shared, lock};
 use super::{Lsn, SpoolError, keeper};
 
@@ -139,13 +139,13 @@ impl Writer {
         let sync_started = Instant::now();
         self.sync()?;
         let sync_us = sync_started.elapsed().as_micros() as u64;
-        self.publish(end, last_lsn);
         let counters = &self.shared.counters;
         counters.commits.fetch_add(1, Ordering::Relaxed);
         counters.records.fetch_add(u64::from(count), Ordering::Relaxed);
         counters.bytes.fetch_add(self.batch.len() as u64, Ordering::Relaxed);
         counters.sync_us.fetch_add(sync_us, Ordering::Relaxed);
         counters.sync_us_max.fetch_max(sync_us, Ordering::Relaxed);
+        self.publish(end, last_lsn);
         Ok(())
     }
 
@@ -201,13 +201,7 @@ impl Writer {
                 }
                 continue;
             };
-            let header = SegmentHeader {
-                base,
-                epoch: self.epoch(),
-                segment_bytes: self.shared.settings.segment_bytes,
-                created_at_ms: self.shared.settings.clock.now_ms(),
-                recycled: !spare.zeroed,
-            };
+            let header = new_header(&self.shared.settings, base, &spare);
             let promoted = promote_spare(&*self.shared.disk, &self.shared.dir, &spare, &header);
             let (file, meta) = match promoted {
                 Ok(promoted) => promoted,
@@ -261,14 +255,6 @@ impl Writer {
         while !pending.closing {
             pending = self.shared.work.wait(pending).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
-    }
-
-    fn epoch(&self) -> u64 {
-        #[cfg(test)]
-        if self.shared.settings.sabotaged(super::settings::Sabotage::ForgetEpoch) {
-            return 0;
-        }
-        fresh_epoch()
     }
 
     #[cfg(test)]

@@ -1,7 +1,11 @@
 //! Claims about the spool, each of which a broken build fails. The rigs return what they found wrong, so that the same
-//! rig also shows that it notices a sabotaged spool ([`sabotage`]).
+//! rig also shows that it notices a sabotaged spool.
 
 mod commit;
+mod cursors;
+mod damage;
+mod model;
+mod space;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,7 +37,7 @@ fn open(disk: &FaultyDisk, settings: SpoolSettings) -> (Spool, RecoveryReport) {
 /// All at once, nothing waited for.
 const EVERYTHING: BatchLimits = BatchLimits { count_max: usize::MAX, bytes_max: usize::MAX, age_ms_max: 0 };
 
-/// What a reader handed over until it had accounted for `to`.
+/// What a reader handed over until it had accounted for `to`, and maybe for more that was committed meanwhile.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     entries: Vec<(u64, Vec<u8>)>,
@@ -41,7 +45,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn take(&mut self, batch: Batch) {
+    fn take(&mut self, batch: &Batch) {
         self.gaps.extend(batch.gap);
         self.entries.extend(batch.entries.iter().map(|entry| (entry.lsn.0, entry.payload.to_vec())));
     }
@@ -50,7 +54,7 @@ impl Seen {
 async fn read_to(reader: &mut Reader, to: Lsn) -> Seen {
     let mut seen = Seen::default();
     while reader.position() <= to {
-        seen.take(reader.next_batch(EVERYTHING).await.unwrap());
+        seen.take(&reader.next_batch(EVERYTHING).await.unwrap());
     }
     seen
 }
