@@ -1,7 +1,6 @@
 //! The loop of one forwarder: take a batch, render it, deliver it, move the cursor.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
@@ -11,9 +10,11 @@ use super::backoff::{Backoff, BackoffSettings};
 use super::event::{ClockBounds, Event, EventState, Gap, GapReason, Renderer};
 use super::metrics::ForwarderMetrics;
 use super::refusals::Refusals;
-use super::source::{Source, Taken};
+use super::source::{Source, SourceError, Taken};
 use super::{ForwardMetrics, RetryReason, Sink};
+use crate::metrics::Metrics;
 use crate::record::Record;
+use crate::spool::Lsn;
 
 /// How one forwarder behaves.
 #[derive(Debug, Clone)]
@@ -43,6 +44,7 @@ pub struct Forwarder<S, R> {
     pub(super) stop: CancellationToken,
     pub(super) outage: Option<Outage>,
     pub(super) refused_in_a_row_count: u32,
+    cursor_is_stuck: bool,
     renderer: Renderer,
 }
 
@@ -63,7 +65,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         settings: ForwarderSettings,
         source: R,
         sink: S,
-        metrics: &Arc<super::super::metrics::Metrics>,
+        metrics: &Metrics,
         stop: CancellationToken,
     ) -> Self {
         Self::with_metrics(settings, source, sink, &metrics.forward, stop)
@@ -82,6 +84,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
             metrics: metrics.forwarder(&settings.name),
             renderer: Renderer::new(settings.clock),
             outage: None,
+            cursor_is_stuck: false,
             refused_in_a_row_count: 0,
             sink,
             source,
@@ -107,11 +110,11 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
             // Whatever the sink has taken without a hole need not be sent again after the restart.
             let settled = batch.events.iter().take_while(|event| event.state != EventState::Owed).last();
             if let Some(event) = settled {
-                self.advance(event.lsn).await?;
+                self.advance(event.lsn).await;
             }
             return delivered;
         }
-        self.advance(through).await?;
+        self.advance(through).await;
         self.observe_lag(now_ms());
         Ok(())
     }
@@ -125,18 +128,33 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
             };
             match taken {
                 Ok(taken) => return Ok(taken),
-                Err(error) => {
-                    self.pause_after_failure(RetryReason::Storage, &error.to_string(), None).await?
+                Err(SourceError::Again(detail)) => {
+                    self.pause_after_failure(RetryReason::Storage, &detail, None).await?;
+                }
+                Err(SourceError::Ended(detail)) => {
+                    tracing::warn!(forwarder = self.settings.name, detail, "nothing more to forward");
+                    return Err(Stopped);
                 }
             }
         }
     }
 
-    async fn advance(&mut self, through: crate::spool::Lsn) -> Result<(), Stopped> {
-        while let Err(error) = self.source.advance(through).await {
-            self.pause_after_failure(RetryReason::Storage, &error.to_string(), None).await?;
+    /// Moves the cursor. If that fails, forwarding goes on: after a restart these events are delivered twice, which
+    /// their keys allow; holding back the next alarm would be worse.
+    async fn advance(&mut self, through: Lsn) {
+        match self.source.advance(through).await {
+            Ok(()) => self.cursor_is_stuck = false,
+            Err(error) => {
+                self.metrics.retried(RetryReason::Storage);
+                if !std::mem::replace(&mut self.cursor_is_stuck, true) {
+                    tracing::error!(
+                        forwarder = self.settings.name,
+                        %error,
+                        "the cursor cannot be written: after a restart events since now are delivered twice"
+                    );
+                }
+            }
         }
-        Ok(())
     }
 
     fn render(&mut self, taken: &Taken) -> Batch {

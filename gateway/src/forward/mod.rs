@@ -23,10 +23,14 @@ pub mod file;
 pub mod forwarder;
 mod json;
 mod metrics;
+pub mod nats;
 pub mod refusals;
 pub mod source;
+mod spool_source;
+mod start;
 #[cfg(test)]
 mod testing;
+pub mod webhook;
 
 use std::future::Future;
 
@@ -34,6 +38,8 @@ pub use backoff::BackoffSettings;
 pub use event::{ClockBounds, Event, EventState, Gap, GapReason, Renderer, Withheld};
 pub use forwarder::{Forwarder, ForwarderSettings};
 pub use metrics::{ForwardMetrics, ForwarderSnapshot};
+pub use spool_source::SpoolSource;
+pub use start::{Forwarders, StartError};
 
 /// Where a forwarder delivers.
 pub trait Sink: Send {

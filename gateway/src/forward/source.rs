@@ -38,5 +38,11 @@ pub struct Taken {
 
 /// The spool could not be read, or the cursor not be written.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct SourceError(pub String);
+pub enum SourceError {
+    /// Trying again later is safe.
+    #[error("{0}")]
+    Again(String),
+    /// All there is was read, and no more will come before a restart.
+    #[error("{0}")]
+    Ended(String),
+}
