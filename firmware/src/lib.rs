@@ -27,7 +27,7 @@ pub mod uplink;
 pub use clock::{Clock, ClockPolicy, Judgement, Stamp};
 pub use device::{Device, DeviceCounters, Input, Notice, Output};
 pub use outbox::{FrameBuffer, Handle, Ledger, OutboxCounters, StartError};
-pub use rules::{AlarmId, Posture};
+pub use rules::{AlarmId, Posture, RuleSettings};
 pub use sampler::Profile;
 pub use sensor::nmea::{Fix, NmeaCounters, Reject};
 pub use settings::{GatePolicy, Settings};

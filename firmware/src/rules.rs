@@ -5,13 +5,30 @@
 //! | emergency button | none | at once |
 //! | down (tilt and no motion) for 20 s | 15 s, the wearer can end it | officer down |
 //!
+//! The times are [`RuleSettings`].
+//!
 //! **Human-triggered beats inferred**: the button ends a running pre-alarm by raising the alarm. In the dock or on a charger
 //! nobody is down. CED test and training are sensor events like any other here: no rule of this module reads them.
 
 use fieldpost_protocol::{AlarmCause, BootId, Power, Seq};
 
-const DOWN_MS_MIN: u64 = 20_000;
-const PRE_ALARM_MS: u64 = 15_000;
+/// How patient the rules are. Times in ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct RuleSettings {
+    /// Down this long, and the pre-alarm begins.
+    pub down_ms_min: u32,
+    /// From the pre-alarm to the alarm.
+    pub pre_alarm_ms: u32,
+}
+
+impl RuleSettings {
+    /// Down for 20 s, then 15 s of pre-alarm.
+    pub const DEFAULT: Self = Self { down_ms_min: 20_000, pre_alarm_ms: 15_000 };
+}
+
+/// Alarms that one cancellation takes back.
+const ACTIVE_COUNT_MAX: usize = 8;
 /// A press this soon after the last is the same call for help.
 const BUTTON_REPEAT_MS: u64 = 30_000;
 
@@ -71,26 +88,28 @@ enum Watch {
 /// The rules' state.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
-    active: Option<Active>,
+    settings: RuleSettings,
+    /// Oldest first.
+    active: heapless::Vec<Active, ACTIVE_COUNT_MAX>,
     watch: Watch,
     power: Power,
 }
 
 impl Rules {
-    pub(crate) fn new() -> Self {
-        Self { active: None, watch: Watch::Up, power: Power::BATTERY }
+    pub(crate) fn new(settings: RuleSettings) -> Self {
+        Self { settings, active: heapless::Vec::new(), watch: Watch::Up, power: Power::BATTERY }
     }
 
     pub(crate) fn emergency_lasts(&self) -> bool {
-        self.active.is_some()
+        !self.active.is_empty()
     }
 
     /// The emergency button was held or pressed twice.
     pub(crate) fn on_button(&mut self, now_ms: u64) -> Option<Demand> {
-        let repeat = self.active.as_mut().filter(|active| {
+        let is_repeat = self.active.iter().any(|active| {
             active.cause == AlarmCause::BUTTON && now_ms.saturating_sub(active.raised_ms) < BUTTON_REPEAT_MS
         });
-        if repeat.is_some() {
+        if is_repeat {
             return None;
         }
         if self.watch != Watch::Up {
@@ -128,30 +147,33 @@ impl Rules {
         had_pre_alarm.then_some(Demand::PreAlarmEnded)
     }
 
-    /// The wearer cancels: a running pre-alarm first, else the active alarm.
+    /// The wearer cancels: a running pre-alarm, else the newest active alarm; call again for the one before it.
     pub(crate) fn on_cancel(&mut self) -> Option<Demand> {
         if matches!(self.watch, Watch::PreAlarm { .. }) {
             self.watch = Watch::Answered;
             return Some(Demand::PreAlarmEnded);
         }
-        self.active.map(|active| Demand::Cancel(active.id))
+        self.active.last().map(|active| Demand::Cancel(active.id))
     }
 
     /// The alarm that was demanded has an identity now.
     pub(crate) fn note_raised(&mut self, now_ms: u64, id: AlarmId, cause: AlarmCause) {
-        self.active = Some(Active { id, cause, raised_ms: now_ms });
+        if self.active.is_full() {
+            self.active.remove(0);
+        }
+        self.active.push(Active { id, cause, raised_ms: now_ms }).expect("has room: the oldest gave way");
     }
 
     /// The cancellation is in the outbox.
-    pub(crate) fn note_cancelled(&mut self) {
-        self.active = None;
+    pub(crate) fn note_cancelled(&mut self, alarm: AlarmId) {
+        self.active.retain(|active| active.id != alarm);
     }
 
     /// What time has brought.
     pub(crate) fn step(&mut self, now_ms: u64) -> Option<Demand> {
         match self.watch {
-            Watch::Down { since_ms } if now_ms >= since_ms + DOWN_MS_MIN => {
-                let alarm_at_ms = now_ms + PRE_ALARM_MS;
+            Watch::Down { since_ms } if now_ms >= since_ms + u64::from(self.settings.down_ms_min) => {
+                let alarm_at_ms = now_ms + u64::from(self.settings.pre_alarm_ms);
                 self.watch = Watch::PreAlarm { alarm_at_ms };
                 Some(Demand::PreAlarm { alarm_at_ms })
             }
@@ -166,7 +188,7 @@ impl Rules {
     /// When [`Rules::step`] has something to do.
     pub(crate) fn step_at(&self) -> Option<u64> {
         match self.watch {
-            Watch::Down { since_ms } => Some(since_ms + DOWN_MS_MIN),
+            Watch::Down { since_ms } => Some(since_ms + u64::from(self.settings.down_ms_min)),
             Watch::PreAlarm { alarm_at_ms } => Some(alarm_at_ms),
             Watch::Up | Watch::Answered => None,
         }

@@ -2,7 +2,7 @@
 
 use fieldpost_protocol::{Duty, Mode, ResetReason};
 
-use crate::{clock::ClockPolicy, sampler::Profile, uplink::UplinkSettings};
+use crate::{clock::ClockPolicy, rules::RuleSettings, sampler::Profile, uplink::UplinkSettings};
 
 /// Whether an emergency opens the duty gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Settings {
     pub clock: ClockPolicy,
     /// Whether an emergency opens the duty gate.
     pub gate: GatePolicy,
+    /// How patient the alarm rules are.
+    pub rules: RuleSettings,
     /// Windows, deadlines and backoff.
     pub uplink: UplinkSettings,
     /// Firmware version: major, minor, patch.
@@ -46,6 +48,7 @@ impl Settings {
             duty: Duty::OFF_DUTY,
             clock: ClockPolicy::DEVICE,
             gate: GatePolicy::Closed,
+            rules: RuleSettings::DEFAULT,
             uplink: UplinkSettings::DEFAULT,
             firmware: [0, 1, 0],
             reset_reason: ResetReason::POWER_ON,

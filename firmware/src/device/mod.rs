@@ -125,8 +125,7 @@ struct Unissued {
     retry_at_ms: u64,
 }
 
-/// The device. See the module for how it is driven.
-#[derive(Debug)]
+/// The device. See the module for how it is driven. It has no `Debug`: positions are not for logs.
 pub struct Device<S> {
     settings: Settings,
     receiver: Receiver,
@@ -161,7 +160,7 @@ impl<S: Storage> Device<S> {
             receiver: Receiver::new(),
             clock: Clock::new(settings.clock),
             sampler: Sampler::new(settings.profile),
-            rules: Rules::new(),
+            rules: Rules::new(settings.rules),
             outbox: Outbox::start(storage, settings.mode)?,
             uplink: Uplink::new(settings.uplink),
             heard: Heard::default(),
@@ -232,10 +231,12 @@ impl<S: Storage> Device<S> {
         self.obey(now_ms, demand, false);
     }
 
-    /// The wearer cancels: a running pre-alarm leaves no record; an alarm is marked, never removed.
+    /// The wearer cancels: a running pre-alarm leaves no record; alarms are marked, never removed.
     pub fn on_cancel(&mut self, now_ms: u64) {
-        let demand = self.rules.on_cancel();
-        self.obey(now_ms, demand, false);
+        match self.rules.on_cancel() {
+            Some(Demand::Cancel(alarm)) => self.cancel_all(now_ms, alarm),
+            demand => self.obey(now_ms, demand, false),
+        }
     }
 
     /// The wearer's duty state, from the radio, the crew or a command.
@@ -420,7 +421,7 @@ impl<S: Storage> Device<S> {
             Some(Demand::PreAlarm { alarm_at_ms }) => self.notices.add(Notice::PreAlarm { alarm_at_ms }),
             Some(Demand::PreAlarmEnded) => self.notices.add(Notice::PreAlarmEnded),
             Some(Demand::Raise(cause)) => self.raise(now_ms, cause, silent),
-            Some(Demand::Cancel(alarm)) => self.cancel(now_ms, alarm),
+            Some(Demand::Cancel(alarm)) => self.cancel_all(now_ms, alarm),
         }
     }
 
@@ -451,15 +452,24 @@ impl<S: Storage> Device<S> {
         self.notices.add(Notice::AlarmRaised { alarm, cause, silent });
     }
 
-    fn cancel(&mut self, now_ms: u64, alarm: AlarmId) {
-        let cancel = AlarmCancel { boot: alarm.boot, seq: alarm.seq, reason: CancelReason::WEARER };
-        if self.issue_body(now_ms, Class::ALARM_CANCEL, |buffer| cancel.encode(buffer).ok()) {
-            self.rules.note_cancelled();
-            self.sampler.end_emergency();
-            self.settle_gate();
-            self.uplink.hurry(now_ms);
+    /// Takes back every active alarm, the newest first.
+    fn cancel_all(&mut self, now_ms: u64, newest: AlarmId) {
+        let mut next = Some(newest);
+        while let Some(alarm) = next {
+            let cancel = AlarmCancel { boot: alarm.boot, seq: alarm.seq, reason: CancelReason::WEARER };
+            if !self.issue_body(now_ms, Class::ALARM_CANCEL, |buffer| cancel.encode(buffer).ok()) {
+                return;
+            }
+            self.rules.note_cancelled(alarm);
             self.notices.add(Notice::AlarmCancelled { alarm });
+            next = match self.rules.on_cancel() {
+                Some(Demand::Cancel(alarm)) => Some(alarm),
+                _ => None,
+            };
         }
+        self.sampler.end_emergency();
+        self.settle_gate();
+        self.uplink.hurry(now_ms);
     }
 
     fn emergency_would_open(&self) -> bool {

@@ -5,7 +5,7 @@
 //! place, under its own sequence, so a long outage costs few of them. A power cut between the two copies leaves both:
 //! the next start drops the older one.
 
-use fieldpost_protocol::{Class, Loss, LossReason, Seq, limits::BODY_BYTES_MAX};
+use fieldpost_protocol::{Class, ClockQuality, Loss, LossReason, Seq, limits::BODY_BYTES_MAX};
 
 use super::{Draught, IssueError, Outbox, ranges};
 use crate::{
@@ -30,15 +30,12 @@ pub(super) struct Draft {
 
 type Victims = heapless::Vec<Key, CHUNK_COUNT_MAX>;
 
-/// What a search for victims came to.
-enum Choice {
-    /// These go, and this loss record names them.
-    Evict(Loss, Victims),
-    /// Nothing of the class is there.
-    Nothing,
-    /// The growing loss record has no room for the first one.
-    DraftIsFull,
-}
+/// Victims and the loss record that names them; `None` if nothing may give way.
+type Choice = Option<(Loss, Victims)>;
+
+/// The growing loss record has no room for the first victim.
+#[derive(Debug)]
+struct DraftIsFull;
 
 impl<S: Storage> Outbox<S> {
     /// Evicts until the partition is below its quota.
@@ -50,12 +47,12 @@ impl<S: Storage> Outbox<S> {
     }
 
     fn evict_chunk(&mut self, partition: Partition, stamp: Stamp) -> Result<(), IssueError> {
-        let mut choice = self.choose_victims(partition);
-        if matches!(choice, Choice::DraftIsFull) {
+        let choice = self.choose_victims(partition).or_else(|DraftIsFull| {
+            // It stays as it is; the next one begins.
             self.draft = None;
-            choice = self.choose_victims(partition);
-        }
-        let Choice::Evict(loss, victims) = choice else { return Err(IssueError::Full) };
+            self.choose_victims(partition)
+        });
+        let (loss, victims) = choice.ok().flatten().ok_or(IssueError::Full)?;
         self.write_loss(loss, stamp)?;
         for key in victims {
             self.remove_lost(key);
@@ -64,18 +61,22 @@ impl<S: Storage> Outbox<S> {
     }
 
     /// The oldest records of the class that gives way first, and the loss record with them in it.
-    fn choose_victims(&mut self, partition: Partition) -> Choice {
+    fn choose_victims(&mut self, partition: Partition) -> Result<Choice, DraftIsFull> {
         let classes = if partition == Partition::Routine { &GIVE_WAY[..] } else { &GIVE_WAY[2..] };
         for class in classes {
-            match self.choose_victims_of(partition, *class) {
-                Choice::Nothing => {}
-                found => return found,
+            let choice = self.choose_victims_of(partition, *class)?;
+            if choice.is_some() {
+                return Ok(choice);
             }
         }
-        Choice::Nothing
+        Ok(None)
     }
 
-    fn choose_victims_of(&mut self, partition: Partition, class: Option<Class>) -> Choice {
+    fn choose_victims_of(
+        &mut self,
+        partition: Partition,
+        class: Option<Class>,
+    ) -> Result<Choice, DraftIsFull> {
         let chunk_count = (self.quotas.count_max(partition) / 16).clamp(1, CHUNK_COUNT_MAX);
         let mut loss = self.draft.as_ref().map(|draft| draft.loss.clone());
         let mut victims = Victims::new();
@@ -97,17 +98,14 @@ impl<S: Storage> Outbox<S> {
                 && ranges::insert(&mut longer.ranges, head.seq).is_ok()
                 && self.encode_loss(Seq(u32::MAX), &longer).is_some();
             if !fits && victims.is_empty() {
-                return Choice::DraftIsFull;
+                return Err(DraftIsFull);
             }
             if !fits || victims.push(key).is_err() {
                 break;
             }
             *loss = longer;
         }
-        match loss {
-            Some(loss) if !victims.is_empty() => Choice::Evict(loss, victims),
-            _ => Choice::Nothing,
-        }
+        Ok(loss.filter(|_| !victims.is_empty()).map(|loss| (loss, victims)))
     }
 
     /// Puts the loss record into storage: a new one, or a longer copy of the one that grows.
@@ -143,7 +141,7 @@ impl<S: Storage> Outbox<S> {
         let mut body = [0; BODY_BYTES_MAX];
         let body = loss.encode(&mut body).ok()?;
         // The longest head there is: the record must fit whatever its time and sequence.
-        let stamp = Stamp { time_ms: u64::MAX, quality: fieldpost_protocol::ClockQuality::Unset };
+        let stamp = Stamp { time_ms: u64::MAX, quality: ClockQuality::Unset };
         self.encode(seq, &Draught { class: Class::LOSS, stamp, body }).map(drop)
     }
 

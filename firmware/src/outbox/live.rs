@@ -44,11 +44,13 @@ impl LiveLane {
         superseded
     }
 
-    /// Drops what has aged and returns the smallest key that became backlog.
-    pub(super) fn drop_aged(&mut self, now_ms: u64) -> Option<Key> {
+    /// Drops what is live no longer and returns the smallest key that became backlog: aged events, and positions while
+    /// the duty gate holds them back.
+    pub(super) fn drop_past(&mut self, now_ms: u64, gate_is_open: bool) -> Option<Key> {
         let mut smallest = None;
         self.records.retain(|record| {
-            let keep = record.is_position || now_ms.saturating_sub(record.since_ms) <= LIVE_AGE_MS_MAX;
+            let aged = now_ms.saturating_sub(record.since_ms) > LIVE_AGE_MS_MAX;
+            let keep = if record.is_position { gate_is_open } else { !aged };
             if !keep && smallest.is_none() {
                 smallest = Some(record.key);
             }
@@ -58,8 +60,8 @@ impl LiveLane {
     }
 
     /// The next record to send, without taking it.
-    pub(super) fn first(&self, permits_position: bool) -> Option<LiveRecord> {
-        self.records.iter().copied().find(|record| permits_position || !record.is_position)
+    pub(super) fn first(&self) -> Option<LiveRecord> {
+        self.records.first().copied()
     }
 
     pub(super) fn remove(&mut self, key: Key) {

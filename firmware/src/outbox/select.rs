@@ -39,8 +39,8 @@ impl<S: Storage> Outbox<S> {
         batch_count_max: usize,
         buffer: &mut FrameBuffer,
     ) -> Option<Selected> {
-        let aged = self.live.drop_aged(now_ms);
-        self.reopen(aged);
+        let past = self.live.drop_past(now_ms, gate_is_open);
+        self.reopen(past);
         if self.window.count() >= WINDOW_COUNT_MAX {
             return None;
         }
@@ -84,7 +84,7 @@ impl<S: Storage> Outbox<S> {
     }
 
     fn select_live(&mut self, now_ms: u64, gate_is_open: bool, buffer: &mut FrameBuffer) -> Option<Selected> {
-        let record = self.live.first(gate_is_open)?;
+        let record = self.live.first()?;
         let mut entry = Entry::new();
         let before = record.key.0.checked_sub(1).map(Key);
         let found = self.next_entry(Partition::Routine, before, &mut entry);
