@@ -5,6 +5,7 @@
 //   npm run build && node dev/mock.mjs            prints a one-time link
 //
 // Options: --port 8480  --units 60  --alarm-after 15 (seconds; 0 = never)  --seed 7
+//          --streets FILE (another town, as GeoJSON)
 //          --degraded  --actual (mixes in units marked actual, to see how both look together)
 // Commands on stdin, one a line: alarm, cancel (the wearer cancels the newest), cut (drop every
 // stream), mute (stop talking), down (answer nobody), end (end the session), full (spool full);
@@ -21,6 +22,7 @@ const { values: option } = parseArgs({
     units: { type: 'string', default: '60' },
     'alarm-after': { type: 'string', default: '15' },
     seed: { type: 'string', default: '7' },
+    streets: { type: 'string', default: '' },
     degraded: { type: 'boolean', default: false },
     actual: { type: 'boolean', default: false },
   },
@@ -41,7 +43,8 @@ const TYPES = {
   txt: 'text/plain; charset=utf-8',
 };
 
-const world = town(Number(option.seed), Number(option.units), option.actual);
+const given = option.streets === '' ? undefined : JSON.parse(await readFile(option.streets, 'utf8'));
+const world = town(Number(option.seed), Number(option.units), option.actual, given);
 const alarms = new Map();
 const streams = new Set();
 const state = { cursor: 1000, records: 0, spool: 'ok', muted: false, down: false };

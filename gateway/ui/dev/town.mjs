@@ -120,15 +120,34 @@ function makeUnit(number, officers, count, actual, next) {
   };
 }
 
-export function town(seed, count, actual) {
+/** The network of a GeoJSON town: lines that share a point meet there. */
+function networkOf(collection) {
+  const nodes = [];
+  const edges = [];
+  const known = new Map();
+  const nodeAt = ([lon, lat]) => {
+    const key = `${lon} ${lat}`;
+    if (!known.has(key)) known.set(key, nodes.push([(lon - CENTRE.lon) / M_LON, (lat - CENTRE.lat) / M_LAT]) - 1);
+    return known.get(key);
+  };
+  for (const { geometry } of collection.features) {
+    if (geometry.type !== 'LineString') continue;
+    geometry.coordinates.slice(1).forEach((point, at) => {
+      edges.push({ a: nodeAt(geometry.coordinates[at]), b: nodeAt(point) });
+    });
+  }
+  return { nodes, edges };
+}
+
+export function town(seed, count, actual, given) {
   const next = random(seed);
-  const { nodes, edges } = network(next);
+  const { nodes, edges } = given === undefined ? network(next) : networkOf(given);
   const touching = nodes.map(() => []);
   for (const edge of edges) {
     touching[edge.a].push(edge);
     touching[edge.b].push(edge);
   }
-  const features = [...grounds(), ...streets(nodes, edges)];
+  const features = given?.features ?? [...grounds(), ...streets(nodes, edges)];
   const officers = Math.ceil(count * 0.75);
   const units = [];
   const movers = [];

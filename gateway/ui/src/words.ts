@@ -77,6 +77,9 @@ export const dutyInWords = (duty: string | null): string =>
 export const readiness = (duty: string | null): Readiness =>
   duty === null ? 'unknown' : (DUTY[key(duty)]?.[1] ?? 'unknown');
 
+/** Off duty or on a break no coordinate leaves the device. */
+export const isPositionWithheld = (duty: string): boolean => ['off_duty', 'refreshments'].includes(key(duty));
+
 const CAUSE: Record<string, string> = {
   officer_down: 'Officer down',
   button: 'Emergency button',
@@ -118,11 +121,10 @@ export function kindInWords(kind: Unit['kind']): string {
 }
 
 /** What the wearer knows of the answer: the last leg of the loop. */
-export function receiptInWords(alarm: Alarm): string {
+export function receiptInWords(alarm: Alarm, connected: boolean): string {
   if (alarm.state === 'unacknowledged') return 'Wearer waits for an answer';
   if (alarm.receipt === 'delivered') return 'Wearer has been told';
-  if (alarm.receipt === 'queued') return 'Telling the wearer';
-  return 'Wearer not told yet: device not connected';
+  return connected ? 'Telling the wearer' : 'Wearer not told yet: device not connected';
 }
 
 /** `1,234`. */

@@ -51,6 +51,12 @@ describe('what a marker says', () => {
     expect(unitFeatures([unit({ position: null })], drawing(0))).toEqual([]);
   });
 
+  it('shows no heading for a unit that stands', () => {
+    const position = { ...unit().position!, speed_mps: 0.2 };
+    const [standing] = unitFeatures([unit({ position })], drawing(0));
+    expect(standing?.properties.marker).toContain('"heading":false');
+  });
+
   it('fades from one minute to ten and then stays visible', () => {
     expect(fadeOf(0)).toBe(1);
     expect(fadeOf(60_000)).toBe(1);

@@ -57,10 +57,11 @@ describe('the last leg of the loop', () => {
   const alarm = { state: 'acknowledged', receipt: 'none' } as Alarm;
 
   it('says that the wearer knows only when the device has confirmed it', () => {
-    expect(words.receiptInWords(alarm)).toContain('not told');
-    expect(words.receiptInWords({ ...alarm, receipt: 'queued' })).toBe('Telling the wearer');
-    expect(words.receiptInWords({ ...alarm, receipt: 'delivered' })).toBe('Wearer has been told');
-    expect(words.receiptInWords({ ...alarm, receipt: 'delivered', state: 'unacknowledged' })).toContain('waits');
+    expect(words.receiptInWords(alarm, false)).toContain('not told');
+    expect(words.receiptInWords({ ...alarm, receipt: 'queued' }, true)).toBe('Telling the wearer');
+    expect(words.receiptInWords({ ...alarm, receipt: 'queued' }, false)).toContain('not told');
+    expect(words.receiptInWords({ ...alarm, receipt: 'delivered' }, false)).toBe('Wearer has been told');
+    expect(words.receiptInWords({ ...alarm, receipt: 'delivered', state: 'unacknowledged' }, true)).toContain('waits');
   });
 });
 

@@ -60,8 +60,16 @@ const CALLSIGN_CHARS_MAX = 18;
 const shortened = (callsign: string): string =>
   callsign.length > CALLSIGN_CHARS_MAX ? `${callsign.slice(0, CALLSIGN_CHARS_MAX - 1)}…` : callsign;
 
+/** Slower than this, 0.5 m/s, a receiver's course is noise: no tip is better than a turning one. */
+const HEADING_MPS_MIN = 0.5;
+
+function headingOf({ position }: Unit): number | null {
+  if (position === null || position.course_deg === null) return null;
+  return position.speed_mps !== null && position.speed_mps < HEADING_MPS_MIN ? null : position.course_deg;
+}
+
 function unitProperties(unit: Unit, { selected, now_ms, alarms }: Drawing): UnitProperties {
-  const course = unit.position?.course_deg ?? null;
+  const course = headingOf(unit);
   return {
     id: unit.id,
     marker: markerName({

@@ -56,7 +56,7 @@ class Room {
   #held: HeldUnits[] | null = null;
   #readAgain = false;
   readonly #stream = new Stream('/api/v1/stream', {
-    onOpen: () => void this.#readAll(),
+    onOpen: () => this.#begin(),
     onLagged: () => void this.#readAll(),
     onUnits: (units, cursor) => this.#takeUnits({ units, cursor }),
     onAlarm: (alarm) => this.#takeAlarms([alarm]),
@@ -121,6 +121,12 @@ class Room {
 
   #takeAlarms(news: readonly Alarm[]): void {
     this.alarms = mergeAlarms(this.alarms, news);
+  }
+
+  /** A new feed may come from a restarted gateway, whose cursors count from the beginning. */
+  #begin(): void {
+    this.#cursor = null;
+    void this.#readAll();
   }
 
   /** Reads everything; feed events that arrive meanwhile are applied after it, in order. */

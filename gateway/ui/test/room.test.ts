@@ -1,0 +1,108 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Alarm, Unit } from '../src/types';
+import { fakeGateway, FakeSource, json } from './feed';
+
+const unit = (id: string, battery_pct = 50): Unit => ({ id, callsign: id, battery_pct }) as Unit;
+const alarm = (id: string, changes: Partial<Alarm> = {}): Alarm =>
+  ({ id, unit: 'a', state: 'unacknowledged', received_at_ms: 1, receipt: 'none', cancelled_at_ms: null, ...changes }) as Alarm;
+const session = () => json({ operator: 'demo', force: '*', server_time_ms: Date.now(), gateway_version: 'test' });
+
+/** A fresh room on a gateway that answers as told. */
+async function open(answers: Parameters<typeof fakeGateway>[0]) {
+  fakeGateway({ '/api/v1/session': session, ...answers });
+  vi.resetModules();
+  const { room } = await import('../src/state/room.svelte');
+  room.start();
+  await vi.waitFor(() => expect(FakeSource.all).toHaveLength(1));
+  FakeSource.last.open();
+  return room;
+}
+
+const alarms = (...list: Alarm[]) => () => json({ alarms: list });
+const units = (cursor: string, ...list: Unit[]) => () => json({ cursor, units: list });
+
+describe('the room', () => {
+  beforeEach(() => void vi.useFakeTimers({ shouldAdvanceTime: true }));
+  afterEach(() => {
+    vi.useRealTimers();
+    vi.unstubAllGlobals();
+  });
+
+  it('applies feed events that arrive during a full read after it, and drops the older ones', async () => {
+    let answer: (response: Response) => void = () => undefined;
+    const held = new Promise<Response>((resolve) => (answer = resolve));
+    const room = await open({ '/api/v1/units': () => held, '/api/v1/alarms': alarms() });
+    FakeSource.last.say('units', [unit('a', 1), unit('b', 1)], '9');
+    FakeSource.last.say('units', [unit('b', 3)], '11');
+    answer(json({ cursor: '10', units: [unit('a', 2), unit('b', 2)] }));
+    await vi.waitFor(() => expect(room.reads).toBe(1));
+    await vi.waitFor(() => expect(room.units.get('b')?.battery_pct).toBe(3));
+    expect(room.units.get('a')?.battery_pct).toBe(2);
+  });
+
+  it('keeps an alarm that was raised while everything was read', async () => {
+    let answer: (response: Response) => void = () => undefined;
+    const held = new Promise<Response>((resolve) => (answer = resolve));
+    const room = await open({ '/api/v1/units': units('1'), '/api/v1/alarms': () => held });
+    FakeSource.last.say('alarm', alarm('new'));
+    answer(json({ alarms: [] }));
+    await vi.waitFor(() => expect(room.reads).toBe(1));
+    expect(room.waiting.map((each) => each.id)).toEqual(['new']);
+  });
+
+  it('reads everything again when it lagged, and forgets units that are gone', async () => {
+    let list = [unit('a'), unit('b')];
+    const room = await open({ '/api/v1/units': () => json({ cursor: '5', units: list }), '/api/v1/alarms': alarms() });
+    await vi.waitFor(() => expect(room.units.size).toBe(2));
+    list = [unit('b')];
+    FakeSource.last.say('lagged', {});
+    await vi.waitFor(() => expect([...room.units.keys()]).toEqual(['b']));
+  });
+
+  it('takes news from a restarted gateway although its cursors are lower', async () => {
+    const room = await open({ '/api/v1/units': units('900', unit('a', 1)), '/api/v1/alarms': alarms() });
+    await vi.waitFor(() => expect(room.reads).toBe(1));
+    FakeSource.last.fail();
+    expect(room.connection).toBe('lost');
+    fakeGateway({ '/api/v1/session': session, '/api/v1/alarms': alarms() });
+    await vi.waitFor(() => expect(FakeSource.all).toHaveLength(1), { timeout: 5_000 });
+    FakeSource.last.open();
+    FakeSource.last.say('units', [unit('a', 2)], '3');
+    await vi.waitFor(() => expect(room.units.get('a')?.battery_pct).toBe(2));
+  });
+
+  it('shows who was first when two operators acknowledge', async () => {
+    const owned = alarm('1', { state: 'acknowledged', acknowledged_by: 'someone else', acknowledged_at_ms: 5 });
+    const room = await open({
+      '/api/v1/units': units('1'),
+      '/api/v1/alarms': alarms(alarm('1')),
+      '/api/v1/alarms/acknowledge': () => json(owned, 409),
+    });
+    await vi.waitFor(() => expect(room.waiting).toHaveLength(1));
+    await room.acknowledge('1');
+    expect(room.alarms.get('1')?.acknowledged_by).toBe('someone else');
+    expect(room.refusals.size).toBe(0);
+  });
+
+  it('never shows an acknowledgement that the gateway did not confirm', async () => {
+    const room = await open({
+      '/api/v1/units': units('1'),
+      '/api/v1/alarms': alarms(alarm('1')),
+      '/api/v1/alarms/acknowledge': () => json({}, 503),
+    });
+    await vi.waitFor(() => expect(room.waiting).toHaveLength(1));
+    await room.acknowledge('1');
+    expect(room.waiting).toHaveLength(1);
+    expect(room.refusals.get('1')).toContain('Not acknowledged');
+    expect(room.answering.size).toBe(0);
+  });
+
+  it('ends when the session has ended, and does not knock again', async () => {
+    const room = await open({ '/api/v1/units': units('1'), '/api/v1/alarms': alarms() });
+    await vi.waitFor(() => expect(room.reads).toBe(1));
+    fakeGateway({ '/api/v1/session': () => json({}, 401) });
+    await vi.advanceTimersByTimeAsync(8_000);
+    await vi.waitFor(() => expect(room.connection).toBe('ended'), { timeout: 5_000 });
+    expect(FakeSource.all).toHaveLength(0);
+  });
+});
