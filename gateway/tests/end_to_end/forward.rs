@@ -1,0 +1,8 @@
+//! Forwarders against real sinks: a real spool on a real disk, a real NATS server, a real HTTP server.
+
+mod file;
+mod nats;
+mod nats_server;
+mod rig;
+mod webhook;
+mod webhook_server;

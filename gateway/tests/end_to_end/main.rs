@@ -1,0 +1,3 @@
+//! The gateway's library against real parts: real sockets, real servers, a real disk.
+
+mod forward;
