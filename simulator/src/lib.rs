@@ -1,1 +1,12 @@
-//! Placeholder.
+//! # The Fieldpost simulator
+//!
+//! A made-up town with officers and vehicles, each a real device: the firmware crate's own logic behind a real MQTT 5
+//! connection over mutual TLS. **What the fleet sends is counted, and what arrives is checked against it.**
+//!
+//! ```text
+//! world -> fleet (firmware::Device + mTLS) -> a gateway -> sinks, control room
+//!            |                                              |
+//!            '------------------> check <-------------------'
+//! ```
+
+pub mod world;
