@@ -10,4 +10,6 @@
 //! ```
 
 pub mod check;
+pub mod console;
+pub mod fleet;
 pub mod world;
