@@ -12,8 +12,8 @@ use std::{
 use bytes::Bytes;
 use fieldpost_protocol::limits::MQTT_PACKET_BYTES_MAX;
 use rumqttc::{
-    AsyncClient, Event, EventLoop, Incoming, MqttOptions, Outgoing, PublishOptions, TlsConfiguration,
-    Transport,
+    AsyncClient, BrokerSessionResumePolicy, Event, EventLoop, Incoming, MqttOptions, Outgoing,
+    PublishOptions, TlsConfiguration, Transport,
     mqttbytes::{QoS, v5::PubAckReason},
 };
 use rustls::ClientConfig;
@@ -22,6 +22,8 @@ use rustls::ClientConfig;
 const QUEUE_COUNT_MAX: usize = 128;
 /// Seconds; a carrier's NAT forgets idle connections after a few minutes.
 const KEEP_ALIVE_S: u16 = 60;
+/// Seconds; as long as the longest radio hole anybody drives through.
+const SESSION_EXPIRY_S: u32 = 3_600;
 
 /// Names a publish of this connection to whoever made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,7 +82,10 @@ pub fn begin(device: &str, front_door: &FrontDoor, tls: Arc<ClientConfig>) -> (S
     let mut options = MqttOptions::new(device, (front_door.server_name.clone(), address.port()));
     options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
     options.set_keep_alive(KEEP_ALIVE_S);
-    options.set_clean_start(true);
+    // The gateway keeps the subscription and undelivered receipts; what we owe it, the device logic knows.
+    options.set_clean_start(false);
+    options.set_session_expiry_interval(Some(SESSION_EXPIRY_S));
+    options.set_broker_session_resume_policy(BrokerSessionResumePolicy::AllowBrokerOnly);
     options.set_max_packet_size(Some(u32::try_from(MQTT_PACKET_BYTES_MAX).unwrap_or(u32::MAX)));
     // The name is what the certificate must show; the address is where the gateway is, without asking a resolver.
     options.set_socket_connector(move |_host, _network| async move {

@@ -7,7 +7,215 @@
 //! world::Unit -> Device (firmware) -> connection (rumqttc, rustls) -> front door
 //!                   ^ STORED, SEEN, commands <------'
 //! ```
+//!
+//! Bounds: one small task per device, [`HANDSHAKES_MAX`] handshakes at once, [`source::OUTBOX_COUNT`] records owed per device.
 
+mod agent;
 pub mod connection;
 pub mod enrol;
+pub mod progress;
+pub mod receiver_log;
+pub mod source;
 pub mod tls;
+
+use std::{sync::Arc, time::Duration};
+
+use fieldpost_firmware::{Device, RamStorage, Settings, StartError};
+use fieldpost_gateway::pki::Issued;
+use fieldpost_protocol::{Action, Command, DeviceId, Downlink, IdError, limits::DOWNLINK_BYTES_MAX};
+use rustls::ClientConfig;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
+
+pub use self::agent::Instruction;
+use self::{
+    agent::Agent,
+    connection::FrontDoor,
+    progress::Progress,
+    source::{SimDevice, Source, unix_ms},
+    tls::{DeviceTls, TlsError},
+};
+use crate::{check::board::Board, world::dice::Dice};
+
+/// Handshakes at once: enough to keep two cores busy, few enough that each is quick.
+pub const HANDSHAKES_MAX: usize = 24;
+/// Instructions that may wait for one device.
+const INSTRUCTIONS_MAX: usize = 8;
+/// The whole fleet starts within this time, evenly spread.
+const START_SPREAD: Duration = Duration::from_millis(1_000);
+
+/// One device to be started.
+pub struct DevicePlan {
+    /// Its name in the certificate.
+    pub device: String,
+    /// Certificate and key.
+    pub issued: Issued,
+    /// What the device is told about itself.
+    pub settings: Settings,
+    /// Where its readings come from.
+    pub source: Source,
+    /// Seconds of the world that pass before the run begins, with what happens at the first.
+    pub prelude: Option<Prelude>,
+    /// Reports a position every so many seconds, instead of the profile's intervals.
+    pub interval_s: Option<u16>,
+}
+
+/// What has happened to a device before the run begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prelude {
+    /// How long before, in seconds.
+    pub seconds: u32,
+    /// What happened then.
+    pub order: crate::world::unit::Order,
+}
+
+/// What all devices share.
+#[derive(Clone)]
+struct Shared {
+    front_door: FrontDoor,
+    board: Board,
+    progress: Arc<Progress>,
+    handshakes: Arc<Semaphore>,
+}
+
+/// Why a fleet cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// A name is not an identity.
+    #[error("\"{0}\" is not a device identity: {1}")]
+    Name(String, IdError),
+    /// A certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The device logic does not start.
+    #[error("the device logic does not start: {0}")]
+    Start(#[from] StartError),
+}
+
+/// A running fleet. Dropping it cuts every device off.
+pub struct Fleet {
+    progress: Arc<Progress>,
+    instructions: Vec<mpsc::Sender<Instruction>>,
+    tasks: JoinSet<()>,
+}
+
+impl Fleet {
+    /// Starts every device. They connect in their own time.
+    ///
+    /// # Errors
+    /// [`FleetError`]; then none was started.
+    pub fn start(
+        plans: Vec<DevicePlan>,
+        authority_pem: &str,
+        front_door: FrontDoor,
+        board: &Board,
+        seed: u64,
+    ) -> Result<Self, FleetError> {
+        let count = plans.len();
+        let shared = Shared {
+            front_door,
+            board: board.clone(),
+            progress: Arc::new(Progress::new(count)),
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+        };
+        let tls = DeviceTls::new(authority_pem)?;
+        let agents: Result<Vec<Agent>, FleetError> = plans
+            .into_iter()
+            .enumerate()
+            .map(|(number, plan)| {
+                let tls = tls.config(&plan.issued)?;
+                let starts_after = START_SPREAD.mul_f64(fraction(number, count));
+                prepare(number, plan, tls, Dice::new(seed, 1_000_000 + number as u64), starts_after)
+            })
+            .collect();
+        let mut fleet =
+            Self { progress: Arc::clone(&shared.progress), instructions: Vec::new(), tasks: JoinSet::new() };
+        for agent in agents? {
+            let (sender, receiver) = mpsc::channel(INSTRUCTIONS_MAX);
+            fleet.instructions.push(sender);
+            // Boxed: a device's task is a few KiB, and spawning moves it.
+            fleet.tasks.spawn(Box::pin(agent::run(agent, shared.clone(), receiver)));
+        }
+        Ok(fleet)
+    }
+
+    /// How it is doing.
+    #[must_use]
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// Tells one device something. Waits while its instructions are full.
+    pub async fn tell(&self, device: usize, instruction: Instruction) {
+        if let Some(sender) = self.instructions.get(device) {
+            // An agent that has ended needs no instruction.
+            let _ = sender.send(instruction).await;
+        }
+    }
+
+    /// No more readings; waits until every record is stored or `deadline` has passed. Returns whether nothing is owed.
+    pub async fn drain(&self, deadline: Duration) -> bool {
+        for device in 0..self.instructions.len() {
+            self.tell(device, Instruction::Drain).await;
+        }
+        let settled = self.progress.wait(|progress| progress.counts().owed == 0);
+        tokio::time::timeout(deadline, settled).await.is_ok()
+    }
+
+    /// Hangs up every device and waits for their tasks.
+    pub async fn stop(mut self) {
+        for device in 0..self.instructions.len() {
+            self.tell(device, Instruction::Stop).await;
+        }
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "fleets are far smaller than 2^52")]
+fn fraction(number: usize, count: usize) -> f64 {
+    number as f64 / count.max(1) as f64
+}
+
+fn prepare(
+    number: usize,
+    plan: DevicePlan,
+    tls: Arc<ClientConfig>,
+    dice: Dice,
+    starts_after: Duration,
+) -> Result<Agent, FleetError> {
+    let id = DeviceId::try_new(&plan.device).map_err(|error| FleetError::Name(plan.device.clone(), error))?;
+    let mut device: Box<SimDevice> = Box::new(Device::start(plan.settings, RamStorage::new())?);
+    let mut source = plan.source;
+    let head_start_ms = play(plan.prelude, &mut device, &mut source);
+    if let Some(seconds) = plan.interval_s {
+        set_interval(&mut device, head_start_ms, seconds);
+    }
+    Ok(Agent { number, id, device, source, tls, dice, head_start_ms, starts_after })
+}
+
+/// Lets the prelude pass in virtual time. Returns how long it was, in ms.
+fn play(prelude: Option<Prelude>, device: &mut SimDevice, source: &mut Source) -> u64 {
+    let Some(prelude) = prelude else { return 0 };
+    let began_unix_ms = unix_ms().saturating_sub(u64::from(prelude.seconds) * 1_000);
+    for second in 0..u64::from(prelude.seconds) {
+        source.step(device, second * 1_000, began_unix_ms + second * 1_000);
+        if second == 1 {
+            source.order(prelude.order);
+        }
+    }
+    u64::from(prelude.seconds) * 1_000
+}
+
+/// The command that a control room would send. The device's clock must be set for it, so it is set.
+fn set_interval(device: &mut SimDevice, now_ms: u64, seconds: u16) {
+    let unix_ms = unix_ms();
+    let command =
+        Command { id: u32::MAX, expires_at_ms: unix_ms + 60_000, action: Action::Interval { seconds } };
+    for message in [Downlink::Time { unix_ms }, Downlink::Command(command)] {
+        let mut buffer = [0; DOWNLINK_BYTES_MAX];
+        let frame = message.encode(&mut buffer).expect("a time or an interval fits a downlink frame");
+        device.handle(now_ms, fieldpost_firmware::Input::Downlink(frame));
+    }
+}

@@ -52,7 +52,7 @@ pub enum Order {
     GetUp,
     /// Goes to help, with blue lights if it has them.
     Respond(Point),
-    /// Nobody may be out of radio reach any more: the end of a run, when everything owed has to come in.
+    /// Back on duty and in radio reach for good: the end of a run, when everything owed has to come in.
     AllInReach,
 }
 
@@ -88,6 +88,7 @@ pub struct Unit {
     second: u64,
     battery_pct: f64,
     break_at_s: u64,
+    takes_breaks: bool,
     is_down: bool,
     responding: bool,
     holster_open_left_s: u32,
@@ -114,6 +115,7 @@ impl Unit {
             second: 0,
             battery_pct: dice.between(34.0, 100.0),
             break_at_s: dice.number() % BREAK_EVERY_S,
+            takes_breaks: true,
             is_down: false,
             responding: false,
             holster_open_left_s: 0,
@@ -156,7 +158,10 @@ impl Unit {
                 self.responding = true;
                 self.mover.hurry_to(town, place);
             }
-            Order::AllInReach => self.radio.keep_in_reach(),
+            Order::AllInReach => {
+                self.radio.keep_in_reach();
+                self.takes_breaks = false;
+            }
         }
     }
 
@@ -184,7 +189,7 @@ impl Unit {
 
     fn is_on_break(&self) -> bool {
         let into_cycle_s = (self.second + self.break_at_s) % BREAK_EVERY_S;
-        into_cycle_s < BREAK_S && !self.is_down && !self.responding
+        self.takes_breaks && into_cycle_s < BREAK_S && !self.is_down && !self.responding
     }
 
     fn duty(&self, on_break: bool) -> Duty {
