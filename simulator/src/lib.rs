@@ -10,6 +10,7 @@
 //! ```
 
 pub mod check;
+pub mod cli;
 pub mod console;
 pub mod fleet;
 pub mod world;

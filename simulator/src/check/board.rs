@@ -33,7 +33,6 @@ impl Board {
     }
 
     /// The ledger. Hold it briefly, never across an await.
-    #[must_use]
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         // A panic elsewhere has failed the run already; the counts are still worth reading.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)

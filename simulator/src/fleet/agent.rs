@@ -49,8 +49,6 @@ pub(super) struct Agent {
     pub(super) source: Source,
     pub(super) tls: Arc<ClientConfig>,
     pub(super) dice: Dice,
-    /// Device time that has passed before the run began.
-    pub(super) head_start_ms: u64,
     pub(super) starts_after: Duration,
 }
 
@@ -119,8 +117,7 @@ pub(super) async fn run(agent: Agent, shared: Shared, mut instructions: mpsc::Re
 
 impl Running {
     fn now_ms(&self) -> u64 {
-        let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.agent.head_start_ms.saturating_add(elapsed_ms)
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Without a connection: until something is due or said. False to end.
@@ -181,10 +178,7 @@ impl Running {
     }
 
     fn due(&self) -> Instant {
-        let poll_at =
-            self.agent.device.poll_at().map(|at_ms| {
-                self.began + Duration::from_millis(at_ms.saturating_sub(self.agent.head_start_ms))
-            });
+        let poll_at = self.agent.device.poll_at().map(|at_ms| self.began + Duration::from_millis(at_ms));
         // A deadline that has passed has been polled already; waking for it again would spin.
         let poll_at = poll_at.map(|at| at.max(Instant::now() + Duration::from_millis(1)));
         [self.next_step, poll_at].into_iter().flatten().min().unwrap_or_else(|| Instant::now() + IDLE)
@@ -277,10 +271,6 @@ impl Running {
         loop {
             let now_ms = self.now_ms();
             let dice = &mut self.agent.dice;
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "the upper half of a random number is random"
-            )]
             let mut random = || (dice.number() >> 32) as u32;
             let Some(output) = self.agent.device.poll(now_ms, &mut random, &mut frame) else { return };
             match output {

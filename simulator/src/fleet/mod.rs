@@ -56,19 +56,8 @@ pub struct DevicePlan {
     pub settings: Settings,
     /// Where its readings come from.
     pub source: Source,
-    /// Seconds of the world that pass before the run begins, with what happens at the first.
-    pub prelude: Option<Prelude>,
     /// Reports a position every so many seconds, instead of the profile's intervals.
     pub interval_s: Option<u16>,
-}
-
-/// What has happened to a device before the run begins.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Prelude {
-    /// How long before, in seconds.
-    pub seconds: u32,
-    /// What happened then.
-    pub order: crate::world::unit::Order,
 }
 
 /// What all devices share.
@@ -187,35 +176,20 @@ fn prepare(
 ) -> Result<Agent, FleetError> {
     let id = DeviceId::try_new(&plan.device).map_err(|error| FleetError::Name(plan.device.clone(), error))?;
     let mut device: Box<SimDevice> = Box::new(Device::start(plan.settings, RamStorage::new())?);
-    let mut source = plan.source;
-    let head_start_ms = play(plan.prelude, &mut device, &mut source);
     if let Some(seconds) = plan.interval_s {
-        set_interval(&mut device, head_start_ms, seconds);
+        set_interval(&mut device, seconds);
     }
-    Ok(Agent { number, id, device, source, tls, dice, head_start_ms, starts_after })
-}
-
-/// Lets the prelude pass in virtual time. Returns how long it was, in ms.
-fn play(prelude: Option<Prelude>, device: &mut SimDevice, source: &mut Source) -> u64 {
-    let Some(prelude) = prelude else { return 0 };
-    let began_unix_ms = unix_ms().saturating_sub(u64::from(prelude.seconds) * 1_000);
-    for second in 0..u64::from(prelude.seconds) {
-        source.step(device, second * 1_000, began_unix_ms + second * 1_000);
-        if second == 1 {
-            source.order(prelude.order);
-        }
-    }
-    u64::from(prelude.seconds) * 1_000
+    Ok(Agent { number, id, device, source: plan.source, tls, dice, starts_after })
 }
 
 /// The command that a control room would send. The device's clock must be set for it, so it is set.
-fn set_interval(device: &mut SimDevice, now_ms: u64, seconds: u16) {
+fn set_interval(device: &mut SimDevice, seconds: u16) {
     let unix_ms = unix_ms();
     let command =
         Command { id: u32::MAX, expires_at_ms: unix_ms + 60_000, action: Action::Interval { seconds } };
     for message in [Downlink::Time { unix_ms }, Downlink::Command(command)] {
         let mut buffer = [0; DOWNLINK_BYTES_MAX];
         let frame = message.encode(&mut buffer).expect("a time or an interval fits a downlink frame");
-        device.handle(now_ms, fieldpost_firmware::Input::Downlink(frame));
+        device.handle(0, fieldpost_firmware::Input::Downlink(frame));
     }
 }
