@@ -17,6 +17,7 @@ pub use crate::live::metrics::LiveMetrics;
 
 pub use self::spool::SpoolMetrics;
 use crate::forward::ForwardMetrics;
+pub use crate::ingest::IngestMetrics;
 
 /// Every metric of the gateway. Shared as an `Arc`; fields are handles that may be cloned.
 #[derive(Debug)]
@@ -32,13 +33,6 @@ pub struct Metrics {
     pub live: LiveMetrics,
     /// The process and its configuration.
     pub service: ServiceMetrics,
-}
-
-/// `fieldpost_ingest_*`.
-#[derive(Debug, Default)]
-pub struct IngestMetrics {
-    /// Connections open now.
-    pub connections: Gauge,
 }
 
 /// `fieldpost_service_*`.
@@ -79,12 +73,6 @@ impl Metrics {
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
             .expect("writing into a String cannot fail");
         text
-    }
-}
-
-impl IngestMetrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register("connections", "Connections open now", self.connections.clone());
     }
 }
 

@@ -84,19 +84,34 @@ pub struct RecordError(pub Lsn);
 impl Record {
     /// Appends the record's bytes to `out`.
     pub fn encode(&self, out: &mut BytesMut) {
-        let (kind, reason) = match self.kind {
+        let unit = (self.force.as_str(), self.device.as_str());
+        Self::encode_parts(out, self.kind, self.lane, self.ceiling, self.received_at_ms, unit, &self.payload);
+    }
+
+    /// Appends a record's bytes to `out` from borrowed parts: the front door's way, which copies each payload once.
+    /// `unit` is force and device, identities both.
+    pub fn encode_parts(
+        out: &mut BytesMut,
+        kind: RecordKind,
+        lane: Lane,
+        ceiling: Mode,
+        received_at_ms: u64,
+        unit: (&str, &str),
+        payload: &[u8],
+    ) {
+        let (kind, reason) = match kind {
             RecordKind::Envelope => (1, 0),
             RecordKind::Quarantine(reason) => (2, reason as u8),
             RecordKind::Acknowledged => (3, 0),
         };
-        out.reserve(14 + self.force.as_str().len() + self.device.as_str().len() + self.payload.len());
-        out.put_slice(&[kind, reason, lane_code(self.lane), self.ceiling as u8]);
-        out.put_u64_le(self.received_at_ms);
-        for id in [self.force.as_str(), self.device.as_str()] {
+        out.reserve(14 + unit.0.len() + unit.1.len() + payload.len());
+        out.put_slice(&[kind, reason, lane_code(lane), ceiling as u8]);
+        out.put_u64_le(received_at_ms);
+        for id in [unit.0, unit.1] {
             out.put_u8(u8::try_from(id.len()).expect("an identity has at most 64 characters"));
             out.put_slice(id.as_bytes());
         }
-        out.put_slice(&self.payload);
+        out.put_slice(payload);
     }
 
     /// Reads the bytes of entry `lsn`; the payload shares them.

@@ -1,0 +1,114 @@
+//! Wakes each connection when what it waits for is committed, and no other.
+//!
+//! **One task watches the spool; a connection is woken once per commit that concerns it**, so a thousand connections
+//! with one message each cost a thousand wake-ups per commit and not a thousand squared.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use tokio::sync::watch;
+
+use crate::spool::{CommitState, Health, Lsn};
+
+/// What the connections wait for.
+#[derive(Debug)]
+pub(super) struct CommitBell {
+    /// Newest committed entry.
+    committed: AtomicU64,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// For an entry's commit.
+    for_commit: Vec<(Lsn, Waker)>,
+    /// For room in the spool: any change may have made some.
+    for_room: Vec<Waker>,
+    /// Counts rings, so that nobody registers for room twice between two of them.
+    rings: u64,
+    health: Health,
+    is_closed: bool,
+}
+
+impl CommitBell {
+    pub(super) fn new(state: &CommitState) -> Self {
+        let waiting = Waiting {
+            for_commit: Vec::new(),
+            for_room: Vec::new(),
+            rings: 0,
+            health: state.health,
+            is_closed: state.closed,
+        };
+        Self { committed: AtomicU64::new(state.committed.0), waiting: Mutex::new(waiting) }
+    }
+
+    /// Follows the spool until it closes.
+    pub(super) async fn follow(&self, mut commits: watch::Receiver<CommitState>) {
+        loop {
+            let state = *commits.borrow_and_update();
+            self.ring(&state);
+            if commits.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn ring(&self, state: &CommitState) {
+        // Before the lock: who registers after us sees it, who registered before us is woken.
+        self.committed.store(state.committed.0, Ordering::Release);
+        let mut due = Vec::new();
+        {
+            let mut waiting = self.lock();
+            waiting.rings += 1;
+            waiting.health = state.health;
+            waiting.is_closed = state.closed;
+            let is_final = waiting.is_final();
+            waiting.for_commit.retain_mut(|(lsn, waker)| {
+                let waits = *lsn > state.committed && !is_final;
+                if !waits {
+                    due.push(std::mem::replace(waker, Waker::noop().clone()));
+                }
+                waits
+            });
+            due.append(&mut waiting.for_room);
+        }
+        for waker in due {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn committed(&self) -> Lsn {
+        Lsn(self.committed.load(Ordering::Acquire))
+    }
+
+    /// Wakes `waker` once `lsn` is committed or never will be. False if that is so already.
+    pub(super) fn wait_for(&self, lsn: Lsn, waker: &Waker) -> bool {
+        let mut waiting = self.lock();
+        let waits = lsn > self.committed() && !waiting.is_final();
+        if waits {
+            waiting.for_commit.push((lsn, waker.clone()));
+        }
+        waits
+    }
+
+    /// Wakes `waker` at the spool's next change, unless it is registered already: `asked_at` is the last answer. If the
+    /// answer is new, try once more before sleeping.
+    pub(super) fn wait_for_room(&self, asked_at: Option<u64>, waker: &Waker) -> u64 {
+        let mut waiting = self.lock();
+        if asked_at != Some(waiting.rings) {
+            waiting.for_room.push(waker.clone());
+        }
+        waiting.rings
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn is_final(&self) -> bool {
+        self.health == Health::Failed || self.is_closed
+    }
+}

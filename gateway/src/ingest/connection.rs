@@ -1,0 +1,314 @@
+//! One connection: a task that moves bytes between the TLS link and the session.
+//!
+//! **One poll reads all there is, then writes once**: PUBACKs of a whole read batch, or of a whole commit, leave in one
+//! TLS record and one system call. Nothing is allocated for an idle connection: the receive buffer belongs to the worker
+//! thread, and what remains of a packet cut in two is kept only while it is cut.
+
+use std::cell::RefCell;
+use std::future::{Future as _, poll_fn};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::codec;
+use super::reason::Reason;
+use super::session::{Session, read_connect};
+use super::tls::Link;
+use super::{Door, IngestConfig};
+use crate::pki::Identity;
+use crate::spool::Lsn;
+
+/// One TLS record's plaintext at most (RFC 8446 section 5.1).
+const RECEIVE_BYTES: usize = 16 * 1024;
+
+/// Unwritten bytes above which nothing more is read: a client that does not read its PUBACKs gets no more.
+const OUT_BYTES_MAX: usize = 16 * 1024;
+
+/// Larger buffers are given back once they are empty.
+const IDLE_BYTES_MAX: usize = 256;
+
+/// How long a last packet and its goodbye may take.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// Of the worker thread, used only within one poll.
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        received: vec![0; RECEIVE_BYTES],
+        entry: BytesMut::with_capacity(RECEIVE_BYTES),
+    });
+}
+
+struct Scratch {
+    received: Vec<u8>,
+    entry: BytesMut,
+}
+
+/// Serves one accepted connection to its end.
+pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
+    door.metrics.ingest.connections.inc();
+    // Boxed: arriving is done once, the connection stays for hours.
+    if let Some(mut connection) = Box::pin(arrive(stream, peer, &door)).await {
+        let reason = poll_fn(|cx| connection.poll(cx)).await;
+        connection.finish(peer, reason);
+        let Connection { link, out, .. } = connection;
+        Box::pin(say_goodbye(link, out)).await;
+    }
+    door.metrics.ingest.connections.dec();
+}
+
+/// From accept to CONNACK, under one deadline. `None` if the connection was refused, which is counted, logged and told.
+async fn arrive(stream: TcpStream, peer: SocketAddr, door: &Door) -> Option<Connection<'_>> {
+    let config = door.config();
+    let mut arrival = Arrival { peer, identity: None, link: None, received: Vec::new(), out: Vec::new() };
+    let outcome = tokio::select! {
+        outcome = arrival.proceed(stream, &config, door) => outcome,
+        () = tokio::time::sleep(config.connect_deadline) => Err(Reason::ConnectDeadline.into()),
+        () = door.closing.cancelled() => Err(Reason::Draining.into()),
+    };
+    match outcome {
+        Ok(session) => Some(Connection::new(arrival, session, door)),
+        Err((reason, detail)) => {
+            arrival.refuse(door, reason, &detail);
+            if let Some(link) = arrival.link {
+                say_goodbye(link, arrival.out).await;
+            }
+            None
+        }
+    }
+}
+
+/// A connection on its way to CONNACK.
+struct Arrival {
+    peer: SocketAddr,
+    identity: Option<Identity>,
+    link: Option<Link>,
+    received: Vec<u8>,
+    out: Vec<u8>,
+}
+
+impl Arrival {
+    async fn proceed(
+        &mut self,
+        stream: TcpStream,
+        config: &Arc<IngestConfig>,
+        door: &Door,
+    ) -> Result<Session, (Reason, String)> {
+        // PUBACKs are small and late already: they must not wait for more of their kind. A failure shows on first use.
+        _ = stream.set_nodelay(true);
+        let (link, identity) = Link::accept(stream, Arc::clone(&door.tls)).await?;
+        let link = self.link.insert(link);
+        let identity = self.identity.insert(identity);
+        if !config.forces.contains(&identity.force) {
+            return Err(Reason::ForceUnknown.into());
+        }
+        loop {
+            if let Some(packet) = codec::split(&self.received, config.packet_bytes_max as usize)? {
+                let connect = read_connect(&packet, identity, &mut self.out)?;
+                let size = packet.size;
+                self.received.drain(..size);
+                let session =
+                    Session::start(&connect, identity.clone(), Arc::clone(config), door, &mut self.out);
+                return Ok(session);
+            }
+            let received = &mut self.received;
+            let read = poll_fn(|cx| {
+                SCRATCH.with_borrow_mut(|scratch| {
+                    let read = link.poll_read(cx, &mut scratch.received);
+                    read.map_ok(|count| {
+                        received.extend_from_slice(&scratch.received[..count]);
+                        count
+                    })
+                })
+            });
+            if !matches!(read.await, Ok(count) if count > 0) {
+                return Err(Reason::PeerClosed.into());
+            }
+        }
+    }
+
+    fn refuse(&self, door: &Door, reason: Reason, detail: &str) {
+        door.metrics.ingest.refused(reason).inc();
+        let (peer, reason) = (self.peer, reason.as_str());
+        match &self.identity {
+            Some(identity) => {
+                tracing::warn!(%peer, unit = %identity, reason, detail, "connection refused");
+            }
+            None => tracing::warn!(%peer, reason, detail, "connection refused"),
+        }
+    }
+}
+
+/// A connected device.
+struct Connection<'d> {
+    door: &'d Door,
+    link: Link,
+    session: Session,
+    /// The beginning of a packet, or what a blocked session has not taken.
+    kept: Vec<u8>,
+    /// MQTT bytes to write.
+    out: Vec<u8>,
+    heard_at: Instant,
+    timer: Pin<Box<Sleep>>,
+    /// The entry whose commit wakes this task, if any.
+    bell_rings_for: Lsn,
+    /// The ring of the bell that a wait for room was registered after.
+    room_asked_at: Option<u64>,
+}
+
+impl<'d> Connection<'d> {
+    fn new(arrival: Arrival, session: Session, door: &'d Door) -> Self {
+        door.metrics.ingest.devices.inc();
+        tracing::debug!(peer = %arrival.peer, unit = %session.identity(), "device connected");
+        let heard_at = Instant::now();
+        Self {
+            door,
+            link: arrival.link.expect("a session starts on a link"),
+            timer: Box::pin(sleep_until(heard_at + session.keep_alive())),
+            session,
+            kept: arrival.received,
+            out: arrival.out,
+            heard_at,
+            bell_rings_for: Lsn(0),
+            room_asked_at: None,
+        }
+    }
+
+    /// Runs until the connection has to end, and says why.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
+        self.session.line().register(cx.waker());
+        match SCRATCH.with_borrow_mut(|scratch| self.work(cx, scratch)) {
+            Ok(()) => Poll::Pending,
+            Err(reason) => Poll::Ready(reason),
+        }
+    }
+
+    /// Reads and handles all there is, settles what is due, writes it, and arranges the next wake-up.
+    fn work(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), Reason> {
+        let ended = self.session.line().ended();
+        if let Some(reason) = ended.filter(|reason| *reason != Reason::Draining) {
+            return Err(reason);
+        }
+        loop {
+            if ended.is_none() {
+                self.receive(cx, scratch)?;
+            }
+            self.session.settle(self.door, &mut scratch.entry, &mut self.out)?;
+            if let Poll::Ready(Err(_)) = self.link.poll_write(cx, &mut self.out) {
+                return Err(Reason::PeerClosed);
+            }
+            if self.sleeps(cx)? {
+                break;
+            }
+        }
+        if self.out.is_empty() && self.out.capacity() > IDLE_BYTES_MAX {
+            self.out = Vec::new();
+        }
+        // Draining: nothing is read any more, and what was stored has been acknowledged.
+        if ended.is_some() && self.session.uplink().waits_for().is_none() {
+            return Err(Reason::Draining);
+        }
+        Ok(())
+    }
+
+    /// Reads until there is nothing, or the session takes no more, or the client takes no more.
+    fn receive(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), Reason> {
+        if !self.kept.is_empty() && !self.session.uplink().is_blocked() {
+            self.feed_kept(&mut scratch.entry)?;
+        }
+        while !self.session.uplink().is_blocked() && self.out.len() <= OUT_BYTES_MAX {
+            let Poll::Ready(read) = self.link.poll_read(cx, &mut scratch.received) else { break };
+            let bytes = match read {
+                Ok(0) | Err(_) => return Err(Reason::PeerClosed),
+                Ok(count) => &scratch.received[..count],
+            };
+            self.heard_at = Instant::now();
+            if self.kept.is_empty() {
+                let fed = self.session.feed(bytes, self.door, &mut scratch.entry, &mut self.out);
+                self.kept.extend_from_slice(&bytes[fed.used..]);
+                fed.end.map_or(Ok(()), Err)?;
+            } else {
+                self.kept.extend_from_slice(bytes);
+                self.feed_kept(&mut scratch.entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn feed_kept(&mut self, entry: &mut BytesMut) -> Result<(), Reason> {
+        let fed = self.session.feed(&self.kept, self.door, entry, &mut self.out);
+        self.kept.drain(..fed.used);
+        if self.kept.is_empty() {
+            self.kept = Vec::new();
+        }
+        fed.end.map_or(Ok(()), Err)
+    }
+
+    /// Registers every wake-up that the connection needs. False if something is due already.
+    fn sleeps(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
+        let bell = &self.door.bell;
+        if let Some(lsn) = self.session.uplink().waits_for().filter(|lsn| *lsn != self.bell_rings_for) {
+            if !bell.wait_for(lsn, cx.waker()) {
+                return if lsn <= bell.committed() { Ok(false) } else { Err(Reason::SpoolFailed) };
+            }
+            self.bell_rings_for = lsn;
+        }
+        if self.session.uplink().holds() {
+            let asked_at = bell.wait_for_room(self.room_asked_at, cx.waker());
+            if self.room_asked_at.replace(asked_at) != Some(asked_at) {
+                return Ok(false); // there may be room since it was last tried
+            }
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let due_at = self.heard_at + self.session.keep_alive();
+            // While reading is stopped, silence is ours.
+            if due_at > Instant::now() {
+                self.timer.as_mut().reset(due_at);
+            } else if self.session.uplink().is_blocked() {
+                self.heard_at = Instant::now();
+            } else {
+                return Err(Reason::KeepAlive);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Counts, logs, and leaves the session to whoever comes next.
+    fn finish(&mut self, peer: SocketAddr, reason: Reason) {
+        self.session.write_end(reason, &mut self.out);
+        self.session.finish(self.door);
+        self.door.metrics.ingest.devices.dec();
+        self.door.metrics.ingest.ended(reason).inc();
+        let unit = self.session.identity();
+        let foreign_topics = self.session.uplink().foreign_count();
+        let is_ordinary = reason.is_ordinary() && foreign_topics == 0;
+        let reason = reason.as_str();
+        if is_ordinary {
+            tracing::debug!(%peer, %unit, reason, "device disconnected");
+        } else {
+            tracing::warn!(%peer, %unit, reason, foreign_topics, "device disconnected");
+        }
+    }
+}
+
+/// Writes what is left, closes our side, and takes what the peer still sends until it has seen that: closing over unread
+/// bytes would reset the connection under our last packet. All within [`CLOSE_DEADLINE`].
+async fn say_goodbye(mut link: Link, mut out: Vec<u8>) {
+    let goodbye = async {
+        poll_fn(|cx| link.poll_write(cx, &mut out)).await?;
+        poll_fn(|cx| link.poll_close(cx)).await?;
+        let discard = |cx: &mut Context<'_>| {
+            SCRATCH.with_borrow_mut(|scratch| link.poll_discard(cx, &mut scratch.received))
+        };
+        let mut discard = discard;
+        while poll_fn(&mut discard).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    // A peer that is gone, or too slow, misses its goodbye.
+    _ = tokio::time::timeout(CLOSE_DEADLINE, goodbye).await;
+}

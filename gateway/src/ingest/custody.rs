@@ -1,0 +1,185 @@
+//! From a device's payload to entries of the spool: decode, check for duplicates, append.
+//!
+//! **What this module calls stored is appended, not yet durable**: the session acknowledges once the returned entry is
+//! committed. Check, append and remembering happen under one lock of the device's own memory, so two connections of the
+//! same device (a takeover) cannot both append a record.
+
+use bytes::BytesMut;
+use fieldpost_protocol::{ClockQuality, DeviceId, Envelope, ForceId, Head, Lane, Mode};
+
+use super::config::ClockBounds;
+use crate::decode::{Decoded, LONE_POSITION_BYTES_MAX, decode, lone_position};
+use crate::dedup::Seen;
+use crate::metrics::IngestMetrics;
+use crate::record::{QuarantineReason, Record, RecordKind};
+use crate::spool::{EntryClass, Lsn, Spool, TryAppendError};
+
+/// Where records come from and go to, for the length of one read batch.
+pub(super) struct Custody<'a> {
+    pub(super) spool: &'a Spool,
+    pub(super) metrics: &'a IngestMetrics,
+    pub(super) clock: ClockBounds,
+    pub(super) force: &'a ForceId,
+    pub(super) device: &'a DeviceId,
+    pub(super) ceiling: Mode,
+    /// Unix time in ms, read once a batch.
+    pub(super) now_ms: u64,
+    /// The device's memory, locked.
+    pub(super) seen: &'a mut Seen,
+    /// One entry at a time is encoded here.
+    pub(super) entry: &'a mut BytesMut,
+    pub(super) counts: Counts,
+}
+
+/// What one read batch came to; added to the metrics once.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Counts {
+    pub(super) publishes: u64,
+    pub(super) payload_bytes: u64,
+    pub(super) records: u64,
+    pub(super) duplicates: u64,
+    pub(super) clock_future: u64,
+    pub(super) clock_ancient: u64,
+}
+
+/// Why a payload is not stored (yet).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotStored {
+    /// No room: try again from item `items_done` on.
+    Full { items_done: u8 },
+    /// The spool will never take it: close the connection, the device keeps its record.
+    Failed,
+    /// Larger than any entry the spool takes.
+    TooLarge,
+}
+
+impl Custody<'_> {
+    /// Stores a payload and returns the entry whose commit is the device's receipt. `items_done` is 0, or what
+    /// [`NotStored::Full`] said about the same payload.
+    pub(super) fn store(&mut self, lane: Lane, payload: &[u8], items_done: u8) -> Result<Lsn, NotStored> {
+        let decoded = decode(lane, self.ceiling, payload);
+        let class = if decoded.is_alarm() { EntryClass::Alarm } else { class_of(lane) };
+        match decoded {
+            Decoded::Lone(head) => {
+                self.store_one(class, lane, RecordKind::Envelope, Some(&head), payload)?;
+            }
+            Decoded::Quarantine(reason, head) => {
+                self.store_quarantined(class, lane, reason, head.as_ref(), payload)?;
+            }
+            Decoded::Batch(head, items) => {
+                let mut buffer = [0; LONE_POSITION_BYTES_MAX];
+                for (index, item) in (0u8..).zip(items).skip(usize::from(items_done)) {
+                    let item = item.expect("decode has read every item once");
+                    let head = Head { seq: item.seq, time_ms: item.time_ms, ..head };
+                    let lone = lone_position(&head, &item, &mut buffer);
+                    self.store_one(class, lane, RecordKind::Envelope, Some(&head), lone).map_err(
+                        |not_stored| match not_stored {
+                            NotStored::Full { .. } => NotStored::Full { items_done: index },
+                            other => other,
+                        },
+                    )?;
+                }
+            }
+        }
+        // The newest entry of the device, also for a duplicate: whichever entry it duplicates is not after it.
+        Ok(self.seen.newest())
+    }
+
+    /// Once a quarantined payload is stored it counts under its reason; a redelivery of it counts as a duplicate.
+    fn store_quarantined(
+        &mut self,
+        class: EntryClass,
+        lane: Lane,
+        reason: QuarantineReason,
+        head: Option<&Head>,
+        payload: &[u8],
+    ) -> Result<(), NotStored> {
+        if self.store_one(class, lane, RecordKind::Quarantine(reason), head, payload)? {
+            self.metrics.quarantined(reason).inc();
+        }
+        Ok(())
+    }
+
+    /// Appends one record unless the device's memory has it. True if it is new.
+    fn store_one(
+        &mut self,
+        class: EntryClass,
+        lane: Lane,
+        kind: RecordKind,
+        head: Option<&Head>,
+        payload: &[u8],
+    ) -> Result<bool, NotStored> {
+        if head.is_some_and(|head| self.seen.contains(head.boot, head.seq)) {
+            self.counts.duplicates += 1;
+            return Ok(false);
+        }
+        self.entry.clear();
+        Record::encode_parts(
+            self.entry,
+            kind,
+            lane,
+            self.ceiling,
+            self.now_ms,
+            (self.force.as_str(), self.device.as_str()),
+            payload,
+        );
+        let lsn = self.spool.try_append(class, self.entry).map_err(|error| match error {
+            TryAppendError::Full(_) => NotStored::Full { items_done: 0 },
+            TryAppendError::TooLarge { .. } => NotStored::TooLarge,
+            TryAppendError::Failed | TryAppendError::Closed => NotStored::Failed,
+        })?;
+        self.counts.records += 1;
+        match head {
+            Some(head) => {
+                self.seen.remember(head.boot, head.seq, lsn);
+                self.judge_clock(head);
+            }
+            None => self.seen.advance(lsn),
+        }
+        Ok(true)
+    }
+
+    /// A wrong clock loses nothing: the record stays as it came, and readers go by its receive time.
+    fn judge_clock(&mut self, head: &Head) {
+        if head.clock == ClockQuality::Unset {
+            return;
+        }
+        if head.time_ms > self.now_ms.saturating_add(self.clock.future_ms_max) {
+            self.counts.clock_future += 1;
+        } else if head.time_ms < self.now_ms.saturating_sub(self.clock.past_ms_max) {
+            self.counts.clock_ancient += 1;
+        }
+    }
+}
+
+impl Counts {
+    /// Adds the batch to the metrics, one atomic addition a counter that moved.
+    pub(super) fn add_to(self, metrics: &IngestMetrics) {
+        let counters = [
+            (self.publishes, &metrics.publishes),
+            (self.payload_bytes, &metrics.payload_bytes),
+            (self.records, &metrics.records),
+            (self.duplicates, &metrics.duplicates),
+            (self.clock_future, &metrics.clock_future),
+            (self.clock_ancient, &metrics.clock_ancient),
+        ];
+        for (count, counter) in counters {
+            if count > 0 {
+                counter.inc_by(count);
+            }
+        }
+    }
+}
+
+/// Whether the payload may still be stored when only the spool's reserve is left.
+pub(super) fn is_alarm(payload: &[u8]) -> bool {
+    Envelope::decode(payload).is_ok_and(|envelope| envelope.head.class.is_alarm_family())
+}
+
+fn class_of(lane: Lane) -> EntryClass {
+    match lane {
+        // What is not an alarm gets no reserve, whatever lane it came by.
+        Lane::Alarm | Lane::Live | Lane::Health => EntryClass::Live,
+        Lane::Backlog => EntryClass::Backlog,
+    }
+}

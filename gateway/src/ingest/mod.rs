@@ -1,0 +1,156 @@
+//! The front door: devices come in over mutual TLS 1.3 and speak MQTT 5 or 3.1.1.
+//!
+//! **A PUBACK means committed.** Identity comes from the certificate alone; a device can publish its own four topics and
+//! hear its own downlink, nothing else exists.
+//!
+//! ```text
+//! listener --accept--> connection --TLS--> identity --CONNECT--> session --PUBLISH--> custody --> spool
+//!    limit, deadline     bytes in and out      |        '- client, uplink     decode, dedup, append
+//!                                              '- refused: one log line, one counter, one MQTT reason code
+//! ```
+//!
+//! What is not served, and said so: quality 2 (Maximum QoS 1), retained messages, wildcard and shared subscriptions,
+//! enhanced authentication, and **will messages: a CONNECT that carries one is refused** (0x83; 3.1.1: 5), because the
+//! gateway would not publish it to anybody. 3.1.1 has no announcements: there a retain flag is ignored, a full window
+//! stops reading instead of ending the connection, and a foreign topic ends it.
+//!
+//! Bounds, per connection: one packet of `packet_bytes_max` in parts, 8 KiB of payloads held while the spool is full,
+//! `receive_max` PUBACKs under way, 16 KiB written but not taken by the client. The receive buffer is one per worker
+//! thread, not one per connection.
+
+mod client;
+mod codec;
+mod commit;
+mod config;
+mod connection;
+mod custody;
+mod listener;
+mod metrics;
+mod reason;
+mod session;
+mod tls;
+mod uplink;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::config::{ClockBounds, IngestConfig};
+pub use self::metrics::IngestMetrics;
+pub use self::reason::Reason;
+use self::commit::CommitBell;
+use crate::dedup::Dedup;
+use crate::downlink::Downlink;
+use crate::metrics::Metrics;
+use crate::spool::Spool;
+
+/// A running front door. Dropping it stops nothing; [`FrontDoor::drain`] does.
+#[derive(Debug)]
+pub struct FrontDoor {
+    address: SocketAddr,
+    door: Arc<Door>,
+}
+
+/// What every connection shares.
+#[derive(Debug)]
+pub(crate) struct Door {
+    config: RwLock<Arc<IngestConfig>>,
+    tls: Arc<ServerConfig>,
+    spool: Spool,
+    bell: CommitBell,
+    dedup: Dedup,
+    downlink: Downlink,
+    metrics: Arc<Metrics>,
+    connections: TaskTracker,
+    /// Accepting ends.
+    closing: CancellationToken,
+}
+
+impl FrontDoor {
+    /// Binds and starts to accept. `closing` stops accepting and starts the drain, like [`FrontDoor::drain`].
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub async fn start(
+        config: IngestConfig,
+        tls: Arc<ServerConfig>,
+        spool: Spool,
+        dedup: Dedup,
+        downlink: Downlink,
+        metrics: Arc<Metrics>,
+        closing: CancellationToken,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(config.listen).await?;
+        let address = listener.local_addr()?;
+        let commits = spool.committed_watch();
+        let bell = CommitBell::new(&commits.borrow());
+        let door = Arc::new(Door {
+            config: RwLock::new(Arc::new(config)),
+            tls,
+            spool,
+            bell,
+            dedup,
+            downlink,
+            metrics,
+            connections: TaskTracker::new(),
+            closing,
+        });
+        tokio::spawn({
+            let door = Arc::clone(&door);
+            async move { door.bell.follow(commits).await }
+        });
+        tokio::spawn(listener::accept(listener, Arc::clone(&door)));
+        tokio::spawn(listener::sweep(Arc::clone(&door)));
+        Ok(Self { address, door })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes new settings. Connections of forces that are gone and of revoked certificates end now; the rest keep what
+    /// was announced to them. `listen` does not change.
+    pub fn reload(&self, config: IngestConfig) {
+        let config = Arc::new(config);
+        *self.door.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&config);
+        let downlink = &self.door.downlink;
+        let revoked = downlink.disconnect_revoked(|serial| config.is_revoked(serial));
+        let gone = downlink.end_where(Reason::ForceUnknown, |force, _| !config.forces.contains(force));
+        tracing::info!(revoked, gone, "front door took new settings");
+    }
+
+    /// Stops accepting, sends the PUBACKs that are under way, tells every device to come back later (0x8B) and waits
+    /// until the connections are gone. After `deadline` the rest ends without its PUBACKs.
+    pub async fn drain(&self, deadline: Duration) {
+        self.door.closing.cancel();
+        self.door.connections.close();
+        if tokio::time::timeout(deadline, self.door.connections.wait()).await.is_err() {
+            let left = self.door.connections.len();
+            tracing::warn!(left, "drain deadline passed: ending connections without their last PUBACKs");
+            self.door.downlink.end_where(Reason::SpoolFailed, |_, _| true);
+            // Each is bounded by its own goodbye.
+            self.door.connections.wait().await;
+        }
+    }
+}
+
+impl Door {
+    fn config(&self) -> Arc<IngestConfig> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Unix time in ms.
+    #[expect(clippy::unused_self, reason = "the clock is the door's, so that it can be turned in one place")]
+    fn now_ms(&self) -> u64 {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,1 @@
+//! Who gets through the front door, and what the rest is told.
