@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::event::{EventState, Gap, GapReason};
-use super::testing::{MemorySink, MemorySource, alarm_record, position_record};
+use super::testing::{MemorySink, MemorySource, alarm_record, entry, position_record};
 use super::{
     BackoffSettings, ClockBounds, ForwardMetrics, Forwarder, ForwarderSettings, RefuseReason, RetryReason,
     Sink, SinkError,
@@ -262,4 +262,19 @@ async fn an_entry_that_is_no_record_becomes_a_loss_and_blocks_nothing() {
     Running::start(source, sink).until(3).await;
     let expected = ["sim.pc-0001.3.1", "gateway.force-system.2-2", "sim.pc-0001.3.3"];
     assert_eq!(*accepted.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_overtakes_the_backlog_and_is_not_delivered_again_in_its_place() {
+    let mut records: Vec<_> = (1..=9).map(position_record).collect();
+    records.push(alarm_record(10));
+    let mut source = MemorySource::of(Vec::new(), &records, 10);
+    source.urgent = vec![entry(&alarm_record(10))];
+    let sink = MemorySink::new(|_| Ok(()));
+    let accepted = Arc::clone(&sink.accepted);
+    let running = Running::start(source, sink);
+    running.until(10).await;
+    assert_eq!(*accepted.lock().unwrap(), keys([10, 1, 2, 3, 4, 5, 6, 7, 8, 9]));
+    let (cursor, _) = running.stop().await;
+    assert_eq!(cursor, [10], "the alarm alone moves no cursor");
 }

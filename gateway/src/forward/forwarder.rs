@@ -1,5 +1,6 @@
 //! The loop of one forwarder: take a batch, render it, deliver it, move the cursor.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +16,9 @@ use super::{ForwardMetrics, RetryReason, Sink};
 use crate::metrics::Metrics;
 use crate::record::Record;
 use crate::spool::Lsn;
+
+/// Most alarms remembered as delivered ahead of their place; more would be delivered twice.
+const OVERTAKEN_MAX: usize = 100_000;
 
 /// How one forwarder behaves.
 #[derive(Debug, Clone)]
@@ -45,6 +49,8 @@ pub struct Forwarder<S, R> {
     pub(super) outage: Option<Outage>,
     pub(super) refused_in_a_row_count: u32,
     cursor_is_stuck: bool,
+    /// Alarms delivered ahead of their place.
+    overtaken: BTreeSet<Lsn>,
     renderer: Renderer,
 }
 
@@ -85,6 +91,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
             renderer: Renderer::new(settings.clock),
             outage: None,
             cursor_is_stuck: false,
+            overtaken: BTreeSet::new(),
             refused_in_a_row_count: 0,
             sink,
             source,
@@ -101,6 +108,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
     }
 
     async fn one_batch(&mut self) -> Result<(), Stopped> {
+        self.alarms_first().await?;
         let taken = self.take().await?;
         let through = taken.through;
         let mut batch = self.render(&taken);
@@ -116,6 +124,26 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         }
         self.advance(through).await;
         self.observe_lag(now_ms());
+        Ok(())
+    }
+
+    /// Delivers the alarms that wait behind a backlog. The cursor does not move for them; where the reader meets them
+    /// again they are left out. After a restart in between they come twice, which their keys allow.
+    async fn alarms_first(&mut self) -> Result<(), Stopped> {
+        // An error comes again from the next read, and is handled there.
+        let alarms = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Err(Stopped),
+            alarms = self.source.take_urgent() => alarms.unwrap_or_default(),
+        };
+        let records = alarms.iter().filter_map(|(lsn, entry)| Record::decode(*lsn, entry).ok());
+        let mut events: Vec<_> = records.filter_map(|record| self.renderer.event(&record).ok()).collect();
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.deliver(&mut events, None).await?;
+        let room_count = OVERTAKEN_MAX.saturating_sub(self.overtaken.len());
+        self.overtaken.extend(events.iter().take(room_count).map(|event| event.lsn));
         Ok(())
     }
 
@@ -167,6 +195,9 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
                 continue;
             };
             oldest_ms.get_or_insert(record.received_at_ms);
+            if self.overtaken.remove(lsn) {
+                continue;
+            }
             match self.renderer.event(&record) {
                 Ok(event) => events.push(event),
                 Err(reason) => self.metrics.withheld(reason),

@@ -1,6 +1,6 @@
 //! Forwarders: from the spool into force systems.
 //!
-//! **At least once, in order, with a key.** A forwarder reads committed records behind its own durable cursor, renders
+//! **At least once, in order, with a key; alarms overtake a backlog.** A forwarder reads committed records behind its own durable cursor, renders
 //! them as CloudEvents, and moves the cursor only when the sink has accepted every event of the batch or the event is
 //! kept among the refusals. What a sink may see twice carries the same `id` both times.
 //!

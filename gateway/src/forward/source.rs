@@ -15,6 +15,13 @@ pub trait Source: Send {
     /// [`SourceError`]; the caller may try again later.
     fn take(&mut self) -> impl Future<Output = Result<Taken, SourceError>> + Send;
 
+    /// Alarms that wait further back than the next batches, in order, each at most once. Returns at once, with nothing
+    /// if [`Source::take`] is near the end anyway. They come again from `take` in their place.
+    ///
+    /// # Errors
+    /// [`SourceError`]; `take` will say the same.
+    fn take_urgent(&mut self) -> impl Future<Output = Result<Vec<(Lsn, Bytes)>, SourceError>> + Send;
+
     /// Moves the cursor durably: everything up to and including `through` is done with.
     ///
     /// # Errors

@@ -84,6 +84,7 @@ pub(super) fn entry(record: &Record) -> (Lsn, Bytes) {
 /// Batches in memory; after the last one [`Source::take`] waits for ever. The cursor is shared with the test.
 pub(super) struct MemorySource {
     pub(super) batches: VecDeque<Taken>,
+    pub(super) urgent: Vec<(Lsn, Bytes)>,
     pub(super) cursor: Arc<Mutex<Vec<u64>>>,
 }
 
@@ -95,12 +96,12 @@ impl MemorySource {
             entries: range.clone().map(|lsn| entry(&position_record(lsn))).collect(),
             through: Lsn(*range.end()),
         });
-        Self { batches: batches.collect(), cursor: Arc::default() }
+        Self { batches: batches.collect(), urgent: Vec::new(), cursor: Arc::default() }
     }
 
     pub(super) fn of(gaps: Vec<Gap>, records: &[Record], through: u64) -> Self {
         let taken = Taken { gaps, entries: records.iter().map(entry).collect(), through: Lsn(through) };
-        Self { batches: VecDeque::from([taken]), cursor: Arc::default() }
+        Self { batches: VecDeque::from([taken]), urgent: Vec::new(), cursor: Arc::default() }
     }
 }
 
@@ -110,6 +111,10 @@ impl Source for MemorySource {
             Some(taken) => Ok(taken),
             None => std::future::pending().await,
         }
+    }
+
+    async fn take_urgent(&mut self) -> Result<Vec<(Lsn, Bytes)>, SourceError> {
+        Ok(std::mem::take(&mut self.urgent))
     }
 
     async fn advance(&mut self, through: Lsn) -> Result<(), SourceError> {

@@ -1,5 +1,7 @@
 //! Forwarders against real sinks: a real spool on a real disk, a real NATS server, a real HTTP server.
 
+#![allow(clippy::unwrap_used, reason = "tests state their expectations with unwrap")]
+
 mod file;
 mod nats;
 mod nats_server;

@@ -12,8 +12,8 @@ use fieldpost_gateway::metrics::Metrics;
 use fieldpost_gateway::record::{Record, RecordKind};
 use fieldpost_gateway::spool::{BatchLimits, EntryClass, Lsn, RealDisk, Spool, SpoolSettings};
 use fieldpost_protocol::{
-    BootId, Class, ClockQuality, DeviceId, Envelope, FixSource, ForceId, Head, Lane, Mode, Position,
-    ReportReason, Seq,
+    Alarm, AlarmCause, BootId, Class, ClockQuality, DeviceId, Envelope, FixSource, ForceId, Head, Lane, Mode,
+    Position, ReportReason, Seq,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +52,15 @@ impl Rig {
             last = self.spool.append(EntryClass::Live, &record(seq)).await.unwrap();
         }
         self.spool.wait_committed(last).await.unwrap();
+    }
+
+    /// Appends the alarm `sim.pc.0001.1.{seq}` and waits for its commit.
+    pub(crate) async fn append_alarm(&self, seq: u32) {
+        let alarm = Alarm { cause: AlarmCause::BUTTON, silent: false, position: None, position_age_s: 0 };
+        let mut body = [0; 64];
+        let entry = record_of(seq, Class::ALARM, Lane::Alarm, alarm.encode(&mut body).unwrap());
+        let lsn = self.spool.append(EntryClass::Alarm, &entry).await.unwrap();
+        self.spool.wait_committed(lsn).await.unwrap();
     }
 
     pub(crate) fn start<S: Sink + 'static>(&mut self, sink: S) {
@@ -117,16 +126,6 @@ pub(crate) fn key(seq: u32) -> String {
 
 /// A position record as the spool keeps it.
 pub(crate) fn record(seq: u32) -> Bytes {
-    let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap();
-    let head = Head {
-        version: 1,
-        class: Class::POSITION,
-        mode: Mode::Test,
-        clock: ClockQuality::Gnss,
-        boot: BootId(1),
-        seq: Seq(seq),
-        time_ms: now_ms,
-    };
     let position = Position {
         latitude_udeg: 51_500_000 + i32::try_from(seq).unwrap(),
         longitude_udeg: -120_000,
@@ -137,7 +136,20 @@ pub(crate) fn record(seq: u32) -> Bytes {
         reason: ReportReason::INTERVAL,
     };
     let mut body = [0; 64];
-    let body = position.encode(&mut body).unwrap();
+    record_of(seq, Class::POSITION, Lane::Live, position.encode(&mut body).unwrap())
+}
+
+fn record_of(seq: u32, class: Class, lane: Lane, body: &[u8]) -> Bytes {
+    let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap();
+    let head = Head {
+        version: 1,
+        class,
+        mode: Mode::Test,
+        clock: ClockQuality::Gnss,
+        boot: BootId(1),
+        seq: Seq(seq),
+        time_ms: now_ms,
+    };
     let mut frame = [0; 256];
     let frame = Envelope { head, body, trailer: None }.encode(&mut frame).unwrap();
     let record = Record {
@@ -146,7 +158,7 @@ pub(crate) fn record(seq: u32) -> Bytes {
         force: ForceId::try_new("sim").unwrap(),
         device: DeviceId::try_new(DEVICE).unwrap(),
         ceiling: Mode::Test,
-        lane: Lane::Live,
+        lane,
         kind: RecordKind::Envelope,
         payload: Bytes::copy_from_slice(frame),
     };

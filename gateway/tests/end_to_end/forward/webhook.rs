@@ -125,6 +125,23 @@ async fn poison_is_isolated_set_aside_with_its_reason_and_blocks_nothing() {
 }
 
 #[tokio::test]
+async fn an_alarm_does_not_wait_behind_the_backlog_of_an_outage() {
+    let server = WebhookServer::start(Inbox::with_script([Knob::Answer(503, None)])).await;
+    let mut rig = Rig::new();
+    rig.append(1..=20_000).await;
+    rig.append_alarm(20_001).await;
+    rig.append(20_002..=20_100).await;
+    rig.start(sink(server.url()));
+    rig.until_drained().await;
+    rig.stop().await;
+    let ids = server.inbox.ids();
+    let place = ids.iter().position(|id| *id == key(20_001)).expect("the alarm arrives");
+    assert!(place <= 200, "the alarm came as number {place} of {}", ids.len());
+    let distinct: BTreeSet<_> = ids.iter().cloned().collect();
+    assert_eq!((ids.len(), distinct.len()), (20_100, 20_100), "everything once, the alarm too");
+}
+
+#[tokio::test]
 async fn a_server_that_is_gone_is_waited_for() {
     let server = WebhookServer::start(Inbox::default()).await;
     let address = server.address;
