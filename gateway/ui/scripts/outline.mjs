@@ -1,11 +1,11 @@
 // Turns Natural Earth (npm `world-atlas`, public domain) into the page's base map.
 //
-// In:  land and countries at 1:10m for the British Isles and their neighbours, land at 1:110m for
-//      the rest of the world, so a unit far away still stands on something.
+// In:  land and countries at 1:10m for the British Isles, land at 1:50m for their neighbours and at
+//      1:110m for the rest of the world, so a unit far away still stands on something.
 // Out: public/map/outline.json, one GeoJSON FeatureCollection of two features, told apart by
 //      `kind`: `land` (MultiPolygon) and `border` (MultiLineString).
 //
-// Land is cut at the edge of the detailed region. The page draws the coast from the same polygons
+// Land is cut at the edges of the two regions. The page draws the coast from the same polygons
 // and leaves out the sides that lie on a cut: `cuts` lists those longitudes and latitudes
 // (src/map/outline.ts).
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -17,11 +17,16 @@ const atlas = (name) => JSON.parse(readFileSync(require.resolve(`world-atlas/${n
 
 // West, south, east, north in degrees: the Blaskets to Calais, the Channel Islands to Shetland.
 const REGION = [-11, 48.5, 3, 61];
-const AROUND = [
-  [-180, -90, REGION[0], 90],
-  [REGION[2], -90, 180, 90],
-  [REGION[0], -90, REGION[2], REGION[1]],
-  [REGION[0], REGION[3], REGION[2], 90],
+/** Norway to Galicia, Iceland's edge to the Elbe. */
+const NEIGHBOURS = [-16, 43, 13, 63];
+const WORLD = [-180, -60, 180, 90];
+
+/** What is left of a box around a smaller one: west, east, south and north of it. */
+const around = (outer, inner) => [
+  [outer[0], outer[1], inner[0], outer[3]],
+  [inner[2], outer[1], outer[2], outer[3]],
+  [inner[0], outer[1], inner[2], inner[1]],
+  [inner[0], inner[3], inner[2], outer[3]],
 ];
 const BYTES_MAX = 300_000;
 
@@ -72,13 +77,30 @@ function lineRuns(line, box) {
 const polygonsOf = ({ geometry }) =>
   geometry.type === 'Polygon' ? [geometry.coordinates] : geometry.coordinates;
 
+/** A ring as one unbroken line: the atlas lets rings step over the 180th meridian. */
+function unbroken(ring) {
+  let turn = 0;
+  return ring.map(([lon, lat], index) => {
+    const step = index === 0 ? 0 : lon - ring[index - 1][0];
+    if (step > 180) turn -= 360;
+    if (step < -180) turn += 360;
+    return [lon + turn, lat];
+  });
+}
+
+const shifted = (ring, degrees) => ring.map(([lon, lat]) => [lon + degrees, lat]);
+
+/** The land inside the boxes. Antarctica, whose ring does not close, lies outside all of them. */
 function landWithin(collection, boxes) {
   const polygons = [];
   for (const shape of collection.features ?? [collection]) {
     for (const rings of polygonsOf(shape)) {
+      if (rings[0].every(([, lat]) => lat < WORLD[1])) continue;
       for (const box of boxes) {
-        const cut = rings.map((ring) => ringWithin(ring, box)).filter(Boolean);
-        if (cut.length > 0) polygons.push(cut);
+        for (const turn of [-360, 0, 360]) {
+          const cut = rings.map((ring) => ringWithin(shifted(unbroken(ring), turn), box)).filter(Boolean);
+          if (cut.length > 0) polygons.push(cut);
+        }
       }
     }
   }
@@ -93,9 +115,11 @@ const rounded = (line, digits) => {
 };
 
 const fine = atlas('countries-10m');
+const middle = atlas('land-50m');
 const coarse = atlas('land-110m');
 const fineLand = landWithin(feature(fine, fine.objects.land), [REGION]);
-const coarseLand = landWithin(feature(coarse, coarse.objects.land), AROUND);
+const middleLand = landWithin(feature(middle, middle.objects.land), around(NEIGHBOURS, REGION));
+const coarseLand = landWithin(feature(coarse, coarse.objects.land), around(WORLD, NEIGHBOURS));
 const border = mesh(fine, fine.objects.countries, (a, b) => a !== b).coordinates.flatMap((line) =>
   lineRuns(line, REGION),
 );
@@ -107,10 +131,14 @@ const shape = (kind, type, coordinates) => ({
 });
 const outline = {
   type: 'FeatureCollection',
-  cuts: { lon: [-180, REGION[0], REGION[2], 180], lat: [-90, REGION[1], REGION[3]] },
+  cuts: {
+    lon: [REGION, NEIGHBOURS, WORLD].flatMap((box) => [box[0], box[2]]),
+    lat: [REGION, NEIGHBOURS, WORLD].flatMap((box) => [box[1], box[3]]),
+  },
   features: [
     shape('land', 'MultiPolygon', [
       ...fineLand.map((rings) => rings.map((ring) => rounded(ring, 3))),
+      ...middleLand.map((rings) => rings.map((ring) => rounded(ring, 2))),
       ...coarseLand.map((rings) => rings.map((ring) => rounded(ring, 1))),
     ]),
     shape('border', 'MultiLineString', border.map((line) => rounded(line, 3))),

@@ -38,6 +38,8 @@ const GROUND: readonly SourceName[] = ['outline', 'coast', 'streets'];
 const GLIDING_UNITS_MAX = 300;
 /** A frame slower than this means software drawing: movement would only make it worse. */
 const FRAME_MS_MAX = 60;
+/** Further out, labels of alarms would cover each other: their signs stay. */
+const LABEL_ZOOM_MIN = 11;
 const BRITISH_ISLES: Box = [-10.8, 49.6, 2.2, 59.2];
 
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
@@ -81,6 +83,7 @@ export class MapView {
       this.#redraw();
     });
     this.map.on('moveend', () => this.events.moved());
+    this.map.on('zoom', () => container.classList.toggle('is-far', this.map.getZoom() < LABEL_ZOOM_MIN));
     this.#listenForChoices();
     this.#undo.push(onPaletteChange((next) => this.#repaint(next)));
   }

@@ -41,6 +41,8 @@ class Room {
   answering = $state.raw<ReadonlySet<string>>(new Set());
   /** The last acknowledgement that failed, in words, by alarm id. */
   refusals = $state.raw<ReadonlyMap<string, string>>(new Map());
+  /** Browser time (performance.now) of this operator's newest acknowledgement. */
+  answered_ms = Number.NEGATIVE_INFINITY;
   /** Full reads done: the first one and one per reconnect or lag. */
   reads = $state(0);
 
@@ -84,6 +86,7 @@ class Room {
     this.refusals = new Map([...this.refusals].filter(([alarm]) => alarm !== id));
     try {
       this.#takeAlarms([await acknowledge(id)]);
+      this.answered_ms = performance.now();
     } catch (fault) {
       this.#refuse(id, fault);
     } finally {
