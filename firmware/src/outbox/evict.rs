@@ -60,6 +60,19 @@ impl<S: Storage> Outbox<S> {
         Ok(())
     }
 
+    /// Before the next record: the one that names what a failing storage swallowed.
+    pub(super) fn name_swallowed(&mut self, stamp: Stamp) -> Result<(), IssueError> {
+        if self.swallowed.is_empty() {
+            return Ok(());
+        }
+        let loss = Loss { boot: self.boot, reason: LossReason::DAMAGED, ranges: self.swallowed.clone() };
+        let mut body = [0; BODY_BYTES_MAX];
+        let body = loss.encode(&mut body).map_err(|_| IssueError::TooLong)?;
+        self.push(Partition::Routine, &Draught { class: Class::LOSS, stamp, body })?;
+        self.swallowed.clear();
+        Ok(())
+    }
+
     /// The oldest records of the class that gives way first, and the loss record with them in it.
     fn choose_victims(&mut self, partition: Partition) -> Result<Choice, DraftIsFull> {
         let classes = if partition == Partition::Routine { &GIVE_WAY[..] } else { &GIVE_WAY[2..] };

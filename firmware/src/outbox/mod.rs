@@ -27,6 +27,7 @@ use fieldpost_protocol::{
 use self::{
     evict::Draft,
     live::{LiveLane, LiveRecord},
+    ranges::Ranges,
     window::Window,
 };
 pub use self::{
@@ -190,6 +191,8 @@ pub struct Outbox<S> {
     live: LiveLane,
     window: Window,
     draft: Option<Draft>,
+    /// Sequences of this start that a failing storage swallowed, until a loss record names them.
+    swallowed: Ranges,
     /// Last key handed out by partition; everything up to it is in flight, held back or gone.
     cursors: [Option<Key>; 3],
     counters: OutboxCounters,
@@ -218,6 +221,7 @@ impl<S: Storage> Outbox<S> {
             live: LiveLane::default(),
             window: Window::default(),
             draft: None,
+            swallowed: Ranges::new(),
             cursors: [None; 3],
             counters: OutboxCounters::default(),
         };
@@ -268,7 +272,10 @@ impl<S: Storage> Outbox<S> {
     /// Gives a record its sequence and keeps it.
     pub(crate) fn issue(&mut self, now_ms: u64, draught: &Draught<'_>) -> Result<Seq, IssueError> {
         let partition = partition_of(draught.class);
-        let issued = self.make_room(partition, draught.stamp).and_then(|()| self.push(partition, draught));
+        let issued = self
+            .make_room(partition, draught.stamp)
+            .and_then(|()| self.name_swallowed(draught.stamp))
+            .and_then(|()| self.push(partition, draught));
         match issued {
             Ok((seq, key)) => {
                 self.enter_lane(now_ms, draught.class, key);
@@ -362,7 +369,9 @@ impl<S: Storage> Outbox<S> {
             }
             Err(StorageError::Full) => Err(IssueError::Full),
             Err(StorageError::Failed) => {
-                // It may be there after a restart, so the sequence is used; it is in nobody's custody.
+                // It may be there after a restart, so the sequence is used; it is in nobody's custody. Failures follow
+                // each other until one loss record is written, so this is one range.
+                let _ = ranges::insert(&mut self.swallowed, seq);
                 self.next_seq += 1;
                 self.lost = self.lost.wrapping_add(1);
                 self.count_failure();

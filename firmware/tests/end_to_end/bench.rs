@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, vec::Vec};
 
 use fieldpost_firmware::{
-    Device, FrameBuffer, Handle, Input, Notice, Output, RamStorage, Settings, storage::Storage,
+    ClockPolicy, Device, Fix, FrameBuffer, Handle, Input, Notice, Output, RamStorage, Settings, Storage,
 };
-use fieldpost_protocol::{Body, Class, Envelope, Head, Lane, Position, limits::FRAME_BYTES_MAX};
+use fieldpost_protocol::{
+    Body, Class, Envelope, EventCode, FixSource, Head, Lane, Mode, Position, ReportReason, SensorEvent,
+    limits::FRAME_BYTES_MAX,
+};
 
 pub(crate) type Ram = RamStorage<256>;
 
@@ -79,9 +82,11 @@ impl<S: Storage> Bench<S> {
         let mut buffer: FrameBuffer = [0; FRAME_BYTES_MAX];
         let mut state = self.random;
         let mut random = || {
-            // Knuth's MMIX generator: any will do here.
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 32) as u32
+            // SplitMix64: neighbouring seeds give unrelated numbers.
+            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            (mixed >> 32) as u32
         };
         while let Some(output) = self.device.poll(self.now_ms, &mut random, &mut buffer) {
             match output {
@@ -141,4 +146,67 @@ impl<S: Storage> Bench<S> {
         }
         all
     }
+}
+
+/// 2026-06-01 12:00 UTC, when every bench starts.
+pub(crate) const NOON_MS: u64 = 1_780_315_200_000;
+
+/// A fix at the bench's time, `north_udeg` along a meridian.
+pub(crate) fn fix(now_ms: u64, north_udeg: i32) -> Fix {
+    let position = Position {
+        latitude_udeg: 53_000_000 + north_udeg,
+        longitude_udeg: -1_500_000,
+        speed_cmps: Some(140),
+        course_turn256: Some(0),
+        accuracy_m: 5,
+        source: FixSource::GNSS,
+        reason: ReportReason::INTERVAL,
+    };
+    Fix { unix_ms: NOON_MS + now_ms, position, satellites: 9 }
+}
+
+/// On duty, every fix reported.
+pub(crate) fn every_fix() -> Settings {
+    Settings { clock: ClockPolicy::DEVICE, ..Settings::replay(Mode::Test) }
+}
+
+impl<S: Storage> Bench<S> {
+    /// A second passes and a fix arrives.
+    pub(crate) fn walk(&mut self, seconds: u32) {
+        for _ in 0..seconds {
+            self.now_ms += 1000;
+            let north_udeg = i32::try_from(self.now_ms / 1000).unwrap() * 13;
+            self.device.on_fix(self.now_ms, &fix(self.now_ms, north_udeg));
+        }
+    }
+
+    /// Lets time pass, polling whenever the device asks for it.
+    pub(crate) fn wait(&mut self, ms: u64) -> Vec<Published> {
+        let until_ms = self.now_ms + ms;
+        let mut published = self.drain();
+        while let Some(at_ms) = self.device.poll_at().filter(|at_ms| *at_ms <= until_ms) {
+            assert!(at_ms > self.now_ms, "a drained device asks for time that has not come");
+            self.now_ms = at_ms;
+            published.extend(self.drain());
+        }
+        self.now_ms = until_ms;
+        published
+    }
+
+    pub(crate) fn event(&mut self, code: EventCode) {
+        self.device.on_event(self.now_ms, SensorEvent { code, index: 0, value: 0 });
+    }
+
+    /// A power cut: the storage is all that is left.
+    pub(crate) fn restart(self, settings: Settings) -> Self {
+        let stored = self.stored;
+        let mut bench = Self::with_storage(settings, self.device.into_storage());
+        bench.stored = stored;
+        bench
+    }
+}
+
+/// Sequences in the order of the frames.
+pub(crate) fn seqs(published: &[Published]) -> Vec<u32> {
+    published.iter().flat_map(|frame| frame.records().into_iter().map(|record| record.0)).collect()
 }

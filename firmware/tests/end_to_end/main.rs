@@ -5,4 +5,14 @@
 )]
 
 mod bench;
+mod clock;
+mod downlink;
+mod gate;
+mod lanes;
 mod logs;
+mod memory;
+mod nmea;
+mod outbox;
+mod rules;
+mod sampler;
+mod uplink;

@@ -1,0 +1,200 @@
+//! Alarm before live, live before backlog; nothing lost and nothing twice while the connection holds.
+
+use fieldpost_firmware::{Input, Settings};
+use fieldpost_protocol::{Body, Class, Envelope, EventCode, Lane, Mode};
+
+use crate::bench::{Bench, Published, every_fix, seqs};
+
+/// On duty, settled, connected.
+fn online() -> Bench<crate::bench::Ram> {
+    let mut bench = Bench::new(every_fix());
+    let first = bench.connect(false);
+    bench.settle(first);
+    bench
+}
+
+#[test]
+fn after_an_outage_alarm_is_first_live_second_and_backlog_last() {
+    let mut bench = online();
+    bench.disconnect();
+    bench.walk(40);
+    bench.device.on_button(bench.now_ms, false);
+    bench.walk(1);
+    let first = bench.connect(true);
+    let published = bench.settle(first);
+    let lanes: Vec<Lane> = published.iter().map(|frame| frame.lane).collect();
+    assert_eq!(lanes[..3], [Lane::Alarm, Lane::Live, Lane::Backlog]);
+    assert!(lanes[2..].iter().all(|lane| *lane == Lane::Backlog));
+    let newest = published[1].records()[0].2.unwrap();
+    assert_eq!(newest.latitude_udeg, 53_000_000 + 41 * 13, "live is the newest position");
+    assert_eq!(bench.device.ledger().owed, 0);
+}
+
+#[test]
+fn backlog_travels_in_batches_in_order() {
+    let mut bench = online();
+    bench.disconnect();
+    bench.walk(100);
+    let first = bench.connect(true);
+    let published = bench.settle(first);
+    let backlog: Vec<Published> = published.into_iter().filter(|frame| frame.lane == Lane::Backlog).collect();
+    let counts: Vec<usize> = backlog.iter().map(|frame| frame.records().len()).collect();
+    assert_eq!(counts, [30, 30, 30, 9], "99 positions; the hundredth is live");
+    assert!(seqs(&backlog).is_sorted());
+    let bytes: usize = backlog.iter().map(|frame| frame.frame.len()).sum();
+    assert!(bytes <= 99 * 8, "{bytes} bytes for 99 positions");
+}
+
+#[test]
+fn a_batch_ends_where_another_record_lies_between() {
+    let mut bench = online();
+    bench.disconnect();
+    bench.walk(3);
+    bench.event(EventCode::CED_SAFE);
+    bench.walk(4);
+    bench.now_ms += 60_000;
+    let first = bench.connect(true);
+    let published = bench.settle(first);
+    let classes: Vec<(Lane, Class)> = published.iter().map(|frame| (frame.lane, frame.class())).collect();
+    assert_eq!(
+        classes,
+        [
+            (Lane::Live, Class::POSITION),
+            (Lane::Backlog, Class::POSITION_BATCH),
+            (Lane::Backlog, Class::SENSOR_EVENT),
+            (Lane::Backlog, Class::POSITION_BATCH),
+        ]
+    );
+    assert!(seqs(&published[1..]).is_sorted(), "nothing out of order within a lane");
+}
+
+#[test]
+fn a_batch_ends_where_the_clock_changes() {
+    let mut bench = Bench::new(Settings { ..every_fix() });
+    // Before 2026 is no time to this clock: these carry time since start.
+    let mut early = crate::bench::fix(0, 0);
+    early.unix_ms = 0;
+    for second in 1..4 {
+        bench.now_ms = second * 1000;
+        bench.device.on_fix(bench.now_ms, &early);
+    }
+    bench.walk(3);
+    let first = bench.connect(false);
+    for frame in bench.settle(first).iter().filter(|frame| frame.class() == Class::POSITION_BATCH) {
+        let times: Vec<u64> = frame.records().iter().map(|record| record.1).collect();
+        let unset = times.iter().filter(|time_ms| **time_ms < 1_000_000).count();
+        assert!(unset == 0 || unset == times.len(), "{times:?}");
+    }
+    assert_eq!(bench.device.ledger().owed, 0);
+}
+
+#[test]
+fn an_alarm_finds_room_however_full_the_window_is() {
+    let mut bench = online();
+    bench.disconnect();
+    bench.walk(200);
+    bench.connect(true);
+    for _ in 0..20 {
+        bench.event(EventCode::DOORS);
+    }
+    let stuck = bench.drain();
+    assert!(!stuck.is_empty());
+    assert_eq!(bench.drain(), [], "nobody answers: the window is full");
+    bench.device.on_button(bench.now_ms, false);
+    let published = bench.drain();
+    assert_eq!(published.len(), 1);
+    assert_eq!(published[0].lane, Lane::Alarm);
+}
+
+#[test]
+fn nothing_is_removed_before_it_is_stored() {
+    let mut bench = online();
+    let stored = bench.device.ledger().stored;
+    bench.walk(1);
+    let published = bench.drain();
+    assert_eq!(bench.device.ledger().owed, 1, "sent is not stored");
+    bench.disconnect();
+    assert_eq!(bench.device.ledger().owed, 1);
+    let again = bench.connect(true);
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].frame, published[0].frame, "the same record, byte for byte");
+    assert_ne!(again[0].handle, published[0].handle);
+    bench.device.handle(bench.now_ms, Input::Acknowledged(published[0].handle));
+    assert_eq!(bench.device.ledger().owed, 1, "a handle of the last connection is void");
+    bench.acknowledge(&again[0]);
+    assert_eq!((bench.device.ledger().owed, bench.device.ledger().stored), (0, stored + 1));
+}
+
+#[test]
+fn a_resumed_session_gets_everything_unanswered_again() {
+    let mut bench = online();
+    bench.walk(1);
+    let mut unanswered = bench.drain();
+    for _ in 0..4 {
+        bench.walk(1);
+        unanswered.extend(bench.drain());
+    }
+    bench.event(EventCode::UNHOLSTERED);
+    unanswered.extend(bench.drain());
+    assert_eq!(unanswered.len(), 6);
+    bench.disconnect();
+    let first = bench.connect(true);
+    assert!(first.iter().take(2).all(|frame| frame.lane == Lane::Live), "newest position and the event");
+    let published = bench.settle(first);
+    let mut again = seqs(&published);
+    again.sort_unstable();
+    assert_eq!(again, seqs(&unanswered), "each of them once");
+    assert_eq!(bench.device.ledger().owed, 0);
+}
+
+#[test]
+fn a_refused_publish_waits_for_the_next_connection() {
+    let mut bench = online();
+    bench.walk(1);
+    let published = bench.drain();
+    bench.device.handle(bench.now_ms, Input::Refused(published[0].handle));
+    assert_eq!(bench.drain(), [], "not in a circle");
+    assert_eq!(bench.device.outbox_counters().publishes_refused, 1);
+    bench.disconnect();
+    let again = bench.connect(true);
+    assert_eq!(seqs(&again), seqs(&published));
+}
+
+#[test]
+fn records_of_an_earlier_start_keep_their_identity() {
+    let mut bench = online();
+    bench.disconnect();
+    bench.walk(5);
+    let before = bench.device.ledger();
+    let mut bench = bench.restart(every_fix());
+    assert_ne!(bench.device.ledger().boot, before.boot);
+    bench.now_ms = 100_000;
+    bench.walk(5);
+    let first = bench.connect(false);
+    let published = bench.settle(first);
+    let old: Vec<u32> = published
+        .iter()
+        .filter(|frame| frame.head().boot == before.boot)
+        .flat_map(|frame| frame.records().into_iter().map(|record| record.0))
+        .collect();
+    assert_eq!(old.len(), 5);
+    assert!(old.iter().all(|seq| *seq < before.issued));
+    for frame in &published {
+        let envelope = Envelope::decode(&frame.frame).unwrap();
+        assert!(Body::decode(&envelope.head, envelope.body).is_ok());
+    }
+    assert_eq!(bench.device.ledger().owed, 0);
+}
+
+#[test]
+fn a_device_that_stands_still_reports_its_status_every_fifteen_minutes() {
+    let mut bench = Bench::new(Settings::body_worn(Mode::Test));
+    let first = bench.connect(false);
+    assert_eq!(bench.settle(first).len(), 1, "at start");
+    let mut hour = Vec::new();
+    for _ in 0..4 {
+        let first = bench.wait(900_000);
+        hour.extend(bench.settle(first));
+    }
+    assert_eq!(hour.iter().filter(|frame| frame.class() == Class::STATUS).count(), 4);
+}
