@@ -37,7 +37,7 @@ async function request(path: string, init: RequestInit = {}): Promise<Response> 
   } catch (cause) {
     throw new Unreachable(`no answer from the gateway to ${path}`, { cause });
   }
-  if (response.status === 401 || response.status === 403) throw new SessionLost('the session has ended');
+  if (response.status === 401) throw new SessionLost('the session has ended');
   return response;
 }
 
