@@ -1,0 +1,237 @@
+//! The servers that are compared: the gateway's own binary and Debian's mosquitto, each with mutual TLS 1.3.
+
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::net::UnixDatagram,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use fieldpost_gateway::{
+    config::template::TemplateValues,
+    init::{self, InitOptions},
+    pki::Authority,
+};
+use fieldpost_protocol::ForceId;
+
+use super::Usage;
+use crate::raw::{Credentials, EnrolError, Enrolment, write_peer_files};
+
+/// A server could not be set up or started.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// A file or a process.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The gateway's directory could not be made.
+    #[error("cannot make the gateway's directory: {0}")]
+    Init(String),
+    /// Devices could not be enrolled.
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
+    /// The server ended or never became ready.
+    #[error("{0} did not become ready; its log is on standard error")]
+    NotReady(&'static str),
+}
+
+/// Which server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// The gateway's binary at this path.
+    Fieldpost(PathBuf),
+    /// mosquitto from PATH, persistence off.
+    Mosquitto,
+}
+
+/// How long a server may take to become ready.
+const READY_MAX: Duration = Duration::from_secs(30);
+
+/// A running server with enrolled devices. Killed when dropped.
+pub struct Server {
+    /// Its name in tables.
+    pub name: &'static str,
+    /// Where devices connect.
+    pub address: SocketAddr,
+    /// Devices that may.
+    pub devices: Vec<Credentials>,
+    dir: PathBuf,
+    peer: Peer,
+    child: Child,
+}
+
+impl Server {
+    /// Sets up `peer` in the empty folder `dir` with `device_count` devices, and starts it.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub fn start(peer: Peer, dir: &Path, device_count: usize) -> Result<Self, PeerError> {
+        let port = free_port()?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (mut authority, name) = match &peer {
+            Peer::Fieldpost(_) => (init_gateway(dir, address)?, "fieldpost"),
+            Peer::Mosquitto => (init_mosquitto(dir, port)?, "mosquitto"),
+        };
+        let force = ForceId::try_new("bench").expect("five letters are an identity");
+        let devices = Enrolment { authority: &mut authority, force }.enrol("dev", device_count)?;
+        // The authority holds a lock that the gateway's own tools would wait for.
+        drop(authority);
+        let child = spawn(&peer, dir, name)?;
+        Ok(Self { name, address, devices, dir: dir.to_path_buf(), peer, child })
+    }
+
+    /// Starts the server again after [`Server::kill`], on the same files.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub fn restart(&mut self) -> Result<(), PeerError> {
+        self.child = spawn(&self.peer, &self.dir, self.name)?;
+        Ok(())
+    }
+
+    /// `kill -9`, and waits until the process is gone.
+    ///
+    /// # Errors
+    /// If the process cannot be waited for.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+
+    /// SIGTERM, and waits for the end.
+    ///
+    /// # Errors
+    /// If the process cannot be signalled or waited for.
+    pub fn terminate(&mut self) -> io::Result<std::process::ExitStatus> {
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        self.child.wait()
+    }
+
+    /// What the server has used so far.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn usage(&self) -> io::Result<Usage> {
+        Usage::of(self.child.id())
+    }
+
+    /// The folder it was set up in.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) && self.kill().is_err() {
+            tracing::warn!(server = self.name, "could not be ended");
+        }
+    }
+}
+
+fn free_port() -> Result<u16, PeerError> {
+    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(at("cannot find a free port"))?;
+    Ok(probe.local_addr().map_err(at("cannot find a free port"))?.port())
+}
+
+fn init_gateway(dir: &Path, front_door: SocketAddr) -> Result<Authority, PeerError> {
+    let values = TemplateValues {
+        front_door_listen: front_door.to_string(),
+        control_room_listen: "127.0.0.1:0".to_owned(),
+        metrics_listen: "127.0.0.1:0".to_owned(),
+        forces: vec![("bench".to_owned(), "Benchmark".to_owned())],
+        appendix: String::new(),
+    };
+    let options = InitOptions { values, ..InitOptions::default() };
+    let made = init::init(dir, &options).map_err(|error| PeerError::Init(error.to_string()))?;
+    Ok(made.authority)
+}
+
+fn init_mosquitto(dir: &Path, port: u16) -> Result<Authority, PeerError> {
+    let mut authority = Authority::create(&dir.join("pki")).map_err(EnrolError::from)?;
+    write_peer_files(&mut authority, dir)?;
+    let dir_text = dir.display();
+    let config = format!(
+        "listener {port} 127.0.0.1\ncafile {dir_text}/ca.pem\ncertfile {dir_text}/server.pem\n\
+         keyfile {dir_text}/server.key\nrequire_certificate true\ntls_version tlsv1.3\nallow_anonymous true\n\
+         persistence false\nmax_inflight_messages 0\nmax_queued_messages 0\nset_tcp_nodelay true\nlog_type error\nuser root\n"
+    );
+    fs::write(dir.join("mosquitto.conf"), config).map_err(at("cannot write mosquitto.conf"))?;
+    Ok(authority)
+}
+
+fn spawn(peer: &Peer, dir: &Path, name: &'static str) -> Result<Child, PeerError> {
+    match peer {
+        Peer::Fieldpost(binary) => spawn_gateway(binary, dir),
+        Peer::Mosquitto => spawn_mosquitto(dir, name),
+    }
+}
+
+/// The gateway says when it is ready, as it does to systemd (sd_notify(3)).
+fn spawn_gateway(binary: &Path, dir: &Path) -> Result<Child, PeerError> {
+    let socket_path = dir.join("notify");
+    if socket_path.exists() {
+        fs::remove_file(&socket_path).map_err(at("cannot remove the old socket"))?;
+    }
+    let socket = UnixDatagram::bind(&socket_path).map_err(at("cannot make the notify socket"))?;
+    socket.set_read_timeout(Some(READY_MAX)).map_err(at("cannot bound the wait"))?;
+    let mut child = Command::new(binary)
+        .args(["run", "-c"])
+        .arg(dir.join("gateway.toml"))
+        .env("NOTIFY_SOCKET", &socket_path)
+        .env("FIELDPOST__LOG__LEVEL", "error")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(at(&format!("cannot start {}", binary.display())))?;
+    let mut message = [0; 256];
+    loop {
+        match socket.recv(&mut message) {
+            Ok(len) if message[..len].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") => {
+                return Ok(child);
+            }
+            Ok(_) => {}
+            Err(_) => {
+                // It never said so: nothing to save.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(PeerError::NotReady("fieldpost"));
+            }
+        }
+    }
+}
+
+/// mosquitto does not say when it is ready: its listener is asked until it answers.
+fn spawn_mosquitto(dir: &Path, name: &'static str) -> Result<Child, PeerError> {
+    let conf = dir.join("mosquitto.conf");
+    let mut child = Command::new("mosquitto")
+        .arg("-c")
+        .arg(&conf)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(at("cannot start mosquitto (Debian package `mosquitto`)"))?;
+    let text = fs::read_to_string(&conf).map_err(at("cannot read mosquitto.conf"))?;
+    let port = text.split_whitespace().nth(1).and_then(|port| port.parse().ok()).unwrap_or(0);
+    let give_up = std::time::Instant::now() + READY_MAX;
+    while std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        let ended = !matches!(child.try_wait(), Ok(None));
+        if ended || std::time::Instant::now() > give_up {
+            return Err(PeerError::NotReady(name));
+        }
+        std::thread::yield_now();
+    }
+    Ok(child)
+}
+
+fn at(what: &str) -> impl FnOnce(io::Error) -> PeerError {
+    let what = what.to_owned();
+    move |source| PeerError::Io { what, source }
+}

@@ -1,0 +1,203 @@
+//! One bare device: a connection, a window of open publishes, and the list of what was acknowledged.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use fieldpost_protocol::{BootId, Lane, Seq, limits, topic};
+use rustls_pki_types::ServerName;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{
+    Credentials,
+    codec::{self, Answer},
+};
+
+/// The connection ended or was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// TCP, TLS, or the end of the stream.
+    #[error("the connection ended: {0}")]
+    Connection(#[from] io::Error),
+    /// CONNACK with a code other than 0.
+    #[error("the server refused the connection with code {0}")]
+    Refused(u8),
+}
+
+/// What a device has sent and not heard of, oldest first. It outlives connections, as an outbox does.
+#[derive(Debug)]
+pub struct Window {
+    boot: BootId,
+    next: u32,
+    unacknowledged: VecDeque<(u16, Seq)>,
+    /// Sequences acknowledged so far, in the order of their PUBACKs.
+    pub acknowledged: Vec<Seq>,
+    /// Publishes written, redeliveries included.
+    pub published_count: u64,
+}
+
+impl Window {
+    /// An empty window of one boot.
+    #[must_use]
+    pub fn new(boot: BootId) -> Self {
+        Self { boot, next: 0, unacknowledged: VecDeque::new(), acknowledged: Vec::new(), published_count: 0 }
+    }
+
+    /// Sequences issued so far.
+    #[must_use]
+    pub fn issued_count(&self) -> u32 {
+        self.next
+    }
+
+    /// Sequences sent and not acknowledged.
+    #[must_use]
+    pub fn open_count(&self) -> usize {
+        self.unacknowledged.len()
+    }
+
+    fn issue(&mut self) -> (u16, Seq) {
+        let seq = Seq(self.next);
+        self.next += 1;
+        // Packet ids 1 to 65535: far more than any window, so an open one is never reused.
+        let packet_id = u16::try_from(seq.0 % 65_535 + 1).expect("1 to 65535");
+        self.unacknowledged.push_back((packet_id, seq));
+        (packet_id, seq)
+    }
+
+    fn settle(&mut self, packet_id: u16) {
+        // Acknowledged in order almost always, so this looks at the first.
+        if let Some(at) = self.unacknowledged.iter().position(|(id, _)| *id == packet_id) {
+            let (_, seq) = self.unacknowledged.remove(at).expect("the position was found just above");
+            self.acknowledged.push(seq);
+        }
+    }
+}
+
+/// A connected bare device.
+pub struct Client {
+    stream: TlsStream<TcpStream>,
+    topic: topic::Topic,
+    out: Vec<u8>,
+    input: Vec<u8>,
+    taken: usize,
+    frame_bytes: usize,
+}
+
+impl Client {
+    /// Connects and waits for the CONNACK. `frame_bytes` is the size of every payload.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn connect(
+        server: SocketAddr,
+        credentials: &Credentials,
+        frame_bytes: usize,
+    ) -> Result<Self, ClientError> {
+        let tcp = TcpStream::connect(server).await?;
+        tcp.set_nodelay(true)?;
+        let name = ServerName::from(server.ip());
+        let stream = TlsConnector::from(credentials.tls.clone()).connect(name, tcp).await?;
+        let mut client = Self {
+            stream,
+            topic: topic::uplink(&credentials.device, Lane::Live),
+            out: Vec::new(),
+            input: Vec::new(),
+            taken: 0,
+            frame_bytes,
+        };
+        codec::connect(credentials.device.as_str(), 60, &mut client.out);
+        client.flush().await?;
+        loop {
+            match client.next_answer().await? {
+                Answer::Connected(0) => return Ok(client),
+                Answer::Connected(code) => return Err(ClientError::Refused(code)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends everything unacknowledged again, as an outbox does after a reconnect.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn resend(&mut self, window: &mut Window) -> Result<(), ClientError> {
+        let open: Vec<(u16, Seq)> = window.unacknowledged.iter().copied().collect();
+        for (packet_id, seq) in open {
+            self.push(window, packet_id, seq);
+        }
+        self.flush().await
+    }
+
+    /// Fills the window up to `open_max` open publishes and writes them in one go.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn fill(&mut self, window: &mut Window, open_max: usize, issue_max: u32) -> Result<(), ClientError> {
+        while window.unacknowledged.len() < open_max && window.next < issue_max {
+            let (packet_id, seq) = window.issue();
+            self.push(window, packet_id, seq);
+        }
+        self.flush().await
+    }
+
+    /// Waits for at least one PUBACK and takes every one that has arrived.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn settle(&mut self, window: &mut Window) -> Result<(), ClientError> {
+        let mut settled = false;
+        while !settled || self.has_whole_packet() {
+            if let Answer::Acknowledged(packet_id) = self.next_answer().await? {
+                window.settle(packet_id);
+                settled = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, window: &mut Window, packet_id: u16, seq: Seq) {
+        let mut frame = [0; limits::FRAME_BYTES_MAX];
+        let len = codec::padded_position(window.boot, seq, now_ms(), self.frame_bytes, &mut frame);
+        codec::publish(&self.topic, packet_id, &frame[..len], &mut self.out);
+        window.published_count += 1;
+    }
+
+    async fn flush(&mut self) -> Result<(), ClientError> {
+        if !self.out.is_empty() {
+            self.stream.write_all(&self.out).await?;
+            self.stream.flush().await?;
+            self.out.clear();
+        }
+        Ok(())
+    }
+
+    fn has_whole_packet(&self) -> bool {
+        codec::take(&self.input[self.taken..]).is_some()
+    }
+
+    async fn next_answer(&mut self) -> Result<Answer, ClientError> {
+        loop {
+            if let Some((answer, len)) = codec::take(&self.input[self.taken..]) {
+                self.taken += len;
+                return Ok(answer);
+            }
+            self.input.drain(..self.taken);
+            self.taken = 0;
+            if self.stream.read_buf(&mut self.input).await? == 0 {
+                return Err(ClientError::Connection(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,87 @@
+//! Certificates for bare devices. Every one is issued with mode `test`: nothing here can look actual.
+
+use std::{path::Path, sync::Arc};
+
+use fieldpost_gateway::pki::{Authority, AuthorityError};
+use fieldpost_protocol::{DeviceId, ForceId, Mode};
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+
+/// A device and what it shows to get in.
+#[derive(Clone)]
+pub struct Credentials {
+    /// Its identity, and its MQTT client id.
+    pub device: DeviceId,
+    /// TLS 1.3 with its certificate, trusting the authority alone.
+    pub tls: Arc<ClientConfig>,
+}
+
+/// Why devices could not be enrolled.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    /// The authority refused.
+    #[error("the authority refused: {0}")]
+    Authority(#[from] AuthorityError),
+    /// A certificate does not read back.
+    #[error("a certificate that was just issued does not read back: {0}")]
+    Material(String),
+}
+
+/// Enrols devices of one force at an authority.
+pub struct Enrolment<'a> {
+    /// Who issues.
+    pub authority: &'a mut Authority,
+    /// For which force.
+    pub force: ForceId,
+}
+
+impl Enrolment<'_> {
+    /// Enrols `count` devices named `{prefix}-{n}`.
+    ///
+    /// # Errors
+    /// [`EnrolError`].
+    pub fn enrol(&mut self, prefix: &str, count: usize) -> Result<Vec<Credentials>, EnrolError> {
+        let roots = Arc::new(roots(self.authority.certificate_pem())?);
+        (0..count).map(|n| self.enrol_one(&format!("{prefix}-{n:05}"), &roots)).collect()
+    }
+
+    fn enrol_one(&mut self, name: &str, roots: &Arc<RootCertStore>) -> Result<Credentials, EnrolError> {
+        let device = DeviceId::try_new(name).map_err(|error| EnrolError::Material(error.to_string()))?;
+        let issued = self.authority.issue_device(&self.force, &device, Mode::Test, 1)?;
+        let material = |error: &dyn std::fmt::Display| EnrolError::Material(error.to_string());
+        let chain = CertificateDer::pem_slice_iter(issued.certificate_pem.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| material(&error))?;
+        let key = PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).map_err(|error| material(&error))?;
+        let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|error| material(&error))?
+            .with_root_certificates(Arc::clone(roots))
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| material(&error))?;
+        Ok(Credentials { device, tls: Arc::new(tls) })
+    }
+}
+
+fn roots(pem: &str) -> Result<RootCertStore, EnrolError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| EnrolError::Material(error.to_string()))?;
+        roots.add(certificate).map_err(|error| EnrolError::Material(error.to_string()))?;
+    }
+    Ok(roots)
+}
+
+/// Writes the authority's certificate and one server pair for a peer that reads files.
+///
+/// # Errors
+/// [`EnrolError`].
+pub fn write_peer_files(authority: &mut Authority, dir: &Path) -> Result<(), EnrolError> {
+    let server = authority.issue_server(&["localhost".to_owned(), "127.0.0.1".to_owned()], 1)?;
+    for (name, text) in
+        [("server.pem", &server.certificate_pem), ("server.key", &server.key_pem), ("ca.pem", &server.ca_pem)]
+    {
+        std::fs::write(dir.join(name), text).map_err(|error| EnrolError::Material(error.to_string()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! A bare MQTT 3.1.1 device for rigs and benchmarks: it knows exactly which record was acknowledged.
+//!
+//! The fleet runs the real device logic; this runs none of it. It keeps a window of publishes open, costs next to
+//! nothing a message, and **counts a record as acknowledged only when its PUBACK has been read**.
+
+mod client;
+mod codec;
+mod credentials;
+
+pub use client::{Client, ClientError, Window};
+pub use credentials::{Credentials, EnrolError, Enrolment, write_peer_files};
