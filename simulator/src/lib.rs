@@ -8,9 +8,15 @@
 //!            |                                              |
 //!            '------------------> check <-------------------'
 //! ```
+//!
+//! Beside the fleet stand bare devices ([`raw`]) that run none of the device logic: they drive the rigs ([`rig`]), which
+//! break real servers, and the benchmarks ([`bench`]), which measure them.
 
+pub mod bench;
 pub mod check;
 pub mod cli;
 pub mod console;
 pub mod fleet;
+pub mod raw;
+pub mod rig;
 pub mod world;

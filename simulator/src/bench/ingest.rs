@@ -96,7 +96,12 @@ pub(super) async fn connect_all(
     Ok(clients)
 }
 
-async fn pump_one(mut client: Client, mut window: Window, load: IngestLoad, _: usize) -> Result<u64, ClientError> {
+async fn pump_one(
+    mut client: Client,
+    mut window: Window,
+    load: IngestLoad,
+    _: usize,
+) -> Result<u64, ClientError> {
     let issue_max = share(load);
     while window.acknowledged.len() < issue_max as usize {
         client.fill(&mut window, load.window, issue_max).await?;

@@ -33,7 +33,8 @@ pub struct Figure {
 /// A table of figures, each server's value as a ratio to the last server's of the same kind.
 #[must_use]
 pub fn table(figures: &[Figure]) -> String {
-    let mut text = String::from("| what | server | value | unit | ratio to mosquitto |\n|---|---|---|---|---|\n");
+    let mut text =
+        String::from("| what | server | value | unit | ratio to mosquitto |\n|---|---|---|---|---|\n");
     for figure in figures {
         let peer = figures.iter().find(|other| other.what == figure.what && other.server == "mosquitto");
         let ratio = peer.map_or_else(|| "-".to_owned(), |peer| format!("{:.3}", figure.value / peer.value));

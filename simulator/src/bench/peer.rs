@@ -44,8 +44,13 @@ pub enum PeerError {
 /// Which server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Peer {
-    /// The gateway's binary at this path.
-    Fieldpost(PathBuf),
+    /// The gateway's binary.
+    Fieldpost {
+        /// Where it is.
+        binary: PathBuf,
+        /// More TOML for its configuration: sinks.
+        appendix: String,
+    },
     /// mosquitto from PATH, persistence off.
     Mosquitto,
 }
@@ -66,6 +71,14 @@ pub struct Server {
     child: Child,
 }
 
+impl Peer {
+    /// The gateway's binary without a sink.
+    #[must_use]
+    pub fn fieldpost(binary: &Path) -> Self {
+        Self::Fieldpost { binary: binary.to_path_buf(), appendix: String::new() }
+    }
+}
+
 impl Server {
     /// Sets up `peer` in the empty folder `dir` with `device_count` devices, and starts it.
     ///
@@ -75,7 +88,7 @@ impl Server {
         let port = free_port()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (mut authority, name) = match &peer {
-            Peer::Fieldpost(_) => (init_gateway(dir, address)?, "fieldpost"),
+            Peer::Fieldpost { appendix, .. } => (init_gateway(dir, address, appendix)?, "fieldpost"),
             Peer::Mosquitto => (init_mosquitto(dir, port)?, "mosquitto"),
         };
         let force = ForceId::try_new("bench").expect("five letters are an identity");
@@ -141,13 +154,13 @@ fn free_port() -> Result<u16, PeerError> {
     Ok(probe.local_addr().map_err(at("cannot find a free port"))?.port())
 }
 
-fn init_gateway(dir: &Path, front_door: SocketAddr) -> Result<Authority, PeerError> {
+fn init_gateway(dir: &Path, front_door: SocketAddr, appendix: &str) -> Result<Authority, PeerError> {
     let values = TemplateValues {
         front_door_listen: front_door.to_string(),
         control_room_listen: "127.0.0.1:0".to_owned(),
         metrics_listen: "127.0.0.1:0".to_owned(),
         forces: vec![("bench".to_owned(), "Benchmark".to_owned())],
-        appendix: String::new(),
+        appendix: appendix.to_owned(),
     };
     let options = InitOptions { values, ..InitOptions::default() };
     let made = init::init(dir, &options).map_err(|error| PeerError::Init(error.to_string()))?;
@@ -169,7 +182,7 @@ fn init_mosquitto(dir: &Path, port: u16) -> Result<Authority, PeerError> {
 
 fn spawn(peer: &Peer, dir: &Path, name: &'static str) -> Result<Child, PeerError> {
     match peer {
-        Peer::Fieldpost(binary) => spawn_gateway(binary, dir),
+        Peer::Fieldpost { binary, .. } => spawn_gateway(binary, dir),
         Peer::Mosquitto => spawn_mosquitto(dir, name),
     }
 }

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     io,
     net::SocketAddr,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use fieldpost_protocol::{BootId, Lane, Seq, limits, topic};
@@ -31,14 +31,24 @@ pub enum ClientError {
     Refused(u8),
 }
 
+/// One publish that waits for its PUBACK.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    packet_id: u16,
+    seq: Seq,
+    issued_at: Instant,
+}
+
 /// What a device has sent and not heard of, oldest first. It outlives connections, as an outbox does.
 #[derive(Debug)]
 pub struct Window {
     boot: BootId,
     next: u32,
-    unacknowledged: VecDeque<(u16, Seq)>,
+    unacknowledged: VecDeque<Open>,
     /// Sequences acknowledged so far, in the order of their PUBACKs.
     pub acknowledged: Vec<Seq>,
+    /// From issue to PUBACK, in microseconds, for each entry of `acknowledged`.
+    pub waited_us: Vec<u64>,
     /// Publishes written, redeliveries included.
     pub published_count: u64,
 }
@@ -47,7 +57,14 @@ impl Window {
     /// An empty window of one boot.
     #[must_use]
     pub fn new(boot: BootId) -> Self {
-        Self { boot, next: 0, unacknowledged: VecDeque::new(), acknowledged: Vec::new(), published_count: 0 }
+        Self {
+            boot,
+            next: 0,
+            unacknowledged: VecDeque::new(),
+            acknowledged: Vec::new(),
+            waited_us: Vec::new(),
+            published_count: 0,
+        }
     }
 
     /// Sequences issued so far.
@@ -67,15 +84,16 @@ impl Window {
         self.next += 1;
         // Packet ids 1 to 65535: far more than any window, so an open one is never reused.
         let packet_id = u16::try_from(seq.0 % 65_535 + 1).expect("1 to 65535");
-        self.unacknowledged.push_back((packet_id, seq));
+        self.unacknowledged.push_back(Open { packet_id, seq, issued_at: Instant::now() });
         (packet_id, seq)
     }
 
     fn settle(&mut self, packet_id: u16) {
         // Acknowledged in order almost always, so this looks at the first.
-        if let Some(at) = self.unacknowledged.iter().position(|(id, _)| *id == packet_id) {
-            let (_, seq) = self.unacknowledged.remove(at).expect("the position was found just above");
-            self.acknowledged.push(seq);
+        if let Some(at) = self.unacknowledged.iter().position(|open| open.packet_id == packet_id) {
+            let open = self.unacknowledged.remove(at).expect("the position was found just above");
+            self.acknowledged.push(open.seq);
+            self.waited_us.push(u64::try_from(open.issued_at.elapsed().as_micros()).unwrap_or(u64::MAX));
         }
     }
 }
@@ -128,9 +146,9 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn resend(&mut self, window: &mut Window) -> Result<(), ClientError> {
-        let open: Vec<(u16, Seq)> = window.unacknowledged.iter().copied().collect();
-        for (packet_id, seq) in open {
-            self.push(window, packet_id, seq);
+        let owed: Vec<Open> = window.unacknowledged.iter().copied().collect();
+        for open in owed {
+            self.push(window, open.packet_id, open.seq);
         }
         self.flush().await
     }
@@ -139,7 +157,12 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn fill(&mut self, window: &mut Window, open_max: usize, issue_max: u32) -> Result<(), ClientError> {
+    pub async fn fill(
+        &mut self,
+        window: &mut Window,
+        open_max: usize,
+        issue_max: u32,
+    ) -> Result<(), ClientError> {
         while window.unacknowledged.len() < open_max && window.next < issue_max {
             let (packet_id, seq) = window.issue();
             self.push(window, packet_id, seq);

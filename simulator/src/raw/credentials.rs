@@ -52,7 +52,8 @@ impl Enrolment<'_> {
         let chain = CertificateDer::pem_slice_iter(issued.certificate_pem.as_bytes())
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| material(&error))?;
-        let key = PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).map_err(|error| material(&error))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).map_err(|error| material(&error))?;
         let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| material(&error))?

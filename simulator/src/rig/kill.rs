@@ -85,7 +85,7 @@ const HANG: Duration = Duration::from_secs(30);
 /// [`KillError`] if the rig itself cannot work.
 pub async fn kill_under_load(plan: &KillPlan, dir: &Path) -> Result<KillReport, KillError> {
     let mut dice = StdRng::seed_from_u64(plan.seed);
-    let mut server = Server::start(Peer::Fieldpost(plan.binary.clone()), dir, plan.device_count)?;
+    let mut server = Server::start(Peer::fieldpost(&plan.binary), dir, plan.device_count)?;
     let mut windows: Vec<Window> = (0..plan.device_count).map(|_| Window::new(BootId(1))).collect();
     for round in 0..plan.kill_count {
         if round > 0 {
@@ -116,7 +116,9 @@ async fn one_round(
     for (number, window) in windows.into_iter().enumerate() {
         let credentials = server.devices[number].clone();
         let (address, progress) = (server.address, Arc::clone(&progress));
-        running.spawn(async move { (number, send_until_cut(address, credentials, window, open_max, &progress).await) });
+        running.spawn(async move {
+            (number, send_until_cut(address, credentials, window, open_max, &progress).await)
+        });
     }
     let everyone = seen.wait_for(|count| *count >= device_count);
     tokio::time::timeout(HANG, everyone).await.map_err(|_| KillError::Hang(HANG))?.ok();
@@ -173,7 +175,8 @@ async fn settle_everything(server: &Server, windows: Vec<Window>) -> Result<Vec<
 /// How often each key stands in the spool.
 async fn stored_keys(dir: &Path) -> Result<HashMap<String, u32>, KillError> {
     let broken = |error: &dyn std::fmt::Display| KillError::Spool(error.to_string());
-    let (spool, _) = Spool::open(dir, SpoolSettings::default(), Arc::new(RealDisk)).map_err(|e| broken(&e))?;
+    let (spool, _) =
+        Spool::open(dir, SpoolSettings::default(), Arc::new(RealDisk)).map_err(|e| broken(&e))?;
     let last = spool.committed();
     let mut keys = HashMap::new();
     let mut reader = spool.reader(Lsn(1));

@@ -1,5 +1,7 @@
 //! Rigs: real faults against the real binary, and an honest count of what survived.
 
 mod kill;
+mod outage;
 
 pub use kill::{KillError, KillPlan, KillReport, kill_under_load};
+pub use outage::{OutageError, OutagePlan, OutageReport, jetstream_outage};
