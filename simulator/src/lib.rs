@@ -13,6 +13,7 @@
 //! break real servers, and the benchmarks ([`bench`]), which measure them.
 
 pub mod bench;
+pub mod binary;
 pub mod check;
 pub mod cli;
 pub mod console;

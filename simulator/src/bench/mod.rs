@@ -5,12 +5,14 @@
 //!                                   '- user + system time of the server process alone, from /proc
 //! ```
 
+mod command;
 mod handshake;
 mod idle;
 mod ingest;
 mod peer;
 mod process;
 
+pub use command::BenchCommand;
 pub use handshake::handshakes;
 pub use idle::idle_memory;
 pub use ingest::{IngestLoad, paced, pump};

@@ -1,8 +1,12 @@
 //! Certificates for bare devices. Every one is issued with mode `test`: nothing here can look actual.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use fieldpost_gateway::pki::{Authority, AuthorityError};
+use fieldpost_gateway::pki::{Authority, AuthorityError, DeviceRequest, Issued, Validity};
 use fieldpost_protocol::{DeviceId, ForceId, Mode};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -36,39 +40,57 @@ pub struct Enrolment<'a> {
 }
 
 impl Enrolment<'_> {
-    /// Enrols `count` devices named `{prefix}-{n}`.
+    /// Enrols `count` devices named `{prefix}-{n}`, for a day.
     ///
     /// # Errors
     /// [`EnrolError`].
     pub fn enrol(&mut self, prefix: &str, count: usize) -> Result<Vec<Credentials>, EnrolError> {
         let roots = Arc::new(roots(self.authority.certificate_pem())?);
-        (0..count).map(|n| self.enrol_one(&format!("{prefix}-{n:05}"), &roots)).collect()
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let validity = Validity::days_from(i64::try_from(now).unwrap_or(i64::MAX), 1);
+        let requests = (0..count)
+            .map(|n| {
+                let device = DeviceId::try_new(&format!("{prefix}-{n:05}")).map_err(material)?;
+                let force = self.force.clone();
+                Ok(DeviceRequest { force, device, mode: Mode::Test, validity, replace: false })
+            })
+            .collect::<Result<Vec<_>, EnrolError>>()?;
+        let issued = self.authority.issue_devices(&requests)?;
+        requests
+            .into_iter()
+            .zip(issued)
+            .map(|(request, one)| credentials(request.device, &one, &roots))
+            .collect()
     }
+}
 
-    fn enrol_one(&mut self, name: &str, roots: &Arc<RootCertStore>) -> Result<Credentials, EnrolError> {
-        let device = DeviceId::try_new(name).map_err(|error| EnrolError::Material(error.to_string()))?;
-        let issued = self.authority.issue_device(&self.force, &device, Mode::Test, 1)?;
-        let material = |error: &dyn std::fmt::Display| EnrolError::Material(error.to_string());
-        let chain = CertificateDer::pem_slice_iter(issued.certificate_pem.as_bytes())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| material(&error))?;
-        let key =
-            PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).map_err(|error| material(&error))?;
-        let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(|error| material(&error))?
-            .with_root_certificates(Arc::clone(roots))
-            .with_client_auth_cert(chain, key)
-            .map_err(|error| material(&error))?;
-        Ok(Credentials { device, tls: Arc::new(tls) })
-    }
+fn credentials(
+    device: DeviceId,
+    issued: &Issued,
+    roots: &Arc<RootCertStore>,
+) -> Result<Credentials, EnrolError> {
+    let chain = CertificateDer::pem_slice_iter(issued.certificate_pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(material)?;
+    let key = PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).map_err(material)?;
+    let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(material)?
+        .with_root_certificates(Arc::clone(roots))
+        .with_client_auth_cert(chain, key)
+        .map_err(material)?;
+    Ok(Credentials { device, tls: Arc::new(tls) })
+}
+
+fn material(error: impl std::fmt::Display) -> EnrolError {
+    EnrolError::Material(error.to_string())
 }
 
 fn roots(pem: &str) -> Result<RootCertStore, EnrolError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let certificate = certificate.map_err(|error| EnrolError::Material(error.to_string()))?;
-        roots.add(certificate).map_err(|error| EnrolError::Material(error.to_string()))?;
+        let certificate = certificate.map_err(material)?;
+        roots.add(certificate).map_err(material)?;
     }
     Ok(roots)
 }
@@ -82,7 +104,7 @@ pub fn write_peer_files(authority: &mut Authority, dir: &Path) -> Result<(), Enr
     for (name, text) in
         [("server.pem", &server.certificate_pem), ("server.key", &server.key_pem), ("ca.pem", &server.ca_pem)]
     {
-        std::fs::write(dir.join(name), text).map_err(|error| EnrolError::Material(error.to_string()))?;
+        std::fs::write(dir.join(name), text).map_err(material)?;
     }
     Ok(())
 }
