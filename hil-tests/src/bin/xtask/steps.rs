@@ -18,6 +18,7 @@ const STEPS: &[Step] = &[
     Step { name: "tools", what: "install what the tests need", run: tools::install_all },
     Step { name: "format", what: "rustfmt", run: format },
     Step { name: "lint", what: "clippy, warnings are errors", run: lint },
+    Step { name: "deny", what: "licences, banned crates and sources of every dependency", run: deny },
     Step { name: "device", what: "protocol and device logic for the device targets", run: device },
     Step { name: "test", what: "every Rust test", run: test },
     Step { name: "page", what: "the page: types, tests, and its build equals the committed one", run: page },
@@ -61,6 +62,12 @@ fn format() -> Result<(), Failure> {
 
 fn lint() -> Result<(), Failure> {
     cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
+}
+
+/// The advisory database is a git repository that test machines may not reach: docs/TESTING.md has its command.
+fn deny() -> Result<(), Failure> {
+    let program = tools_dir().join("bin/cargo-deny");
+    run(&program.to_string_lossy(), &["check", "bans", "licenses", "sources"])
 }
 
 /// A green host build does not prove no_std: the host unifies features.

@@ -1,6 +1,6 @@
 //! What the tests need and a bare Debian 12 with rustup, Node.js and Python does not have.
 
-use crate::step::{Failure, root, run, run_command, say, tools_dir};
+use crate::step::{Failure, root, run, run_command, say, target_dir, tools_dir};
 
 /// Device targets: the emulated Cortex-M4F and the Cortex-M33 of cellular modules.
 pub(crate) const DEVICE_TARGETS: [&str; 2] = ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf"];
@@ -16,7 +16,19 @@ pub(crate) fn install_all() -> Result<(), Failure> {
     say("Installing what the tests need");
     device_targets()?;
     system_packages()?;
-    python_packages()
+    python_packages()?;
+    cargo_deny()
+}
+
+fn cargo_deny() -> Result<(), Failure> {
+    let installed = tools_dir().join("bin/cargo-deny");
+    if installed.exists() {
+        return Ok(());
+    }
+    let (root, target) = (tools_dir(), target_dir().join("tools"));
+    let mut cargo = crate::step::command("cargo");
+    cargo.args(["install", "--quiet", "--locked", "cargo-deny", "--version", "0.20.2"]);
+    run_command(cargo.arg("--root").arg(root).arg("--target-dir").arg(target))
 }
 
 fn device_targets() -> Result<(), Failure> {
