@@ -10,6 +10,9 @@
 //!
 //! **A record has exactly one owner at a time**: the device until the spool has committed it, the gateway from then on.
 
+#[cfg(all(feature = "broken-ack-before-commit", not(debug_assertions)))]
+compile_error!("broken-ack-before-commit loses records on purpose: it is for the rig, in debug builds only");
+
 pub mod admin;
 pub mod alarms;
 pub mod cli;

@@ -79,6 +79,10 @@ impl CommitBell {
     }
 
     pub(super) fn committed(&self) -> Lsn {
+        // The build that the kill rig must find out: everything counts as committed at once.
+        if cfg!(feature = "broken-ack-before-commit") {
+            return Lsn(u64::MAX);
+        }
         Lsn(self.committed.load(Ordering::Acquire))
     }
 

@@ -3,6 +3,7 @@
 //! `.ci/run` runs exactly this. A tool that cannot be had is a failure, never a skip.
 
 mod demo;
+mod rigs;
 mod step;
 mod steps;
 mod tools;

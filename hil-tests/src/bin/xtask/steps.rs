@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    demo,
+    demo, rigs,
     step::{Failure, command, root, run, run_command, say, tools_dir},
     tools,
 };
@@ -23,6 +23,11 @@ const STEPS: &[Step] = &[
     Step { name: "test", what: "every Rust test", run: test },
     Step { name: "page", what: "the page: types, tests, and its build equals the committed one", run: page },
     Step { name: "gnss", what: "every fix of every receiver log arrives in JetStream", run: gnss },
+    Step {
+        name: "rigs",
+        what: "kill -9 under load, a JetStream outage; a broken build must turn them red",
+        run: rigs::run_all,
+    },
     Step {
         name: "demo",
         what: "the demo, headless: nothing lost, the alarm shown and seen",
