@@ -3,7 +3,7 @@
 //! **One task watches the spool; a connection is woken once per commit that concerns it**, so a thousand connections
 //! with one message each cost a thousand wake-ups per commit and not a thousand squared.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -16,10 +16,12 @@ use crate::spool::{CommitState, Health, Lsn};
 pub(super) struct CommitBell {
     /// Newest committed entry.
     committed: AtomicU64,
+    /// Nothing more will be committed.
+    is_final: AtomicBool,
     waiting: Mutex<Waiting>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Waiting {
     /// For an entry's commit.
     for_commit: Vec<(Lsn, Waker)>,
@@ -27,20 +29,15 @@ struct Waiting {
     for_room: Vec<Waker>,
     /// Counts rings, so that nobody registers for room twice between two of them.
     rings: u64,
-    health: Health,
-    is_closed: bool,
 }
 
 impl CommitBell {
     pub(super) fn new(state: &CommitState) -> Self {
-        let waiting = Waiting {
-            for_commit: Vec::new(),
-            for_room: Vec::new(),
-            rings: 0,
-            health: state.health,
-            is_closed: state.closed,
-        };
-        Self { committed: AtomicU64::new(state.committed.0), waiting: Mutex::new(waiting) }
+        Self {
+            committed: AtomicU64::new(state.committed.0),
+            is_final: AtomicBool::new(is_final(state)),
+            waiting: Mutex::default(),
+        }
     }
 
     /// Follows the spool until it closes.
@@ -57,13 +54,12 @@ impl CommitBell {
     fn ring(&self, state: &CommitState) {
         // Before the lock: who registers after us sees it, who registered before us is woken.
         self.committed.store(state.committed.0, Ordering::Release);
+        let is_final = is_final(state);
+        self.is_final.store(is_final, Ordering::Release);
         let mut due = Vec::new();
         {
             let mut waiting = self.lock();
             waiting.rings += 1;
-            waiting.health = state.health;
-            waiting.is_closed = state.closed;
-            let is_final = waiting.is_final();
             waiting.for_commit.retain_mut(|(lsn, waker)| {
                 let waits = *lsn > state.committed && !is_final;
                 if !waits {
@@ -86,10 +82,15 @@ impl CommitBell {
         Lsn(self.committed.load(Ordering::Acquire))
     }
 
+    /// Whether what is not committed now never will be.
+    pub(super) fn is_final(&self) -> bool {
+        self.is_final.load(Ordering::Acquire)
+    }
+
     /// Wakes `waker` once `lsn` is committed or never will be. False if that is so already.
     pub(super) fn wait_for(&self, lsn: Lsn, waker: &Waker) -> bool {
         let mut waiting = self.lock();
-        let waits = lsn > self.committed() && !waiting.is_final();
+        let waits = lsn > self.committed() && !self.is_final();
         if waits {
             waiting.for_commit.push((lsn, waker.clone()));
         }
@@ -111,8 +112,6 @@ impl CommitBell {
     }
 }
 
-impl Waiting {
-    fn is_final(&self) -> bool {
-        self.health == Health::Failed || self.is_closed
-    }
+fn is_final(state: &CommitState) -> bool {
+    state.health == Health::Failed || state.closed
 }

@@ -252,11 +252,16 @@ impl<'d> Connection<'d> {
     /// Registers every wake-up that the connection needs. False if something is due already.
     fn sleeps(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
         let bell = &self.door.bell;
-        if let Some(lsn) = self.session.uplink().waits_for().filter(|lsn| *lsn != self.bell_rings_for) {
-            if !bell.wait_for(lsn, cx.waker()) {
-                return if lsn <= bell.committed() { Ok(false) } else { Err(Reason::SpoolFailed) };
+        if let Some(lsn) = self.session.uplink().waits_for() {
+            if bell.is_final() && lsn > bell.committed() {
+                return Err(Reason::SpoolFailed);
             }
-            self.bell_rings_for = lsn;
+            if lsn != self.bell_rings_for {
+                if !bell.wait_for(lsn, cx.waker()) {
+                    return Ok(false);
+                }
+                self.bell_rings_for = lsn;
+            }
         }
         if self.session.uplink().holds() {
             let asked_at = bell.wait_for_room(self.room_asked_at, cx.waker());

@@ -1,9 +1,13 @@
-//! Custody at the front door: what a PUBACK means.
+//! Custody at the front door: what a PUBACK means, and that nothing is lost or stored twice on the way to it.
 
-use fieldpost_protocol::Mode;
+use fieldpost_gateway::dedup::{Dedup, DedupBounds};
+use fieldpost_gateway::ingest::Reason;
+use fieldpost_gateway::record::{QuarantineReason, RecordKind};
+use fieldpost_gateway::spool::{Health, SpoolSettings};
+use fieldpost_protocol::{Alarm, AlarmCause, BatchItem, Body, Class, Mode, Seq, encode_batch};
 
-use crate::door::TestDoor;
-use crate::mqtt::{Client, Heard, position};
+use crate::door::{FORCE, TestDoor};
+use crate::mqtt::{Client, Connect, Heard, a_position, envelope, head, now_ms, position};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn puback_waits_for_commit() {
@@ -18,4 +22,243 @@ async fn puback_waits_for_commit() {
     door.disk.release_syncs();
     assert_eq!(client.hear().await, Heard::Puback { packet_id: 7, code: 0 });
     assert_eq!(door.spool.committed().0, 1);
+}
+
+#[tokio::test]
+async fn pipelined_publishes_are_acknowledged_in_order() {
+    let mut door = TestDoor::open().await;
+    let mut client = Client::connected(&mut door, "pc-1").await;
+    let publish = |n: u16| client.publish_bytes("fp1/pc-1/live", n, &[], &position(Mode::Test, u32::from(n)));
+    let burst: Vec<u8> = (1..=200).flat_map(publish).collect();
+    client.send(&burst).await;
+    for packet_id in 1..=200 {
+        assert_eq!(client.hear().await, Heard::Puback { packet_id, code: 0 });
+    }
+    let seqs: Vec<_> = door.records().await.iter().map(|record| record.envelope().unwrap().head.seq.0).collect();
+    assert_eq!(seqs, (1..=200).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_duplicate_is_counted_acknowledged_and_stored_once() {
+    let mut door = TestDoor::open().await;
+    let mut client = Client::connected(&mut door, "pc-1").await;
+    let payload = position(Mode::Test, 0);
+    door.disk.hold_syncs();
+    client.publish("fp1/pc-1/live", 1, &payload).await;
+    client.publish("fp1/pc-1/live", 2, &payload).await;
+    client.ping().await;
+    // The duplicate's PUBACK too waits for the record it repeats.
+    assert_eq!(client.hear().await, Heard::Pingresp);
+    door.disk.release_syncs();
+    assert_eq!(client.hear().await, Heard::Puback { packet_id: 1, code: 0 });
+    assert_eq!(client.hear().await, Heard::Puback { packet_id: 2, code: 0 });
+    client.publish("fp1/pc-1/backlog", 3, &payload).await;
+    assert_eq!(client.hear().await, Heard::Puback { packet_id: 3, code: 0 });
+    assert_eq!(door.records().await.len(), 1);
+    assert_eq!(door.metrics.ingest.duplicates.get(), 2);
+}
+
+#[tokio::test]
+async fn a_restart_remembers_what_was_stored() {
+    let mut door = TestDoor::open().await;
+    let mut client = Client::connected(&mut door, "pc-1").await;
+    client.publish("fp1/pc-1/live", 1, &position(Mode::Test, 5)).await;
+    assert_eq!(client.hear().await, Heard::Puback { packet_id: 1, code: 0 });
+    let dedup = Dedup::new(DedupBounds::default());
+    assert_eq!(dedup.rebuild_from(&door.spool).await.unwrap(), 1);
+    let seen = dedup.device(&FORCE.parse().unwrap(), &"pc-1".parse().unwrap());
+    let boot = fieldpost_protocol::BootId(1);
+    assert!(seen.lock().contains(boot, Seq(5)) && !seen.lock().contains(boot, Seq(6)));
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_record_is_kept_with_its_reason_and_acknowledged() {
+    let mut door = TestDoor::open().await;
+    let mut client = Client::connected(&mut door, "pc-1").await;
+    let cases = [
+        ("live", b"not an envelope".to_vec(), QuarantineReason::Envelope),
+        ("live", Vec::new(), QuarantineReason::Envelope),
+        ("live", envelope(head(Class::POSITION, Mode::Test, 1), &[1, 2]), QuarantineReason::Body),
+        ("live", envelope(head(Class::POSITION_BATCH, Mode::Test, 2), &[9, 9]), QuarantineReason::Body),
+        ("live", position(Mode::Actual, 3), QuarantineReason::AboveCeiling),
+        ("live", position(Mode::Exercise, 4), QuarantineReason::AboveCeiling),
+        ("alarm", position(Mode::Test, 5), QuarantineReason::WrongLane),
+    ];
+    for (packet_id, (lane, payload, _)) in (1..).zip(&cases) {
+        client.publish(&format!("fp1/pc-1/{lane}"), packet_id, payload).await;
+        assert_eq!(client.hear().await, Heard::Puback { packet_id, code: 0 });
+    }
+    let records = door.records().await;
+    assert_eq!(records.len(), cases.len());
+    for (record, (_, payload, reason)) in records.iter().zip(&cases) {
+        assert_eq!(record.kind, RecordKind::Quarantine(*reason));
+        assert_eq!(record.payload, payload[..]);
+    }
+    assert_eq!(door.metrics.ingest.quarantined(QuarantineReason::AboveCeiling).get(), 2);
+    // Poison that comes again is recognised by its sequence, and not kept twice.
+    client.publish("fp1/pc-1/live", 20, &cases[4].1).await;
+    assert_eq!(client.hear().await, Heard::Puback { packet_id: 20, code: 0 });
+    assert_eq!(door.records().await.len(), cases.len());
+}
+
+#[tokio::test]
+async fn a_batch_becomes_one_record_an_item() {
+    let mut door = TestDoor::open().await;
+    let mut client = Client::connected(&mut door, "pc-1").await;
+    let start_ms = now_ms() - 60_000;
+    let item = |n: u32| {
+        let mut position = a_position();
+        position.latitude_udeg += i32::try_from(n).unwrap() * 37;
+        BatchItem { seq: Seq(10 + 2 * n), time_ms: start_ms + u64::from(n) * 1000, position }
+    };
+    let items: Vec<_> = (0..30).map(item).collect();
+    let mut body = [0; fieldpost_protocol::limits::BODY_BYTES_MAX];
+    let (count, body) = encode_batch(&items, &mut body).unwrap();
+    assert_eq!(count, 30);
+    let mut batch_head = head(Class::POSITION_BATCH, Mode::Test, 10);
+    batch_head.time_ms = start_ms;
+    let frame = envelope(batch_head, body);
+    // One item is there already: the rest of the batch is not lost for it.
+    let mut lone = [0; 64];
+    let lone = items[3].position.encode(&mut lone).unwrap().to_vec();
+    client.publish("fp1/pc-1/live", 1, &envelope(head(Class::POSITION, Mode::Test, 16), &lone)).await;
+    client.hear().await;
+    client.publish("fp1/pc-1/backlog", 2, &frame).await;
+    assert_eq!(client.hear().await, Heard::Puback { packet_id: 2, code: 0 });
+    let records = door.records().await;
+    assert_eq!(records.len(), 30);
+    let stored = items.iter().filter(|item| item.seq != Seq(16));
+    for (record, item) in records[1..].iter().zip(stored) {
+        let envelope = record.envelope().unwrap();
+        assert_eq!((envelope.head.class, envelope.head.seq), (Class::POSITION, item.seq));
+        assert_eq!((envelope.head.time_ms, envelope.head.boot.0), (item.time_ms, 1));
+        assert_eq!(Body::decode(&envelope.head, envelope.body), Ok(Body::Position(item.position)));
+    }
+    assert_eq!(door.metrics.ingest.duplicates.get(), 1);
+}
+
+#[tokio::test]
+async fn a_wrong_clock_loses_nothing_and_is_counted() {
+    let mut door = TestDoor::open().await;
+    let mut client = Client::connected(&mut door, "pc-1").await;
+    let mut body = [0; 64];
+    let body = a_position().encode(&mut body).unwrap().to_vec();
+    let year_ms = 365 * 24 * 3_600_000;
+    for (packet_id, time_ms) in [(1, now_ms() + year_ms), (2, now_ms() - year_ms), (3, u64::MAX)] {
+        let mut head = head(Class::POSITION, Mode::Test, u32::from(packet_id));
+        head.time_ms = time_ms;
+        client.publish("fp1/pc-1/live", packet_id, &envelope(head, &body)).await;
+        assert_eq!(client.hear().await, Heard::Puback { packet_id, code: 0 });
+    }
+    let records = door.records().await;
+    assert_eq!(records.len(), 3);
+    assert!(records.iter().all(|record| record.received_at_ms.abs_diff(now_ms()) < 60_000));
+    assert_eq!(door.metrics.ingest.clock_future.get(), 2);
+    assert_eq!(door.metrics.ingest.clock_ancient.get(), 1);
+}
+
+#[tokio::test]
+async fn a_client_of_mqtt_3_1_1_is_served_the_same() {
+    let mut door = TestDoor::open().await;
+    let credentials = door.issue(FORCE, "pc-1", Mode::Test);
+    let mut client = Client::dial(&door, Some(&credentials), 4).await.unwrap();
+    client.connect(&Connect::clean("pc-1")).await;
+    assert!(matches!(client.hear().await, Heard::Connack { code: 0, session_present: false, .. }));
+    client.publish("fp1/pc-1/live", 1, &position(Mode::Test, 0)).await;
+    assert_eq!(client.hear().await, Heard::Puback { packet_id: 1, code: 0 });
+    client.publish("fp1/pc-1/live", 0, &position(Mode::Test, 1)).await;
+    client.publish("fp1/pc-1/live", 2, &position(Mode::Test, 2)).await;
+    assert_eq!(client.hear().await, Heard::Puback { packet_id: 2, code: 0 });
+    assert_eq!(door.records().await.len(), 3, "quality 0 is stored too");
+    client.publish("fp1/pc-2/live", 3, &position(Mode::Test, 3)).await;
+    assert_eq!(client.hear().await, Heard::End);
+    door.ended(Reason::TopicForeign).await;
+}
+
+#[tokio::test]
+async fn more_than_the_receive_maximum_ends_the_connection() {
+    let mut door = TestDoor::with(|config| config.receive_max = 100, SpoolSettings::default()).await;
+    let mut client = Client::connected(&mut door, "pc-1").await;
+    door.disk.hold_syncs();
+    for n in 0..=100 {
+        client.publish("fp1/pc-1/live", n + 1, &position(Mode::Test, u32::from(n))).await;
+    }
+    assert_eq!(client.hear().await, Heard::Disconnect { code: 0x93 });
+    door.disk.release_syncs();
+    door.ended(Reason::ReceiveMaximum).await;
+}
+
+/// A spool of small segments, with a reserve for alarms.
+async fn tight_door() -> TestDoor {
+    let settings = SpoolSettings {
+        segment_bytes: 16 << 10,
+        bytes_max: 1 << 20,
+        reserve_bytes: 32 << 10,
+        retain_ms: 0,
+        pending_bytes_max: 4 << 10,
+        ..SpoolSettings::default()
+    };
+    TestDoor::with(|_| {}, settings).await
+}
+
+#[tokio::test]
+async fn a_full_spool_holds_pubacks_back_lets_alarms_through_and_recovers() {
+    let mut door = tight_door().await;
+    // Holds the segments: nothing was forwarded yet.
+    let _cursor = door.spool.cursor("slow").unwrap();
+    door.spool.tend().await;
+    // Somebody else fills the disk: what was made beforehand is there, nothing can grow.
+    door.disk.set_space(Some(0));
+    let mut client = Client::connected(&mut door, "pc-1").await;
+    let mut sent: u16 = 0;
+    while door.spool.committed_watch().borrow().health == Health::Ok {
+        sent += 1;
+        client.publish("fp1/pc-1/backlog", sent, &position(Mode::Test, u32::from(sent))).await;
+        client.ping().await;
+        while client.hear().await != Heard::Pingresp {}
+        door.spool.tend().await;
+    }
+    // From here on nothing but alarms is acknowledged.
+    for _ in 0..20 {
+        sent += 1;
+        client.publish("fp1/pc-1/backlog", sent, &position(Mode::Test, u32::from(sent))).await;
+    }
+    let mut body = [0; 64];
+    let alarm = Alarm { cause: AlarmCause::BUTTON, silent: false, position: None, position_age_s: 0 };
+    let body = alarm.encode(&mut body).unwrap().to_vec();
+    let alarm_id = 60_000;
+    client.publish("fp1/pc-1/alarm", alarm_id, &envelope(head(Class::ALARM, Mode::Test, 60_000), &body)).await;
+    let mut heard = client.hear().await;
+    let mut last_acknowledged = 0;
+    while heard != (Heard::Puback { packet_id: alarm_id, code: 0 }) {
+        let Heard::Puback { packet_id, code: 0 } = heard else { panic!("{heard:?}") };
+        last_acknowledged = packet_id;
+        heard = client.hear().await;
+    }
+    assert!(last_acknowledged < sent, "records wait");
+    client.ping().await;
+    assert_eq!(client.hear().await, Heard::Pingresp, "the connection lives");
+    door.disk.set_space(None);
+    door.spool.tend().await;
+    while last_acknowledged < sent {
+        let heard = client.hear().await;
+        let Heard::Puback { packet_id, code: 0 } = heard else { panic!("{heard:?}") };
+        last_acknowledged = last_acknowledged.max(packet_id);
+    }
+    let mut seqs: Vec<_> =
+        door.records().await.iter().map(|record| record.envelope().unwrap().head.seq.0).collect();
+    seqs.sort_unstable();
+    let all: Vec<_> = (1..=u32::from(sent)).chain([60_000]).collect();
+    assert_eq!(seqs, all, "everything is there once");
+}
+
+#[tokio::test]
+async fn a_failed_disk_acknowledges_nothing_and_ends_the_connection() {
+    let mut door = TestDoor::open().await;
+    let mut client = Client::connected(&mut door, "pc-1").await;
+    door.disk.fail_sync_after(0);
+    client.publish("fp1/pc-1/live", 1, &position(Mode::Test, 0)).await;
+    assert_eq!(client.hear().await, Heard::Disconnect { code: 0x88 });
+    assert_eq!(client.hear().await, Heard::End);
+    door.ended(Reason::SpoolFailed).await;
 }

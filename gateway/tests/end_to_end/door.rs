@@ -1,16 +1,18 @@
-//! A front door to knock at: an authority, a spool on a [`FaultyDisk`], and the door itself on a free port.
+//! A front door to knock at: a directory as `fieldpost init` makes it, a spool on a [`FaultyDisk`], and the door itself
+//! on a free port.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fieldpost_gateway::config::material::RevocationList;
+use fieldpost_gateway::config::Config;
+use fieldpost_gateway::config::template::TemplateValues;
 use fieldpost_gateway::dedup::{Dedup, DedupBounds};
 use fieldpost_gateway::downlink::{Downlink, DownlinkBounds};
-use fieldpost_gateway::ingest::{ClockBounds, FrontDoor, IngestConfig};
+use fieldpost_gateway::ingest::{FrontDoor, IngestConfig, Reason};
+use fieldpost_gateway::init::{InitOptions, init};
 use fieldpost_gateway::metrics::Metrics;
-use fieldpost_gateway::pki::{Authority, DeviceRequest, Issued, Revoke, Validity};
+use fieldpost_gateway::pki::{Authority, DeviceRequest, FrontDoorTls, Issued, Revoke, Validity};
 use fieldpost_gateway::record::Record;
 use fieldpost_gateway::spool::faulty::FaultyDisk;
 use fieldpost_gateway::spool::{BatchLimits, Lsn, Spool, SpoolSettings};
@@ -18,7 +20,6 @@ use fieldpost_protocol::{DeviceId, ForceId, Mode};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 use tokio_util::sync::CancellationToken;
 
 /// Longer than any step of a test takes; a test that waits this long has failed.
@@ -35,7 +36,8 @@ pub(crate) struct TestDoor {
     pub(crate) downlink: Downlink,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) authority: Authority,
-    pub(crate) config: IngestConfig,
+    tls: FrontDoorTls,
+    config_path: PathBuf,
     _dir: tempfile::TempDir,
 }
 
@@ -58,19 +60,26 @@ impl TestDoor {
         settings: SpoolSettings,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut authority = Authority::create(dir.path()).unwrap();
-        let mut config = config();
-        change(&mut config);
-        let spool_dir = PathBuf::from("/spool");
-        let (spool, _) = Spool::open(&spool_dir, settings, Arc::new(disk.clone())).unwrap();
+        let values = TemplateValues {
+            front_door_listen: "127.0.0.1:0".to_owned(),
+            forces: vec![(FORCE.to_owned(), "Simulated".to_owned())],
+            ..TemplateValues::default()
+        };
+        let options = InitOptions { values, ..InitOptions::default() };
+        let made = init(&dir.path().join("gateway"), &options).unwrap();
+        let config = Config::load(&made.config).unwrap();
+        let tls = FrontDoorTls::new(&config.front_door).unwrap();
+        let mut ingest = IngestConfig::new(&config);
+        ingest.connect_deadline = PATIENCE;
+        change(&mut ingest);
+        let (spool, _) = Spool::open(&PathBuf::from("/spool"), settings, Arc::new(disk.clone())).unwrap();
         let downlink = Downlink::new(DownlinkBounds::default());
         let metrics = Metrics::new();
         let dedup = Dedup::new(DedupBounds::default());
         dedup.rebuild_from(&spool).await.unwrap();
-        let tls = server_tls(&mut authority);
         let door = FrontDoor::start(
-            config.clone(),
-            tls,
+            ingest,
+            tls.server_config(),
             spool.clone(),
             dedup,
             downlink.clone(),
@@ -79,7 +88,8 @@ impl TestDoor {
         )
         .await
         .unwrap();
-        Self { door, disk, spool, downlink, metrics, authority, config, _dir: dir }
+        let (authority, config_path) = (made.authority, made.config);
+        Self { door, disk, spool, downlink, metrics, authority, tls, config_path, _dir: dir }
     }
 
     pub(crate) fn issue(&mut self, force: &str, device: &str, mode: Mode) -> Credentials {
@@ -98,13 +108,25 @@ impl TestDoor {
         credentials(&self.authority.issue_devices(&[request]).unwrap()[0])
     }
 
-    /// Revokes a device's certificates and tells the door, as a reload does.
+    /// Revokes a device's certificates and reloads, in the order a reload of the gateway has.
     pub(crate) fn revoke(&mut self, device: &str) {
         let device = DeviceId::try_new(device).unwrap();
         self.authority.revoke(&Revoke::Device(ForceId::try_new(FORCE).unwrap(), device)).unwrap();
-        let list = RevocationList::load(&self.authority.list_path()).unwrap();
-        self.config.revocation_list = Some(Arc::new(list));
-        self.door.reload(self.config.clone());
+        let config = Config::load(&self.config_path).unwrap();
+        self.tls.renew(&config.front_door).unwrap();
+        self.door.reload(IngestConfig::new(&config));
+    }
+
+    /// Waits until one connection was refused for `reason`, and no other for any.
+    pub(crate) async fn refused(&self, reason: Reason) {
+        self.until(reason.as_str(), |door| door.metrics.ingest.refused(reason).get() == 1).await;
+        let all: u64 = Reason::ALL.iter().map(|reason| self.metrics.ingest.refused(*reason).get()).sum();
+        assert_eq!(all, 1, "one refusal has one reason");
+    }
+
+    /// Waits until one connection ended for `reason`.
+    pub(crate) async fn ended(&self, reason: Reason) {
+        self.until(reason.as_str(), |door| door.metrics.ingest.ended(reason).get() == 1).await;
     }
 
     /// Every record committed so far.
@@ -130,39 +152,6 @@ impl TestDoor {
         };
         tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never came true: {what}"));
     }
-}
-
-fn config() -> IngestConfig {
-    IngestConfig {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        forces: Arc::new(HashSet::from([ForceId::try_new(FORCE).unwrap()])),
-        revocation_list: None,
-        connections_max: 1000,
-        connect_deadline: PATIENCE,
-        keep_alive_s_max: 300,
-        session_expiry_s_max: 3600,
-        packet_bytes_max: 8192,
-        receive_max: 100,
-        topic_alias_max: 8,
-        clock: ClockBounds { future_ms_max: 120_000, past_ms_max: 7 * 24 * 3_600_000 },
-    }
-}
-
-/// What the gateway's own TLS does: 1.3 only, client certificates required.
-fn server_tls(authority: &mut Authority) -> Arc<rustls::ServerConfig> {
-    let (chain, key) = credentials(&authority.issue_server(&["localhost".to_owned()], 30).unwrap());
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)), Arc::clone(&provider))
-        .build()
-        .unwrap();
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
-        .unwrap();
-    config.send_tls13_tickets = 0;
-    Arc::new(config)
 }
 
 pub(crate) fn roots(authority: &Authority) -> RootCertStore {

@@ -3,6 +3,7 @@
 
 mod custody;
 mod door;
+mod downlink;
 mod forward;
 mod front_door;
 mod mqtt;
