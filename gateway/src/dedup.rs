@@ -169,7 +169,9 @@ impl Seen {
     /// Whether the record was appended before. If so, it is durable once [`Seen::newest`] is committed.
     #[must_use]
     pub fn contains(&self, boot: BootId, seq: Seq) -> bool {
-        let Some(of_boot) = self.boots.iter().rev().find(|of_boot| of_boot.boot == boot) else { return false };
+        let Some(of_boot) = self.boots.iter().rev().find(|of_boot| of_boot.boot == boot) else {
+            return false;
+        };
         of_boot.contains(seq.0)
     }
 
@@ -283,9 +285,8 @@ mod tests {
     fn a_connected_device_is_never_forgotten() {
         let dedup = Dedup::new(DedupBounds { devices_max: SHARDS, ..DedupBounds::default() });
         let force = ForceId::try_new("f").unwrap();
-        let held: Vec<_> = (0..100)
-            .map(|n| dedup.device(&force, &DeviceId::try_new(&format!("d{n}")).unwrap()))
-            .collect();
+        let held: Vec<_> =
+            (0..100).map(|n| dedup.device(&force, &DeviceId::try_new(&format!("d{n}")).unwrap())).collect();
         for (n, seen) in held.iter().enumerate() {
             let again = dedup.device(&force, &DeviceId::try_new(&format!("d{n}")).unwrap());
             assert!(Arc::ptr_eq(seen, &again));

@@ -294,7 +294,8 @@ impl Downlink {
         device: &DeviceId,
     ) -> Arc<Unit> {
         if units.len() >= self.registry.bounds.sessions_max {
-            let soonest = units.iter().filter_map(|(id, unit)| Some((unit.lock().expires_at?, id.clone()))).min();
+            let soonest =
+                units.iter().filter_map(|(id, unit)| Some((unit.lock().expires_at?, id.clone()))).min();
             soonest.map(|(_, id)| units.remove(&id));
         }
         let unit = Arc::new(Unit {
@@ -332,8 +333,7 @@ impl Downlink {
     }
 
     fn announce(&self, unit: &Unit, is_connected: bool) {
-        let event =
-            ConnectionEvent { force: unit.force.clone(), device: unit.device.clone(), is_connected };
+        let event = ConnectionEvent { force: unit.force.clone(), device: unit.device.clone(), is_connected };
         // Nobody listening is fine: whoever comes later reads `connected` first.
         _ = self.registry.events.send(event);
     }

@@ -79,8 +79,10 @@ impl Client {
     fn subscribe(&self, packet: &Packet<'_>, device: &DeviceId, out: &mut Vec<u8>) -> Result<(), Reason> {
         let (packet_id, filters) = codec::read_subscribe(self.version, packet)?;
         let own = topic::downlink(device);
-        let granted: Vec<_> =
-            filters.iter().map(|filter| (filter.topic == own.as_str()).then_some(filter.qos.min(1))).collect();
+        let granted: Vec<_> = filters
+            .iter()
+            .map(|filter| (filter.topic == own.as_str()).then_some(filter.qos.min(1)))
+            .collect();
         codec::write_suback(self.version, packet_id, &granted, out);
         if let Some(qos) = granted.iter().rev().flatten().next() {
             self.unit.subscribe(Some(*qos));

@@ -328,8 +328,7 @@ pub(super) fn read_subscribe(
     };
     let (id, filters) = match version {
         Version::V3 => {
-            let (subscribe, used) =
-                v3_1_1::Subscribe::parse(packet.body).map_err(|_| Reason::Malformed)?;
+            let (subscribe, used) = v3_1_1::Subscribe::parse(packet.body).map_err(|_| Reason::Malformed)?;
             whole(used, packet.body)?;
             (subscribe.packet_id(), subscribe.entries().iter().map(filter).collect::<Vec<_>>())
         }
@@ -355,12 +354,12 @@ pub(super) fn read_unsubscribe(
             let (unsubscribe, used) =
                 v3_1_1::Unsubscribe::parse(packet.body).map_err(|_| Reason::Malformed)?;
             whole(used, packet.body)?;
-            let topics: Vec<_> = unsubscribe.entries().iter().map(|topic| topic.as_str().to_owned()).collect();
+            let topics: Vec<_> =
+                unsubscribe.entries().iter().map(|topic| topic.as_str().to_owned()).collect();
             (unsubscribe.packet_id(), topics)
         }
         Version::V5 => {
-            let (unsubscribe, used) =
-                v5_0::Unsubscribe::parse(packet.body).map_err(|_| Reason::Malformed)?;
+            let (unsubscribe, used) = v5_0::Unsubscribe::parse(packet.body).map_err(|_| Reason::Malformed)?;
             whole(used, packet.body)?;
             let topics = unsubscribe.entries().iter().map(|topic| topic.as_str().to_owned()).collect();
             (unsubscribe.packet_id(), topics)
@@ -399,7 +398,9 @@ pub(super) fn write_connack(version: Version, announcement: &Announcement, out: 
         Version::V5 => v5_0::Connack::builder()
             .session_present(announcement.session_present)
             .reason_code(ConnectReasonCode::Success)
-            .props(announcement_properties(announcement).expect("every announced value is in its range: config"))
+            .props(
+                announcement_properties(announcement).expect("every announced value is in its range: config"),
+            )
             .build()
             .expect("each property occurs once")
             .to_continuous_buffer(),

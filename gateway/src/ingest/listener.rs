@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 
+use super::Door;
 use super::connection;
 use super::reason::Reason;
-use super::Door;
 
 /// After an accept error that is ours (no descriptors left) the next try waits, or it would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

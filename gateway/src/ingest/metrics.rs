@@ -64,7 +64,7 @@ impl ByReason {
         Self { family, counters }
     }
 
-    fn of<T: PartialEq>(&self, all: &[T], reason: T) -> &Counter {
+    fn of<T: PartialEq + Copy>(&self, all: &[T], reason: T) -> &Counter {
         let place = all.iter().position(|other| *other == reason);
         &self.counters[place.expect("ALL holds every reason: a test counts them")]
     }

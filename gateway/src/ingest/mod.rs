@@ -41,10 +41,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::commit::CommitBell;
 pub use self::config::{ClockBounds, IngestConfig};
 pub use self::metrics::IngestMetrics;
 pub use self::reason::Reason;
-use self::commit::CommitBell;
 use crate::dedup::Dedup;
 use crate::downlink::Downlink;
 use crate::metrics::Metrics;

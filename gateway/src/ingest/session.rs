@@ -45,7 +45,11 @@ pub(super) struct Fed {
 ///
 /// # Errors
 /// Why the client is refused; what it is told (nothing, if it did not even speak MQTT) is in `out`.
-pub(super) fn read_connect(packet: &Packet<'_>, identity: &Identity, out: &mut Vec<u8>) -> Result<Connect, Reason> {
+pub(super) fn read_connect(
+    packet: &Packet<'_>,
+    identity: &Identity,
+    out: &mut Vec<u8>,
+) -> Result<Connect, Reason> {
     if packet.kind != Kind::Connect {
         return Err(Reason::ConnectMissing);
     }
@@ -105,7 +109,8 @@ impl Session {
             topic_alias_max: config.topic_alias_max,
             packet_bytes_max: config.packet_bytes_max,
             keep_alive_s: changed(keep_alive_s != connect.keep_alive_s).map(|()| keep_alive_s),
-            session_expiry_s: changed(session_expiry_s != connect.session_expiry_s).map(|()| session_expiry_s),
+            session_expiry_s: changed(session_expiry_s != connect.session_expiry_s)
+                .map(|()| session_expiry_s),
         };
         codec::write_connack(connect.version, &announcement, out);
         let keep_alive = Duration::from_millis(u64::from(keep_alive_s) * 1500);
@@ -169,7 +174,12 @@ impl Session {
     ///
     /// # Errors
     /// [`Reason::SpoolFailed`] if what is held will never be stored.
-    pub(super) fn settle(&mut self, door: &Door, entry: &mut BytesMut, out: &mut Vec<u8>) -> Result<(), Reason> {
+    pub(super) fn settle(
+        &mut self,
+        door: &Door,
+        entry: &mut BytesMut,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Reason> {
         if self.uplink.holds() {
             self.with_custody(door, entry, |uplink, _, custody| uplink.retry_held(custody))?;
         }

@@ -62,7 +62,11 @@ impl Link {
     }
 
     /// Throws away what the peer still sends, so that closing does not reset the connection under our last packet.
-    pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_discard(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
         ready!(Pin::new(self.stream.get_mut().0).poll_read(cx, &mut buffer))?;
         Poll::Ready(Ok(buffer.filled().len()))
@@ -82,9 +86,8 @@ fn handshake_reason(error: &io::Error) -> Reason {
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => Reason::CertificateExpired,
-            CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
-                Reason::RevocationListExpired
-            }
+            CertificateError::ExpiredRevocationList
+            | CertificateError::ExpiredRevocationListContext { .. } => Reason::RevocationListExpired,
             _ => Reason::CertificateUnknown,
         },
         TlsError::AlertReceived(AlertDescription::CloseNotify) => Reason::PeerClosed,

@@ -34,7 +34,8 @@ async fn pipelined_publishes_are_acknowledged_in_order() {
     for packet_id in 1..=200 {
         assert_eq!(client.hear().await, Heard::Puback { packet_id, code: 0 });
     }
-    let seqs: Vec<_> = door.records().await.iter().map(|record| record.envelope().unwrap().head.seq.0).collect();
+    let seqs: Vec<_> =
+        door.records().await.iter().map(|record| record.envelope().unwrap().head.seq.0).collect();
     assert_eq!(seqs, (1..=200).collect::<Vec<_>>());
 }
 
@@ -227,7 +228,9 @@ async fn a_full_spool_holds_pubacks_back_lets_alarms_through_and_recovers() {
     let alarm = Alarm { cause: AlarmCause::BUTTON, silent: false, position: None, position_age_s: 0 };
     let body = alarm.encode(&mut body).unwrap().to_vec();
     let alarm_id = 60_000;
-    client.publish("fp1/pc-1/alarm", alarm_id, &envelope(head(Class::ALARM, Mode::Test, 60_000), &body)).await;
+    client
+        .publish("fp1/pc-1/alarm", alarm_id, &envelope(head(Class::ALARM, Mode::Test, 60_000), &body))
+        .await;
     let mut heard = client.hear().await;
     let mut last_acknowledged = 0;
     while heard != (Heard::Puback { packet_id: alarm_id, code: 0 }) {

@@ -1,7 +1,9 @@
 //! The way down: what "delivered" means, and what survives a lost connection.
 
 use fieldpost_gateway::downlink::{Delivery, Sending};
-use fieldpost_protocol::{Action, BootId, Command, Downlink as Frame, Mode, Receipt, Receipts, Seq, SeqRange};
+use fieldpost_protocol::{
+    Action, BootId, Command, Downlink as Frame, Mode, Receipt, Receipts, Seq, SeqRange,
+};
 
 use crate::door::{Credentials, FORCE, TestDoor};
 use crate::mqtt::{Client, Connect, Heard, now_ms};
@@ -112,7 +114,8 @@ async fn a_clean_start_ends_the_old_session() {
 async fn an_expired_command_is_not_sent_and_its_sender_knows() {
     let mut door = TestDoor::open().await;
     let mut client = Client::connected(&mut door, "pc-1").await;
-    let command = |id, expires_at_ms| Frame::Command(Command { id, expires_at_ms, action: Action::ReportNow });
+    let command =
+        |id, expires_at_ms| Frame::Command(Command { id, expires_at_ms, action: Action::ReportNow });
     let late = send(&door, &command(1, now_ms() - 1));
     let timely = command(2, now_ms() + 60_000);
     let _timely = send(&door, &timely);

@@ -144,7 +144,10 @@ async fn connack_announces_every_limit() {
     assert!(announced(&[0x25, 0]), "no retained messages");
     assert!(announced(&[0x27, 0, 0, 0x20, 0]), "packets of 8 KiB");
     assert!(announced(&[0x22, 0, 8]), "eight topic aliases");
-    assert!(announced(&[0x28, 0]) && announced(&[0x29, 0]) && announced(&[0x2A, 0]), "no other subscriptions");
+    assert!(
+        announced(&[0x28, 0]) && announced(&[0x29, 0]) && announced(&[0x2A, 0]),
+        "no other subscriptions"
+    );
     assert!(announced(&[0x13, 1, 0x2C]), "keep-alive of 300 s");
     assert!(announced(&[0x11, 0, 1, 0x51, 0x80]), "session expiry of a day");
 }

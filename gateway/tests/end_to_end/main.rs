@@ -1,6 +1,8 @@
 //! The gateway's library against real parts: real sockets, real TLS and MQTT, real servers, a real disk or one that can
 //! be told to go wrong. One binary, so that the gateway is linked once.
 
+#![allow(clippy::unwrap_used, reason = "an unwrap states what a test expects, in its helpers too")]
+
 mod custody;
 mod door;
 mod downlink;

@@ -110,7 +110,13 @@ impl Client {
     }
 
     /// A PUBLISH of quality 1, or 0 if the packet id is 0.
-    pub(crate) fn publish_bytes(&self, topic: &str, packet_id: u16, properties: &[u8], payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn publish_bytes(
+        &self,
+        topic: &str,
+        packet_id: u16,
+        properties: &[u8],
+        payload: &[u8],
+    ) -> Vec<u8> {
         let mut body = Vec::new();
         text(topic, &mut body);
         if packet_id != 0 {
@@ -228,7 +234,15 @@ pub(crate) fn text(text: &str, out: &mut Vec<u8>) {
 
 /// A head as a device with a good clock writes it.
 pub(crate) fn head(class: fieldpost_protocol::Class, mode: Mode, seq: u32) -> Head {
-    Head { version: 1, class, mode, clock: ClockQuality::Gnss, boot: BootId(1), seq: Seq(seq), time_ms: now_ms() }
+    Head {
+        version: 1,
+        class,
+        mode,
+        clock: ClockQuality::Gnss,
+        boot: BootId(1),
+        seq: Seq(seq),
+        time_ms: now_ms(),
+    }
 }
 
 pub(crate) fn envelope(head: Head, body: &[u8]) -> Vec<u8> {
