@@ -4,6 +4,7 @@
 
 mod file;
 mod nats;
+mod nats_login;
 mod nats_server;
 mod rig;
 mod webhook;

@@ -9,7 +9,7 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event as LinkEvent, S
 use tokio::sync::watch;
 
 use super::super::{RetryReason, SinkError};
-use super::{NatsSettings, credentials, stream};
+use super::{NatsSettings, stream};
 
 /// How long one attempt to connect may take, greeting and TLS included.
 const CONNECT_MS_MAX: u64 = 5_000;
@@ -33,16 +33,17 @@ impl Link {
     pub(super) async fn open(settings: &NatsSettings) -> Result<Self, SinkError> {
         let news = News::default();
         let broken = Broken { is_connected: news.is_connected.subscribe(), news: news.clone() };
-        let client = options(settings, news).connect(servers(&settings.url)?).await.map_err(|error| {
-            let reason = match error.kind() {
-                ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                    RetryReason::Credentials
-                }
-                ConnectErrorKind::ServerParse | ConnectErrorKind::Tls => RetryReason::Misconfigured,
-                _ => RetryReason::Unreachable,
-            };
-            SinkError::retry(reason, error.to_string())
-        })?;
+        let client =
+            options(settings, news).await?.connect(servers(&settings.url)?).await.map_err(|error| {
+                let reason = match error.kind() {
+                    ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                        RetryReason::Credentials
+                    }
+                    ConnectErrorKind::ServerParse | ConnectErrorKind::Tls => RetryReason::Misconfigured,
+                    _ => RetryReason::Unreachable,
+                };
+                SinkError::retry(reason, error.to_string())
+            })?;
         let inbox = client.new_inbox();
         let acks = client
             .subscribe(format!("{inbox}.*"))
@@ -143,12 +144,13 @@ impl News {
     }
 }
 
-fn options(settings: &NatsSettings, news: News) -> ConnectOptions {
-    let options = match settings.credentials.clone() {
+async fn options(settings: &NatsSettings, news: News) -> Result<ConnectOptions, SinkError> {
+    let options = match &settings.credentials {
         None => ConnectOptions::new(),
-        Some(path) => {
-            ConnectOptions::with_auth_callback(move |nonce| credentials::answer(path.clone(), nonce))
-        }
+        Some(path) => ConnectOptions::with_credentials_file(path).await.map_err(|error| {
+            let detail = format!("credentials file {}: {error}", path.display());
+            SinkError::retry(RetryReason::Credentials, detail)
+        })?,
     };
     let mut options = options
         .name("fieldpost")
@@ -165,7 +167,7 @@ fn options(settings: &NatsSettings, news: News) -> ConnectOptions {
     if let Some((certificate, key)) = &settings.client {
         options = options.add_client_certificate(certificate.clone(), key.clone()).require_tls(true);
     }
-    options
+    Ok(options)
 }
 
 fn servers(url: &str) -> Result<Vec<async_nats::ServerAddr>, SinkError> {

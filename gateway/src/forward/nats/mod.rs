@@ -14,7 +14,6 @@
 //! itself and says so once per change, not per message.
 
 mod acks;
-mod credentials;
 mod link;
 mod stream;
 
@@ -48,7 +47,7 @@ pub struct NatsSettings {
     pub stream: String,
     /// First token(s) of every subject.
     pub subject_prefix: String,
-    /// A NATS `.creds` file; read anew at every connection.
+    /// A NATS `.creds` file; read again after the server refused us.
     pub credentials: Option<PathBuf>,
     /// PEM of who issued the server's certificate; the system's roots otherwise.
     pub authority: Option<PathBuf>,
@@ -108,6 +107,10 @@ impl Sink for NatsSink {
         }
         let result = self.attempt(events).await;
         self.was_cut_off = false;
+        if let Err(SinkError::Retry { reason: RetryReason::Credentials, .. }) = result {
+            // A new link reads the credentials file anew.
+            self.link = None;
+        }
         result
     }
 }

@@ -67,7 +67,12 @@ impl NatsServer {
             .expect("nats-server starts");
         self.child = Some(child);
         let address = self.address();
-        wait_for("nats-server to listen", || std::net::TcpStream::connect(&address).is_ok()).await;
+        let child = self.child.as_mut().expect("just started");
+        wait_for("nats-server to listen", || {
+            assert!(child.try_wait().unwrap().is_none(), "nats-server refuses its configuration");
+            std::net::TcpStream::connect(&address).is_ok()
+        })
+        .await;
     }
 
     /// SIGKILL: no farewell.
