@@ -23,6 +23,13 @@ pub(crate) enum Command {
     /// Issue, revoke and list certificates
     #[command(subcommand)]
     Pki(PkiCommand),
+    /// Run the gateway until SIGTERM; SIGHUP reads the configuration again
+    Run(ConfigFile),
+    /// Check everything around the gateway: disk, ports, limits, clock, certificates, sinks
+    Doctor(DoctorArgs),
+    /// Look into the store
+    #[command(subcommand)]
+    Spool(SpoolCommand),
     /// Check a configuration: every mistake at once, with its line and what to do; exit 78
     Validate(ConfigFile),
     /// Look at the configuration
@@ -165,6 +172,55 @@ impl From<ModeArg> for Mode {
             ModeArg::Test => Self::Test,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SpoolDir {
+    /// The spool's directory [default: `spool` in the configuration's data_dir]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SpoolCommand {
+    /// List segments and cursors
+    Ls {
+        #[command(flatten)]
+        dir: SpoolDir,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read every byte and say what is intact; exit 65 if anything is damaged
+    Verify {
+        #[command(flatten)]
+        dir: SpoolDir,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print records as JSON, one a line. They hold positions: guard what you print them into
+    Export {
+        #[command(flatten)]
+        dir: SpoolDir,
+        /// First log sequence number
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// Last log sequence number
+        #[arg(long, default_value_t = u64::MAX)]
+        to: u64,
+    },
 }
 
 #[derive(Debug, Subcommand)]

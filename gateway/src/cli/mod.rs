@@ -7,11 +7,14 @@
 mod args;
 mod config;
 mod decode;
+mod doctor;
 mod exit;
 mod login;
 mod output;
 mod pki;
+mod run;
 mod setup;
+mod spool;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -41,6 +44,9 @@ fn dispatch(command: Command) -> Result<(), CliError> {
     match command {
         Command::Init(arguments) => setup::init(&arguments),
         Command::Pki(command) => pki::dispatch(command),
+        Command::Run(file) => run::run(&file),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
+        Command::Spool(command) => spool::dispatch(&command),
         Command::Validate(file) => config::validate(&file),
         Command::Config(command) => config::dispatch(command),
         Command::Login(arguments) => login::login(&arguments),

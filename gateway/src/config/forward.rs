@@ -71,6 +71,14 @@ fn forward(entry: &Section<'_>, kind: &str, read_sink: ReadSink) -> Option<Forwa
     }
     let name = match name {
         None => kind.to_owned(),
+        Some(name) if name.value == crate::live::CURSOR_NAME => {
+            entry.report().mistake(
+                &name.origin,
+                format!("`{}`: \"{}\" is the gateway's own cursor", name.key, name.value),
+                "choose another name",
+            );
+            return None;
+        }
         Some(name) if is_name(&name.value) => name.value,
         Some(name) => {
             entry.report().mistake(

@@ -19,6 +19,7 @@ use super::tree::Table;
 use super::{
     Clock, Config, ControlRoom, FrontDoor, Log, LogFormat, MetricsListener, ServicePolicy, SpoolPolicy,
 };
+use crate::spool::SpoolSettings;
 
 /// MQTT 5 clients in the field break below this Receive Maximum.
 const RECEIVE_MAX_FLOOR: u64 = 100;
@@ -89,7 +90,7 @@ fn front_door(root: &Section<'_>) -> Listening<FrontDoor> {
             Some(Arc::new(list))
         }),
     };
-    let connections_max = section.integer("connections_max", 20_000, 1..=1_000_000);
+    let connections_max = section.integer("connections_max", 16_384, 1..=1_000_000);
     let connect_deadline_ms = section.integer("connect_deadline_ms", 10_000, 100..=120_000);
     let keep_alive_s_max = section.integer("keep_alive_s_max", 300, 5..=65_535);
     let session_expiry_s_max = section.integer("session_expiry_s_max", 86_400, 0..=604_800);
@@ -145,19 +146,17 @@ fn forces(root: &Section<'_>) -> BTreeMap<ForceId, String> {
 fn spool(root: &Section<'_>) -> SpoolPolicy {
     let section = root.section("spool");
     let policy = SpoolPolicy {
-        segment_bytes: section.integer("segment_bytes", 64 * MIB, MIB..=1024 * MIB),
-        bytes_max: section.integer("bytes_max", 8_192 * MIB, 4 * MIB..=1024 * 1024 * 1024 * MIB),
-        reserve_bytes: section.integer("reserve_bytes", 256 * MIB, MIB..=1024 * 1024 * MIB),
-        retain_hours: narrow(section.integer("retain_hours", 72, 0..=87_600)),
+        segment_bytes: section.integer("segment_bytes", 16 * MIB, 2 * MIB..=1024 * MIB),
+        bytes_max: section.integer("bytes_max", 4_096 * MIB, 8 * MIB..=1024 * 1024 * 1024 * MIB),
+        reserve_bytes: section.integer("reserve_bytes", 32 * MIB, MIB..=1024 * 1024 * MIB),
+        retain_hours: narrow(section.integer("retain_hours", 24, 0..=87_600)),
     };
-    if policy.reserve_bytes.saturating_add(2 * policy.segment_bytes) > policy.bytes_max {
+    // The spool's own rules, so that what passes here opens.
+    if let Err(error) = SpoolSettings::from(&policy).check() {
         section.report().mistake(
             section.origin(),
-            format!(
-                "`spool.reserve_bytes` ({}) and two segments of `spool.segment_bytes` ({}) do not fit into `spool.bytes_max` ({})",
-                policy.reserve_bytes, policy.segment_bytes, policy.bytes_max
-            ),
-            "raise bytes_max, or lower reserve_bytes or segment_bytes",
+            format!("[spool]: {error}"),
+            "change segment_bytes, bytes_max or reserve_bytes; all three have defaults that fit",
         );
     }
     section.finish();

@@ -83,7 +83,7 @@ device_authority = "pki/ca.pem"
 # a timer with `fieldpost pki crl` and send SIGHUP.
 revocation_list = "pki/crl.pem"
 # Connections open at once (count); more are closed before the TLS handshake. Needs as many file descriptors.
-#connections_max = 20000
+#connections_max = 16384
 # From accept to a complete CONNECT, TLS handshake included (milliseconds).
 #connect_deadline_ms = 10000
 # Longest keep-alive a device may ask for (seconds); longer ones are shortened.
@@ -105,13 +105,13 @@ revocation_list = "pki/crl.pem"
 # A device's message is acknowledged only after it is on this disk.
 [spool]
 # Size of one segment file (bytes).
-#segment_bytes = 67108864
+#segment_bytes = 16777216
 # Disk the spool may use in all (bytes). When it is full, devices keep their messages until there is room.
-#bytes_max = 8589934592
+#bytes_max = 4294967296
 # Part of bytes_max kept free for alarms (bytes).
-#reserve_bytes = 268435456
+#reserve_bytes = 33554432
 # How long records are kept after every sink has them (hours).
-#retain_hours = 72
+#retain_hours = 24
 
 # ---- Force systems -------------------------------------------------------------------------------------------------
 # Any number of sinks of each kind. Every sink has these keys:

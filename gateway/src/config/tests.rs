@@ -61,7 +61,7 @@ impl Bent {
 fn every_mistake_is_named_at_once_with_its_line_and_help() {
     let bent = Bent::new()
         .replace("#receive_max = 256", "receive_max = 20")
-        .replace("#retain_hours = 72", "retain_hous = 72")
+        .replace("#retain_hours = 24", "retain_hous = 72")
         .replace("certificate = \"pki/server.pem\"", "certificate = \"pki/absent.pem\"")
         .replace("#format = \"text\"", "format = \"jsn\"")
         .replace("[clock]", "[clok]")
@@ -196,8 +196,8 @@ fn listeners_sinks_and_forces_must_differ() {
 
 #[test]
 fn reserve_must_fit_into_the_spool() {
-    let bent = Bent::new().replace("#bytes_max = 8589934592", "bytes_max = 268435456");
-    assert!(bent.mistake().contains("do not fit into `spool.bytes_max`"));
+    let bent = Bent::new().replace("#bytes_max = 4294967296", "bytes_max = 33554432");
+    assert!(bent.mistake().contains("bytes_max must hold reserve_bytes and three segments more"));
 }
 
 #[test]

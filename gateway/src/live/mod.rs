@@ -38,6 +38,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
 pub use acknowledge::AcknowledgeError;
+pub(crate) use start::CURSOR_NAME;
 pub use start::{Running, start};
 
 use self::board::{Board, Opening};

@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::spool::{Lsn, Spool, SpoolError};
 
 /// Name of the spool cursor that keeps records until they are in an alarm snapshot.
-pub(super) const CURSOR_NAME: &str = "alarms";
+pub(crate) const CURSOR_NAME: &str = "alarms";
 
 /// The live half at work.
 pub struct Running {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::config::SpoolPolicy;
 use super::SpoolError;
 use super::format::{
     BATCH_BYTES_MAX, BATCH_HEADER_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES,
@@ -93,6 +94,18 @@ impl Default for SpoolSettings {
             clock: Clock::system(),
             #[cfg(test)]
             sabotage: Sabotage::None,
+        }
+    }
+}
+
+impl From<&SpoolPolicy> for SpoolSettings {
+    fn from(policy: &SpoolPolicy) -> Self {
+        Self {
+            segment_bytes: policy.segment_bytes,
+            bytes_max: policy.bytes_max,
+            reserve_bytes: policy.reserve_bytes,
+            retain_ms: u64::from(policy.retain_hours) * 3_600_000,
+            ..Self::default()
         }
     }
 }

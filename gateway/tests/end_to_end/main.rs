@@ -1,11 +1,15 @@
 //! The gateway's library against real parts: real sockets, real TLS and MQTT, real servers, a real disk or one that can
-//! be told to go wrong. One binary, so that the gateway is linked once.
+//! be told to go wrong; and the built `fieldpost` binary as an operator meets it. One binary, so that the gateway is
+//! linked once.
 
 #![allow(clippy::unwrap_used, reason = "an unwrap states what a test expects, in its helpers too")]
 
+mod cli;
 mod custody;
 mod door;
 mod downlink;
 mod forward;
 mod front_door;
 mod mqtt;
+mod process;
+mod service;

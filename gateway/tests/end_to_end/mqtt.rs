@@ -58,17 +58,27 @@ impl Client {
         credentials: Option<&Credentials>,
         level: u8,
     ) -> std::io::Result<Self> {
+        Self::dial_at(door.door.address(), roots(&door.authority), credentials, level).await
+    }
+
+    /// Shakes hands with whatever listens at `address`.
+    pub(crate) async fn dial_at(
+        address: std::net::SocketAddr,
+        roots: rustls::RootCertStore,
+        credentials: Option<&Credentials>,
+        level: u8,
+    ) -> std::io::Result<Self> {
         let builder = rustls::ClientConfig::builder_with_provider(Arc::new(
             rustls::crypto::aws_lc_rs::default_provider(),
         ))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
-        .with_root_certificates(roots(&door.authority));
+        .with_root_certificates(roots);
         let config = match credentials {
             Some((chain, key)) => builder.with_client_auth_cert(chain.clone(), key.clone_key()).unwrap(),
             None => builder.with_no_client_auth(),
         };
-        let stream = TcpStream::connect(door.door.address()).await?;
+        let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::try_from("localhost").unwrap();
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;

@@ -1,0 +1,194 @@
+//! `fieldpost run`: the process around the gateway: log, signals, supervisor.
+//!
+//! ```text
+//! SIGTERM, SIGINT  drain, exit 0; a second one exits at once
+//! SIGHUP           read the configuration again; with a mistake nothing changes
+//! spool failed     exit 74, so that the supervisor starts it again and the spool recovers
+//! ```
+
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::config::{Config, ConfigError};
+use crate::log::Logging;
+use crate::service::{self, Service, StartError};
+use crate::spool::{Health, SpoolError};
+
+use super::args::ConfigFile;
+use super::exit::{CliError, Exit};
+use super::output;
+
+/// Descriptors beside connections: segments, cursors, sinks, listeners, the page.
+const DESCRIPTORS_SPARE: u64 = 2048;
+
+/// SIGTERM and SIGINT.
+struct StopSignals([Signal; 2]);
+
+pub(super) fn run(file: &ConfigFile) -> Result<(), CliError> {
+    let config = Config::load(&file.path)?;
+    let logging = Logging::install(&config.log).map_err(|error| CliError::new(Exit::Software, error))?;
+    raise_descriptors(&config);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(Exit::Io, format!("cannot start the runtime: {error}")))?;
+    let result = runtime.block_on(serve(&file.path, config, &logging));
+    // Blocking tasks (a hung file system, a name being looked up) must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn serve(path: &Path, config: Config, logging: &Logging) -> Result<(), CliError> {
+    let no_signals = |error| CliError::new(Exit::Io, format!("cannot handle signals: {error}"));
+    let mut stop = StopSignals::new().map_err(no_signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
+    let page_is_tls = config.control_room.identity.is_some();
+    let service = tokio::select! {
+        started = service::start(config) => started?,
+        () = stop.received() => return Ok(()),
+    };
+    announce(&service, page_is_tls);
+    tell_supervisor(&[NotifyState::Ready]);
+    let watchdog = tokio::spawn(watchdog(service.spool.clone()));
+    let failed = loop {
+        tokio::select! {
+            () = stop.received() => break false,
+            () = service.storage_failed() => break true,
+            _ = hangup.recv() => reload(path, &service, logging).await,
+        }
+    };
+    watchdog.abort();
+    tell_supervisor(&[NotifyState::Stopping]);
+    if failed {
+        tracing::error!("the spool's storage failed: stopping so that a restart can recover it");
+    }
+    tokio::select! {
+        _ = service.shutdown() => {}
+        () = stop.received() => tracing::warn!("asked to stop again: not waiting any longer"),
+    }
+    if failed {
+        return Err(CliError::new(
+            Exit::Io,
+            "the spool's storage failed: check the disk; a restart recovers what was committed",
+        ));
+    }
+    Ok(())
+}
+
+/// One line an address on standard output, for whoever started us with port 0.
+fn announce(service: &Service, page_is_tls: bool) {
+    let scheme = if page_is_tls { "https" } else { "http" };
+    output::line(&format!(
+        "front_door {}\ncontrol_room {scheme}://{}\nmetrics http://{}/metrics\nready",
+        service.front_door, service.control_room, service.metrics
+    ));
+}
+
+async fn reload(path: &Path, service: &Service, logging: &Logging) {
+    // Reading files blocks for as long as the disk takes; the other workers go on.
+    let config = match tokio::task::block_in_place(|| Config::load(path)) {
+        Ok(config) => config,
+        Err(error) => {
+            service.counters.service.reloads_refused.inc();
+            match error {
+                ConfigError::Invalid(problems) => {
+                    for line in problems.lines() {
+                        tracing::error!("{line}");
+                    }
+                    tracing::error!(
+                        mistakes = problems.mistake_count(),
+                        "reload refused: the old configuration stays in force"
+                    );
+                }
+                error @ ConfigError::Unreadable { .. } => {
+                    tracing::error!(%error, "reload refused: the old configuration stays in force");
+                }
+            }
+            return;
+        }
+    };
+    for warning in config.warnings.lines() {
+        tracing::warn!("{warning}");
+    }
+    match service.reload(&config).await {
+        Ok(difference) => {
+            logging.set_level(&config.log);
+            for key in &difference.restart {
+                tracing::warn!(key, "this change needs a restart");
+            }
+            tracing::info!(changed = ?difference.now, "configuration reloaded, certificates and roster read again");
+        }
+        Err(error) => {
+            service.counters.service.reloads_refused.inc();
+            tracing::error!(%error, "reload failed");
+        }
+    }
+}
+
+impl StopSignals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]))
+    }
+
+    /// Waits for either. Cancel-safe.
+    async fn received(&mut self) {
+        let [terminate, interrupt] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+}
+
+/// Feeds systemd's watchdog, if it asked for it, as long as the runtime turns and the spool has not failed.
+async fn watchdog(spool: crate::spool::Spool) {
+    let Some(period) = sd_notify::watchdog_enabled() else { return };
+    let mut ticks = tokio::time::interval(period / 2);
+    while spool.stats().health != Health::Failed {
+        ticks.tick().await;
+        tell_supervisor(&[NotifyState::Watchdog]);
+    }
+}
+
+/// Does nothing where no supervisor listens.
+fn tell_supervisor(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "the supervisor could not be told");
+    }
+}
+
+/// The soft limit is usually 1,024 for the sake of old programs; the hard one is what the machine allows.
+fn raise_descriptors(config: &Config) {
+    let wanted = u64::from(config.front_door.connections_max) + DESCRIPTORS_SPARE;
+    let limit = getrlimit(Resource::Nofile);
+    let soft = limit.current.unwrap_or(u64::MAX);
+    let allowed = wanted.min(limit.maximum.unwrap_or(u64::MAX));
+    if soft < allowed {
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(allowed), maximum: limit.maximum });
+        if let Err(error) = raised {
+            tracing::warn!(%error, soft, "the limit of file descriptors could not be raised");
+        }
+    }
+    if allowed < wanted {
+        tracing::warn!(
+            allowed,
+            wanted,
+            "too few file descriptors for front_door.connections_max: raise LimitNOFILE"
+        );
+    }
+}
+
+impl From<StartError> for CliError {
+    fn from(error: StartError) -> Self {
+        let exit = match &error {
+            error if error.is_occupied() => Exit::Unavailable,
+            StartError::Spool(SpoolError::Settings { .. }) | StartError::Tls(_) => Exit::Config,
+            _ => Exit::Io,
+        };
+        Self::new(exit, error)
+    }
+}

@@ -1,0 +1,130 @@
+//! `fieldpost spool ls|verify|export`: looks at the store from outside, whether or not the gateway runs.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::record::{Record, RecordKind};
+use crate::service::storage::SPOOL_DIR;
+use crate::spool::{self, ExportedEntry, Lsn, SpoolError};
+
+use super::args::{SpoolCommand, SpoolDir};
+use super::config::load;
+use super::exit::{CliError, Exit};
+use super::output;
+
+pub(super) fn dispatch(command: &SpoolCommand) -> Result<(), CliError> {
+    match command {
+        SpoolCommand::Ls { dir, json } => ls(dir, *json),
+        SpoolCommand::Verify { dir, json } => verify(dir, *json),
+        SpoolCommand::Export { dir, from, to } => export(dir, Lsn(*from), Lsn(*to)),
+    }
+}
+
+fn directory(dir: &SpoolDir) -> Result<PathBuf, CliError> {
+    let path = match &dir.dir {
+        Some(path) => path.clone(),
+        None => load(&dir.config)?.data_dir.join(SPOOL_DIR),
+    };
+    if path.is_dir() {
+        Ok(path)
+    } else {
+        Err(CliError::new(
+            Exit::Unavailable,
+            format!("{} does not exist: the gateway has not run yet", path.display()),
+        ))
+    }
+}
+
+fn ls(dir: &SpoolDir, as_json: bool) -> Result<(), CliError> {
+    let listing = spool::ls(&directory(dir)?)?;
+    if as_json {
+        output::json(&listing);
+        return Ok(());
+    }
+    for segment in &listing.segments {
+        let last = segment.last.map_or_else(|| "...".to_owned(), |last| last.to_string());
+        output::line(&format!("{}  {} to {last}  {} bytes", segment.file, segment.first, segment.bytes));
+    }
+    for cursor in &listing.cursors {
+        output::line(&format!("cursor {} at {}", cursor.name, cursor.position));
+    }
+    output::line(&format!("{} spare files, {} bytes in all", listing.spares_count, listing.bytes));
+    Ok(())
+}
+
+fn verify(dir: &SpoolDir, as_json: bool) -> Result<(), CliError> {
+    let found = spool::verify(&directory(dir)?)?;
+    if as_json {
+        output::json(&found);
+    } else {
+        output::line(&format!("{} records intact, {} to {}", found.entries_count, found.first, found.last));
+        for gap in &found.damaged {
+            output::line(&format!("DAMAGED: records {} to {} are lost", gap.from, gap.to));
+        }
+        for cursor in &found.cursors_damaged {
+            output::line(&format!("DAMAGED: cursor {cursor}; its sink starts again at the earliest record"));
+        }
+        if let Some(torn) = &found.torn {
+            output::line(&format!(
+                "{} bytes of an unfinished write at the end: never acknowledged",
+                torn.bytes
+            ));
+        }
+    }
+    if found.is_sound { Ok(()) } else { Err(CliError::silent(Exit::Data)) }
+}
+
+/// One JSON object a line. Holds positions: standard output is the caller's to guard.
+fn export(dir: &SpoolDir, from: Lsn, to: Lsn) -> Result<(), CliError> {
+    let summary = spool::export(&directory(dir)?, from, to, &mut |entry| {
+        output::line(&line(&entry).to_string());
+        Ok(())
+    })?;
+    output::note(&format!("{} records exported", summary.entries_count));
+    for gap in &summary.damaged {
+        output::note(&format!("DAMAGED: records {} to {} are lost", gap.from, gap.to));
+    }
+    if summary.damaged.is_empty() { Ok(()) } else { Err(CliError::silent(Exit::Data)) }
+}
+
+fn line(entry: &ExportedEntry<'_>) -> serde_json::Value {
+    let payload = Bytes::copy_from_slice(entry.payload);
+    let Ok(record) = Record::decode(entry.lsn, &payload) else {
+        return json!({ "lsn": entry.lsn, "entry_class": entry.class, "unreadable": hex(entry.payload) });
+    };
+    let (kind, reason) = match record.kind {
+        RecordKind::Envelope => ("envelope", None),
+        RecordKind::Quarantine(reason) => ("quarantine", Some(reason.as_str())),
+        RecordKind::Acknowledged => ("acknowledged", None),
+    };
+    json!({
+        "lsn": entry.lsn,
+        "entry_class": entry.class,
+        "key": record.key(),
+        "force": record.force.as_str(),
+        "device": record.device.as_str(),
+        "ceiling": record.ceiling.as_str(),
+        "lane": record.lane.as_str(),
+        "received_at_ms": record.received_at_ms,
+        "kind": kind,
+        "reason": reason,
+        "payload": hex(&record.payload),
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl From<SpoolError> for CliError {
+    fn from(error: SpoolError) -> Self {
+        let exit = match error {
+            SpoolError::Locked { .. } => Exit::Unavailable,
+            SpoolError::Settings { .. } | SpoolError::CursorName { .. } => Exit::Config,
+            _ => Exit::Io,
+        };
+        Self::new(exit, error)
+    }
+}

@@ -1,0 +1,44 @@
+//! The registry of downlink sessions as the live half sees it: who is connected, and SEEN receipts to them.
+
+use std::collections::BTreeSet;
+
+use fieldpost_protocol::{Downlink as Frame, Receipt, Receipts, SeqRange};
+use futures_util::stream;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::alarms::AlarmId;
+use crate::downlink::{ConnectionEvent, Delivery, Downlink};
+use crate::live::devices::{Confirmation, Connection, Connections, Devices};
+use crate::live::unit::UnitId;
+
+/// Adapts [`Downlink`].
+pub(super) struct ConnectedDevices(pub(super) Downlink);
+
+impl Devices for ConnectedDevices {
+    fn connected(&self) -> BTreeSet<UnitId> {
+        self.0.connected().into_iter().map(|(force, device)| UnitId { force, device }).collect()
+    }
+
+    fn connections(&self) -> Connections {
+        let events = self.0.events();
+        Box::pin(stream::unfold(events, |mut events| async move {
+            let news = match events.recv().await {
+                Ok(ConnectionEvent { force, device, is_connected }) => {
+                    let unit = UnitId { force, device };
+                    if is_connected { Connection::Opened(unit) } else { Connection::Closed(unit) }
+                }
+                Err(RecvError::Lagged(_)) => Connection::Missed,
+                Err(RecvError::Closed) => return None,
+            };
+            Some((news, events))
+        }))
+    }
+
+    fn send_seen(&self, alarm: &AlarmId) -> Confirmation {
+        let range = SeqRange { first: alarm.seq, more: 0 };
+        let ranges = std::iter::once(range).collect();
+        let receipt = Frame::Receipts(Receipts { receipt: Receipt::Seen, boot: alarm.boot, ranges });
+        let sending = self.0.send(&alarm.unit.force, &alarm.unit.device, &receipt);
+        Box::pin(async move { sending.settled().await == Delivery::Delivered })
+    }
+}

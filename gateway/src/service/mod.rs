@@ -1,0 +1,287 @@
+//! The life of the gateway on one page: start, reload, shut down.
+//!
+//! Promises: **it starts whole or not at all; a reload with a mistake changes nothing; a shutdown loses nothing that was
+//! acknowledged and leaves every sink at a batch border.** Start-up reads a bounded tail of the spool, never the backlog.
+//!
+//! ```text
+//! start:     data dir -> spool (recover) -> metrics listener -> live -> page -> forwarders -> front door
+//! shut down: not ready -> front door (last PUBACKs, 0x8B) -> forwarders -> page -> live -> spool -> metrics listener
+//! reload:    check everything -> certificates, revoked sessions, forces, roster, sinks -> say what needs a restart
+//! ```
+
+mod devices;
+mod error;
+mod page;
+mod reload;
+pub(crate) mod storage;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use self::devices::ConnectedDevices;
+pub use self::error::StartError;
+pub use self::reload::Difference;
+use crate::admin;
+use crate::config::Config;
+use crate::dedup::{Dedup, DedupBounds};
+use crate::downlink::{Downlink, DownlinkBounds};
+use crate::forward::{self, Forwarders};
+use crate::health::Readiness;
+use crate::ingest::{FrontDoor, IngestConfig};
+use crate::live::order::ClockBounds;
+use crate::live::{self, system_now_ms};
+use crate::login::LoginLinks;
+use crate::metrics::Metrics;
+use crate::pki::{FrontDoorTls, PageTls, TlsError};
+use crate::spool::{Disk, Health, RealDisk, Spool};
+
+/// The front door may use 6 tenths of the drain deadline; the rest is for sinks, page and spool.
+const FRONT_DOOR_TENTHS: u32 = 6;
+
+/// A running gateway. Dropping it stops nothing in order: call [`Service::shutdown`].
+#[derive(Debug)]
+pub struct Service {
+    /// Where devices connect.
+    pub front_door: SocketAddr,
+    /// Where operators connect.
+    pub control_room: SocketAddr,
+    /// Where metrics are.
+    pub metrics: SocketAddr,
+    /// Makes login links for the page.
+    pub login: Arc<LoginLinks>,
+    /// The durable store.
+    pub spool: Spool,
+    /// Every counter.
+    pub counters: Arc<Metrics>,
+    /// What the gateway knows of its own state.
+    pub readiness: Readiness,
+    /// The configuration it was started with; whatever a reload cannot change stays as it is here.
+    started: Config,
+    door: FrontDoor,
+    door_tls: FrontDoorTls,
+    forwarders: Mutex<Forwarders>,
+    live: live::Running,
+    page: page::Running,
+    page_tls: Option<PageTls>,
+    admin: JoinHandle<()>,
+    admin_closing: CancellationToken,
+}
+
+/// Why a reload changed less than it should have.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The certificates cannot be used; nothing was changed.
+    #[error("nothing was changed: {0}")]
+    Tls(#[from] TlsError),
+    /// The sinks cannot be started again; everything else was changed.
+    #[error("everything but the sinks was changed: {0}")]
+    Forward(#[from] forward::StartError),
+}
+
+/// Starts the gateway on the current tokio runtime.
+///
+/// # Errors
+/// [`StartError`]; nothing is left running then.
+pub async fn start(config: Config) -> Result<Service, StartError> {
+    start_on(config, Arc::new(RealDisk)).await
+}
+
+/// [`start`] with the spool on `disk`, so that a test can hold an fsync back.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, StartError> {
+    probe("front_door.listen", config.front_door.listen).await?;
+    probe("control_room.listen", config.control_room.listen).await?;
+    let admin_listener = listen("metrics.listen", config.metrics.listen).await?;
+    let metrics_address = address_of("metrics.listen", &admin_listener)?;
+    let door_tls = FrontDoorTls::new(&config.front_door)?;
+    let page_tls = config.control_room.identity.as_deref().map(PageTls::new).transpose()?;
+    let (spool, config) = spawn_blocking(move || storage::open(&config, disk).map(|spool| (spool, config)))
+        .await
+        .expect("opening the spool does not panic, and nobody aborts it")?;
+
+    let counters = Metrics::new();
+    let readiness = Readiness::new(spool.committed_watch(), Arc::clone(&counters), &config);
+    // Cancelled if the start fails halfway: every task started so far ends and lets go of the spool.
+    let starting = CancellationToken::new();
+    let undo = starting.clone().drop_guard();
+    let admin_closing = starting.child_token();
+    let admin = tokio::spawn(admin::serve(
+        admin_listener,
+        Arc::clone(&counters),
+        spool.clone(),
+        &readiness,
+        admin_closing.clone(),
+    ));
+    let login = Arc::new(LoginLinks::open(&config.data_dir, system_now_ms())?);
+    let dedup = Dedup::new(DedupBounds::default());
+    match dedup.rebuild_from(&spool).await {
+        Ok(records_count) => tracing::info!(records_count, "newest records known again"),
+        Err(error) => {
+            tracing::warn!(%error, "newest records not known again: redeliveries may be stored twice")
+        }
+    }
+    let downlink = Downlink::new(DownlinkBounds::default());
+    let live = live::start(
+        live_settings(&config, &readiness),
+        &spool,
+        Arc::new(ConnectedDevices(downlink.clone())),
+        Arc::clone(&config.control_room.roster),
+        Arc::clone(&counters),
+        &starting,
+    )?;
+    let page = page::start(config.control_room.listen, readiness.routes(), &starting).await?;
+    let mut forwarders = Forwarders::start(&config, &spool, &counters)?;
+    let opened = FrontDoor::start(
+        IngestConfig::new(&config),
+        door_tls.server_config(),
+        spool.clone(),
+        dedup,
+        downlink,
+        Arc::clone(&counters),
+        starting.child_token(),
+    )
+    .await;
+    let door = match opened {
+        Ok(door) => door,
+        Err(source) => {
+            forwarders.stop().await;
+            return Err(listen_error("front_door.listen", config.front_door.listen, source));
+        }
+    };
+    let service = Service {
+        front_door: door.address(),
+        control_room: page.address(),
+        metrics: metrics_address,
+        login,
+        spool,
+        counters,
+        readiness,
+        started: config,
+        door,
+        door_tls,
+        forwarders: Mutex::new(forwarders),
+        live,
+        page,
+        page_tls,
+        admin,
+        admin_closing,
+    };
+    undo.disarm();
+    service.announce();
+    Ok(service)
+}
+
+impl Service {
+    fn announce(&self) {
+        tracing::info!(
+            front_door = %self.front_door,
+            control_room = %self.control_room,
+            metrics = %self.metrics,
+            forces = self.started.forces.len(),
+            sinks = self.started.forwards.len(),
+            "gateway started"
+        );
+        for warning in self.started.warnings.lines() {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    /// Waits until the spool's storage fails: nothing is accepted any more, and only a restart recovers. Cancel-safe.
+    pub async fn storage_failed(&self) {
+        let mut commits = self.spool.committed_watch();
+        let failed = commits.wait_for(|state| state.health == Health::Failed).await.is_ok();
+        if !failed {
+            // The spool was closed in order: that is not a failure.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Takes what can be taken of `config`: certificates, authority, revocation list (ending the sessions of revoked
+    /// devices), forces, front-door limits for new connections, roster, clock bounds and sinks. Says what needs a
+    /// restart. The caller changes the log level.
+    ///
+    /// # Errors
+    /// [`ReloadError`] says what was not changed.
+    pub async fn reload(&self, config: &Config) -> Result<Difference, ReloadError> {
+        let difference = Difference::between(&self.started, config);
+        // First what can fail before anything is touched.
+        self.door_tls.renew(&config.front_door)?;
+        if let (Some(tls), Some(identity)) = (&self.page_tls, &config.control_room.identity) {
+            tls.renew(identity);
+        }
+        self.door.reload(IngestConfig::new(config));
+        self.live.live().rename(Arc::clone(&config.control_room.roster));
+        self.readiness.take_dates(config);
+        if difference.now.iter().any(|key| key.starts_with("forward") || key.starts_with("clock")) {
+            self.forwarders.lock().await.reload(config, &self.spool, &self.counters).await?;
+        }
+        self.counters.service.reloads.inc();
+        Ok(difference)
+    }
+
+    /// Stops in order within the configured deadline: nothing new is accepted, PUBACKs under way go out, sinks stop at a
+    /// batch border, the spool commits and closes. Returns whether everything ended in time; what did not is dropped,
+    /// and loses nothing that was acknowledged.
+    pub async fn shutdown(self) -> bool {
+        let allowed = Duration::from_millis(self.started.service.drain_deadline_ms);
+        let deadline = Instant::now() + allowed;
+        self.readiness.drain();
+        self.door.drain(allowed * FRONT_DOOR_TENTHS / 10).await;
+        let ended = timeout_at(deadline, async {
+            self.forwarders.into_inner().stop().await;
+            self.page.stop().await;
+            self.live.stop().await;
+            self.spool.close().await;
+        });
+        let in_time = ended.await.is_ok();
+        self.admin_closing.cancel();
+        // A scrape under way may hold it; it is not worth waiting for.
+        self.admin.abort();
+        if in_time {
+            tracing::info!("gateway stopped");
+        } else {
+            tracing::warn!(
+                drain_deadline_ms = self.started.service.drain_deadline_ms,
+                "drain deadline passed"
+            );
+        }
+        in_time
+    }
+}
+
+fn live_settings(config: &Config, readiness: &Readiness) -> live::Settings {
+    let mut settings = live::Settings::new(config.data_dir.clone());
+    settings.clock_bounds = ClockBounds {
+        ahead_ms_max: u64::from(config.clock.future_s_max) * 1000,
+        behind_ms_max: u64::from(config.clock.past_hours_max) * 3_600_000,
+    };
+    let readiness = readiness.clone();
+    settings.degraded = Arc::new(move || readiness.degraded());
+    settings
+}
+
+/// Finds an occupied port before anything is touched. Port 0 is never occupied.
+async fn probe(key: &'static str, address: SocketAddr) -> Result<(), StartError> {
+    listen(key, address).await.map(drop)
+}
+
+async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| listen_error(key, address, source))
+}
+
+fn address_of(key: &'static str, listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| listen_error(key, SocketAddr::from(([0, 0, 0, 0], 0)), source))
+}
+
+fn listen_error(key: &'static str, address: SocketAddr, source: std::io::Error) -> StartError {
+    StartError::Listen { key, address, source }
+}

@@ -1,0 +1,65 @@
+//! Opening the spool, and telling what was found.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::StartError;
+use crate::config::Config;
+use crate::live;
+use crate::spool::{Disk, RecoveryReport, Spool, SpoolSettings};
+
+/// Directory of the spool in the data directory.
+pub(crate) const SPOOL_DIR: &str = "spool";
+
+/// Makes the data directory and opens the spool in it. Blocking.
+pub(super) fn open(config: &Config, disk: Arc<dyn Disk>) -> Result<Spool, StartError> {
+    make_private(&config.data_dir)?;
+    let (spool, report) =
+        Spool::open(&config.data_dir.join(SPOOL_DIR), SpoolSettings::from(&config.spool), disk)?;
+    tell(&report);
+    retire_cursors(&spool, config)?;
+    Ok(spool)
+}
+
+fn make_private(path: &Path) -> Result<(), StartError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.and_then(|()| fs::metadata(path).map(drop))
+        .map_err(|source| StartError::DataDirectory { path: path.to_owned(), source })
+}
+
+fn tell(report: &RecoveryReport) {
+    if report.is_clean() {
+        tracing::info!(first = report.first.0, last = report.last.0, "spool opened");
+        return;
+    }
+    tracing::warn!(
+        first = report.first.0,
+        last = report.last.0,
+        torn_bytes = report.torn.as_ref().map_or(0, |torn| torn.bytes),
+        damaged = report.damaged.len(),
+        unreadable_segments = report.unreadable_segments.len(),
+        cursors_reset = ?report.cursors_reset,
+        skipped = report.skipped.is_some(),
+        "spool recovered; `fieldpost spool verify` shows the details"
+    );
+}
+
+/// A sink that left the configuration must not hold the spool for ever: its cursor goes. If it comes back it starts at
+/// the earliest record kept.
+fn retire_cursors(spool: &Spool, config: &Config) -> Result<(), StartError> {
+    for cursor in spool.stats().cursors {
+        let wanted = cursor.name == live::CURSOR_NAME
+            || config.forwards.iter().any(|forward| forward.name == cursor.name);
+        if !wanted {
+            tracing::warn!(
+                cursor = cursor.name,
+                position = cursor.position.0,
+                "no such sink any more: its cursor is retired"
+            );
+            spool.retire_cursor(&cursor.name)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! The built binary as a running process: signals, supervisor, exit codes.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A gateway process on free ports.
+struct Process {
+    dir: tempfile::TempDir,
+    child: Child,
+    out: BufReader<ChildStdout>,
+    log: BufReader<ChildStderr>,
+}
+
+fn binary() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_fieldpost"))
+}
+
+impl Process {
+    /// Starts and waits until it says that it is ready.
+    fn started() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let made = binary().arg("init").arg(dir.path()).args(["--listen", "127.0.0.1:0"]).output().unwrap();
+        assert!(made.status.success());
+        let config = dir.path().join("gateway.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        let text = text.replace("127.0.0.1:8088", "127.0.0.1:0").replace("127.0.0.1:9464", "127.0.0.1:0");
+        fs::write(&config, text.replace("#format = \"text\"", "format = \"json\"")).unwrap();
+        let mut child = binary()
+            .args(["run", "-c"])
+            .arg(&config)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut process = Self { dir, child, out, log };
+        let lines = process.out_until("ready");
+        assert!(lines.iter().any(|line| line.starts_with("front_door 127.0.0.1:")), "{lines:?}");
+        process
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.path().join("gateway.toml")
+    }
+
+    fn edit(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        assert!(text.contains(from), "{from}");
+        fs::write(self.config(), text.replacen(from, to, 1)).unwrap();
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Standard output up to a line; fails when the process ends first.
+    fn out_until(&mut self, last: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.out.read_line(&mut line).unwrap(), 0, "ended after {lines:?}");
+            lines.push(line.trim_end().to_owned());
+            if lines.last().is_some_and(|line| line == last) {
+                return lines;
+            }
+        }
+    }
+
+    /// Log events up to one whose message contains `needle`; fails when the process ends first.
+    fn log_until(&mut self, needle: &str) -> Vec<serde_json::Value> {
+        let mut events: Vec<serde_json::Value> = Vec::new();
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.log.read_line(&mut line).unwrap(), 0, "ended after {events:#?}");
+            events.push(serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}")));
+            let message = events.last().and_then(|event| event["message"].as_str());
+            if message.is_some_and(|message| message.contains(needle)) {
+                return events;
+            }
+        }
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn sigterm_and_sigint_drain_and_exit_0() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut process = Process::started();
+        process.signal(signal);
+        process.log_until("gateway stopped");
+        assert_eq!(process.wait().code(), Some(0));
+    }
+}
+
+#[test]
+fn sighup_with_a_broken_configuration_keeps_the_old_one_and_logs_every_mistake() {
+    let mut process = Process::started();
+    process.edit("#receive_max = 256", "receive_max = 1");
+    process.edit("[clock]", "[clok]");
+    process.signal(Signal::HUP);
+    let events = process.log_until("the old configuration stays in force");
+    let mistakes: Vec<_> = events
+        .iter()
+        .filter(|event| event["level"] == "ERROR")
+        .map(|event| event["message"].to_string())
+        .collect();
+    assert!(mistakes.iter().any(|mistake| mistake.contains("receive_max")), "{mistakes:#?}");
+    assert!(mistakes.iter().any(|mistake| mistake.contains("did you mean `clock`")), "{mistakes:#?}");
+
+    process.edit("receive_max = 1", "receive_max = 300");
+    process.edit("[clok]", "[clock]");
+    process.edit("#segment_bytes = 16777216", "segment_bytes = 8388608");
+    process.signal(Signal::HUP);
+    let events = process.log_until("configuration reloaded");
+    let waits: Vec<_> = events.iter().filter(|event| event["key"] == "spool.segment_bytes").collect();
+    assert!(waits[0]["message"].as_str().unwrap().contains("needs a restart"), "{waits:#?}");
+
+    fs::remove_file(process.config()).unwrap();
+    process.signal(Signal::HUP);
+    process.log_until("the old configuration stays in force");
+    process.signal(Signal::TERM);
+    process.log_until("gateway stopped");
+    assert_eq!(process.wait().code(), Some(0));
+}
+
+#[test]
+fn occupied_port_exits_69_and_names_the_key() {
+    let mut process = Process::started();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let second = binary()
+        .args(["run", "-c"])
+        .arg(process.config())
+        .env("FIELDPOST__METRICS__LISTEN", address.to_string())
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(69));
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(said.contains(&format!("`metrics.listen`: cannot listen on {address}")), "{said}");
+    process.signal(Signal::TERM);
+    process.wait();
+}
+
+#[test]
+fn login_link_of_the_command_is_made_for_the_running_gateway() {
+    let mut process = Process::started();
+    let link = binary().args(["login", "--operator", "demo", "-c"]).arg(process.config()).output().unwrap();
+    assert!(link.status.success());
+    assert!(String::from_utf8_lossy(&link.stdout).contains("/login?token="));
+    process.signal(Signal::TERM);
+    process.wait();
+}
+
+#[test]
+fn doctor_and_spool_look_at_a_running_gateway_without_disturbing_it() {
+    let mut process = Process::started();
+    let doctor = binary().args(["doctor", "--json", "-c"]).arg(process.config()).output().unwrap();
+    assert_eq!(doctor.status.code(), Some(0), "{}", String::from_utf8_lossy(&doctor.stderr));
+    let findings: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    let names: Vec<_> =
+        findings.as_array().unwrap().iter().map(|finding| finding["name"].as_str().unwrap()).collect();
+    for expected in
+        ["disk sync", "disk space", "clock", "revocation list", "front_door.listen", "file descriptors"]
+    {
+        assert!(names.contains(&expected), "{expected} in {names:?}");
+    }
+    for command in [["spool", "ls"], ["spool", "verify"]] {
+        let looked = binary().args(command).args(["--json", "-c"]).arg(process.config()).output().unwrap();
+        assert_eq!(looked.status.code(), Some(0));
+        serde_json::from_slice::<serde_json::Value>(&looked.stdout).unwrap();
+    }
+    let exported = binary().args(["spool", "export", "-c"]).arg(process.config()).output().unwrap();
+    assert_eq!(exported.status.code(), Some(0));
+    process.signal(Signal::TERM);
+    process.log_until("gateway stopped");
+    assert_eq!(process.wait().code(), Some(0));
+}
