@@ -198,6 +198,23 @@ pub(super) fn read_cursors(
     Ok((positions, damaged))
 }
 
+/// Writes every intact position once more and syncs it: after a kill it may be in the page cache only, and retention
+/// must not act on a position that a power cut could take back.
+pub(super) fn sync_cursors(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    for file_name in disk.list(dir)? {
+        if !file_name.ends_with(SUFFIX) {
+            continue;
+        }
+        let file = disk.open(&dir.join(&file_name))?;
+        if let Some((serial, position)) = read_slots(&*file) {
+            let at = SLOT_AT[(serial % 2) as usize];
+            write_all_at(&*file, &encode_slot(serial, position), at)?;
+            file.sync_data()?;
+        }
+    }
+    disk.sync_dir(dir)
+}
+
 fn open_slots(shared: &Shared, name: &str, dir: &Path, path: &Path) -> io::Result<Slots> {
     let disk = &*shared.disk;
     let known = lock(&shared.log).cursors.get(name).copied();

@@ -21,7 +21,7 @@ const SECTOR_BYTES: usize = 512;
 pub enum Unsynced {
     /// Nothing: the power cut came before any of it reached the disk.
     Lost,
-    /// Everything: the process was killed, the page cache lives on.
+    /// Everything, still unsynced: the process was killed, the page cache lives on.
     Kept,
     /// Each sector and each directory by a coin thrown from this seed: torn writes in any order.
     Torn(u64),
@@ -143,7 +143,7 @@ impl FaultyDisk {
         self.world.released.notify_all();
     }
 
-    /// Cuts the power: this disk answers everything with an error from now on; the returned one is what the next start
+    /// Cuts the power, or kills the process ([`Unsynced::Kept`]): this disk answers everything with an error from now on; the returned one is what the next start
     /// finds, without locks or faults.
     #[must_use]
     pub fn cut_power(&self, unsynced: Unsynced) -> Self {
@@ -153,20 +153,27 @@ impl FaultyDisk {
             Unsynced::Torn(seed) => seed,
             Unsynced::Lost | Unsynced::Kept => 0,
         });
-        let mut keep = || match unsynced {
-            Unsynced::Lost => false,
-            Unsynced::Kept => true,
-            Unsynced::Torn(_) => coin.throw(),
-        };
-        let files = state.files.iter().map(|(&id, file)| (id, file.after_power_cut(&mut keep))).collect();
-        // A journalling file system keeps directory changes in order: all of them or none here.
-        let names = if keep() { state.names.clone() } else { state.names_durable.clone() };
-        let survivor = State {
-            files,
-            names_durable: names.clone(),
-            names,
-            next_file: state.next_file,
-            ..State::default()
+        let mut keep = || matches!(unsynced, Unsynced::Torn(_)) && coin.throw();
+        let survivor = if unsynced == Unsynced::Kept {
+            // Nothing reached the disk by this: a power cut after the next start may still take it.
+            State {
+                files: state.files.clone(),
+                names: state.names.clone(),
+                names_durable: state.names_durable.clone(),
+                next_file: state.next_file,
+                ..State::default()
+            }
+        } else {
+            let files = state.files.iter().map(|(&id, file)| (id, file.after_power_cut(&mut keep))).collect();
+            // A journalling file system keeps directory changes in order: all of them or none here.
+            let names = if keep() { &state.names } else { &state.names_durable };
+            State {
+                files,
+                names: names.clone(),
+                names_durable: names.clone(),
+                next_file: state.next_file,
+                ..State::default()
+            }
         };
         drop(state);
         self.world.released.notify_all();

@@ -247,7 +247,14 @@ fn walk_segment(
     let path = dir.join(segment_name(Lsn(meta.base)));
     let mut walk = Walk { next_lsn: meta.base, damaged: Vec::new(), torn: None };
     if let Some(header) = &meta.header {
-        let file = disk.open_read(&path).map_err(io_error("open", &path))?;
+        let file = match disk.open_read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Retired since the listing.
+                walk.next_lsn = next_base.unwrap_or(meta.base);
+                return Ok(walk);
+            }
+            file => file.map_err(io_error("open", &path))?,
+        };
         let bytes = read_segment(&*file, meta.file_bytes).map_err(io_error("read", &path))?;
         let tail = find_tail(&bytes, header, next_base.unwrap_or(u64::MAX), each);
         walk.next_lsn = tail.next_lsn;

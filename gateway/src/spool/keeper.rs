@@ -146,7 +146,12 @@ fn retire(shared: &Shared, segment: &SegmentMeta, serial: Option<u64>) -> io::Re
     if !shared.settings.erase_recycled {
         return Ok(Some(stale));
     }
-    fill_with_zeros(&*disk.open(&stale_path)?, segment.file_bytes)?;
+    let erased = disk.open(&stale_path).and_then(|file| fill_with_zeros(&*file, segment.file_bytes));
+    if let Err(error) = erased {
+        // Not fit to be a spare; deleted, its space is at least free again.
+        disk.remove(&stale_path)?;
+        return Err(error);
+    }
     let spare = Spare { name: format!("spare-{serial:06}.free"), zeroed: true };
     disk.rename(&stale_path, &dir.join(&spare.name))?;
     disk.sync_dir(dir)?;

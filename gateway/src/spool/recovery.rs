@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::cursor::{CURSOR_DIR, read_cursors};
+use super::cursor::{CURSOR_DIR, read_cursors, sync_cursors};
 use super::disk::{DirLock, Disk, DiskFile, read_full_at, read_sectors_at, write_all_at};
 use super::format::{
     BATCH_BYTES_MAX, HeaderError, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, Step, Window,
@@ -101,7 +101,7 @@ pub(super) fn recover(
     let mut log = list_files(dir, settings, disk, &mut report)?;
     // A rename of the last run may not have reached the disk.
     disk.sync_dir(dir).map_err(io_error("sync", dir))?;
-    let tail = read_tail(dir, disk, &log, &mut report)?;
+    let tail = read_tail(dir, settings, disk, &log, &mut report)?;
     let mut next_lsn = tail.as_ref().map_or(1, |(tail, _)| tail.next_lsn);
     if let Some(segment) = log.segments.back_mut()
         && let Some((tail, _)) = &tail
@@ -110,6 +110,7 @@ pub(super) fn recover(
     }
     (log.cursors, report.cursors_reset) =
         read_cursors(disk, &cursor_dir, log.first() - 1).map_err(io_error("read", &cursor_dir))?;
+    sync_cursors(disk, &cursor_dir).map_err(io_error("make durable again", &cursor_dir))?;
     let furthest_cursor = log.cursors.values().max().copied().unwrap_or(0);
     if furthest_cursor >= next_lsn {
         report.skipped =
@@ -202,6 +203,7 @@ pub(super) fn read_meta(disk: &dyn Disk, path: &Path, base: Lsn) -> Result<Segme
 /// Reads the last segment, makes its tail durable, and returns it ready to go on, unless its header is lost.
 fn read_tail(
     dir: &Path,
+    settings: &SpoolSettings,
     disk: &dyn Disk,
     log: &Log,
     report: &mut RecoveryReport,
@@ -229,7 +231,9 @@ fn read_tail(
         bytes: torn_bytes,
         entries_count,
     });
-    rewrite_tail(&*file, &bytes, tail.end).map_err(io_error("make durable again", &path))?;
+    if settings.rewrites_tail() {
+        rewrite_tail(&*file, &bytes, tail.end).map_err(io_error("make durable again", &path))?;
+    }
     let active = Active { file, header, end: tail.end };
     Ok(Some((tail, Some(active))))
 }

@@ -24,6 +24,8 @@ pub(super) enum Sabotage {
     ForgetEpoch,
     /// A reader takes the first damage for the end of the segment and steps over the rest without a word.
     StopAtDamage,
+    /// What is found at the tail counts as committed without being synced.
+    TrustPageCache,
     /// Retention does not look at the cursors.
     DeleteUndelivered,
 }
@@ -148,6 +150,15 @@ impl SpoolSettings {
     /// Largest payload that fits a pending batch of these settings.
     pub(super) fn payload_bytes_max(&self) -> usize {
         PAYLOAD_BYTES_MAX.min(self.pending_bytes_max - BATCH_HEADER_BYTES - RECORD_HEADER_BYTES)
+    }
+
+    /// True, except where a test shows why it must be.
+    pub(super) fn rewrites_tail(&self) -> bool {
+        #[cfg(test)]
+        if self.sabotaged(Sabotage::TrustPageCache) {
+            return false;
+        }
+        true
     }
 
     #[cfg(test)]

@@ -55,20 +55,41 @@ pub(super) fn start(
         move || keeper::run(&shared)
     })?;
     spawn("spool-writer", &dir, move || {
+        let ending = Ending { shared: Arc::clone(&shared), keeper: Some(keeper), dir_lock: Some(dir_lock) };
         let batch = Vec::with_capacity(shared.settings.pending_bytes_max);
-        let mut writer = Writer { shared: Arc::clone(&shared), active, batch };
+        let mut writer = Writer { shared, active, batch };
         writer.run();
         drop(writer);
-        // Close for everybody else, whichever way the writer ended.
-        lock(&shared.pending).closing = true;
-        shared.writer_done.store(true, Ordering::Release);
-        shared.poke_keeper();
-        let _ = keeper.join();
-        drop(dir_lock);
-        shared.room.notify_waiters();
-        shared.watch.send_modify(|state| state.closed = true);
-        shared.rounds.send_modify(|rounds| *rounds += 1);
+        drop(ending);
     })
+}
+
+/// Closes the spool for everybody else, whichever way the writer ends.
+struct Ending {
+    shared: Arc<Shared>,
+    keeper: Option<JoinHandle<()>>,
+    dir_lock: Option<Box<dyn DirLock>>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        {
+            let mut pending = lock(&self.shared.pending);
+            pending.closing = true;
+            pending.failed |= std::thread::panicking();
+        }
+        self.shared.publish_health();
+        self.shared.writer_done.store(true, Ordering::Release);
+        self.shared.poke_keeper();
+        if let Some(keeper) = self.keeper.take() {
+            // A panic of the keeper was reported by its own thread; closing goes on.
+            let _ = keeper.join();
+        }
+        drop(self.dir_lock.take());
+        self.shared.room.notify_waiters();
+        self.shared.watch.send_modify(|state| state.closed = true);
+        self.shared.rounds.send_modify(|rounds| *rounds += 1);
+    }
 }
 
 fn spawn(

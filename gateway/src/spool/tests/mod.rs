@@ -4,7 +4,9 @@
 mod commit;
 mod cursors;
 mod damage;
+mod inspect;
 mod model;
+mod readers;
 mod space;
 
 use std::path::{Path, PathBuf};
