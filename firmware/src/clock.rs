@@ -7,7 +7,7 @@
 //! | the time is | then |
 //! |---|---|
 //! | before the floor or after the ceiling | refused for ever (a receiver whose week counter rolled over is 19.6 years off) |
-//! | within 2 s of the clock, or the clock is not set | taken |
+//! | within 2 s of the clock (and 100 ppm since it was set), or the clock is not set | taken |
 //! | further off | held as suspect; taken once it has agreed with itself 5 times in a row over at least 4 s |
 //!
 //! The gateway's time is taken only while no satellite time is fresh. What was set goes stale after an hour: the time
@@ -17,6 +17,8 @@ use fieldpost_protocol::ClockQuality;
 
 /// Largest step taken without confirmation, in ms: a receiver's sentence may be more than a second late.
 const STEP_MS_MAX: u64 = 2000;
+/// A clock that ran free may be off by 100 ppm, five times what a crystal should be.
+const DRIFT_DIVISOR: u64 = 10_000;
 /// Suspect times must agree with each other this well, in ms.
 const AGREEMENT_MS_MAX: u64 = 1000;
 const CONFIRMATIONS: u8 = 5;
@@ -152,7 +154,10 @@ impl Clock {
             self.refusals = self.refusals.wrapping_add(1);
             return Judgement::Refused;
         }
-        let is_step = self.setting.is_some() && self.stamp(now_ms).time_ms.abs_diff(unix_ms) > STEP_MS_MAX;
+        let is_step = self.setting.is_some_and(|setting| {
+            let drift_ms = now_ms.saturating_sub(setting.now_ms) / DRIFT_DIVISOR;
+            self.stamp(now_ms).time_ms.abs_diff(unix_ms) > STEP_MS_MAX + drift_ms
+        });
         let trusted = !is_step || (self.policy.follows_recording && quality == ClockQuality::Gnss);
         if !trusted && !self.confirms(now_ms, unix_ms) {
             return Judgement::Suspect;

@@ -2,15 +2,15 @@
 //!
 //! Routine records give way by class, oldest first: positions, then status, then sensor events. A loss record never gives
 //! way. The loss record is in storage before the first record it names goes; while it has not been sent it grows in
-//! place, under its own sequence, so a long outage costs few of them. A power cut between the two copies leaves both:
-//! the next start drops the older one.
+//! place, under its own sequence, so a long outage costs few of them. A power cut or a failed removal leaves both copies:
+//! only the younger is ever sent.
 
-use fieldpost_protocol::{Class, ClockQuality, Loss, LossReason, Seq, limits::BODY_BYTES_MAX};
+use fieldpost_protocol::{Class, ClockQuality, Envelope, Loss, LossReason, Seq, limits::BODY_BYTES_MAX};
 
 use super::{Draught, IssueError, Outbox, ranges};
 use crate::{
     clock::Stamp,
-    storage::{Key, Partition, Storage, StorageError},
+    storage::{Entry, Key, Partition, Storage, StorageError},
 };
 
 /// Most records that give way at once: a loss record is written per chunk, not per record.
@@ -55,7 +55,10 @@ impl<S: Storage> Outbox<S> {
         let (loss, victims) = choice.ok().flatten().ok_or(IssueError::Full)?;
         self.write_loss(loss, stamp)?;
         for key in victims {
-            self.remove_lost(key);
+            // Named and still there: stored wins if it is sent after all. More of the same would help nobody.
+            if !self.remove_lost(key) {
+                return Err(IssueError::Storage);
+            }
         }
         Ok(())
     }
@@ -136,7 +139,9 @@ impl<S: Storage> Outbox<S> {
         match self.storage.push(Partition::Routine, &entry) {
             Ok(key) => {
                 // The sequence moves to the new copy: this removal is neither stored nor lost.
-                self.remove(old.key);
+                if !self.remove(old.key) {
+                    self.copies_count += 1;
+                }
                 self.draft = Some(Draft { key, loss, ..old });
                 Ok(())
             }
@@ -158,22 +163,41 @@ impl<S: Storage> Outbox<S> {
         self.encode(seq, &Draught { class: Class::LOSS, stamp, body }).map(drop)
     }
 
-    /// At start: of two copies of one loss record the younger one is complete.
-    pub(super) fn drop_outgrown_losses(&mut self) -> Result<(), StorageError> {
+    /// At start: removes the older of two copies of one loss record.
+    pub(super) fn drop_outgrown_losses(&mut self) {
         let mut after = None;
-        let mut last_loss = None;
-        while let Some((key, head)) = self.next_head(Partition::Routine, after) {
+        let mut entry = Entry::new();
+        while let Some(key) = self.next_entry(Partition::Routine, after, &mut entry) {
             after = Some(key);
-            if head.class != Class::LOSS {
-                continue;
+            if self.is_outgrown(key, &entry) && !self.remove(key) {
+                self.copies_count += 1;
             }
-            if let Some((old_key, boot, seq)) = last_loss
-                && (boot, seq) == (head.boot, head.seq)
-            {
-                self.storage.remove(old_key)?;
-            }
-            last_loss = Some((key, head.boot, head.seq));
         }
-        Ok(())
+    }
+
+    /// Whether this is an outgrown loss record, which must not be sent: the gateway keeps the first it hears. It is
+    /// removed; if the storage fails at that, it is passed over every time.
+    pub(super) fn drop_outgrown(&mut self, key: Key, entry: &Entry) -> bool {
+        let outgrown = self.is_outgrown(key, entry);
+        if outgrown && self.remove(key) {
+            self.copies_count = self.copies_count.saturating_sub(1);
+        }
+        outgrown
+    }
+
+    /// Whether a younger copy of this loss record exists.
+    fn is_outgrown(&mut self, key: Key, entry: &Entry) -> bool {
+        let Ok(Envelope { head, .. }) = Envelope::decode(entry) else { return false };
+        if head.class != Class::LOSS {
+            return false;
+        }
+        let mut after = Some(key);
+        while let Some((younger, other)) = self.next_head(Partition::Routine, after) {
+            after = Some(younger);
+            if (other.class, other.boot, other.seq) == (head.class, head.boot, head.seq) {
+                return true;
+            }
+        }
+        false
     }
 }

@@ -1,7 +1,7 @@
 //! The live lane: the few records that say what is true now, and are not on the air yet.
 //!
 //! **At most one position is live: the newest.** An older one, an aged event, or one too many becomes backlog; nothing
-//! is moved in storage for it.
+//! is moved in storage for it. The backlog is looked at only while this lane is empty, so no record is in both.
 
 use crate::storage::Key;
 
@@ -25,43 +25,35 @@ pub(super) struct LiveLane {
 }
 
 impl LiveLane {
-    pub(super) fn holds(&self, key: Key) -> bool {
-        self.records.iter().any(|record| record.key == key)
-    }
-
-    /// Adds a record and returns the smallest key that became backlog for it.
-    pub(super) fn add(&mut self, record: LiveRecord) -> Option<Key> {
+    /// Adds a record; what it supersedes is backlog from now on.
+    pub(super) fn add(&mut self, record: LiveRecord) {
         let older_position = self.records.iter().position(|held| held.is_position && record.is_position);
-        let superseded = match older_position {
+        match older_position {
             // A position comes back from the air after a newer one was taken.
-            Some(place) if self.records[place].key > record.key => return Some(record.key),
-            Some(place) => Some(self.records.remove(place).key),
-            None if self.records.is_full() => Some(self.records.remove(0).key),
-            None => None,
-        };
+            Some(place) if self.records[place].key > record.key => return,
+            Some(place) => {
+                self.records.remove(place);
+            }
+            None if self.records.is_full() => {
+                self.records.remove(0);
+            }
+            None => {}
+        }
         let place = self.records.partition_point(|held| held.key < record.key);
         self.records.insert(place, record).expect("has room: full lanes gave way above");
-        superseded
     }
 
-    /// Drops what is live no longer and returns the smallest key that became backlog: aged events, and positions while
-    /// the duty gate holds them back.
-    pub(super) fn drop_past(&mut self, now_ms: u64, gate_is_open: bool) -> Option<Key> {
-        let mut smallest = None;
+    /// Drops what is live no longer: aged events, and positions while the duty gate holds them back.
+    pub(super) fn drop_past(&mut self, now_ms: u64, gate_is_open: bool) {
         self.records.retain(|record| {
             let aged = now_ms.saturating_sub(record.since_ms) > LIVE_AGE_MS_MAX;
-            let keep = if record.is_position { gate_is_open } else { !aged };
-            if !keep && smallest.is_none() {
-                smallest = Some(record.key);
-            }
-            keep
+            if record.is_position { gate_is_open } else { !aged }
         });
-        smallest
     }
 
-    /// The next record to send, without taking it.
-    pub(super) fn first(&self) -> Option<LiveRecord> {
-        self.records.first().copied()
+    /// Takes the next record to send.
+    pub(super) fn take_first(&mut self) -> Option<LiveRecord> {
+        if self.records.is_empty() { None } else { Some(self.records.remove(0)) }
     }
 
     pub(super) fn remove(&mut self, key: Key) {

@@ -178,7 +178,6 @@ pub(crate) struct Draught<'a> {
 }
 
 /// The outbox. Owns the storage, this start's sequence and the window.
-#[derive(Debug)]
 pub struct Outbox<S> {
     storage: S,
     quotas: Quotas,
@@ -191,6 +190,8 @@ pub struct Outbox<S> {
     live: LiveLane,
     window: Window,
     draft: Option<Draft>,
+    /// Outgrown copies of loss records that a failing storage did not remove: entries, but not records.
+    copies_count: u32,
     /// Sequences of this start that a failing storage swallowed, until a loss record names them.
     swallowed: Ranges,
     /// Last key handed out by partition; everything up to it is in flight, held back or gone.
@@ -221,11 +222,12 @@ impl<S: Storage> Outbox<S> {
             live: LiveLane::default(),
             window: Window::default(),
             draft: None,
+            copies_count: 0,
             swallowed: Ranges::new(),
             cursors: [None; 3],
             counters: OutboxCounters::default(),
         };
-        outbox.drop_outgrown_losses().map_err(StartError::Storage)?;
+        outbox.drop_outgrown_losses();
         // A damaged entry found at start was owed, and is lost.
         outbox.owed_at_start = outbox.owed() + outbox.lost;
         Ok(outbox)
@@ -352,6 +354,10 @@ impl<S: Storage> Outbox<S> {
     }
 
     fn owed(&self) -> u32 {
+        self.entries_count().saturating_sub(self.copies_count)
+    }
+
+    fn entries_count(&self) -> u32 {
         let count: usize = Partition::ALL.iter().map(|partition| self.storage.count(*partition)).sum();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
@@ -395,18 +401,7 @@ impl<S: Storage> Outbox<S> {
     fn enter_lane(&mut self, now_ms: u64, class: Class, key: Key) {
         if partition_of(class) == Partition::Routine && class != Class::LOSS {
             let is_position = class == Class::POSITION;
-            let superseded = self.live.add(LiveRecord { key, is_position, since_ms: now_ms });
-            self.reopen(superseded);
-        }
-    }
-
-    /// A record behind the routine cursor became backlog: the cursor goes back before it.
-    fn reopen(&mut self, key: Option<Key>) {
-        let cursor = &mut self.cursors[Partition::Routine as usize];
-        if let (Some(key), Some(passed)) = (key, *cursor)
-            && key <= passed
-        {
-            *cursor = key.0.checked_sub(1).map(Key);
+            self.live.add(LiveRecord { key, is_position, since_ms: now_ms });
         }
     }
 
@@ -448,15 +443,17 @@ impl<S: Storage> Outbox<S> {
         }
     }
 
-    fn remove_lost(&mut self, key: Key) {
-        if self.remove(key) {
+    fn remove_lost(&mut self, key: Key) -> bool {
+        let removed = self.remove(key);
+        if removed {
             self.lost = self.lost.wrapping_add(1);
         }
+        removed
     }
 
     /// Removes an entry and says whether one went.
     fn remove(&mut self, key: Key) -> bool {
-        let before = self.owed();
+        let before = self.entries_count();
         if self.storage.remove(key).is_err() {
             self.count_failure();
             return false;
@@ -465,7 +462,7 @@ impl<S: Storage> Outbox<S> {
         if self.draft.as_ref().is_some_and(|draft| draft.key == key) {
             self.draft = None;
         }
-        self.owed() < before
+        self.entries_count() < before
     }
 
     fn count_failure(&mut self) {

@@ -39,8 +39,7 @@ impl<S: Storage> Outbox<S> {
         batch_count_max: usize,
         buffer: &mut FrameBuffer,
     ) -> Option<Selected> {
-        let past = self.live.drop_past(now_ms, gate_is_open);
-        self.reopen(past);
+        self.live.drop_past(now_ms, gate_is_open);
         if self.window.count() >= WINDOW_COUNT_MAX {
             return None;
         }
@@ -84,16 +83,15 @@ impl<S: Storage> Outbox<S> {
     }
 
     fn select_live(&mut self, now_ms: u64, gate_is_open: bool, buffer: &mut FrameBuffer) -> Option<Selected> {
-        let record = self.live.first()?;
         let mut entry = Entry::new();
-        let before = record.key.0.checked_sub(1).map(Key);
-        let found = self.next_entry(Partition::Routine, before, &mut entry);
-        self.live.remove(record.key);
-        if found != Some(record.key) {
-            return None;
+        while let Some(record) = self.live.take_first() {
+            let before = record.key.0.checked_sub(1).map(Key);
+            if self.next_entry(Partition::Routine, before, &mut entry) == Some(record.key) {
+                let len = write_lone(&entry, gate_is_open, buffer)?;
+                return Some(self.note(now_ms, Lane::Live, &[record.key], len));
+            }
         }
-        let len = write_lone(&entry, gate_is_open, buffer)?;
-        Some(self.note(now_ms, Lane::Live, &[record.key], len))
+        None
     }
 
     fn select_backlog(
@@ -171,7 +169,7 @@ impl<S: Storage> Outbox<S> {
             let key = self.next_entry(Partition::Routine, after, entry)?;
             self.cursors[Partition::Routine as usize] = Some(key);
             let held_back = !gate_is_open && decode(entry).is_some_and(|(_, position)| position.is_some());
-            if !held_back && !self.window.holds(key) && !self.live.holds(key) {
+            if !held_back && !self.window.holds(key) && !self.drop_outgrown(key, entry) {
                 return Some(key);
             }
         }

@@ -4,15 +4,15 @@ use fieldpost_protocol::BootId;
 
 use super::{Entry, Key, Partition, Storage, StorageError};
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Slot {
     key: Key,
     partition: Partition,
     entry: Entry,
 }
 
-/// At most `N` entries of all partitions together, about 90 bytes each.
-#[derive(Debug, Clone)]
+/// At most `N` entries of all partitions together, about 90 bytes each. No `Debug`: positions are not for logs.
+#[derive(Clone)]
 pub struct RamStorage<const N: usize> {
     slots: [Option<Slot>; N],
     /// Indices of the used slots, oldest first.

@@ -101,3 +101,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_clock_that_ran_free_for_days_needs_no_confirmation() {
+    let mut clock = set_clock();
+    let days_3 = 259_200_000;
+    assert_eq!(clock.offer_gnss(1000 + days_3, NOON_MS + days_3 + 20_000), Judgement::Taken);
+}

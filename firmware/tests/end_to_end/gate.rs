@@ -102,6 +102,22 @@ fn a_position_from_off_duty_is_not_remembered_for_later() {
     assert_eq!(coordinates(&published), 0, "no fix since duty began");
 }
 
+#[test]
+fn a_break_makes_the_device_forget_where_it_was() {
+    let mut bench = Bench::new(every_fix());
+    let first = bench.connect(false);
+    bench.settle(first);
+    bench.walk(10);
+    let first = bench.drain();
+    bench.settle(first);
+    bench.device.on_duty(bench.now_ms, Duty::REFRESHMENTS);
+    bench.device.on_duty(bench.now_ms, Duty::AVAILABLE);
+    bench.device.on_button(bench.now_ms, false);
+    let published = bench.drain();
+    assert!(published.iter().any(|frame| frame.class() == Class::ALARM));
+    assert_eq!(coordinates(&published), 0);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Walk(u8),

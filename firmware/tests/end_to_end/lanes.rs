@@ -1,9 +1,9 @@
 //! Alarm before live, live before backlog; nothing lost and nothing twice while the connection holds.
 
-use fieldpost_firmware::{Input, Settings};
-use fieldpost_protocol::{Body, Class, Envelope, EventCode, Lane, Mode};
+use fieldpost_firmware::{Fix, Input, Settings};
+use fieldpost_protocol::{Body, Class, ClockQuality, Downlink, Envelope, EventCode, Lane, Mode};
 
-use crate::bench::{Bench, Published, every_fix, seqs};
+use crate::bench::{Bench, NOON_MS, Published, every_fix, fix, seqs};
 
 /// On duty, settled, connected.
 fn online() -> Bench<crate::bench::Ram> {
@@ -70,22 +70,43 @@ fn a_batch_ends_where_another_record_lies_between() {
 
 #[test]
 fn a_batch_ends_where_the_clock_changes() {
-    let mut bench = Bench::new(Settings { ..every_fix() });
-    // Before 2026 is no time to this clock: these carry time since start.
-    let mut early = crate::bench::fix(0, 0);
-    early.unix_ms = 0;
+    let mut bench = Bench::new(every_fix());
+    let mut buffer = [0; 64];
+    let time = Downlink::Time { unix_ms: NOON_MS };
+    bench.device.handle(0, Input::Downlink(time.encode(&mut buffer).unwrap()));
     for second in 1..4 {
+        // Before 2026 is no time to this clock: these carry the gateway's.
         bench.now_ms = second * 1000;
-        bench.device.on_fix(bench.now_ms, &early);
+        let rolled_over = Fix { unix_ms: 0, ..fix(bench.now_ms, 0) };
+        bench.device.on_fix(bench.now_ms, &rolled_over);
     }
     bench.walk(3);
     let first = bench.connect(false);
-    for frame in bench.settle(first).iter().filter(|frame| frame.class() == Class::POSITION_BATCH) {
-        let times: Vec<u64> = frame.records().iter().map(|record| record.1).collect();
-        let unset = times.iter().filter(|time_ms| **time_ms < 1_000_000).count();
-        assert!(unset == 0 || unset == times.len(), "{times:?}");
-    }
-    assert_eq!(bench.device.ledger().owed, 0);
+    let published = bench.settle(first);
+    let of = |clock| {
+        let frames = published.iter().filter(move |frame| frame.head().clock == clock);
+        frames.flat_map(Published::records).filter(|record| record.2.is_some()).count()
+    };
+    assert_eq!((of(ClockQuality::Network), of(ClockQuality::Gnss)), (3, 3));
+    assert!(published.iter().any(|frame| frame.class() == Class::POSITION_BATCH));
+}
+
+#[test]
+fn a_batch_ends_where_the_start_changes() {
+    let mut bench = Bench::new(every_fix());
+    bench.walk(1);
+    let old = bench.device.ledger().boot;
+    let mut bench = bench.restart(every_fix());
+    // The alarm takes sequence 0, so that the positions' sequences ascend across the starts.
+    bench.device.on_button(0, false);
+    bench.now_ms = 2000;
+    bench.walk(3);
+    let first = bench.connect(false);
+    let published = bench.settle(first);
+    let of_old: Vec<u32> =
+        seqs(&published.iter().filter(|frame| frame.head().boot == old).cloned().collect::<Vec<_>>());
+    assert_eq!(of_old, [0]);
+    assert!(published.iter().any(|frame| frame.class() == Class::POSITION_BATCH));
 }
 
 #[test]
@@ -139,7 +160,9 @@ fn a_resumed_session_gets_everything_unanswered_again() {
     assert_eq!(unanswered.len(), 6);
     bench.disconnect();
     let first = bench.connect(true);
-    assert!(first.iter().take(2).all(|frame| frame.lane == Lane::Live), "newest position and the event");
+    let live = seqs(&first.iter().filter(|frame| frame.lane == Lane::Live).cloned().collect::<Vec<_>>());
+    assert_eq!(live, seqs(&unanswered)[4..], "newest position and the event, and these first");
+    assert!(first[..2].iter().all(|frame| frame.lane == Lane::Live));
     let published = bench.settle(first);
     let mut again = seqs(&published);
     again.sort_unstable();

@@ -103,6 +103,62 @@ fn a_loss_record_on_the_air_is_not_rewritten() {
     assert_eq!(bench.device.ledger().owed, 0);
 }
 
+#[test]
+fn what_is_on_the_air_does_not_give_way() {
+    let mut bench = Bench::with_storage(every_fix(), Small::new());
+    let first = bench.connect(false);
+    bench.settle(first);
+    let mut flying = Vec::new();
+    for _ in 0..4 {
+        bench.walk(1);
+        flying.extend(bench.drain());
+    }
+    assert_eq!(flying.len(), 4);
+    bench.walk(100);
+    let published = bench.settle(flying);
+    let named = named_lost(&published);
+    assert!(!named.is_empty());
+    assert!(named.iter().all(|key| !bench.stored.contains_key(key)));
+}
+
+/// The first loss record in a storage.
+fn first_loss(storage: &mut Failing) -> Option<Entry> {
+    let (mut after, mut entry) = (None, Entry::new());
+    while let Some(key) = storage.next(Partition::Routine, after, &mut entry).unwrap() {
+        after = Some(key);
+        if Envelope::decode(&entry).unwrap().head.class == Class::LOSS {
+            return Some(entry);
+        }
+    }
+    None
+}
+
+#[test]
+fn of_two_copies_of_a_loss_record_only_the_complete_one_is_sent() {
+    // What a power cut leaves between writing the longer copy and removing the shorter one.
+    let mut bench = Bench::with_storage(every_fix(), Failing::default());
+    bench.walk(100);
+    let mut storage = bench.device.into_storage();
+    let shorter = first_loss(&mut storage).unwrap();
+    let envelope = Envelope::decode(&shorter).unwrap();
+    let Ok(Body::Loss(mut loss)) = Body::decode(&envelope.head, envelope.body) else { panic!("no loss") };
+    loss.ranges[0].more += 1;
+    let (mut body, mut buffer) = ([0; 64], [0; 72]);
+    let body = loss.encode(&mut body).unwrap();
+    let longer = Envelope { body, ..envelope }.encode(&mut buffer).unwrap();
+    storage.push(Partition::Routine, &Entry::from_slice(longer).unwrap()).unwrap();
+    for fail_removes in [true, false] {
+        let copy = Failing { inner: storage.inner.clone(), fail_pushes: 0, fail_removes };
+        let mut bench = Bench::with_storage(every_fix(), copy);
+        let first = bench.connect(false);
+        let published = bench.settle(first);
+        let losses = published.iter().filter(|frame| frame.head().boot == envelope.head.boot);
+        let losses: Vec<_> = losses.filter(|frame| frame.class() == Class::LOSS).collect();
+        assert_eq!(losses.len(), 1);
+        assert_eq!(losses[0].frame, longer);
+    }
+}
+
 /// Something that happens to a device.
 #[derive(Debug, Clone)]
 enum Step {
@@ -245,9 +301,12 @@ proptest! {
 }
 
 /// Storage whose writes fail when told to.
+#[derive(Default)]
 struct Failing {
     inner: RamStorage<64>,
     fail_pushes: u32,
+    /// Every removal fails.
+    fail_removes: bool,
 }
 
 impl Storage for Failing {
@@ -273,6 +332,9 @@ impl Storage for Failing {
     }
 
     fn remove(&mut self, key: Key) -> Result<(), StorageError> {
+        if self.fail_removes {
+            return Err(StorageError::Failed);
+        }
         self.inner.remove(key)
     }
 
@@ -288,7 +350,7 @@ impl Storage for Failing {
 #[test]
 fn an_alarm_is_tried_until_the_storage_takes_it() {
     // The status at start fails, then the alarm, twice.
-    let mut bench = Bench::with_storage(every_fix(), Failing { inner: RamStorage::new(), fail_pushes: 3 });
+    let mut bench = Bench::with_storage(every_fix(), Failing { fail_pushes: 3, ..Failing::default() });
     bench.drain();
     bench.device.on_button(bench.now_ms, false);
     let mut published = bench.connect(false);
@@ -301,7 +363,7 @@ fn an_alarm_is_tried_until_the_storage_takes_it() {
 
 #[test]
 fn a_sequence_that_a_failing_storage_swallowed_is_named_as_damaged() {
-    let mut bench = Bench::with_storage(every_fix(), Failing { inner: RamStorage::new(), fail_pushes: 2 });
+    let mut bench = Bench::with_storage(every_fix(), Failing { fail_pushes: 2, ..Failing::default() });
     bench.walk(2);
     bench.walk(3);
     let first = bench.connect(false);
