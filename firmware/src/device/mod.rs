@@ -25,7 +25,7 @@ mod notice;
 
 use fieldpost_protocol::{
     Alarm, AlarmCancel, AlarmCause, CancelReason, Class, Duty, Health, Lane, Position, Power, Receipt,
-    SensorEvent, Status, limits::BODY_BYTES_MAX,
+    SensorEvent, Status,
 };
 
 pub use self::notice::Notice;
@@ -37,9 +37,14 @@ use crate::{
     sampler::Sampler,
     sensor::nmea::{Fix, NmeaCounters, Receiver, SATELLITES_UNKNOWN},
     settings::{GatePolicy, Settings},
-    storage::Storage,
+    storage::{ENTRY_BYTES_MAX, Storage},
     uplink::{HangUp, Random, Step, Uplink, UplinkCounters},
 };
+
+/// A device takes at most this many bytes beside its storage; a frame buffer is the caller's.
+pub const DEVICE_BYTES_MAX: usize = 4608;
+
+const _: () = assert!(size_of::<Device<()>>() <= DEVICE_BYTES_MAX, "a device has outgrown its budget");
 
 /// A status goes out at least this often.
 const STATUS_INTERVAL_MS: u64 = 900_000;
@@ -279,9 +284,7 @@ impl<S: Storage> Device<S> {
     pub fn handle(&mut self, now_ms: u64, input: Input<'_>) {
         match input {
             Input::Connected { session_present } => {
-                if self.uplink.on_connected(now_ms, session_present) {
-                    self.outbox.rewind();
-                }
+                self.uplink.on_connected(now_ms, session_present);
             }
             Input::Disconnected => {
                 self.uplink.on_disconnected(now_ms);
@@ -435,7 +438,7 @@ impl<S: Storage> Device<S> {
             position_age_s: last_fix
                 .map_or(0, |fix| u16::try_from(now_ms.saturating_sub(fix.now_ms) / 1000).unwrap_or(u16::MAX)),
         };
-        let mut buffer = [0; BODY_BYTES_MAX];
+        let mut buffer = [0; ENTRY_BYTES_MAX];
         let Ok(body) = alarm.encode(&mut buffer) else { return };
         let draught = Draught { class: Class::ALARM, stamp: self.clock.stamp(now_ms), body };
         let Ok(seq) = self.outbox.issue(now_ms, &draught) else {
@@ -519,7 +522,7 @@ impl<S: Storage> Device<S> {
     }
 
     fn issue_position(&mut self, now_ms: u64, stamp: Stamp, position: &Position) {
-        let mut buffer = [0; BODY_BYTES_MAX];
+        let mut buffer = [0; ENTRY_BYTES_MAX];
         if let Ok(body) = position.encode(&mut buffer) {
             let issued = self.outbox.issue(now_ms, &Draught { class: Class::POSITION, stamp, body });
             self.count_refusal(issued.err());
@@ -533,7 +536,7 @@ impl<S: Storage> Device<S> {
         class: Class,
         encode: impl FnOnce(&mut [u8]) -> Option<&[u8]>,
     ) -> bool {
-        let mut buffer = [0; BODY_BYTES_MAX];
+        let mut buffer = [0; ENTRY_BYTES_MAX];
         let Some(body) = encode(&mut buffer) else { return false };
         let draught = Draught { class, stamp: self.clock.stamp(now_ms), body };
         let issued = self.outbox.issue(now_ms, &draught);

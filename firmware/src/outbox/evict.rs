@@ -5,12 +5,12 @@
 //! place, under its own sequence, so a long outage costs few of them. A power cut or a failed removal leaves both copies:
 //! only the younger is ever sent.
 
-use fieldpost_protocol::{Class, ClockQuality, Envelope, Loss, LossReason, Seq, limits::BODY_BYTES_MAX};
+use fieldpost_protocol::{Class, ClockQuality, Envelope, Loss, LossReason, Seq};
 
 use super::{Draught, IssueError, Outbox, ranges};
 use crate::{
     clock::Stamp,
-    storage::{Entry, Key, Partition, Storage, StorageError},
+    storage::{ENTRY_BYTES_MAX, Entry, Key, Partition, Storage, StorageError},
 };
 
 /// Most records that give way at once: a loss record is written per chunk, not per record.
@@ -69,7 +69,7 @@ impl<S: Storage> Outbox<S> {
             return Ok(());
         }
         let loss = Loss { boot: self.boot, reason: LossReason::DAMAGED, ranges: self.swallowed.clone() };
-        let mut body = [0; BODY_BYTES_MAX];
+        let mut body = [0; ENTRY_BYTES_MAX];
         let body = loss.encode(&mut body).map_err(|_| IssueError::TooLong)?;
         self.push(Partition::Routine, &Draught { class: Class::LOSS, stamp, body })?;
         self.swallowed.clear();
@@ -126,7 +126,7 @@ impl<S: Storage> Outbox<S> {
 
     /// Puts the loss record into storage: a new one, or a longer copy of the one that grows.
     fn write_loss(&mut self, loss: Loss, stamp: Stamp) -> Result<(), IssueError> {
-        let mut body = [0; BODY_BYTES_MAX];
+        let mut body = [0; ENTRY_BYTES_MAX];
         let body = loss.encode(&mut body).map_err(|_| IssueError::TooLong)?;
         let Some(old) = self.draft.take() else {
             let draught = Draught { class: Class::LOSS, stamp, body };
@@ -156,7 +156,7 @@ impl<S: Storage> Outbox<S> {
     }
 
     fn encode_loss(&self, seq: Seq, loss: &Loss) -> Option<()> {
-        let mut body = [0; BODY_BYTES_MAX];
+        let mut body = [0; ENTRY_BYTES_MAX];
         let body = loss.encode(&mut body).ok()?;
         // The longest head there is: the record must fit whatever its time and sequence.
         let stamp = Stamp { time_ms: u64::MAX, quality: ClockQuality::Unset };

@@ -10,7 +10,7 @@ use fieldpost_protocol::{
 };
 
 use super::{Handle, Outbox, WINDOW_COUNT_MAX, window::FrameKeys};
-use crate::storage::{Entry, Key, Partition, Storage};
+use crate::storage::{ENTRY_BYTES_MAX, Entry, Key, Partition, Storage};
 
 /// A caller's buffer for one frame.
 pub type FrameBuffer = [u8; FRAME_BYTES_MAX];
@@ -204,7 +204,7 @@ fn write_lone(entry: &Entry, gate_is_open: bool, buffer: &mut FrameBuffer) -> Op
         && let Ok(Body::Alarm(alarm)) = Body::decode(&envelope.head, envelope.body)
         && alarm.position.is_some()
     {
-        let mut body = [0; BODY_BYTES_MAX];
+        let mut body = [0; ENTRY_BYTES_MAX];
         let body = Alarm { position: None, position_age_s: 0, ..alarm }.encode(&mut body).ok()?;
         return Envelope { body, ..envelope }.encode(buffer).ok().map(<[u8]>::len);
     }

@@ -123,16 +123,15 @@ impl Uplink {
     }
 
     /// The caller has a connection. Ignored if none was asked for.
-    pub(crate) fn on_connected(&mut self, now_ms: u64, session_present: bool) -> bool {
+    pub(crate) fn on_connected(&mut self, now_ms: u64, session_present: bool) {
         if !matches!(self.state, State::Connecting { .. }) {
-            return false;
+            return;
         }
         self.counters.connections = self.counters.connections.wrapping_add(1);
         if session_present {
             self.counters.sessions_resumed = self.counters.sessions_resumed.wrapping_add(1);
         }
         self.state = State::Online { since_ms: now_ms, must_subscribe: !session_present };
-        true
     }
 
     /// The connection or the attempt ended.

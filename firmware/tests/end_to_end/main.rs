@@ -15,4 +15,5 @@ mod nmea;
 mod outbox;
 mod rules;
 mod sampler;
+mod trace;
 mod uplink;
