@@ -126,7 +126,7 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
     match dedup.rebuild_from(&spool).await {
         Ok(records_count) => tracing::info!(records_count, "newest records known again"),
         Err(error) => {
-            tracing::warn!(%error, "newest records not known again: redeliveries may be stored twice")
+            tracing::warn!(%error, "newest records not known again: redeliveries may be stored twice");
         }
     }
     let downlink = Downlink::new(DownlinkBounds::default());

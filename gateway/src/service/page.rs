@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use axum::Router;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::config::SpoolPolicy;
 use super::SpoolError;
 use super::format::{
     BATCH_BYTES_MAX, BATCH_HEADER_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES,
 };
+use crate::config::SpoolPolicy;
 
 /// How a test breaks a promise on purpose, to show that the rig for that promise turns red.
 #[cfg(test)]
