@@ -77,8 +77,8 @@ pub(crate) struct InitArgs {
 #[derive(Debug, Args)]
 pub(crate) struct Authority {
     /// Directory of the authority [default: `pki` beside the configuration]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) pki: Option<PathBuf>,
+    #[arg(long = "authority", visible_alias = "pki", value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) config: ConfigFile,
 }

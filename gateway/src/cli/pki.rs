@@ -39,7 +39,7 @@ fn open(arguments: &AuthorityArgs) -> Result<Authority, CliError> {
 
 fn directory(arguments: &AuthorityArgs) -> PathBuf {
     let beside = || arguments.config.path.parent().unwrap_or(Path::new("")).join(PKI_DIR);
-    arguments.pki.clone().unwrap_or_else(beside)
+    arguments.dir.clone().unwrap_or_else(beside)
 }
 
 fn issue(arguments: &AuthorityArgs, request: DeviceRequest, out: &Path) -> Result<(), CliError> {
