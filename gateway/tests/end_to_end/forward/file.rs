@@ -85,7 +85,8 @@ async fn records_damaged_on_the_disk_arrive_as_a_loss_that_says_how_many() {
     rig.until_drained().await;
     rig.stop().await;
     let text = std::fs::read_to_string(rig.path("events.ndjson")).unwrap();
-    let events: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let (losses, records): (Vec<_>, Vec<_>) =
         events.iter().partition(|event| event["type"] == "uk.fieldpost.loss.v1");
     let lost_count: u64 = losses.iter().map(|loss| loss["data"]["count"].as_u64().unwrap()).sum();
