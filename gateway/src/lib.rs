@@ -22,6 +22,7 @@ pub mod dedup;
 pub mod downlink;
 pub mod forward;
 pub mod health;
+pub mod http;
 pub mod ingest;
 pub mod init;
 pub mod live;

@@ -183,6 +183,11 @@ impl Live {
         self.hub.state().rename(roster);
     }
 
+    /// From now on device clocks are believed within `bounds`.
+    pub fn believe_clocks(&self, bounds: ClockBounds) {
+        self.hub.state().believe_clocks(bounds);
+    }
+
     /// Whether the state is still being rebuilt from the spool.
     #[must_use]
     pub fn is_rebuilding(&self) -> bool {

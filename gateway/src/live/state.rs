@@ -127,6 +127,11 @@ impl State {
         ids.iter().for_each(|id| self.touch(id));
     }
 
+    /// From the next record on, device clocks are believed within `bounds`.
+    pub fn believe_clocks(&mut self, bounds: ClockBounds) {
+        self.bounds = bounds;
+    }
+
     /// Marks units stale, and forgets those that were silent for `forget_after_ms` without an open alarm.
     pub fn sweep(&mut self, now_ms: u64, forget_after_ms: u64) -> Vec<UnitId> {
         let mut changed = Vec::new();

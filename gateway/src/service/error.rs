@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::forward;
+use crate::http::streets::StreetsError;
 use crate::login::LoginError;
 use crate::pki::TlsError;
 use crate::spool::SpoolError;
@@ -42,6 +43,9 @@ pub enum StartError {
     /// The login secret cannot be used.
     #[error(transparent)]
     Login(#[from] LoginError),
+    /// The streets cannot be shown.
+    #[error(transparent)]
+    Streets(#[from] StreetsError),
 }
 
 fn bind_help(error: &io::Error) -> &'static str {
@@ -69,7 +73,8 @@ impl StartError {
             | Self::Spool(_)
             | Self::Tls(_)
             | Self::Forward(_)
-            | Self::Login(_) => false,
+            | Self::Login(_)
+            | Self::Streets(_) => false,
         }
     }
 }

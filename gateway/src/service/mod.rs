@@ -34,6 +34,7 @@ use crate::dedup::{Dedup, DedupBounds};
 use crate::downlink::{Downlink, DownlinkBounds};
 use crate::forward::{self, Forwarders};
 use crate::health::Readiness;
+use crate::http;
 use crate::ingest::{FrontDoor, IngestConfig};
 use crate::live::order::ClockBounds;
 use crate::live::{self, system_now_ms};
@@ -68,7 +69,7 @@ pub struct Service {
     door_tls: FrontDoorTls,
     forwarders: Mutex<Forwarders>,
     live: live::Running,
-    page: page::Running,
+    page: http::Running,
     page_tls: Option<PageTls>,
     admin: JoinHandle<()>,
     admin_closing: CancellationToken,
@@ -138,7 +139,15 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         Arc::clone(&counters),
         &starting,
     )?;
-    let page = page::start(config.control_room.listen, readiness.routes(), &starting).await?;
+    let page = page::start(
+        &config,
+        page_tls.as_ref(),
+        live.live().clone(),
+        Arc::clone(&login),
+        readiness.routes(),
+        &starting,
+    )
+    .await?;
     let mut forwarders = Forwarders::start(&config, &spool, &counters)?;
     let opened = FrontDoor::start(
         IngestConfig::new(&config),
@@ -220,6 +229,7 @@ impl Service {
         }
         self.door.reload(IngestConfig::new(config));
         self.live.live().rename(Arc::clone(&config.control_room.roster));
+        self.live.live().believe_clocks(clock_bounds(config));
         self.readiness.take_dates(config);
         if difference.now.iter().any(|key| key.starts_with("forward") || key.starts_with("clock")) {
             self.forwarders.lock().await.reload(config, &self.spool, &self.counters).await?;
@@ -260,13 +270,17 @@ impl Service {
 
 fn live_settings(config: &Config, readiness: &Readiness) -> live::Settings {
     let mut settings = live::Settings::new(config.data_dir.clone());
-    settings.clock_bounds = ClockBounds {
-        ahead_ms_max: u64::from(config.clock.future_s_max) * 1000,
-        behind_ms_max: u64::from(config.clock.past_hours_max) * 3_600_000,
-    };
+    settings.clock_bounds = clock_bounds(config);
     let readiness = readiness.clone();
     settings.degraded = Arc::new(move || readiness.degraded());
     settings
+}
+
+fn clock_bounds(config: &Config) -> ClockBounds {
+    ClockBounds {
+        ahead_ms_max: u64::from(config.clock.future_s_max) * 1000,
+        behind_ms_max: u64::from(config.clock.past_hours_max) * 3_600_000,
+    }
 }
 
 /// Finds an occupied port before anything is touched. Port 0 is never occupied.

@@ -1,45 +1,39 @@
-//! Holds the control room's address until the page moves in: `/healthz` and `/readyz` only.
+//! The control room from the configuration.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
-use tokio::task::JoinHandle;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::{StartError, address_of, listen};
-
-#[derive(Debug)]
-pub(super) struct Running {
-    address: SocketAddr,
-    serving: JoinHandle<()>,
-    closing: CancellationToken,
-}
+use super::{StartError, listen_error};
+use crate::config::Config;
+use crate::http::access::AccessFile;
+use crate::http::{self, Running, streets};
+use crate::live::Live;
+use crate::login::LoginLinks;
+use crate::pki::PageTls;
 
 pub(super) async fn start(
-    address: SocketAddr,
+    config: &Config,
+    tls: Option<&PageTls>,
+    live: Live,
+    links: Arc<LoginLinks>,
     health: Router,
     closing: &CancellationToken,
 ) -> Result<Running, StartError> {
-    let listener = listen("control_room.listen", address).await?;
-    let address = address_of("control_room.listen", &listener)?;
-    let closing = closing.child_token();
-    let until = closing.clone();
-    let serving = tokio::spawn(async move {
-        let served = axum::serve(listener, health).with_graceful_shutdown(until.cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::error!(%error, "the control room stopped");
-        }
-    });
-    Ok(Running { address, serving, closing })
-}
-
-impl Running {
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    pub(super) async fn stop(self) {
-        self.closing.cancel();
-        _ = self.serving.await;
-    }
+    let path = config.control_room.streets.clone();
+    let streets = spawn_blocking(move || streets::load(path.as_deref()))
+        .await
+        .expect("reading the streets does not panic, and nobody aborts it")?;
+    let settings = http::Settings {
+        listen: config.control_room.listen,
+        tls: tls.map(PageTls::server_config),
+        streets,
+        health,
+    };
+    let journal = AccessFile::new(&config.data_dir);
+    http::start(settings, live, links, journal, closing).await.map_err(|error| match error {
+        http::StartError::Bind { listen, source } => listen_error("control_room.listen", listen, source),
+    })
 }

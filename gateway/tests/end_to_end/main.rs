@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "an unwrap states what a test expects, in its helpers too")]
 
 mod cli;
+mod control_room;
 mod custody;
 mod door;
 mod downlink;

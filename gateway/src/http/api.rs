@@ -1,0 +1,123 @@
+//! `/api/v1`: JSON for the page. Every answer with a position waits for its access record.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::access::What;
+use super::listener::Peer;
+use super::login::look;
+use super::session::Session;
+use super::{App, refusal};
+use crate::alarms::AlarmId;
+use crate::live::AcknowledgeError;
+
+#[derive(Serialize)]
+struct SessionView<'a> {
+    operator: &'a str,
+    /// Whose units the operator sees: every force's, until forces are told apart.
+    force: &'static str,
+    server_time_ms: u64,
+    gateway_version: &'static str,
+}
+
+/// `GET /api/v1/session`.
+pub(super) async fn session(
+    State(app): State<Arc<App>>,
+    Extension(session): Extension<Arc<Session>>,
+) -> Response {
+    Json(SessionView {
+        operator: session.operator.as_str(),
+        force: "*",
+        server_time_ms: app.live.now_ms(),
+        gateway_version: env!("CARGO_PKG_VERSION"),
+    })
+    .into_response()
+}
+
+/// `GET /api/v1/units`.
+pub(super) async fn units(
+    State(app): State<Arc<App>>,
+    Extension(session): Extension<Arc<Session>>,
+    Extension(peer): Extension<Peer>,
+) -> Response {
+    if let Err(refused) = app.record(look(&app, &session, peer, What::UnitsRead, "*")).await {
+        return refused;
+    }
+    let (cursor, units) = app.live.units();
+    json([format!("{{\"cursor\":\"{cursor}\",\"units\":").as_bytes(), &units, b"}"].concat())
+}
+
+/// `GET /api/v1/alarms`.
+pub(super) async fn alarms(
+    State(app): State<Arc<App>>,
+    Extension(session): Extension<Arc<Session>>,
+    Extension(peer): Extension<Peer>,
+) -> Response {
+    if let Err(refused) = app.record(look(&app, &session, peer, What::AlarmsRead, "*")).await {
+        return refused;
+    }
+    json([b"{\"alarms\":".as_slice(), &app.live.alarms(), b"}"].concat())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AcknowledgeRequest {
+    id: String,
+}
+
+/// `POST /api/v1/alarms/acknowledge`.
+pub(super) async fn acknowledge(
+    State(app): State<Arc<App>>,
+    Extension(session): Extension<Arc<Session>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    request: Result<Json<AcknowledgeRequest>, JsonRejection>,
+) -> Response {
+    // A form on a foreign page cannot send this header.
+    if headers.get("x-fieldpost").is_none_or(|value| value != "1") {
+        return refusal(StatusCode::FORBIDDEN, "the header X-Fieldpost: 1 is missing");
+    }
+    let Json(request) = match request {
+        Ok(request) => request,
+        Err(rejection) => return refusal(rejection.status(), "the body must be {\"id\":\"ALARM_ID\"} as application/json"),
+    };
+    let Ok(id) = request.id.parse::<AlarmId>() else {
+        return refusal(StatusCode::BAD_REQUEST, "an alarm id is force/device/boot/sequence");
+    };
+    let scope = id.unit.to_string();
+    if let Err(refused) = app.record(look(&app, &session, peer, What::AlarmAcknowledged, &scope)).await {
+        return refused;
+    }
+    match app.live.acknowledge(&id, &session.operator).await {
+        Ok(row) => Json(row).into_response(),
+        Err(AcknowledgeError::Taken(row)) => (StatusCode::CONFLICT, Json(row)).into_response(),
+        Err(error @ AcknowledgeError::NotFound) => refusal(StatusCode::NOT_FOUND, &error.to_string()),
+        Err(error @ (AcknowledgeError::Spool(_) | AcknowledgeError::Late)) => {
+            tracing::error!(%error, "acknowledgement not stored");
+            refusal(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
+        }
+    }
+}
+
+/// `GET /map/streets.json`.
+pub(super) async fn streets(State(app): State<Arc<App>>) -> Response {
+    json(app.streets.clone())
+}
+
+/// What is under `/api/` and is not there.
+pub(super) async fn unknown() -> Response {
+    refusal(StatusCode::NOT_FOUND, "there is no such call")
+}
+
+fn json(body: impl Into<Bytes>) -> Response {
+    let mut response = body.into().into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,130 @@
+//! Accepting browsers: TLS, limits, and an end.
+//!
+//! Every connection has its own task and every step of it a limit: the handshake, the head of a request, an idle
+//! connection, a browser that stops reading. On shutdown answers under way finish, within [`DRAIN_MS_MAX`].
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::stall::Stalling;
+
+/// Most connections at once: a browser holds up to six, one of them the stream.
+pub const CONNECTIONS_MAX: usize = 1024;
+/// How long answers under way may take at shutdown.
+pub const DRAIN_MS_MAX: u64 = 5_000;
+
+const HANDSHAKE_MS_MAX: u64 = 10_000;
+/// For the head of a request, and for a connection that waits for its next one.
+const HEAD_MS_MAX: u64 = 30_000;
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+const HEADERS_MAX: usize = 64;
+/// After a failed accept (usually: no descriptor left) the next is tried this much later.
+const ACCEPT_RETRY_MS: u64 = 100;
+
+/// Who a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// Serves `routes` until shutdown.
+pub(super) async fn serve(
+    socket: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    routes: Router,
+    shutdown: CancellationToken,
+) {
+    let tls = tls.map(TlsAcceptor::from);
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = accept(&socket, &places) => accepted,
+        };
+        match accepted {
+            Ok((stream, peer, place)) => {
+                let routes = routes.clone().layer(Extension(Peer(peer.ip())));
+                let (tls, shutdown) = (tls.clone(), shutdown.clone());
+                connections.spawn(async move {
+                    connection(stream, tls, routes, shutdown).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "control room cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
+            }
+        }
+    }
+    drop(socket);
+    let drained = timeout(Duration::from_millis(DRAIN_MS_MAX), async {
+        while connections.join_next().await.is_some() {}
+    });
+    if drained.await.is_err() {
+        tracing::warn!(connections = connections.len(), "control room connections cut off at shutdown");
+    }
+}
+
+async fn accept(
+    socket: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, peer) = socket.accept().await?;
+    Ok((stream, peer, place))
+}
+
+async fn connection(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    routes: Router,
+    shutdown: CancellationToken,
+) {
+    // Without it an alarm may wait 40 ms for the browser's delayed acknowledgement. A socket that refuses is about to fail.
+    _ = stream.set_nodelay(true);
+    match tls {
+        None => speak(stream, routes, shutdown).await,
+        Some(tls) => {
+            let handshake = timeout(Duration::from_millis(HANDSHAKE_MS_MAX), tls.accept(stream));
+            // A failed handshake is the peer's affair: a scanner, or a browser that distrusts the certificate.
+            if let Ok(Ok(stream)) = handshake.await {
+                speak(stream, routes, shutdown).await;
+            }
+        }
+    }
+}
+
+async fn speak<S>(stream: S, routes: Router, shutdown: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let io = TokioIo::new(Stalling::new(stream));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(HEAD_MS_MAX))
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(io, TowerToHyperService::new(routes));
+    tokio::pin!(connection);
+    tokio::select! {
+        // However it ends, it is the browser's business: a closed tab, a stalled one, a malformed request.
+        _ = connection.as_mut() => {}
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            _ = connection.await;
+        }
+    }
+}

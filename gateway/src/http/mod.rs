@@ -1,0 +1,202 @@
+//! The control room's door: page, API, stream, login, health.
+//!
+//! ```text
+//! listener (TLS, limits) -> guard (Host, origin, session) -> access record -> api, stream, page
+//!                                                             '-- fsynced before a position is served
+//! ```
+//! **No session, no answer; no access record, no position.**
+//!
+//! Bounds: [`listener::CONNECTIONS_MAX`] connections, 32 KiB of request head, [`BODY_BYTES_MAX`] of body, 15 s to an
+//! answer, 30 s for a browser that takes no bytes; [`session::SESSIONS_MAX`] sessions;
+//! [`crate::live::board::PAGES_MAX`] streams with 1 MiB each.
+
+pub mod access;
+pub mod guard;
+pub mod listener;
+pub mod session;
+pub mod streets;
+
+mod api;
+mod login;
+mod page;
+mod stall;
+mod stream;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use self::access::{AccessLog, Journal, Look};
+use self::session::Sessions;
+use crate::live::Live;
+use crate::login::LoginLinks;
+
+/// Longest request body: an alarm id is at most 153 characters.
+pub const BODY_BYTES_MAX: usize = 4 * 1024;
+
+/// Where and how the page is served.
+#[derive(Clone)]
+pub struct Settings {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// TLS. Without it only loopback addresses are for clear text; the configuration sees to that.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// The streets, from [`streets::load`].
+    pub streets: Bytes,
+    /// `/healthz` and `/readyz`, which need no session.
+    pub health: Router,
+}
+
+impl Settings {
+    /// Clear text on `listen`, no streets, no health.
+    #[must_use]
+    pub fn new(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            tls: None,
+            streets: Bytes::from_static(streets::EMPTY),
+            health: Router::new(),
+        }
+    }
+}
+
+/// Why the page is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be had.
+    #[error("cannot listen on {listen} for the control room: {source}; is another gateway running? else change `control_room.listen`")]
+    Bind {
+        /// The address.
+        listen: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// The page being served.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    serving: JoinHandle<()>,
+    shutdown: CancellationToken,
+}
+
+/// What every request can reach.
+struct App {
+    live: Live,
+    links: Arc<LoginLinks>,
+    sessions: Sessions,
+    access: AccessLog,
+    streets: Bytes,
+    is_tls: bool,
+    is_loopback: bool,
+    shutdown: CancellationToken,
+}
+
+/// Starts serving on the current runtime, until `shutdown` is cancelled or [`Running::stop`].
+///
+/// # Errors
+/// [`StartError::Bind`].
+pub async fn start(
+    settings: Settings,
+    live: Live,
+    links: Arc<LoginLinks>,
+    journal: impl Journal,
+    shutdown: &CancellationToken,
+) -> Result<Running, StartError> {
+    let listen = settings.listen;
+    let failed = |source| StartError::Bind { listen, source };
+    let socket = TcpListener::bind(listen).await.map_err(failed)?;
+    let address = socket.local_addr().map_err(failed)?;
+    let shutdown = shutdown.child_token();
+    let access = AccessLog::start(journal, Arc::clone(live.metrics()));
+    let app = Arc::new(App {
+        live,
+        links,
+        sessions: Sessions::default(),
+        access,
+        streets: settings.streets,
+        is_tls: settings.tls.is_some(),
+        is_loopback: address.ip().is_loopback(),
+        shutdown: shutdown.clone(),
+    });
+    let serving = tokio::spawn(listener::serve(socket, settings.tls, routes(app, settings.health), shutdown.clone()));
+    Ok(Running { address, serving, shutdown })
+}
+
+fn routes(app: Arc<App>, health: Router) -> Router {
+    Router::new()
+        .route("/api/v1/session", get(api::session))
+        .route("/api/v1/units", get(api::units))
+        .route("/api/v1/alarms", get(api::alarms))
+        .route("/api/v1/alarms/acknowledge", post(api::acknowledge))
+        .route("/api/v1/stream", get(stream::stream))
+        .route("/api/{*rest}", any(api::unknown))
+        .route("/map/streets.json", get(api::streets))
+        .route("/login", get(login::login))
+        .merge(health.with_state(()))
+        .fallback(page::file)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(Arc::clone(&app), guard::admit))
+        .layer(from_fn_with_state(Arc::clone(&app), guard::frame))
+        .with_state(app)
+}
+
+impl Running {
+    /// Where the page is.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, ends the streams, lets answers under way finish (at most 5 s), and returns.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        // A panic in the server is already in the log.
+        _ = self.serving.await;
+    }
+}
+
+impl App {
+    /// Makes a look durable before it happens.
+    async fn record(&self, look: Look) -> Result<(), Response> {
+        self.access
+            .record(look)
+            .await
+            .map_err(|error| refusal(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()))
+    }
+
+    fn count_sessions(&self, now_ms: u64) {
+        let count = i64::try_from(self.sessions.count(now_ms)).unwrap_or(i64::MAX);
+        self.live.metrics().live.sessions.set(count);
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("listen", &self.listen).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+struct Refusal<'a> {
+    error: &'a str,
+}
+
+/// An answer that says in one sentence why not, as JSON.
+fn refusal(status: StatusCode, error: &str) -> Response {
+    (status, Json(Refusal { error })).into_response()
+}

@@ -1,0 +1,123 @@
+//! The emergency loop, as far as it runs through the control room.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::rig::{PATIENCE, Site};
+
+#[tokio::test]
+async fn an_alarm_stays_until_a_person_acknowledges_and_the_wearer_learns_of_it() {
+    let site = Site::new();
+    let room = site.open().await;
+    site.fleet.connect(&site.unit("pc-0001"));
+    let browser = room.browser("anna").await;
+    let mut stream = browser.stream().await;
+    let (id, record) = site.alarm("pc-0001");
+    room.commit(&record).await;
+    let id = id.to_string();
+    let raised = stream.until("alarm", |alarm| alarm["id"] == id.as_str()).await;
+    assert_eq!((&raised["state"], &raised["cause"]), (&"unacknowledged".into(), &"officer_down".into()));
+    assert_eq!((&raised["receipt"], &raised["mode"]), (&"none".into(), &"test".into()));
+    assert_eq!(raised["position"], serde_json::json!({"lon": -1.234567, "lat": 51.5}));
+    stream.until("units", |units| units[0]["alarm"] == id.as_str()).await;
+
+    let answer = browser.acknowledge(&id).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["acknowledged_by"], "anna");
+    stream.until("alarm", |alarm| alarm["state"] == "acknowledged" && alarm["receipt"] == "queued").await;
+    let mut seen = site.fleet.seen.subscribe();
+    seen.wait_for(|seen| seen.len() == 1).await.unwrap();
+    site.fleet.confirm();
+    stream.until("alarm", |alarm| alarm["receipt"] == "delivered").await;
+    assert_eq!(browser.acknowledge(&id).await.status, 200, "again by its owner changes nothing");
+    let metrics = room.metrics.encode();
+    assert!(metrics.contains("fieldpost_live_acknowledge_seconds_count 1"), "{metrics}");
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn a_race_of_two_operators_has_one_owner() {
+    let site = Site::new();
+    let room = site.open().await;
+    let browsers = [room.browser("anna").await, room.browser("ben").await];
+    for _ in 0..10 {
+        let (id, record) = site.alarm("pc-0001");
+        room.commit(&record).await;
+        let id = id.to_string();
+        let (anna, ben) = tokio::join!(browsers[0].acknowledge(&id), browsers[1].acknowledge(&id));
+        let mut statuses = [anna.status, ben.status];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 409]);
+        let winner = if anna.status == 200 { "anna" } else { "ben" };
+        assert_eq!(anna.json()["acknowledged_by"], winner);
+        assert_eq!(ben.json()["acknowledged_by"], winner, "the second is told who was first");
+    }
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn alarms_and_their_owners_survive_a_restart_and_an_owed_receipt_is_sent_again() {
+    let site = Site::new();
+    let room = site.open().await;
+    let (open, record) = site.alarm("pc-0001");
+    room.commit(&record).await;
+    let (taken, record) = site.alarm("pc-0002");
+    room.commit(&record).await;
+    let browser = room.browser("anna").await;
+    assert_eq!(browser.acknowledge(&taken.to_string()).await.status, 200);
+    room.stop().await;
+
+    let room = site.open().await;
+    let old_session = room.stranger().with("cookie", &browser.headers["cookie"]);
+    assert_eq!(old_session.get("/api/v1/alarms").await.status, 401, "sessions end with the gateway");
+    let browser = room.browser("ben").await;
+    let alarms = browser.get("/api/v1/alarms").await.json();
+    assert_eq!(state_of(&alarms, &open.to_string()), ("unacknowledged", "none"));
+    assert_eq!(state_of(&alarms, &taken.to_string()), ("acknowledged", "queued"));
+    let mut seen = site.fleet.seen.subscribe();
+    site.fleet.connect(&site.unit("pc-0002"));
+    seen.wait_for(|seen| seen.contains(&taken)).await.unwrap();
+    assert!(!seen.borrow().contains(&open));
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn a_damaged_snapshot_is_put_aside_and_the_spool_replayed() {
+    let site = Site::new();
+    let room = site.open().await;
+    let (id, record) = site.alarm("pc-0001");
+    room.commit(&record).await;
+    room.stop().await;
+    let path = site.dir.path().join("alarms.json");
+    let mut text = fs::read(&path).unwrap();
+    text[20] ^= 1;
+    fs::write(&path, text).unwrap();
+
+    let room = site.open().await;
+    let mut stream = room.browser("anna").await.stream().await;
+    let alarm = stream.until("alarm", |_| true).await;
+    assert_eq!((&alarm["id"], &alarm["state"]), (&id.to_string().into(), &"unacknowledged".into()));
+    assert!(site.dir.path().join("alarms.json.damaged").exists());
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_cannot_be_stored_is_not_one() {
+    let site = Site::new();
+    let room = site.open().await;
+    let (id, record) = site.alarm("pc-0001");
+    room.commit(&record).await;
+    let browser = room.browser("anna").await;
+    room.spool.close().await;
+    let answer = browser.acknowledge(&id.to_string()).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.json()["error"].as_str().unwrap().contains("cannot be stored"));
+    assert_eq!(room.live().unacknowledged_count(), 1);
+    tokio::time::timeout(PATIENCE, room.stop()).await.unwrap();
+}
+
+fn state_of<'a>(alarms: &'a Value, id: &str) -> (&'a str, &'a str) {
+    let alarm = alarms["alarms"].as_array().unwrap().iter().find(|alarm| alarm["id"] == id).unwrap();
+    (alarm["state"].as_str().unwrap(), alarm["receipt"].as_str().unwrap())
+}

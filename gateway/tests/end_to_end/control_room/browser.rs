@@ -1,0 +1,166 @@
+//! As much of a browser as the control room's promises need: a cookie, requests, a stream.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::rig::PATIENCE;
+
+pub(crate) struct Browser {
+    address: SocketAddr,
+    pub(crate) headers: HashMap<&'static str, String>,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// An open stream.
+pub(crate) struct Stream {
+    body: Incoming,
+    held: String,
+}
+
+/// One event of a stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) data: String,
+}
+
+impl Browser {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self { address, headers: HashMap::from([("host", address.to_string())]) }
+    }
+
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.insert(name, value.to_owned());
+        self
+    }
+
+    pub(crate) fn keep_cookie(&mut self, answer: &Answer) {
+        let cookie = answer.headers["set-cookie"].to_str().unwrap();
+        let pair = cookie.split(';').next().unwrap();
+        self.headers.insert("cookie", pair.to_owned());
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path, "").await
+    }
+
+    /// Acknowledges as the page does.
+    pub(crate) async fn acknowledge(&self, alarm: &str) -> Answer {
+        let body = serde_json::json!({ "id": alarm }).to_string();
+        self.ask(Method::POST, "/api/v1/alarms/acknowledge", &body).await
+    }
+
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: &str) -> Answer {
+        let response = self.send(method, path, body).await;
+        let (head, body) = response.into_parts();
+        let body = timeout(PATIENCE, body.collect()).await.unwrap().unwrap().to_bytes();
+        Answer { status: head.status.as_u16(), headers: head.headers, body }
+    }
+
+    /// Opens the live stream.
+    pub(crate) async fn stream(&self) -> Stream {
+        let response = self.send(Method::GET, "/api/v1/stream", "").await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Stream { body: response.into_body(), held: String::new() }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: &str) -> Response<Incoming> {
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.unwrap();
+        tokio::spawn(connection);
+        let mut request = Request::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = path.parse().unwrap();
+        if method == Method::POST {
+            let ours = [("content-type", "application/json"), ("x-fieldpost", "1")];
+            for (name, value) in ours {
+                request.headers_mut().insert(name, HeaderValue::from_static(value));
+            }
+        }
+        for (name, value) in &self.headers {
+            request.headers_mut().insert(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        timeout(PATIENCE, sender.send_request(request)).await.unwrap().unwrap()
+    }
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
+    }
+}
+
+impl Stream {
+    /// The next event; `None` if the gateway ended the stream.
+    pub(crate) async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some((event, rest)) = self.held.split_once("\n\n") {
+                let (event, rest) = (parse(event), rest.to_owned());
+                self.held = rest;
+                return Some(event);
+            }
+            let frame = timeout(PATIENCE, self.body.frame()).await.expect("the stream is silent");
+            let data = frame?.ok()?.into_data().ok()?;
+            self.held.push_str(std::str::from_utf8(&data).unwrap());
+        }
+    }
+
+    /// The next event of that name; `None` if the stream ends first.
+    pub(crate) async fn next_of(&mut self, name: &str) -> Option<Event> {
+        loop {
+            let event = self.next().await?;
+            if event.name == name {
+                return Some(event);
+            }
+        }
+    }
+
+    /// Reads until an event of that name satisfies `wanted`.
+    pub(crate) async fn until(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        // Heartbeats keep a stream from being silent: the whole wait has the limit.
+        let reading = async {
+            loop {
+                let value = self.next_of(name).await.expect("the stream ended").json();
+                if wanted(&value) {
+                    return value;
+                }
+            }
+        };
+        timeout(PATIENCE, reading).await.expect("no such event came")
+    }
+}
+
+impl Event {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.data).unwrap()
+    }
+}
+
+fn parse(event: &str) -> Event {
+    let field = |name: &str| {
+        let prefix = format!("{name}: ");
+        event.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_default().to_owned()
+    };
+    Event { name: field("event"), data: field("data") }
+}

@@ -1,0 +1,177 @@
+//! Who gets in, and what every answer carries.
+
+use hyper::Method;
+
+use super::rig::Site;
+
+const ROUTES: [(&str, &str); 13] = [
+    ("GET", "/"),
+    ("GET", "/index.html"),
+    ("GET", "/assets/app.js"),
+    ("GET", "/favicon.svg"),
+    ("GET", "/map/outline.json"),
+    ("GET", "/map/streets.json"),
+    ("GET", "/api/v1/session"),
+    ("GET", "/api/v1/units"),
+    ("GET", "/api/v1/alarms"),
+    ("GET", "/api/v1/stream"),
+    ("GET", "/api/v1/nothing"),
+    ("POST", "/api/v1/alarms/acknowledge"),
+    ("DELETE", "/api/v1/units"),
+];
+
+#[tokio::test]
+async fn without_a_session_every_route_answers_401_and_tells_nothing() {
+    let site = Site::new();
+    let room = site.open().await;
+    room.commit(&site.position("pc-0001", 51_500_000)).await;
+    let stranger = room.stranger();
+    let forged = room.stranger().with("cookie", &format!("fieldpost={}", "A".repeat(43)));
+    for (method, path) in ROUTES {
+        for browser in [&stranger, &forged] {
+            let answer = browser.ask(Method::from_bytes(method.as_bytes()).unwrap(), path, "{}").await;
+            assert_eq!(answer.status, 401, "{method} {path}");
+            assert!(!answer.text().contains("pc-0001"), "{method} {path}");
+        }
+    }
+    let page = stranger.get("/").await;
+    assert!(page.text().contains("fieldpost login -c FILE --operator NAME"));
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn a_link_works_once() {
+    let site = Site::new();
+    let room = site.open().await;
+    let link = room.link("anna");
+    let mut browser = room.stranger();
+    let first = browser.get(&link).await;
+    assert_eq!((first.status, first.headers["location"].to_str().unwrap()), (303, "/"));
+    let second = browser.get(&link).await;
+    assert_eq!(second.status, 401);
+    assert!(second.text().contains("already been used"), "{}", second.text());
+    assert!(second.headers.get("set-cookie").is_none());
+    browser.keep_cookie(&first);
+    let session = browser.get("/api/v1/session").await.json();
+    assert_eq!((&session["operator"], &session["force"]), (&"anna".into(), &"*".into()));
+    assert_eq!(session["server_time_ms"], site.now_ms());
+    for bad in ["/login", "/login?token=", "/login?token=%00", "/login?tok=1"] {
+        let answer = browser.get(bad).await;
+        assert!(matches!(answer.status, 400 | 401), "{bad}");
+    }
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_and_its_files_come_typed_and_are_revalidated() {
+    let site = Site::new();
+    let room = site.open().await;
+    let browser = room.browser("anna").await;
+    for (path, kind) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/assets/app.js", "text/javascript; charset=utf-8"),
+        ("/vendor/maplibre-gl-worker.mjs", "text/javascript; charset=utf-8"),
+        ("/assets/style.css", "text/css; charset=utf-8"),
+        ("/map/outline.json", "application/json"),
+        ("/map/streets.json", "application/json"),
+        ("/favicon.svg", "image/svg+xml"),
+    ] {
+        let answer = browser.get(path).await;
+        assert_eq!((answer.status, answer.headers["content-type"].to_str().unwrap()), (200, kind), "{path}");
+    }
+    let page = browser.get("/").await;
+    assert_eq!(page.headers["cache-control"], "private, no-cache");
+    let again = room.browser("ben").await.with("if-none-match", page.headers["etag"].to_str().unwrap());
+    assert_eq!(again.get("/").await.status, 304);
+    assert_eq!(browser.get("/../Cargo.toml").await.status, 404);
+    assert_eq!(browser.get("/map/streets.json").await.text(), r#"{"type":"FeatureCollection","features":[]}"#);
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn every_answer_carries_exactly_the_security_headers() {
+    let site = Site::new();
+    let room = site.open().await;
+    let browser = room.browser("anna").await;
+    for path in ["/", "/api/v1/units", "/nothing", "/login", "/api/v1/nothing"] {
+        let headers = browser.get(path).await.headers;
+        for (name, value) in [
+            (
+                "content-security-policy",
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                 worker-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+            ),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("x-frame-options", "DENY"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+            (
+                "permissions-policy",
+                "accelerometer=(), camera=(), geolocation=(), gyroscope=(), microphone=(), payment=(), usb=()",
+            ),
+        ] {
+            assert_eq!(headers[name], value, "{path}");
+        }
+    }
+    assert_eq!(browser.get("/api/v1/units").await.headers["cache-control"], "no-store");
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_from_another_site_is_refused() {
+    let site = Site::new();
+    let room = site.open().await;
+    let (alarm, record) = site.alarm("pc-0001");
+    room.commit(&record).await;
+    let foreign = [
+        ("origin", "http://evil.example".to_owned()),
+        ("origin", "null".to_owned()),
+        ("origin", format!("https://{}", room.http.address())),
+        ("sec-fetch-site", "cross-site".to_owned()),
+        ("sec-fetch-site", "same-site".to_owned()),
+        ("sec-fetch-site", "none".to_owned()),
+        ("x-fieldpost", "0".to_owned()),
+    ];
+    for (name, value) in foreign {
+        let browser = room.browser("anna").await.with(name, &value);
+        assert_eq!(browser.acknowledge(&alarm.to_string()).await.status, 403, "{name}: {value}");
+    }
+    assert_eq!(room.live().unacknowledged_count(), 1);
+    let ours = room.browser("anna").await.with("origin", &format!("http://{}", room.http.address()));
+    let ours = ours.with("sec-fetch-site", "same-origin");
+    assert_eq!(ours.acknowledge(&alarm.to_string()).await.status, 200);
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn a_foreign_name_for_this_machine_is_refused() {
+    let site = Site::new();
+    let room = site.open().await;
+    let rebound = room.browser("anna").await.with("host", "evil.example");
+    assert_eq!(rebound.get("/api/v1/units").await.status, 421);
+    assert_eq!(room.stranger().with("host", "evil.example").get(&room.link("anna")).await.status, 421);
+    let tunnel = room.browser("anna").await.with("host", "localhost:9000");
+    assert_eq!(tunnel.get("/api/v1/session").await.status, 200);
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_the_one_expected_is_refused_in_words() {
+    let site = Site::new();
+    let room = site.open().await;
+    let browser = room.browser("anna").await;
+    for (body, status) in [
+        (String::new(), 400),
+        ("{}".to_owned(), 422),
+        (r#"{"id":"sim/pc/1/1","force":true}"#.to_owned(), 422),
+        (r#"{"id":"nonsense"}"#.to_owned(), 400),
+        (r#"{"id":"sim/pc-0001/1/1"}"#.to_owned(), 404),
+        (format!(r#"{{"id":"{}"}}"#, "x".repeat(10_000)), 413),
+    ] {
+        let answer = browser.ask(Method::POST, "/api/v1/alarms/acknowledge", &body).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert!(answer.json()["error"].is_string());
+    }
+    room.stop().await;
+}

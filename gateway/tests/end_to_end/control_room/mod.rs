@@ -1,0 +1,8 @@
+//! The control room, from a browser's side.
+
+mod alarms;
+mod browser;
+mod door;
+mod look;
+mod pictures;
+mod rig;

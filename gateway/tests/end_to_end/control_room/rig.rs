@@ -1,0 +1,296 @@
+//! A control room over a real spool, a real socket and a real directory, with a turnable clock and a page of lines where
+//! the devices would be.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use fieldpost_gateway::alarms::AlarmId;
+use fieldpost_gateway::config::roster::Roster;
+use fieldpost_gateway::http::{self, access::AccessFile, access::Journal};
+use fieldpost_gateway::live::devices::{Confirmation, Connection, Connections, Devices};
+use fieldpost_gateway::live::unit::UnitId;
+use fieldpost_gateway::live::{self, Live};
+use fieldpost_gateway::login::{LoginLinks, Operator};
+use fieldpost_gateway::metrics::Metrics;
+use fieldpost_gateway::record::{Record, RecordKind};
+use fieldpost_gateway::spool::{EntryClass, Lsn, RealDisk, Spool, SpoolSettings};
+use fieldpost_protocol::{
+    Alarm, AlarmCause, BootId, Class, ClockQuality, DeviceId, Envelope, FixSource, ForceId, Head, Lane, Mode,
+    Position, ReportReason, Seq,
+};
+use tempfile::TempDir;
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::browser::Browser;
+
+/// Long enough for a slow machine, short enough to notice a hang.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The devices, as far as the control room knows them.
+pub(crate) struct Fleet {
+    connected: Mutex<BTreeSet<UnitId>>,
+    news: broadcast::Sender<Connection>,
+    /// Every SEEN sent, with whether the wearer's device confirms.
+    pub(crate) seen: watch::Sender<Vec<AlarmId>>,
+    confirms: watch::Sender<bool>,
+}
+
+impl Fleet {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            connected: Mutex::default(),
+            news: broadcast::Sender::new(64),
+            seen: watch::Sender::default(),
+            confirms: watch::Sender::new(false),
+        })
+    }
+
+    pub(crate) fn connect(&self, unit: &UnitId) {
+        self.connected.lock().unwrap().insert(unit.clone());
+        // Nobody may be listening yet: then the set is read.
+        _ = self.news.send(Connection::Opened(unit.clone()));
+    }
+
+    /// From now on devices confirm what they are sent, and what they were.
+    pub(crate) fn confirm(&self) {
+        self.confirms.send_replace(true);
+    }
+}
+
+impl Devices for Fleet {
+    fn connected(&self) -> BTreeSet<UnitId> {
+        self.connected.lock().unwrap().clone()
+    }
+
+    fn connections(&self) -> Connections {
+        let news = self.news.subscribe();
+        Box::pin(futures_util::stream::unfold(news, |mut news| async move {
+            let one = news.recv().await.unwrap_or(Connection::Missed);
+            Some((one, news))
+        }))
+    }
+
+    fn send_seen(&self, alarm: &AlarmId) -> Confirmation {
+        self.seen.send_modify(|seen| seen.push(alarm.clone()));
+        let mut confirms = self.confirms.subscribe();
+        Box::pin(async move { confirms.wait_for(|confirms| *confirms).await.is_ok() })
+    }
+}
+
+/// An access journal that a test can hold back.
+#[derive(Clone)]
+pub(crate) struct HeldJournal {
+    gate: Arc<(Mutex<bool>, Condvar)>,
+    pub(crate) arrived: watch::Sender<u32>,
+    file: Arc<Mutex<AccessFile>>,
+}
+
+impl HeldJournal {
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self {
+            gate: Arc::default(),
+            arrived: watch::Sender::new(0),
+            file: Arc::new(Mutex::new(AccessFile::new(dir))),
+        }
+    }
+
+    pub(crate) fn release(&self) {
+        *self.gate.0.lock().unwrap() = true;
+        self.gate.1.notify_all();
+    }
+}
+
+impl Journal for HeldJournal {
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.arrived.send_modify(|count| *count += 1);
+        let guard = self.gate.0.lock().unwrap();
+        drop(self.gate.1.wait_while(guard, |released| !*released).unwrap());
+        self.file.lock().unwrap().append(lines)
+    }
+}
+
+/// What outlives a restart of the gateway.
+pub(crate) struct Site {
+    pub(crate) dir: TempDir,
+    pub(crate) now_ms: Arc<AtomicU64>,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) roster: Arc<Roster>,
+    seq: AtomicU32,
+}
+
+/// The control room at work.
+pub(crate) struct Room {
+    pub(crate) spool: Spool,
+    pub(crate) live: live::Running,
+    pub(crate) http: http::Running,
+    pub(crate) links: Arc<LoginLinks>,
+    pub(crate) metrics: Arc<Metrics>,
+    now_ms: Arc<AtomicU64>,
+}
+
+impl Site {
+    pub(crate) fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            now_ms: Arc::new(AtomicU64::new(live::system_now_ms())),
+            fleet: Fleet::new(),
+            roster: Arc::default(),
+            seq: AtomicU32::new(0),
+        }
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn turn_clock(&self, by_ms: u64) {
+        self.now_ms.fetch_add(by_ms, Ordering::Relaxed);
+    }
+
+    pub(crate) async fn open(&self) -> Room {
+        self.open_with(AccessFile::new(self.dir.path())).await
+    }
+
+    pub(crate) async fn open_with(&self, journal: impl Journal) -> Room {
+        let settings = SpoolSettings {
+            segment_bytes: 2 << 20,
+            bytes_max: 64 << 20,
+            reserve_bytes: 4 << 20,
+            ..SpoolSettings::default()
+        };
+        let (spool, _) =
+            Spool::open(&self.dir.path().join("spool"), settings, Arc::new(RealDisk)).unwrap();
+        let links = Arc::new(LoginLinks::open(self.dir.path(), self.now_ms()).unwrap());
+        let metrics = Metrics::new();
+        let clock = Arc::clone(&self.now_ms);
+        let mut settings = live::Settings::new(self.dir.path().to_owned());
+        settings.now_ms = Arc::new(move || clock.load(Ordering::Relaxed));
+        let shutdown = CancellationToken::new();
+        let live = live::start(
+            settings,
+            &spool,
+            Arc::clone(&self.fleet) as Arc<dyn Devices>,
+            Arc::clone(&self.roster),
+            Arc::clone(&metrics),
+            &shutdown,
+        )
+        .unwrap();
+        let settings = http::Settings::new("127.0.0.1:0".parse().unwrap());
+        let http =
+            http::start(settings, live.live().clone(), Arc::clone(&links), journal, &shutdown).await.unwrap();
+        Room { spool, live, http, links, metrics, now_ms: Arc::clone(&self.now_ms) }
+    }
+
+    pub(crate) fn unit(&self, device: &str) -> UnitId {
+        UnitId { force: ForceId::try_new("sim").unwrap(), device: DeviceId::try_new(device).unwrap() }
+    }
+
+    /// A record as ingest would append it: live, made and received now.
+    fn record(&self, device: &str, class: Class, lane: Lane, body: &[u8]) -> Record {
+        let head = Head {
+            version: 1,
+            class,
+            mode: Mode::Test,
+            clock: ClockQuality::Gnss,
+            boot: BootId(3),
+            seq: Seq(self.seq.fetch_add(1, Ordering::Relaxed)),
+            time_ms: self.now_ms(),
+        };
+        let mut buffer = [0; 2048];
+        let payload = Envelope { head, body, trailer: None }.encode(&mut buffer).unwrap();
+        let UnitId { force, device } = self.unit(device);
+        Record {
+            lsn: Lsn(0),
+            received_at_ms: self.now_ms(),
+            force,
+            device,
+            ceiling: Mode::Test,
+            lane,
+            kind: RecordKind::Envelope,
+            payload: Bytes::copy_from_slice(payload),
+        }
+    }
+
+    pub(crate) fn position(&self, device: &str, latitude_udeg: i32) -> Record {
+        let mut buffer = [0; 64];
+        let body = position(latitude_udeg);
+        self.record(device, Class::POSITION, Lane::Live, body.encode(&mut buffer).unwrap())
+    }
+
+    pub(crate) fn alarm(&self, device: &str) -> (AlarmId, Record) {
+        let alarm = Alarm {
+            cause: AlarmCause::OFFICER_DOWN,
+            silent: false,
+            position: Some(position(51_500_000)),
+            position_age_s: 0,
+        };
+        let mut buffer = [0; 64];
+        let record = self.record(device, Class::ALARM, Lane::Alarm, alarm.encode(&mut buffer).unwrap());
+        let head = record.envelope().unwrap().head;
+        (AlarmId { unit: self.unit(device), boot: head.boot, seq: head.seq }, record)
+    }
+}
+
+fn position(latitude_udeg: i32) -> Position {
+    Position {
+        latitude_udeg,
+        longitude_udeg: -1_234_567,
+        speed_cmps: Some(140),
+        course_turn256: Some(64),
+        accuracy_m: 5,
+        source: FixSource::GNSS,
+        reason: ReportReason::INTERVAL,
+    }
+}
+
+impl Room {
+    pub(crate) fn live(&self) -> &Live {
+        self.live.live()
+    }
+
+    /// Commits a record and waits until the live half has folded it.
+    pub(crate) async fn commit(&self, record: &Record) {
+        let lsn = self.append(record).await;
+        self.spool.wait_committed(lsn).await.unwrap();
+        self.live().wait_folded(lsn).await;
+    }
+
+    pub(crate) async fn append(&self, record: &Record) -> Lsn {
+        let mut bytes = BytesMut::new();
+        record.encode(&mut bytes);
+        self.spool.append(EntryClass::Live, &bytes).await.unwrap()
+    }
+
+    pub(crate) fn link(&self, operator: &str) -> String {
+        let operator = Operator::try_new(operator).unwrap();
+        let token = self.links.issue(&operator, self.now_ms.load(Ordering::Relaxed)).unwrap();
+        format!("/login?token={token}")
+    }
+
+    /// A browser without a session.
+    pub(crate) fn stranger(&self) -> Browser {
+        Browser::new(self.http.address())
+    }
+
+    /// A browser that has opened its operator's link.
+    pub(crate) async fn browser(&self, operator: &str) -> Browser {
+        let mut browser = self.stranger();
+        let answer = browser.get(&self.link(operator)).await;
+        assert_eq!(answer.status, 303, "{}", answer.text());
+        browser.keep_cookie(&answer);
+        browser
+    }
+
+    /// As SIGTERM does.
+    pub(crate) async fn stop(self) {
+        self.http.stop().await;
+        self.live.stop().await;
+        self.spool.close().await;
+    }
+}
