@@ -1,10 +1,9 @@
 //! What the gateway says: receipts, commands that expire, time. **A frame that cannot be read changes nothing but a counter.**
 
-use fieldpost_protocol::{Action, BootId, Command, Downlink, Receipt, Receipts, Seq};
+use fieldpost_protocol::{Action, ClockQuality, Command, Downlink, Receipt, Receipts, Seq};
 
 use super::{Device, Notice};
 use crate::{rules::AlarmId, storage::Storage};
-use fieldpost_protocol::ClockQuality;
 
 /// Command ids remembered, so that a repeated one is carried out once.
 const COMMANDS_REMEMBERED: usize = 16;
@@ -104,11 +103,11 @@ impl<S: Storage> Device<S> {
         }
     }
 
-    /// SEEN is only ever said of alarms: one raised before a restart is followed from here on.
+    /// SEEN is only ever said of alarms: one raised before a restart is followed from here on. A person acknowledges one
+    /// alarm at a time, so a longer range is somebody's mistake and names no alarm that is not followed already.
     fn follow_seen(&mut self, receipts: &Receipts) {
         for range in receipts.ranges.iter().filter(|range| range.more == 0) {
-            let BootId(boot) = receipts.boot;
-            self.heard.follow(AlarmId { boot: BootId(boot), seq: range.first });
+            self.heard.follow(AlarmId { boot: receipts.boot, seq: range.first });
         }
     }
 

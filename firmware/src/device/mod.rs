@@ -25,7 +25,7 @@ mod notice;
 
 use fieldpost_protocol::{
     Alarm, AlarmCancel, AlarmCause, CancelReason, Class, Duty, Health, Lane, Position, Power, Receipt,
-    SensorEvent, Status,
+    ReportReason, SensorEvent, Status,
 };
 
 pub use self::notice::Notice;
@@ -434,7 +434,7 @@ impl<S: Storage> Device<S> {
         let alarm = Alarm {
             cause,
             silent,
-            position: last_fix.map(|fix| fix.position),
+            position: last_fix.map(|fix| Position { reason: ReportReason::EMERGENCY, ..fix.position }),
             position_age_s: last_fix
                 .map_or(0, |fix| u16::try_from(now_ms.saturating_sub(fix.now_ms) / 1000).unwrap_or(u16::MAX)),
         };

@@ -290,7 +290,7 @@ impl<S: Storage> Outbox<S> {
         }
     }
 
-    /// The gateway STORED a frame. Returns the lane and, for the alarm lane, which record it was.
+    /// The gateway STORED a frame. Returns which record it was if it travelled in the alarm lane.
     pub(crate) fn acknowledge(&mut self, handle: Handle) -> Option<(BootId, Seq)> {
         let Some(frame) = self.window.take(handle) else {
             self.counters.receipts_unknown = self.counters.receipts_unknown.wrapping_add(1);

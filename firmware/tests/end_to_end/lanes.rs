@@ -1,7 +1,7 @@
 //! Alarm before live, live before backlog; nothing lost and nothing twice while the connection holds.
 
 use fieldpost_firmware::{Fix, Input, Settings};
-use fieldpost_protocol::{Body, Class, ClockQuality, Downlink, Envelope, EventCode, Lane, Mode};
+use fieldpost_protocol::{Body, Class, ClockQuality, Downlink, Envelope, EventCode, Health, Lane, Mode};
 
 use crate::bench::{Bench, NOON_MS, Published, every_fix, fix, seqs};
 
@@ -220,4 +220,23 @@ fn a_device_that_stands_still_reports_its_status_every_fifteen_minutes() {
         hour.extend(bench.settle(first));
     }
     assert_eq!(hour.iter().filter(|frame| frame.class() == Class::STATUS).count(), 4);
+}
+
+#[test]
+fn health_goes_after_live_and_before_backlog_and_keeps_to_its_quota() {
+    let mut bench = online();
+    bench.disconnect();
+    for _ in 0..40 {
+        bench.device.on_health(bench.now_ms, Health { heart_rate_bpm: 72, confidence_pct: 90 });
+    }
+    bench.walk(5);
+    let first = bench.connect(true);
+    let published = bench.settle(first);
+    let mut lanes: Vec<Lane> = published.iter().map(|frame| frame.lane).collect();
+    lanes.dedup();
+    assert_eq!(lanes, [Lane::Live, Lane::Health, Lane::Backlog]);
+    let of_health = published.iter().filter(|frame| frame.lane == Lane::Health);
+    assert_eq!(of_health.count(), 32, "an eighth of the storage, and no position gave way for it");
+    assert_eq!(bench.device.ledger().lost, 8, "named like any other loss");
+    assert!(published.iter().any(|frame| frame.class() == Class::LOSS));
 }

@@ -1,7 +1,9 @@
 //! Alarms: raised at once or after a warning, taken back by the wearer, never by time.
 
 use fieldpost_firmware::{Notice, Posture, RamStorage};
-use fieldpost_protocol::{AlarmCause, Body, Class, Envelope, EventCode, Lane, Power, SensorEvent};
+use fieldpost_protocol::{
+    AlarmCause, Body, Class, Envelope, EventCode, Lane, Power, ReportReason, SensorEvent,
+};
 
 use crate::bench::{Bench, Published, Ram, every_fix};
 
@@ -37,7 +39,8 @@ fn the_button_raises_at_once_with_the_last_position() {
     assert_eq!(published[0].lane, Lane::Alarm);
     let alarm = alarms(&published)[0];
     assert_eq!((alarm.cause, alarm.silent), (AlarmCause::BUTTON, true));
-    assert_eq!(alarm.position.unwrap().latitude_udeg, 53_000_000 + 3 * 13);
+    let position = alarm.position.unwrap();
+    assert_eq!((position.latitude_udeg, position.reason), (53_000_000 + 3 * 13, ReportReason::EMERGENCY));
     assert_eq!(alarm.position_age_s, 7);
     assert!(matches!(bench.notices[0], Notice::AlarmRaised { silent: true, .. }));
 }
