@@ -170,3 +170,49 @@ impl Readiness {
 fn now_s() -> i64 {
     jiff::Timestamp::now().as_second()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::{InitOptions, init};
+    use crate::spool::Lsn;
+
+    const DAY_S: i64 = 86_400;
+
+    fn readiness(health: Health) -> (Readiness, i64) {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::load(&init(dir.path(), &InitOptions::default()).unwrap().config).unwrap();
+        let state = CommitState { committed: Lsn(0), health, closed: false };
+        let list_ends_s = config.front_door.revocation_list.as_ref().unwrap().next_update_s;
+        (Readiness::new(watch::channel(state).1, Metrics::new(), &config), list_ends_s)
+    }
+
+    #[test]
+    fn full_spool_is_ready_for_alarms_and_a_failed_one_for_nothing() {
+        let (full, list_ends_s) = readiness(Health::Full);
+        let now_s = list_ends_s - 10 * DAY_S;
+        let report = full.report(now_s);
+        assert!(
+            report.ready && report.degraded == ["the spool is full: only alarms are accepted"],
+            "{report:?}"
+        );
+        assert!(!readiness(Health::Failed).0.report(now_s).ready);
+        let (well, _) = readiness(Health::Ok);
+        assert_eq!(well.report(now_s), Report { ready: true, spool: Health::Ok, degraded: Vec::new() });
+        well.drain();
+        assert!(!well.report(now_s).ready, "a leaving gateway gets no new traffic");
+    }
+
+    #[test]
+    fn dates_are_said_before_they_pass() {
+        let (readiness, list_ends_s) = readiness(Health::Ok);
+        let said = |now_s| readiness.report(now_s).degraded.join("; ");
+        assert_eq!(said(list_ends_s - 4 * DAY_S), "");
+        assert!(said(list_ends_s - DAY_S).contains("the revocation list expires in 24 hours"));
+        assert!(
+            said(list_ends_s + 1)
+                .contains("the revocation list has expired: the gateway refuses every device")
+        );
+        assert!(said(list_ends_s + 5_000 * DAY_S).contains("the device authority has expired"));
+    }
+}

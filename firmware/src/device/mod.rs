@@ -16,6 +16,33 @@
 //!
 //! `now_ms` is monotonic, from the start of the device; it never goes back.
 //!
+//! ```
+//! use fieldpost_firmware::{Device, Input, Output, RamStorage, Settings};
+//! use fieldpost_protocol::{Duty, Mode, limits::FRAME_BYTES_MAX};
+//!
+//! let mut device = Device::start(Settings::body_worn(Mode::Test), RamStorage::<64>::new())?;
+//! device.on_duty(0, Duty::AVAILABLE);
+//! device.on_nmea(0, b"$GPRMC,120000.00,A,5300.0,N,00130.0,W,2.0,90.0,010626,,,A*73\r\n");
+//!
+//! let mut frame = [0; FRAME_BYTES_MAX];
+//! let mut random = || 4; // a generator, on a device
+//! let mut published = 0;
+//! while let Some(output) = device.poll(0, &mut random, &mut frame) {
+//!     match output {
+//!         Output::Connect => device.handle(0, Input::Connected { session_present: false }),
+//!         Output::Publish { handle, .. } => {
+//!             published += 1;
+//!             device.handle(0, Input::Acknowledged(handle));
+//!         }
+//!         Output::Subscribe | Output::HangUp(_) | Output::Notice(_) => {}
+//!     }
+//! }
+//! // The position and a status.
+//! assert_eq!(published, 2);
+//! assert_eq!(device.ledger().owed, 0);
+//! # Ok::<(), fieldpost_firmware::StartError>(())
+//! ```
+//!
 //! **The duty gate: off duty or on a break no coordinate leaves.** Fixes are dropped before the sampler, what was recorded on
 //! duty stays in the outbox until duty begins again, and an alarm goes out at once but without a position. Only the
 //! force's policy [`GatePolicy::EmergencyOpens`] changes that, and only while an emergency lasts.

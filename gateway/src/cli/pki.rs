@@ -63,6 +63,10 @@ fn issue(arguments: &AuthorityArgs, request: DeviceRequest, out: &Path) -> Resul
     for file in [format!("{name}.pem"), format!("{name}.key"), "ca.pem".to_owned()] {
         output::line(&format!("  {}", out.join(file).display()));
     }
+    output::note(&format!(
+        "The device connects with MQTT 5 over TLS 1.3, client id {name}, this certificate and key; it checks the gateway \
+         against ca.pem and publishes fp1/{name}/live. Only the device should keep the key."
+    ));
     Ok(())
 }
 

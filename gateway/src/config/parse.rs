@@ -221,7 +221,7 @@ fn clock(root: &Section<'_>) -> Clock {
     let section = root.section("clock");
     let clock = Clock {
         future_s_max: narrow(section.integer("future_s_max", 120, 1..=86_400)),
-        past_hours_max: narrow(section.integer("past_hours_max", 168, 1..=87_600)),
+        past_hours_max: narrow(section.integer("past_hours_max", 168, 1..=876_000)),
     };
     section.finish();
     clock

@@ -215,3 +215,21 @@ fn missing_file_says_how_to_get_one() {
     let error = Config::load(Path::new("/nonexistent/gateway.toml")).unwrap_err();
     assert!(error.to_string().contains("fieldpost init"), "{error}");
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// Whatever an editor, a template engine or a bad disk leaves in the file: mistakes, never a panic.
+    #[test]
+    fn any_damage_to_a_file_gives_mistakes_and_never_a_panic(
+        at in 0_usize..5_000, length in 0_usize..400, with in "[ -~\\n\"\\[\\]=#é]{0,40}",
+    ) {
+        let text = template::render(&template::TemplateValues::default());
+        let (from, to) = (at.min(text.len()), (at + length).min(text.len()));
+        let damaged = format!("{}{with}{}", &text[..from], &text[to..]);
+        let result = Config::from_text(Path::new("nowhere/gateway.toml"), &damaged, &[]);
+        let Err(ConfigError::Invalid(problems)) = result else { panic!("the certificates are missing") };
+        proptest::prop_assert!(problems.has_mistakes());
+        proptest::prop_assert!(!problems.render(false).is_empty());
+    }
+}

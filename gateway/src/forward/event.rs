@@ -307,6 +307,18 @@ mod tests {
     use super::*;
     use crate::record::QuarantineReason;
 
+    const PAGE: &str = include_str!("../../../docs/sinks/events.md");
+
+    #[test]
+    fn the_page_names_every_type() {
+        let known =
+            Class::KNOWN.iter().filter(|class| ![Class::POSITION_BATCH, Class::HEALTH].contains(class));
+        let names = known.filter_map(|class| class.name()).chain(["unknown-alarm"]);
+        for name in names {
+            assert!(PAGE.contains(&format!("`uk.fieldpost.{name}.v1`")), "{name}");
+        }
+    }
+
     fn rendered(record: &Record) -> Value {
         let event = Renderer::new(ClockBounds::default()).event(record).unwrap();
         serde_json::from_slice(&event.json).unwrap()
@@ -325,6 +337,7 @@ mod tests {
         );
         assert_eq!(std::str::from_utf8(&event.json).unwrap(), expected);
         assert_eq!(event.route, "sim.position.pc-0001");
+        assert!(PAGE.contains(expected), "docs/sinks/events.md shows this event");
     }
 
     #[test]

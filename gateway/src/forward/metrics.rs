@@ -170,3 +170,36 @@ fn counter(family: &Family<NameReason, Counter>, name: &str, reason: &'static st
 fn place<T: PartialEq>(all: &[T], item: &T) -> usize {
     all.iter().position(|known| known == item).expect("the list names every reason")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_names_every_metric() {
+        let page = include_str!("../../../docs/sinks/events.md");
+        let mut registry = Registry::with_prefix("fieldpost_forward");
+        ForwardMetrics::default().register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let metrics = text.lines().filter_map(|line| line.strip_prefix("# TYPE fieldpost_forward_"));
+        for (name, kind) in metrics.filter_map(|line| line.split_once(' ')) {
+            let suffix = if kind == "counter" { "_total" } else { "" };
+            assert!(page.contains(&format!("_{name}{suffix}`")), "{name}{suffix}");
+        }
+    }
+
+    #[test]
+    fn every_series_is_there_from_the_start() {
+        let metrics = ForwardMetrics::default();
+        let _handles = metrics.forwarder("cad");
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for reason in RetryReason::ALL {
+            let series = format!("retries_total{{forwarder=\"cad\",reason=\"{}\"}} 0", reason.as_str());
+            assert!(text.contains(&series), "{series}");
+        }
+    }
+}

@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::door::PATIENCE;
 
 /// A gateway process on free ports.
 struct Process {
@@ -22,6 +25,10 @@ fn binary() -> Command {
 impl Process {
     /// Starts and waits until it says that it is ready.
     fn started() -> Self {
+        Self::started_with(&[])
+    }
+
+    fn started_with(environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let made = binary().arg("init").arg(dir.path()).args(["--listen", "127.0.0.1:0"]).output().unwrap();
         assert!(made.status.success());
@@ -32,6 +39,7 @@ impl Process {
         let mut child = binary()
             .args(["run", "-c"])
             .arg(&config)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -105,6 +113,28 @@ fn sigterm_and_sigint_drain_and_exit_0() {
         process.log_until("gateway stopped");
         assert_eq!(process.wait().code(), Some(0));
     }
+}
+
+#[test]
+fn supervisor_is_told_when_it_is_ready_alive_and_stopping() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let supervisor = UnixDatagram::bind(&path).unwrap();
+    supervisor.set_read_timeout(Some(PATIENCE)).unwrap();
+    let hear = || {
+        let mut buffer = [0; 256];
+        let length = supervisor.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let mut process =
+        Process::started_with(&[("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "200000")]);
+    assert!(hear().contains("READY=1"));
+    for _ in 0..3 {
+        assert!(hear().contains("WATCHDOG=1"));
+    }
+    process.signal(Signal::TERM);
+    while !hear().contains("STOPPING=1") {}
+    assert_eq!(process.wait().code(), Some(0));
 }
 
 #[test]

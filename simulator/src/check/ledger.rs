@@ -376,6 +376,13 @@ impl Ledger {
         faults
     }
 
+    /// Records that are missing anywhere: never stored, or stored and not in every sink.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        let missing = |record: &RecordId| !self.sinks.iter().all(|sink| sink.has(*record));
+        self.open_records().count() as u64 + self.stored_records().filter(missing).count() as u64
+    }
+
     /// Whether every stored record has arrived in every sink.
     #[must_use]
     pub fn all_delivered(&self) -> bool {

@@ -12,11 +12,13 @@ use std::{
 use bytes::Bytes;
 use fieldpost_protocol::limits::MQTT_PACKET_BYTES_MAX;
 use rumqttc::{
-    AsyncClient, BrokerSessionResumePolicy, Event, EventLoop, Incoming, MqttOptions, Outgoing,
-    PublishOptions, TlsConfiguration, Transport,
+    AsyncClient, Event, EventLoop, Incoming, MqttOptions, Outgoing, PublishOptions, TlsConfiguration,
+    Transport,
     mqttbytes::{QoS, v5::PubAckReason},
 };
 use rustls::ClientConfig;
+
+use super::session::SessionMemory;
 
 /// Publishes accepted before the first is on the wire; more than any device has in flight.
 const QUEUE_COUNT_MAX: usize = 128;
@@ -77,7 +79,12 @@ pub struct FrontDoor {
 
 /// Begins to connect; [`Carrier::next`] carries it out.
 #[must_use]
-pub fn begin(device: &str, front_door: &FrontDoor, tls: Arc<ClientConfig>) -> (Sender, Carrier) {
+pub fn begin(
+    device: &str,
+    front_door: &FrontDoor,
+    tls: Arc<ClientConfig>,
+    session: Arc<SessionMemory>,
+) -> (Sender, Carrier) {
     let address = front_door.address;
     let mut options = MqttOptions::new(device, (front_door.server_name.clone(), address.port()));
     options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
@@ -85,7 +92,7 @@ pub fn begin(device: &str, front_door: &FrontDoor, tls: Arc<ClientConfig>) -> (S
     // The gateway keeps the subscription and undelivered receipts; what we owe it, the device logic knows.
     options.set_clean_start(false);
     options.set_session_expiry_interval(Some(SESSION_EXPIRY_S));
-    options.set_broker_session_resume_policy(BrokerSessionResumePolicy::AllowBrokerOnly);
+    options.set_session_store_arc(session);
     options.set_max_packet_size(Some(u32::try_from(MQTT_PACKET_BYTES_MAX).unwrap_or(u32::MAX)));
     // The name is what the certificate must show; the address is where the gateway is, without asking a resolver.
     options.set_socket_connector(move |_host, _network| async move {

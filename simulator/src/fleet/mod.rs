@@ -15,6 +15,7 @@ pub mod connection;
 pub mod enrol;
 pub mod progress;
 pub mod receiver_log;
+pub mod session;
 pub mod source;
 pub mod tls;
 
@@ -128,6 +129,18 @@ impl Fleet {
             fleet.tasks.spawn(Box::pin(agent::run(agent, shared.clone(), receiver)));
         }
         Ok(fleet)
+    }
+
+    /// How many devices it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.instructions.len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.instructions.is_empty()
     }
 
     /// How it is doing.

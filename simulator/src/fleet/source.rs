@@ -18,6 +18,9 @@ use crate::world::{
 /// Records one device can owe: about eight minutes of a vehicle without a connection.
 pub const OUTBOX_COUNT: usize = 256;
 
+/// How soon a fast replay looks again whether the last epoch is stored.
+const OWED_WAIT: Duration = Duration::from_millis(2);
+
 /// The device logic with its storage.
 pub type SimDevice = Device<RamStorage<OUTBOX_COUNT>>;
 
@@ -83,9 +86,9 @@ impl Source {
                 (Some(Duration::from_secs(1)), moment.in_reach)
             }
             Self::Recording { epochs, pace } => {
-                // A recording replayed faster than the outbox drains would be evicted from it.
-                if device.ledger().owed as usize > OUTBOX_COUNT / 4 {
-                    return (Some(Duration::from_millis(5)), true);
+                // One epoch at a time: what piles up goes by the backlog lane, behind what is newer.
+                if *pace == Pace::Fast && device.ledger().owed > 0 {
+                    return (Some(OWED_WAIT), true);
                 }
                 let Some(epoch) = epochs.pop() else { return (None, true) };
                 device.on_nmea(now_ms, &epoch.bytes);

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-/// How much of the end is read: more than any batch, so an interrupted one is seen whole.
+/// How much of the end is read: 30,000 events, three of the largest batches that can be configured. Of a longer one a
+/// part would come twice.
 pub(super) const TAIL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// How every line of ours begins; a torn one may be shorter.

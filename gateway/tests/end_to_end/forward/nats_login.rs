@@ -79,10 +79,10 @@ async fn a_credentials_file_logs_in_and_a_wrong_one_condemns_no_event() {
     let (operator, account, user) = (Nkey::new(b'O', 1), Nkey::new(b'A', 2), Nkey::new(b'U', 3));
     let (stranger, system) = (Nkey::new(b'U', 4), Nkey::new(b'A', 5));
     let server = NatsServer::start_with(|dir| {
-        let operator_jwt = operator.sign(&operator.public(), json!({"type": "operator", "version": 2}));
-        let account_jwt = operator.sign(&account.public(), account_claims(-1));
+        let operator_jwt = operator.sign(&operator.public(), &json!({"type": "operator", "version": 2}));
+        let account_jwt = operator.sign(&account.public(), &account_claims(-1));
         // JetStream wants a system account; one with limits of its own may not have JetStream.
-        let system_jwt = operator.sign(&system.public(), account_claims(0));
+        let system_jwt = operator.sign(&system.public(), &account_claims(0));
         let operator_file = write(dir, "operator.jwt", &operator_jwt);
         format!(
             "operator: {operator_file:?}\nsystem_account: {system}\nresolver: MEMORY\n\
@@ -93,7 +93,7 @@ async fn a_credentials_file_logs_in_and_a_wrong_one_condemns_no_event() {
     })
     .await;
     let mut rig = Rig::new();
-    let jwt = account.sign(&user.public(), user_claims());
+    let jwt = account.sign(&user.public(), &user_claims());
     let path = write(rig.dir.path(), "nats.creds", &creds(&jwt, &stranger));
     rig.append(1..=20).await;
     let settings = NatsSettings { credentials: Some(path.clone()), ..settings(&server) };
@@ -162,7 +162,7 @@ impl Nkey {
     }
 
     /// A JWT about `subject`.
-    fn sign(&self, subject: &str, claims: Value) -> String {
+    fn sign(&self, subject: &str, claims: &Value) -> String {
         let header = json!({"typ": "JWT", "alg": "ed25519-nkey"});
         let body = json!({
             "jti": subject, "iat": 1_700_000_000, "iss": self.public(), "name": "test", "sub": subject, "nats": claims

@@ -32,13 +32,20 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new() -> Self {
-        Self::with_spool(SpoolSettings::default())
+        let dir = tempfile::tempdir().unwrap();
+        let spool_dir = dir.path().join("spool");
+        let (spool, _) = Spool::open(&spool_dir, SpoolSettings::default(), Arc::new(RealDisk)).unwrap();
+        Self { dir, spool, metrics: Metrics::new(), running: None }
     }
 
-    pub(crate) fn with_spool(settings: SpoolSettings) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let (spool, _) = Spool::open(&dir.path().join("spool"), settings, Arc::new(RealDisk)).unwrap();
-        Self { dir, spool, metrics: Metrics::new(), running: None }
+    /// Closes the spool, lets `harm` work on its directory, and opens it again.
+    pub(crate) async fn reopen_after(&mut self, harm: impl FnOnce(&Path)) {
+        assert!(self.running.is_none(), "stop the forwarder first");
+        self.spool.close().await;
+        let dir = self.dir.path().join("spool");
+        harm(&dir);
+        let (spool, _) = Spool::open(&dir, SpoolSettings::default(), Arc::new(RealDisk)).unwrap();
+        self.spool = spool;
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
