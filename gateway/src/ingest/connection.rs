@@ -24,9 +24,6 @@ use super::{Door, IngestConfig};
 use crate::pki::Identity;
 use crate::spool::Lsn;
 
-/// One TLS record's plaintext at most (RFC 8446 section 5.1).
-const RECEIVE_BYTES: usize = 16 * 1024;
-
 /// Unwritten bytes above which nothing more is read: a client that does not read its PUBACKs gets no more.
 const OUT_BYTES_MAX: usize = 16 * 1024;
 
@@ -39,13 +36,15 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 thread_local! {
     /// Of the worker thread, used only within one poll.
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
-        received: vec![0; RECEIVE_BYTES],
-        entry: BytesMut::with_capacity(RECEIVE_BYTES),
+        opened: Vec::new(),
+        entry: BytesMut::new(),
     });
 }
 
 struct Scratch {
-    received: Vec<u8>,
+    /// MQTT bytes as they came.
+    opened: Vec<u8>,
+    /// One entry of the spool.
     entry: BytesMut,
 }
 
@@ -118,11 +117,11 @@ impl Arrival {
             }
             let received = &mut self.received;
             let read = poll_fn(|cx| {
-                SCRATCH.with_borrow_mut(|scratch| {
-                    let read = link.poll_read(cx, &mut scratch.received);
-                    read.map_ok(|count| {
-                        received.extend_from_slice(&scratch.received[..count]);
-                        count
+                SCRATCH.with_borrow_mut(|Scratch { opened, .. }| {
+                    let read = link.poll_read(cx, opened);
+                    read.map_ok(|()| {
+                        received.extend_from_slice(opened);
+                        opened.len()
                     })
                 })
             });
@@ -222,11 +221,11 @@ impl<'d> Connection<'d> {
             self.feed_kept(&mut scratch.entry)?;
         }
         while !self.session.uplink().is_blocked() && self.out.len() <= OUT_BYTES_MAX {
-            let Poll::Ready(read) = self.link.poll_read(cx, &mut scratch.received) else { break };
-            let bytes = match read {
-                Ok(0) | Err(_) => return Err(Reason::PeerClosed),
-                Ok(count) => &scratch.received[..count],
-            };
+            let Poll::Ready(read) = self.link.poll_read(cx, &mut scratch.opened) else { break };
+            let bytes = &scratch.opened[..];
+            if read.is_err() || bytes.is_empty() {
+                return Err(Reason::PeerClosed);
+            }
             self.heard_at = Instant::now();
             if self.kept.is_empty() {
                 let fed = self.session.feed(bytes, self.door, &mut scratch.entry, &mut self.out);
@@ -301,19 +300,7 @@ impl<'d> Connection<'d> {
     }
 }
 
-/// Writes what is left, closes our side, and takes what the peer still sends until it has seen that: closing over unread
-/// bytes would reset the connection under our last packet. All within [`CLOSE_DEADLINE`].
+/// Writes what is left and closes, within [`CLOSE_DEADLINE`]. A peer that is gone, or too slow, misses it.
 async fn say_goodbye(mut link: Link, mut out: Vec<u8>) {
-    let goodbye = async {
-        poll_fn(|cx| link.poll_write(cx, &mut out)).await?;
-        poll_fn(|cx| link.poll_close(cx)).await?;
-        let discard = |cx: &mut Context<'_>| {
-            SCRATCH.with_borrow_mut(|scratch| link.poll_discard(cx, &mut scratch.received))
-        };
-        let mut discard = discard;
-        while poll_fn(&mut discard).await? > 0 {}
-        std::io::Result::Ok(())
-    };
-    // A peer that is gone, or too slow, misses its goodbye.
-    _ = tokio::time::timeout(CLOSE_DEADLINE, goodbye).await;
+    _ = tokio::time::timeout(CLOSE_DEADLINE, link.close(&mut out)).await;
 }

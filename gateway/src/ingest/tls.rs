@@ -1,75 +1,325 @@
-//! The TLS side of one connection.
+//! The TLS side of one connection, on rustls' unbuffered interface.
+//!
+//! **An idle connection owns no buffer.** The buffered interface keeps 4 KiB a connection for records to come; here
+//! records are received, opened and sealed in buffers of the worker thread, and a connection keeps only what cannot wait
+//! there: a record cut in two, or sealed bytes that the kernel did not take.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use rustls::{AlertDescription, CertificateError, Error as TlsError, ServerConfig};
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::{CertificateError, Error as TlsError, ServerConfig};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::reason::Reason;
 use crate::pki::{Identity, device_identity};
 
-/// An encrypted byte stream from a device whose certificate was verified.
-#[derive(Debug)]
+/// The longest record (RFC 8446 section 5.2: 5 + 2^14 + 256 bytes) and the head of the next.
+const RECEIVE_BYTES: usize = 18 * 1024;
+
+/// Room for the usual answer, some PUBACKs in a record; more is made when rustls asks.
+const SEALED_BYTES: usize = 256;
+
+/// How long a goodbye may take.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static WIRE: RefCell<Wire> =
+        RefCell::new(Wire { received: vec![0; RECEIVE_BYTES], sealed: Vec::with_capacity(RECEIVE_BYTES) });
+}
+
+/// Buffers of a worker thread, used only within one poll.
+struct Wire {
+    /// TLS records as they come; also where bytes go that nobody wants any more.
+    received: Vec<u8>,
+    /// TLS records to send.
+    sealed: Vec<u8>,
+}
+
+/// An encrypted byte stream.
 pub(super) struct Link {
-    stream: TlsStream<TcpStream>,
+    tcp: TcpStream,
+    tls: UnbufferedServerConnection,
+    /// The beginning of a record. Empty between records.
+    incoming: Vec<u8>,
+    /// Sealed bytes that the kernel did not take. Empty unless the peer is slow.
+    outgoing: Vec<u8>,
+    /// What came in one flight with the end of the handshake.
+    early: Vec<u8>,
+    /// The peer has said close_notify.
+    has_ended: bool,
+    /// rustls has given up: nothing more is opened or sealed.
+    has_failed: bool,
+}
+
+/// What [`Link::run`] is asked to do besides reading.
+#[derive(Clone, Copy)]
+enum Send<'a> {
+    Nothing,
+    Bytes(&'a [u8]),
+    CloseNotify,
 }
 
 impl Link {
     /// Shakes hands and reads the identity from the verified certificate.
     ///
     /// # Errors
-    /// Why the peer is refused. It has been told by a TLS alert.
+    /// Why the peer is refused. It has been told by a TLS alert, as far as it listened.
     pub(super) async fn accept(
-        stream: TcpStream,
+        tcp: TcpStream,
         config: Arc<ServerConfig>,
     ) -> Result<(Self, Identity), (Reason, String)> {
-        let stream = TlsAcceptor::from(config)
-            .accept(stream)
-            .await
-            .map_err(|error| (handshake_reason(&error), error.to_string()))?;
-        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let tls = UnbufferedServerConnection::new(config)
+            .map_err(|error| (Reason::TlsHandshake, error.to_string()))?;
+        let mut link = Self {
+            tcp,
+            tls,
+            incoming: Vec::new(),
+            outgoing: Vec::new(),
+            early: Vec::new(),
+            has_ended: false,
+            has_failed: false,
+        };
+        if let Err(error) = poll_fn(|cx| link.poll_handshake(cx)).await {
+            // A peer that does not listen misses its alert.
+            _ = tokio::time::timeout(CLOSE_DEADLINE, link.end_write()).await;
+            return Err((handshake_reason(&error), error.to_string()));
+        }
+        let certificate = link.tls.peer_certificates().and_then(<[_]>::first);
         let certificate = certificate.ok_or((Reason::CertificateMissing, String::new()))?;
         let identity =
             device_identity(certificate).map_err(|error| (Reason::IdentityMissing, error.to_string()))?;
-        Ok((Self { stream }, identity))
+        Ok((link, identity))
     }
 
-    /// Reads what is there into `buffer`; 0 at the end of the stream.
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-        Poll::Ready(Ok(buffer.filled().len()))
-    }
-
-    /// Writes from the front of `bytes`, removing what was taken, until all is with the kernel.
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &mut Vec<u8>) -> Poll<io::Result<()>> {
-        while !bytes.is_empty() {
-            let taken = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-            bytes.drain(..taken);
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // No early data: nothing is opened before the handshake is done, but the last flight may bring the CONNECT.
+        let mut opened = Vec::new();
+        while self.tls.is_handshaking() {
+            ready!(self.poll_flush(cx))?;
+            if ready!(self.poll_records(cx, &mut opened))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.early.append(&mut opened);
+        self.poll_flush(cx)
     }
 
-    /// Says goodbye: close_notify, then the write side of TCP.
-    pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    /// Reads and opens what is there into `opened`, which is empty afterwards only at the end of the stream.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, opened: &mut Vec<u8>) -> Poll<io::Result<()>> {
+        opened.clear();
+        opened.append(&mut self.early);
+        while opened.is_empty() && !self.has_ended {
+            if ready!(self.poll_records(cx, opened))? == 0 {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
-    /// Throws away what the peer still sends, so that closing does not reset the connection under our last packet.
-    pub(super) fn poll_discard(
+    /// Reads once from the socket and opens every whole record, adding what was in them to `opened`. Returns the bytes
+    /// read, 0 at the end of the stream.
+    fn poll_records(&mut self, cx: &mut Context<'_>, opened: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        WIRE.with_borrow_mut(|Wire { received, .. }| {
+            let kept = self.incoming.len();
+            if kept == RECEIVE_BYTES {
+                return Poll::Ready(Err(io::Error::other("a TLS message beyond every bound")));
+            }
+            let mut buffer = ReadBuf::new(&mut received[kept..]);
+            ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut buffer))?;
+            let count = buffer.filled().len();
+            received[..kept].copy_from_slice(&self.incoming);
+            let filled = &mut received[..kept + count];
+            let used = if count == 0 { kept } else { self.advance(filled, opened, Send::Nothing)? };
+            self.incoming.clear();
+            self.incoming.extend_from_slice(&filled[used..]);
+            if self.incoming.is_empty() {
+                self.incoming = Vec::new();
+            }
+            Poll::Ready(Ok(count))
+        })
+    }
+
+    /// Seals and writes `bytes`, emptying it, once the kernel has taken what came before. Ready when the kernel has all.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &mut Vec<u8>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(cx))?;
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        // Sealed and written in the thread's buffer: the connection's own is used only if the kernel does not take all.
+        self.outgoing = WIRE.with_borrow_mut(|wire| std::mem::take(&mut wire.sealed));
+        self.send(Send::Bytes(bytes))?;
+        bytes.clear();
+        let written = self.poll_flush(cx);
+        let sealed = std::mem::take(&mut self.outgoing);
+        self.outgoing.extend_from_slice(&sealed);
+        WIRE.with_borrow_mut(|wire| {
+            wire.sealed = sealed;
+            wire.sealed.clear();
+        });
+        written
+    }
+
+    /// Writes sealed bytes until the kernel has them all.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut written = 0;
+        let outcome = loop {
+            if written == self.outgoing.len() {
+                break Poll::Ready(Ok(()));
+            }
+            match Pin::new(&mut self.tcp).poll_write(cx, &self.outgoing[written..]) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => written += count,
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        self.outgoing.drain(..written);
+        outcome
+    }
+
+    /// Writes `bytes` and close_notify, then ends our side.
+    pub(super) async fn close(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        if !self.has_failed {
+            poll_fn(|cx| self.poll_write(cx, bytes)).await?;
+            self.send(Send::CloseNotify)?;
+        }
+        self.end_write().await
+    }
+
+    /// Ends the write side of TCP and takes what the peer still sends until it has seen that: closing over unread bytes
+    /// would reset the connection under our last packet.
+    async fn end_write(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_flush(cx)).await?;
+        poll_fn(|cx| Pin::new(&mut self.tcp).poll_shutdown(cx)).await?;
+        poll_fn(|cx| self.poll_discard(cx)).await
+    }
+
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        WIRE.with_borrow_mut(|wire| {
+            loop {
+                let mut buffer = ReadBuf::new(&mut wire.received);
+                ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut buffer))?;
+                if buffer.filled().is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        })
+    }
+
+    /// [`Link::advance`] over the beginning of a record that is kept, which stays as it is: it is not whole.
+    fn send(&mut self, send: Send<'_>) -> io::Result<()> {
+        let mut incoming = std::mem::take(&mut self.incoming);
+        let advanced = self.advance(&mut incoming, &mut Vec::new(), send);
+        self.incoming = incoming;
+        advanced.map(drop)
+    }
+
+    /// [`Link::run`] from the start of `incoming`; if it fails, adds the alert that tells the peer.
+    fn advance(&mut self, incoming: &mut [u8], opened: &mut Vec<u8>, send: Send<'_>) -> io::Result<usize> {
+        if self.has_failed {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut used = 0;
+        self.run(incoming, &mut used, opened, send).map_err(|error| {
+            // rustls gives the alert out on the next call, over the same bytes; that it then fails again is no news.
+            _ = self.run(incoming, &mut used, &mut Vec::new(), Send::Nothing);
+            self.has_failed = true;
+            io::Error::new(io::ErrorKind::InvalidData, error)
+        })?;
+        Ok(used)
+    }
+
+    /// Runs rustls until it needs more bytes: opens every whole record of `incoming` into `opened`, adds what has to be
+    /// sent to `self.outgoing`. The first `used` bytes of `incoming` are done with.
+    fn run(
         &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
-        ready!(Pin::new(self.stream.get_mut().0).poll_read(cx, &mut buffer))?;
-        Poll::Ready(Ok(buffer.filled().len()))
+        incoming: &mut [u8],
+        used: &mut usize,
+        opened: &mut Vec<u8>,
+        mut send: Send<'_>,
+    ) -> Result<(), TlsError> {
+        loop {
+            let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut incoming[*used..]);
+            *used += discard;
+            let mut record_discard = 0;
+            let needs_more = match state? {
+                ConnectionState::ReadTraffic(mut traffic) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record?;
+                        record_discard += record.discard;
+                        opened.extend_from_slice(record.payload);
+                    }
+                    false
+                }
+                ConnectionState::EncodeTlsData(mut data) => {
+                    encode_into(&mut self.outgoing, |buffer| match data.encode(buffer) {
+                        Err(EncodeError::InsufficientSize(size)) => Err(size.required_size),
+                        Err(EncodeError::AlreadyEncoded) => Ok(0),
+                        Ok(count) => Ok(count),
+                    });
+                    false
+                }
+                ConnectionState::TransmitTlsData(data) => {
+                    // In `outgoing`, which leaves in order.
+                    data.done();
+                    false
+                }
+                ConnectionState::WriteTraffic(mut traffic) => {
+                    let mut is_exhausted = false;
+                    let mut seal = |error| match error {
+                        EncryptError::InsufficientSize(size) => Err(size.required_size),
+                        EncryptError::EncryptExhausted => {
+                            is_exhausted = true;
+                            Ok(0)
+                        }
+                    };
+                    match std::mem::replace(&mut send, Send::Nothing) {
+                        Send::Nothing => {}
+                        Send::Bytes(bytes) => encode_into(&mut self.outgoing, |buffer| {
+                            traffic.encrypt(bytes, buffer).or_else(&mut seal)
+                        }),
+                        Send::CloseNotify => encode_into(&mut self.outgoing, |buffer| {
+                            traffic.queue_close_notify(buffer).or_else(&mut seal)
+                        }),
+                    }
+                    if is_exhausted {
+                        return Err(TlsError::EncryptError);
+                    }
+                    true
+                }
+                ConnectionState::PeerClosed => {
+                    self.has_ended = true;
+                    false
+                }
+                // More bytes are needed, or both sides are closed. Early data is not enabled; a state that a later rustls may add is waited out.
+                _ => true,
+            };
+            *used += record_discard;
+            if needs_more {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Lets `write` fill the end of `out`; it says how many bytes it wrote, or how many it needs.
+fn encode_into(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, usize>) {
+    let start = out.len();
+    let mut room = SEALED_BYTES;
+    loop {
+        out.resize(start + room, 0);
+        match write(&mut out[start..]) {
+            Ok(count) => return out.truncate(start + count),
+            Err(required) => room = required.max(room + 1),
+        }
     }
 }
 
@@ -90,7 +340,6 @@ fn handshake_reason(error: &io::Error) -> Reason {
             | CertificateError::ExpiredRevocationListContext { .. } => Reason::RevocationListExpired,
             _ => Reason::CertificateUnknown,
         },
-        TlsError::AlertReceived(AlertDescription::CloseNotify) => Reason::PeerClosed,
         _ => Reason::TlsHandshake,
     }
 }
