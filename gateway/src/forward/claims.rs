@@ -40,7 +40,9 @@ impl Running {
         let stop = CancellationToken::new();
         let metrics = ForwardMetrics::default();
         let cursor = Arc::clone(&source.cursor);
-        let forwarder = Forwarder::with_metrics(settings(dir.path()), source, sink, &metrics, stop.clone());
+        let settings = settings(dir.path());
+        let handles = metrics.forwarder(&settings.name);
+        let forwarder = Forwarder::with_handles(settings, source, sink, handles, stop.clone());
         Self { cursor, metrics, stop, task: tokio::spawn(forwarder.run()), dir }
     }
 

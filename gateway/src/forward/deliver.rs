@@ -53,7 +53,9 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
                 "the sink refused events for good"
             );
         }
-        self.metrics.batches.inc();
+        if !events.is_empty() {
+            self.metrics.batches.inc();
+        }
         Ok(())
     }
 

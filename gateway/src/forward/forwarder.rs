@@ -12,7 +12,7 @@ use super::event::{ClockBounds, Event, EventState, Gap, GapReason, Renderer};
 use super::metrics::ForwarderMetrics;
 use super::refusals::Refusals;
 use super::source::{Source, SourceError, Taken};
-use super::{ForwardMetrics, RetryReason, Sink};
+use super::{RetryReason, Sink};
 use crate::metrics::Metrics;
 use crate::record::Record;
 use crate::spool::Lsn;
@@ -74,20 +74,21 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         metrics: &Metrics,
         stop: CancellationToken,
     ) -> Self {
-        Self::with_metrics(settings, source, sink, &metrics.forward, stop)
+        let handles = metrics.forward.forwarder(&settings.name);
+        Self::with_handles(settings, source, sink, handles, stop)
     }
 
-    pub(super) fn with_metrics(
+    pub(super) fn with_handles(
         settings: ForwarderSettings,
         source: R,
         sink: S,
-        metrics: &ForwardMetrics,
+        metrics: ForwarderMetrics,
         stop: CancellationToken,
     ) -> Self {
         Self {
             backoff: Backoff::new(settings.backoff),
             refusals: Refusals::new(settings.refusals.clone()),
-            metrics: metrics.forwarder(&settings.name),
+            metrics,
             renderer: Renderer::new(settings.clock),
             outage: None,
             cursor_is_stuck: false,

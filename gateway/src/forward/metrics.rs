@@ -61,7 +61,7 @@ pub struct ForwarderSnapshot {
 }
 
 /// One forwarder's handles: counting is one atomic addition.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ForwarderMetrics {
     pub(super) delivered: Counter,
     pub(super) batches: Counter,

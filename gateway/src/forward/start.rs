@@ -1,9 +1,12 @@
 //! From the configuration to running forwarders.
 
+use std::time::Duration;
+
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::file::{FileSettings, FileSink};
+use super::metrics::ForwarderMetrics;
 use super::nats::{NatsSettings, NatsSink};
 use super::webhook::{WebhookError, WebhookSettings, WebhookSink};
 use super::{BackoffSettings, ClockBounds, Forwarder, ForwarderSettings, Sink, SpoolSource};
@@ -15,6 +18,9 @@ use crate::spool::{BatchLimits, Spool, SpoolError};
 const FILE_ROTATE_BYTES: u64 = 256 * 1024 * 1024;
 /// How long an attempt that is under way may go on once the gateway stops.
 const STOP_MS_MAX: u64 = 2_000;
+
+/// Pause before a forwarder that ended in a fault is started again.
+const RESTART_DELAY: Duration = Duration::from_secs(5);
 
 /// A forwarder cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -95,17 +101,97 @@ impl Forwarders {
         metrics: &Metrics,
     ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
-        let mut sources = Vec::with_capacity(prepared.len());
+        let mut ready = Vec::with_capacity(prepared.len());
         for (forward, sink) in prepared {
-            let source = SpoolSource::open(spool, &forward.name, limits(&forward.batch))
-                .map_err(|source| StartError::Cursor { name: forward.name.clone(), source })?;
-            sources.push((settings(config, &forward), source, sink));
+            let handles = metrics.forward.forwarder(&forward.name);
+            let settings = settings(config, &forward);
+            let plan = Plan { forward, settings, spool: spool.clone(), handles, stop: stop.clone() };
+            let source = plan.source()?;
+            ready.push((plan, source, sink));
         }
-        let running = sources.into_iter().map(|(settings, source, sink)| {
-            let name = settings.name.clone();
-            (name, spawn(settings, source, sink, metrics, stop.clone()))
+        let running = ready.into_iter().map(|(plan, source, sink)| {
+            let first = plan.spawn(source, sink);
+            (plan.forward.name.clone(), tokio::spawn(supervise(first, plan)))
         });
         Ok(Self { running: running.collect(), stop })
+    }
+}
+
+/// All it takes to start one forwarder, and to start it again.
+struct Plan {
+    forward: config::Forward,
+    settings: ForwarderSettings,
+    spool: Spool,
+    handles: ForwarderMetrics,
+    stop: CancellationToken,
+}
+
+impl Plan {
+    fn source(&self) -> Result<SpoolSource, StartError> {
+        let name = &self.forward.name;
+        SpoolSource::open(&self.spool, name, limits(&self.forward.batch))
+            .map_err(|source| StartError::Cursor { name: name.clone(), source })
+    }
+
+    fn spawn(&self, source: SpoolSource, sink: AnySink) -> JoinHandle<()> {
+        match sink {
+            AnySink::Nats(sink) => self.spawn_with(source, *sink),
+            AnySink::Webhook(sink) => self.spawn_with(source, *sink),
+            AnySink::File(sink) => self.spawn_with(source, sink),
+        }
+    }
+
+    fn spawn_with<S: Sink + 'static>(&self, source: SpoolSource, sink: S) -> JoinHandle<()> {
+        let (settings, handles, stop) = (self.settings.clone(), self.handles.clone(), self.stop.clone());
+        tokio::spawn(Forwarder::with_handles(settings, source, sink, handles, stop).run())
+    }
+}
+
+/// What [`supervise`] restarts.
+trait Restart: Send + Sync {
+    fn name(&self) -> &str;
+    fn handles(&self) -> &ForwarderMetrics;
+    fn stop(&self) -> &CancellationToken;
+    /// Starts it again from its cursor.
+    fn again(&self) -> Result<JoinHandle<()>, StartError>;
+}
+
+impl Restart for Plan {
+    fn name(&self) -> &str {
+        &self.forward.name
+    }
+
+    fn handles(&self) -> &ForwarderMetrics {
+        &self.handles
+    }
+
+    fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    fn again(&self) -> Result<JoinHandle<()>, StartError> {
+        Ok(self.spawn(self.source()?, sink(&self.forward)?))
+    }
+}
+
+/// Starts a forwarder again that ended in a fault of ours: a force system must not fall silent for a bug. What it had
+/// not finished is delivered again, with the same keys.
+async fn supervise(mut running: JoinHandle<()>, restart: impl Restart) {
+    while let Err(fault) = running.await {
+        restart.handles().failing.set(1);
+        tracing::error!(forwarder = restart.name(), %fault, "forwarder ended in a fault, starting it again");
+        running = loop {
+            tokio::select! {
+                () = restart.stop().cancelled() => return,
+                () = tokio::time::sleep(RESTART_DELAY) => {}
+            }
+            match restart.again() {
+                Ok(running) => break running,
+                Err(error) => {
+                    tracing::error!(forwarder = restart.name(), %error, "cannot start it again yet")
+                }
+            }
+        };
     }
 }
 
@@ -167,25 +253,51 @@ fn limits(batch: &config::BatchPolicy) -> BatchLimits {
     }
 }
 
-fn spawn(
-    settings: ForwarderSettings,
-    source: SpoolSource,
-    sink: AnySink,
-    metrics: &Metrics,
-    stop: CancellationToken,
-) -> JoinHandle<()> {
-    fn run<S: Sink + 'static>(
-        settings: ForwarderSettings,
-        source: SpoolSource,
-        sink: S,
-        metrics: &Metrics,
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::super::ForwardMetrics;
+    use super::*;
+
+    struct Faulty {
+        starts_count: AtomicU32,
+        handles: ForwarderMetrics,
         stop: CancellationToken,
-    ) -> JoinHandle<()> {
-        tokio::spawn(Forwarder::new(settings, source, sink, metrics, stop).run())
     }
-    match sink {
-        AnySink::Nats(sink) => run(settings, source, *sink, metrics, stop),
-        AnySink::Webhook(sink) => run(settings, source, *sink, metrics, stop),
-        AnySink::File(sink) => run(settings, source, sink, metrics, stop),
+
+    impl Restart for Faulty {
+        fn name(&self) -> &'static str {
+            "faulty"
+        }
+
+        fn handles(&self) -> &ForwarderMetrics {
+            &self.handles
+        }
+
+        fn stop(&self) -> &CancellationToken {
+            &self.stop
+        }
+
+        fn again(&self) -> Result<JoinHandle<()>, StartError> {
+            match self.starts_count.fetch_add(1, Ordering::SeqCst) {
+                0 => Err(StartError::Cursor { name: "faulty".into(), source: SpoolError::Failed }),
+                1 => Ok(tokio::spawn(async { panic!("again") })),
+                _ => {
+                    self.stop.cancel();
+                    Ok(tokio::spawn(std::future::ready(())))
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_forwarder_that_ends_in_a_fault_is_started_again_until_it_runs() {
+        let handles = ForwardMetrics::default().forwarder("faulty");
+        let stop = CancellationToken::new();
+        let faulty = Faulty { starts_count: AtomicU32::new(0), handles: handles.clone(), stop: stop.clone() };
+        supervise(tokio::spawn(async { panic!("a bug") }), faulty).await;
+        assert!(stop.is_cancelled(), "the third start went well");
+        assert_eq!(handles.failing.get(), 1);
     }
 }
