@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::config::Config;
 use crate::init::{PKI_DIR, write_pair};
 use crate::pki::{Authority, DeviceRequest, Revoke, Validity, replace_file};
 
@@ -47,6 +48,14 @@ fn issue(arguments: &AuthorityArgs, request: DeviceRequest, out: &Path) -> Resul
     let (force, mode, replace) = (request.force.clone(), request.mode, request.replace);
     prepare(out, &name, replace)?;
     let mut authority = open(arguments)?;
+    if let Ok(config) = Config::load(&arguments.config.path)
+        && !config.forces.contains_key(&force)
+    {
+        output::note(&format!(
+            "Note: {} does not serve force {force} yet: add [[force]] id = \"{force}\" and send SIGHUP.",
+            arguments.config.path.display()
+        ));
+    }
     let issued = authority.issue_devices(&[request])?.pop().expect("one request gives one certificate");
     let written = write_pair(out, &name, &issued)
         .and_then(|()| replace_file(&out.join("ca.pem"), issued.ca_pem.as_bytes(), false));

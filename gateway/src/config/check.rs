@@ -82,6 +82,13 @@ pub(super) fn identity(
             "check this machine's clock, or wait",
         );
     }
+    if !identity.is_for_servers || !identity.has_names {
+        report.mistake(
+            &certificate.origin,
+            format!("`{}` is not a server's certificate: clients will refuse it", certificate.key),
+            "it needs a DNS name or address and, if it limits its use, serverAuth: `fieldpost pki issue-server` makes one",
+        );
+    }
     if identity.key_readable_by_others {
         report.warning(
             &key.origin,

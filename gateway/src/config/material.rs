@@ -12,7 +12,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 /// Largest PEM file read: a revocation list of 100,000 entries fits.
 pub const PEM_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -31,6 +31,10 @@ pub struct ServerIdentity {
     pub not_after_s: i64,
     /// The key file may be read by others than its owner.
     pub key_readable_by_others: bool,
+    /// The certificate may be shown by a server: no extended key usage, or one with serverAuth.
+    pub is_for_servers: bool,
+    /// It has a name or an address that a client can check.
+    pub has_names: bool,
 }
 
 /// Certificates of an authority, usable as trust anchors.
@@ -132,7 +136,7 @@ impl ServerIdentity {
     /// [`MaterialError`].
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, MaterialError> {
         let chain = certificates(certificate)?;
-        let (not_before_s, not_after_s) = validity(certificate, &chain[0])?;
+        let facts = facts(certificate, &chain[0])?;
         let key_der = PrivateKeyDer::from_pem_slice(&read_bounded(key)?)
             .map_err(|error| pem(key, "private key", &error))?;
         let certified =
@@ -149,9 +153,11 @@ impl ServerIdentity {
             certificate_path: certificate.to_owned(),
             key_path: key.to_owned(),
             certified: Arc::new(certified),
-            not_before_s,
-            not_after_s,
+            not_before_s: facts.not_before_s,
+            not_after_s: facts.not_after_s,
             key_readable_by_others: readable_by_others(key),
+            is_for_servers: facts.is_for_servers,
+            has_names: facts.has_names,
         })
     }
 }
@@ -276,11 +282,26 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Materia
     Ok(chain)
 }
 
-fn validity(path: &Path, certificate: &CertificateDer<'_>) -> Result<(i64, i64), MaterialError> {
+/// What a server's certificate says about itself.
+struct Facts {
+    not_before_s: i64,
+    not_after_s: i64,
+    is_for_servers: bool,
+    has_names: bool,
+}
+
+fn facts(path: &Path, certificate: &CertificateDer<'_>) -> Result<Facts, MaterialError> {
     let (_, parsed) =
         X509Certificate::from_der(certificate).map_err(|error| pem(path, "certificate", &error))?;
-    let validity = parsed.validity();
-    Ok((validity.not_before.timestamp(), validity.not_after.timestamp()))
+    let usage = parsed.extended_key_usage().map_err(|error| pem(path, "certificate", &error))?;
+    let names = parsed.subject_alternative_name().map_err(|error| pem(path, "certificate", &error))?;
+    let is_name = |name: &GeneralName<'_>| matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_));
+    Ok(Facts {
+        not_before_s: parsed.validity().not_before.timestamp(),
+        not_after_s: parsed.validity().not_after.timestamp(),
+        is_for_servers: usage.is_none_or(|usage| usage.value.server_auth || usage.value.any),
+        has_names: names.is_some_and(|names| names.value.general_names.iter().any(is_name)),
+    })
 }
 
 fn pem(path: &Path, wanted: &'static str, detail: &dyn fmt::Display) -> MaterialError {

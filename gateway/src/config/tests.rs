@@ -174,6 +174,26 @@ fn key_of_another_certificate_and_lone_halves_are_refused() {
 }
 
 #[test]
+fn certificate_of_a_device_or_without_a_name_cannot_be_shown_by_the_gateway() {
+    use fieldpost_protocol::{DeviceId, Mode};
+    let bent = Bent::new();
+    let mut authority = crate::pki::Authority::open(&bent.path("pki")).unwrap();
+    let (force, device) = (ForceId::try_new("demo").unwrap(), DeviceId::try_new("d").unwrap());
+    let issued = authority.issue_device(&force, &device, Mode::Test, 30).unwrap();
+    crate::init::write_pair(&bent.path("pki"), "server", &issued).unwrap();
+    assert!(bent.mistake().contains("`front_door.certificate` is not a server's certificate"));
+}
+
+#[test]
+fn key_that_others_may_read_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bent = Bent::new();
+    fs::set_permissions(bent.path("pki/server.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let config = bent.check(&[]).unwrap();
+    assert!(config.warnings.to_string().contains("chmod 600"), "{}", config.warnings);
+}
+
+#[test]
 fn revocation_list_of_another_authority_is_refused() {
     let other = Bent::new();
     let bent = Bent::new();
