@@ -2,10 +2,15 @@
 //!
 //! `cargo run --release -p fieldpost-gateway --example spool_bench -- [DIR] [SECONDS]`
 //!
-//! Rounds alternate, so that a busy moment of the machine hits both; believe the ratio and the CPU time, not the rates.
+//! Rounds alternate, and their order too, so that a busy moment of the machine hits both: believe the ratio and the CPU
+//! time, not the rates.
 //! - *bare*: one thread, N records of 100 bytes built into a buffer, one pwrite into a zero-filled file, one fdatasync.
-//! - *spool*: N entries of 100 bytes appended, while the N before them are being committed (as devices do it).
-//! - *spool, in step*: N entries appended, their commit awaited, then the next: adds two thread hand-overs per commit.
+//! - *spool*: N entries of 100 bytes appended while the N before them are being committed, as devices do it; a commit may
+//!   then cover up to 2 N, so its ratio is group commit at work, not the cost of the spool.
+//! - *spool, not erasing*: the same without overwriting recycled segments (`erase_recycled = false`).
+//! - *spool, read at the tail*: the same with a reader that takes every entry as soon as it is committed.
+//! - *spool, in step*: N entries appended, their commit awaited, then the next: at most N per commit (the first
+//!   often go ahead alone), and two thread hand-overs each. This ratio is the spool at its worst.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};
@@ -15,13 +20,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fieldpost_gateway::spool::{EntryClass, Lsn, RealDisk, Spool, SpoolSettings};
+use fieldpost_gateway::spool::{BatchLimits, EntryClass, Lsn, Reader, RealDisk, Spool, SpoolSettings};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const RECORD_BYTES: usize = 100;
 /// Rounds of each kind; the median is printed.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 20;
 const BARE_BYTES: u64 = 16 << 20;
 
 /// What one round measured.
@@ -29,13 +34,22 @@ const BARE_BYTES: u64 = 16 << 20;
 struct Round {
     records_per_s: f64,
     cpu_us_per_record: f64,
+    records_per_commit: f64,
+}
+
+/// How the spool is used in a round.
+#[derive(Clone, Copy)]
+struct Kind {
+    pipelined: bool,
+    erases: bool,
+    reads: bool,
 }
 
 fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
     let dir =
         arguments.next().map_or_else(|| std::env::temp_dir().join("fieldpost-spool-bench"), PathBuf::from);
-    let seconds: f64 = arguments.next().map_or(Ok(1.0), |text| text.parse())?;
+    let seconds: f64 = arguments.next().map_or(Ok(0.2), |text| text.parse())?;
     let round = Duration::from_secs_f64(seconds);
     std::fs::create_dir_all(&dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -47,20 +61,26 @@ fn main() -> Outcome<()> {
     for count in [64, 512] {
         let mut bare = Vec::new();
         let mut kinds = [
-            ("spool", true, true, Vec::new()),
-            ("spool, not erasing", true, false, Vec::new()),
-            ("spool, in step", false, true, Vec::new()),
+            ("spool", Kind { pipelined: true, erases: true, reads: false }, Vec::new()),
+            ("spool, not erasing", Kind { pipelined: true, erases: false, reads: false }, Vec::new()),
+            ("spool, read at the tail", Kind { pipelined: true, erases: true, reads: true }, Vec::new()),
+            ("spool, in step", Kind { pipelined: false, erases: true, reads: false }, Vec::new()),
         ];
-        for _ in 0..ROUNDS {
-            let floor = bare_round(&dir, count, round)?;
-            bare.push((floor, 1.0));
-            for (_, pipelined, erase, rounds) in &mut kinds {
-                let measured = runtime.block_on(spool_round(&dir, count, round, *pipelined, *erase))?;
+        for number in 0..ROUNDS {
+            for (_, kind, rounds) in &mut kinds {
+                // Each has its own bare round right beside it, before and after in turn.
+                let early = if number % 2 == 0 { Some(bare_round(&dir, count, round)?) } else { None };
+                let measured = runtime.block_on(spool_round(&dir, count, round, *kind))?;
+                let floor = match early {
+                    Some(floor) => floor,
+                    None => bare_round(&dir, count, round)?,
+                };
+                bare.push((floor, 1.0));
                 rounds.push((measured, measured.records_per_s / floor.records_per_s));
             }
         }
         print(&mut out, count, "bare append + fdatasync", &bare)?;
-        for (name, _, _, rounds) in &kinds {
+        for (name, _, rounds) in &kinds {
             print(&mut out, count, name, rounds)?;
         }
     }
@@ -72,15 +92,17 @@ fn print(out: &mut impl std::io::Write, count: usize, name: &str, rounds: &[(Rou
     let rate = sorted(rounds.iter().map(|(round, _)| round.records_per_s));
     let ratio = sorted(rounds.iter().map(|(_, ratio)| *ratio));
     let cpu = sorted(rounds.iter().map(|(round, _)| round.cpu_us_per_record));
+    let batch = sorted(rounds.iter().map(|(round, _)| round.records_per_commit));
     let middle = rounds.len() / 2;
     writeln!(
         out,
-        "{count:>4} per commit  {name:<24} {:>9.0} records/s  ratio {:.2} ({:.2} to {:.2})  {:.2} CPU us/record",
+        "{count:>4} at once  {name:<24} {:>9.0} records/s  ratio {:.2} ({:.2} to {:.2})  {:.2} CPU us/record  {:.0} per commit",
         rate[middle],
         ratio[middle],
         ratio[0],
         ratio[ratio.len() - 1],
         cpu[middle],
+        batch[middle],
     )?;
     Ok(())
 }
@@ -96,6 +118,7 @@ fn bare_round(dir: &Path, count: usize, duration: Duration) -> Outcome<Round> {
     let path = dir.join("bare");
     let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&path)?;
     fill_with_zeros(&file)?;
+    settle(dir)?;
     let mut batch = Vec::with_capacity(count * RECORD_BYTES);
     let (started, cpu_before) = (Instant::now(), cpu_ns()?);
     let (mut records, mut at) = (0u64, 0u64);
@@ -112,9 +135,14 @@ fn bare_round(dir: &Path, count: usize, duration: Duration) -> Outcome<Round> {
         at += batch.len() as u64;
         records += count as u64;
     }
-    let measured = round(started, cpu_before, records)?;
+    let measured = round(started, cpu_before, records, records / count as u64)?;
     std::fs::remove_file(&path)?;
     Ok(measured)
+}
+
+/// Lets the file system finish what the round before left it with, so that no round pays for another.
+fn settle(dir: &Path) -> Outcome<()> {
+    Ok(rustix::fs::syncfs(File::open(dir)?)?)
 }
 
 fn fill_with_zeros(file: &File) -> Outcome<()> {
@@ -124,22 +152,18 @@ fn fill_with_zeros(file: &File) -> Outcome<()> {
     Ok(())
 }
 
-async fn spool_round(
-    dir: &Path,
-    count: usize,
-    duration: Duration,
-    pipelined: bool,
-    erase_recycled: bool,
-) -> Outcome<Round> {
+async fn spool_round(dir: &Path, count: usize, duration: Duration, kind: Kind) -> Outcome<Round> {
     let dir = dir.join("spool");
     let settings = SpoolSettings {
         // Segments go as soon as they are full: the steady state, with recycling in the measured time.
         retain_ms: 0,
-        erase_recycled,
+        erase_recycled: kind.erases,
         ..SpoolSettings::default()
     };
     let (spool, _) = Spool::open(&dir, settings, Arc::new(RealDisk))?;
     spool.tend().await;
+    settle(&dir)?;
+    let reader = kind.reads.then(|| tokio::spawn(read_all(spool.reader(Lsn(1)))));
     let (started, cpu_before) = (Instant::now(), cpu_ns()?);
     let (mut records, mut before) = (0u64, Lsn(0));
     while started.elapsed() < duration {
@@ -149,14 +173,30 @@ async fn spool_round(
             last = spool.append(EntryClass::Live, &record).await?;
         }
         records += count as u64;
-        spool.wait_committed(if pipelined { before } else { last }).await?;
+        spool.wait_committed(if kind.pipelined { before } else { last }).await?;
         before = last;
     }
     spool.wait_committed(before).await?;
-    let measured = round(started, cpu_before, records)?;
+    let measured = round(started, cpu_before, records, spool.stats().commits_total)?;
     spool.close().await;
+    if let Some(reader) = reader {
+        let accounted = reader.await?;
+        if accounted != records {
+            return Err(format!("{records} records stored, {accounted} accounted for by the reader").into());
+        }
+    }
     std::fs::remove_dir_all(&dir)?;
     Ok(measured)
+}
+
+/// Everything until the spool is closed; returns the records it accounted for.
+async fn read_all(mut reader: Reader) -> u64 {
+    let limits = BatchLimits { count_max: 10_000, bytes_max: 1 << 20, age_ms_max: 0 };
+    let mut accounted = 0;
+    while let Ok(batch) = reader.next_batch(limits).await {
+        accounted += batch.entries.len() as u64 + batch.gap.map_or(0, |gap| gap.count());
+    }
+    accounted
 }
 
 fn record(number: u64) -> [u8; RECORD_BYTES] {
@@ -165,11 +205,12 @@ fn record(number: u64) -> [u8; RECORD_BYTES] {
     record
 }
 
-fn round(started: Instant, cpu_before_ns: u64, records: u64) -> Outcome<Round> {
+fn round(started: Instant, cpu_before_ns: u64, records: u64, commits: u64) -> Outcome<Round> {
     let cpu_ns = cpu_ns()?.saturating_sub(cpu_before_ns);
     Ok(Round {
         records_per_s: records as f64 / started.elapsed().as_secs_f64(),
         cpu_us_per_record: cpu_ns as f64 / 1000.0 / records as f64,
+        records_per_commit: records as f64 / commits as f64,
     })
 }
 
