@@ -59,6 +59,8 @@ pub struct RevocationList {
     pub issuers: Vec<Vec<u8>>,
     /// Unix seconds at which the first of them must have been renewed: after it every device is refused.
     pub next_update_s: i64,
+    /// Number of the newest list, if it has one that fits.
+    pub number: Option<u128>,
     /// Serial numbers of every revoked certificate, without leading zeros.
     pub revoked: HashSet<Vec<u8>>,
 }
@@ -208,6 +210,7 @@ impl RevocationList {
             lists: Vec::new(),
             issuers: Vec::new(),
             next_update_s: i64::MAX,
+            number: None,
             revoked: HashSet::new(),
         };
         for list in &lists {
@@ -223,6 +226,8 @@ impl RevocationList {
         let next_update = parsed.next_update().ok_or("it has no date of the next update")?;
         self.next_update_s = self.next_update_s.min(next_update.timestamp());
         self.issuers.push(parsed.issuer().as_raw().to_vec());
+        let number = parsed.crl_number().and_then(|number| u128::try_from(number).ok());
+        self.number = self.number.max(number);
         let serials = parsed.iter_revoked_certificates().map(|entry| canonical_serial(entry.raw_serial()));
         self.revoked.extend(serials);
         Ok(())
@@ -295,7 +300,8 @@ fn facts(path: &Path, certificate: &CertificateDer<'_>) -> Result<Facts, Materia
         X509Certificate::from_der(certificate).map_err(|error| pem(path, "certificate", &error))?;
     let usage = parsed.extended_key_usage().map_err(|error| pem(path, "certificate", &error))?;
     let names = parsed.subject_alternative_name().map_err(|error| pem(path, "certificate", &error))?;
-    let is_name = |name: &GeneralName<'_>| matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_));
+    let is_name =
+        |name: &GeneralName<'_>| matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_));
     Ok(Facts {
         not_before_s: parsed.validity().not_before.timestamp(),
         not_after_s: parsed.validity().not_after.timestamp(),

@@ -15,6 +15,8 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 
+use crate::config::material::RevocationList;
+
 use super::files::{replace_file, write_new_private};
 use super::identity::identity_uri;
 use super::index::{Act, Entry, Index, Status, io_at, issue_device};
@@ -196,7 +198,20 @@ impl Authority {
         let key = KeyPair::from_pem(&fs::read_to_string(&key_path).map_err(io_at(&key_path))?)?;
         let issuer = Issuer::from_ca_cert_pem(&certificate_pem, key)?;
         let index = Index::open(&dir.join(INDEX))?;
-        Ok(Self { dir: dir.to_owned(), certificate_pem, issuer, index })
+        let mut authority = Self { dir: dir.to_owned(), certificate_pem, issuer, index };
+        if authority.index.list_is_owed
+            || authority.written_list_number() != Some(authority.index.list_number)
+        {
+            // A crash came between an act and its list: finish it, or a revoked certificate stays welcome.
+            authority.crl(LIST_DAYS)?;
+        }
+        Ok(authority)
+    }
+
+    /// The number of the list in `crl.pem`; `None` if there is none that can be read.
+    fn written_list_number(&self) -> Option<u64> {
+        let list = RevocationList::load(&self.list_path()).ok()?;
+        u64::try_from(list.number?).ok()
     }
 
     /// Every certificate issued, oldest first.

@@ -93,6 +93,8 @@ pub(super) struct Index {
     file: File,
     pub(super) entries: Vec<Entry>,
     pub(super) list_number: u64,
+    /// A certificate was revoked after the newest list was made.
+    pub(super) list_is_owed: bool,
 }
 
 impl Index {
@@ -107,7 +109,7 @@ impl Index {
             .map_err(io_at(path))?;
         flock(&file, FlockOperation::LockExclusive).map_err(|error| io_at(path)(error.into()))?;
         sync_parent(path).map_err(io_at(path))?;
-        Ok(Self { path: path.to_owned(), file, entries: Vec::new(), list_number: 0 })
+        Ok(Self { path: path.to_owned(), file, entries: Vec::new(), list_number: 0, list_is_owed: false })
     }
 
     /// Opens, waits for the lock, and replays.
@@ -121,7 +123,8 @@ impl Index {
             file.set_len(u64::try_from(whole).unwrap_or(u64::MAX)).map_err(io_at(path))?;
             file.seek(SeekFrom::End(0)).map_err(io_at(path))?;
         }
-        let mut index = Self { path: path.to_owned(), file, entries: Vec::new(), list_number: 0 };
+        let mut index =
+            Self { path: path.to_owned(), file, entries: Vec::new(), list_number: 0, list_is_owed: false };
         for (number, line) in text[..whole].lines().enumerate() {
             let damaged = |detail: String| AuthorityError::DamagedIndex {
                 path: path.to_owned(),
@@ -186,8 +189,12 @@ impl Index {
             Act::Revoke { serial, revoked_at_s } => {
                 let entry = self.entries.iter_mut().find(|entry| entry.serial == serial).ok_or(serial)?;
                 entry.revoked_at_s.get_or_insert(revoked_at_s);
+                self.list_is_owed = true;
             }
-            Act::RevocationList { number, .. } => self.list_number = number,
+            Act::RevocationList { number, .. } => {
+                self.list_number = number;
+                self.list_is_owed = false;
+            }
         }
         Ok(())
     }

@@ -241,6 +241,37 @@ fn memory_of_the_authority_survives_reopening_and_a_torn_last_line() {
     ));
 }
 
+/// The index is written first, then the list: whatever a crash leaves, opening the authority finishes the revocation.
+#[test]
+fn revocation_interrupted_by_a_crash_is_finished_at_the_next_opening() {
+    let serial_bytes = |serial: &str| {
+        (0..16).map(|at| u8::from_str_radix(&serial[at * 2..at * 2 + 2], 16).unwrap()).collect::<Vec<_>>()
+    };
+    for crash_before_list_line in [true, false] {
+        let mut house = House::new();
+        let issued = house.issue("lost");
+        let (pki, list) = (house.dir.path().join("pki"), house.authority.list_path());
+        let old_list = fs::read(&list).unwrap();
+        house.authority.revoke(&Revoke::Serial(issued.serial.clone())).unwrap();
+        let House { dir: _dir, authority } = house;
+        drop(authority);
+        // The new list never reached the disk, and perhaps neither did the line that announces it.
+        fs::write(&list, old_list).unwrap();
+        if crash_before_list_line {
+            let index = fs::read_to_string(pki.join("index.jsonl")).unwrap();
+            let lines: Vec<_> = index.lines().collect();
+            fs::write(pki.join("index.jsonl"), lines[..lines.len() - 1].join("\n") + "\n").unwrap();
+        }
+        let load = || crate::config::material::RevocationList::load(&list).unwrap();
+        assert!(!load().revokes(&serial_bytes(&issued.serial)));
+        drop(Authority::open(&pki).unwrap());
+        assert!(
+            load().revokes(&serial_bytes(&issued.serial)),
+            "crash_before_list_line {crash_before_list_line}"
+        );
+    }
+}
+
 #[test]
 fn keys_are_private_and_serials_never_repeat() {
     let mut house = House::new();

@@ -1,7 +1,8 @@
 //! The built binary as a running process: signals, supervisor, exit codes.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
@@ -16,6 +17,8 @@ struct Process {
     child: Child,
     out: BufReader<ChildStdout>,
     log: BufReader<ChildStderr>,
+    /// `address:port` of the control room.
+    control_room: String,
 }
 
 fn binary() -> Command {
@@ -46,9 +49,11 @@ impl Process {
             .unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         let log = BufReader::new(child.stderr.take().unwrap());
-        let mut process = Self { dir, child, out, log };
+        let mut process = Self { dir, child, out, log, control_room: String::new() };
         let lines = process.out_until("ready");
         assert!(lines.iter().any(|line| line.starts_with("front_door 127.0.0.1:")), "{lines:?}");
+        let control_room = lines.iter().find_map(|line| line.strip_prefix("control_room http://"));
+        control_room.unwrap().clone_into(&mut process.control_room);
         process
     }
 
@@ -186,12 +191,33 @@ fn occupied_port_exits_69_and_names_the_key() {
     process.wait();
 }
 
+/// Status line and headers of a GET to the control room.
+fn get(process: &Process, path: &str) -> String {
+    let mut stream = TcpStream::connect(&process.control_room).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let host = &process.control_room;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
 #[test]
-fn login_link_of_the_command_is_made_for_the_running_gateway() {
+fn login_link_of_the_command_lets_one_person_in_once() {
     let mut process = Process::started();
     let link = binary().args(["login", "--operator", "demo", "-c"]).arg(process.config()).output().unwrap();
     assert!(link.status.success());
-    assert!(String::from_utf8_lossy(&link.stdout).contains("/login?token="));
+    let link = String::from_utf8_lossy(&link.stdout).into_owned();
+    let path = &link.trim()[link.find("/login?token=").unwrap()..];
+    let first = get(&process, path);
+    assert!(first.starts_with("HTTP/1.1 303 "), "{first}");
+    assert!(first.to_lowercase().contains("set-cookie: ") && first.contains("HttpOnly"), "{first}");
+    let second = get(&process, path);
+    assert!(
+        !second.starts_with("HTTP/1.1 303 ") && !second.to_lowercase().contains("set-cookie: "),
+        "{second}"
+    );
+    assert!(get(&process, "/").starts_with("HTTP/1.1 401 "), "nobody gets in without");
     process.signal(Signal::TERM);
     process.wait();
 }
