@@ -188,7 +188,7 @@ async fn supervise(mut running: JoinHandle<()>, restart: impl Restart) {
             match restart.again() {
                 Ok(running) => break running,
                 Err(error) => {
-                    tracing::error!(forwarder = restart.name(), %error, "cannot start it again yet")
+                    tracing::error!(forwarder = restart.name(), %error, "cannot start it again yet");
                 }
             }
         };

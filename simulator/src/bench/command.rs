@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Figure, IngestLoad, Peer, Server, handshakes, idle_memory, paced, pump, table};
-use crate::binary;
+use crate::{binary, console};
 
 /// Server CPU and memory next to mosquitto, in one run. Build with --release first.
 #[derive(Debug, Args)]
@@ -63,14 +63,15 @@ impl BenchCommand {
         };
         let dir = tempfile::tempdir()?;
         let started = |name: &str, count: usize| start(&peer, dir.path(), name, count);
+        let say = |what: &str| console::progress(&format!("{}: {what}", peer.name()));
         let mut figures = Vec::new();
-        tracing::info!(?peer, "pump");
+        say("pump");
         figures.push(pump(&started("pump", PUMP_CONNECTIONS)?, load).await?);
-        tracing::info!(?peer, "paced");
+        say("paced");
         figures.push(paced(&started("paced", self.connections)?, paced_load).await?);
-        tracing::info!(?peer, "idle connections");
+        say("idle connections");
         figures.push(idle_memory(&started("idle", self.idle)?).await?);
-        tracing::info!(?peer, "handshakes");
+        say("handshakes");
         figures.push(handshakes(&started("handshake", HANDSHAKES)?).await?);
         Ok(figures)
     }

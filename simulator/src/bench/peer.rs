@@ -77,6 +77,15 @@ impl Peer {
     pub fn fieldpost(binary: &Path) -> Self {
         Self::Fieldpost { binary: binary.to_path_buf(), appendix: String::new() }
     }
+
+    /// Its name in tables.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Fieldpost { .. } => "fieldpost",
+            Self::Mosquitto => "mosquitto",
+        }
+    }
 }
 
 impl Server {
@@ -87,9 +96,10 @@ impl Server {
     pub fn start(peer: Peer, dir: &Path, device_count: usize) -> Result<Self, PeerError> {
         let port = free_port()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (mut authority, name) = match &peer {
-            Peer::Fieldpost { appendix, .. } => (init_gateway(dir, address, appendix)?, "fieldpost"),
-            Peer::Mosquitto => (init_mosquitto(dir, port)?, "mosquitto"),
+        let name = peer.name();
+        let mut authority = match &peer {
+            Peer::Fieldpost { appendix, .. } => init_gateway(dir, address, appendix)?,
+            Peer::Mosquitto => init_mosquitto(dir, port)?,
         };
         let force = ForceId::try_new("bench").expect("five letters are an identity");
         let devices = Enrolment { authority: &mut authority, force }.enrol("dev", device_count)?;

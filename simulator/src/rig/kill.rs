@@ -26,6 +26,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     bench::{Peer, PeerError, Server},
+    console,
     raw::{Client, Credentials, Window},
 };
 
@@ -93,7 +94,9 @@ pub async fn kill_under_load(plan: &KillPlan, dir: &Path) -> Result<KillReport, 
         }
         let delay = Duration::from_micros(dice.random_range(0..60_000));
         windows = one_round(&mut server, windows, plan.window, delay).await?;
-        tracing::info!(killed = round + 1, of = plan.kill_count, "killed and restarted");
+        if (round + 1) % 10 == 0 {
+            console::progress(&format!("killed {} of {} times", round + 1, plan.kill_count));
+        }
     }
     server.restart()?;
     windows = settle_everything(&server, windows).await?;

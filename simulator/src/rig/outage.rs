@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     bench::{Peer, PeerError, Server},
+    console,
     raw::{Client, ClientError, Credentials, Window},
 };
 
@@ -105,9 +106,10 @@ pub async fn jetstream_outage(plan: &OutagePlan, dir: &Path) -> Result<OutageRep
     }
     tokio::time::sleep(plan.around).await;
     nats.stop()?;
-    tracing::info!(outage = ?plan.outage, "JetStream is gone");
+    console::progress(&format!("JetStream is gone for {:?}", plan.outage));
     tokio::time::sleep(plan.outage).await;
     nats.restart()?;
+    console::progress("JetStream is back");
     let returned = Instant::now();
     tokio::time::sleep(plan.around).await;
     stop.cancel();
