@@ -87,7 +87,15 @@ fn a_units_marker_shows_its_newest_unacknowledged_alarm() {
 #[test]
 fn only_the_canonical_form_is_an_alarm_id() {
     assert_eq!(id(17).to_string(), "sim/pc-0001/3/17");
-    for bad in ["", "sim/pc/3", "sim/pc/3/17/4", "sim/pc/+3/17", "sim/pc/03/17", "s im/pc/3/17", "sim/pc/3/4294967296"] {
+    for bad in [
+        "",
+        "sim/pc/3",
+        "sim/pc/3/17/4",
+        "sim/pc/+3/17",
+        "sim/pc/03/17",
+        "s im/pc/3/17",
+        "sim/pc/3/4294967296",
+    ] {
         assert!(bad.parse::<AlarmId>().is_err(), "{bad:?}");
     }
 }

@@ -62,7 +62,9 @@ pub struct Look {
 
 /// The look was not written, so it must not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the access record cannot be written: no position is shown until it can; check the data directory's disk")]
+#[error(
+    "the access record cannot be written: no position is shown until it can; check the data directory's disk"
+)]
 pub struct NotWritten;
 
 /// Where lines become durable.
@@ -105,7 +107,10 @@ impl AccessFile {
 }
 
 impl Journal for AccessFile {
-    #[expect(clippy::disallowed_methods, reason = "not the spool's; a test holds the whole journal back instead")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "not the spool's; a test holds the whole journal back instead"
+    )]
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         let is_new = !self.path.exists();
         let mut options = fs::OpenOptions::new();
@@ -189,7 +194,8 @@ async fn write(mut queue: mpsc::Receiver<Waiting>, mut journal: Box<dyn Journal>
 
 fn line(lines: &mut Vec<u8>, look: &Look) {
     let at_ms = i64::try_from(look.at_ms).unwrap_or(i64::MAX);
-    let time = jiff::Timestamp::from_millisecond(at_ms).map_or_else(|_| String::new(), |time| format!("{time:.3}"));
+    let time =
+        jiff::Timestamp::from_millisecond(at_ms).map_or_else(|_| String::new(), |time| format!("{time:.3}"));
     serde_json::to_writer(&mut *lines, &Line { time, look }).expect("strings and numbers are JSON");
     lines.push(b'\n');
 }

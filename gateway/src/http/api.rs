@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::JsonRejection;
 use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -86,7 +86,9 @@ pub(super) async fn acknowledge(
     }
     let Json(request) = match request {
         Ok(request) => request,
-        Err(rejection) => return refusal(rejection.status(), "the body must be {\"id\":\"ALARM_ID\"} as application/json"),
+        Err(rejection) => {
+            return refusal(rejection.status(), "the body must be {\"id\":\"ALARM_ID\"} as application/json");
+        }
     };
     let Ok(id) = request.id.parse::<AlarmId>() else {
         return refusal(StatusCode::BAD_REQUEST, "an alarm id is force/device/boot/sequence");

@@ -40,9 +40,9 @@ const ANSWER_MS_MAX: u64 = 15_000;
 /// Puts the time limit before a request and the security headers on its answer.
 pub(super) async fn frame(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let answer = tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), next.run(request));
-    let mut response = answer.await.unwrap_or_else(|_| {
-        refusal(StatusCode::REQUEST_TIMEOUT, "the request took too long: try again")
-    });
+    let mut response = answer
+        .await
+        .unwrap_or_else(|_| refusal(StatusCode::REQUEST_TIMEOUT, "the request took too long: try again"));
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
@@ -60,7 +60,10 @@ pub(super) async fn frame(State(app): State<Arc<App>>, request: Request, next: N
 pub(super) async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     if app.is_loopback && !is_loopback_host(request.headers()) {
         // A foreign name that resolves to this machine: DNS rebinding.
-        return refusal(StatusCode::MISDIRECTED_REQUEST, "open this page as http://127.0.0.1 or http://localhost");
+        return refusal(
+            StatusCode::MISDIRECTED_REQUEST,
+            "open this page as http://127.0.0.1 or http://localhost",
+        );
     }
     if !is_same_origin(&request, app.is_tls) {
         return refusal(StatusCode::FORBIDDEN, "this request comes from another site");
@@ -133,7 +136,15 @@ mod tests {
         for good in ["localhost", "localhost:8080", "127.0.0.1:9", "[::1]:8080", "[::1]"] {
             assert!(is_loopback_host(&host(good)), "{good}");
         }
-        for bad in ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil", "::1", "", "localhost:", "0.0.0.0"] {
+        for bad in [
+            "evil.example",
+            "127.0.0.1.evil.example:80",
+            "localhost.evil",
+            "::1",
+            "",
+            "localhost:",
+            "0.0.0.0",
+        ] {
             assert!(!is_loopback_host(&host(bad)), "{bad}");
         }
         assert!(!is_loopback_host(&HeaderMap::new()));

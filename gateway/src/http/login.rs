@@ -35,7 +35,10 @@ pub(super) async fn login(
         Err(error) => return refused(&error),
     };
     let Ok((session, token)) = app.sessions.open(operator, now_ms) else {
-        return refusal(StatusCode::SERVICE_UNAVAILABLE, "the operating system gave no random bytes: try again");
+        return refusal(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the operating system gave no random bytes: try again",
+        );
     };
     app.count_sessions(now_ms);
     app.access.note(look(&app, &session, peer, What::SessionOpened, "-"));

@@ -64,12 +64,7 @@ impl Settings {
     /// Clear text on `listen`, no streets, no health.
     #[must_use]
     pub fn new(listen: SocketAddr) -> Self {
-        Self {
-            listen,
-            tls: None,
-            streets: Bytes::from_static(streets::EMPTY),
-            health: Router::new(),
-        }
+        Self { listen, tls: None, streets: Bytes::from_static(streets::EMPTY), health: Router::new() }
     }
 }
 
@@ -77,7 +72,9 @@ impl Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address cannot be had.
-    #[error("cannot listen on {listen} for the control room: {source}; is another gateway running? else change `control_room.listen`")]
+    #[error(
+        "cannot listen on {listen} for the control room: {source}; is another gateway running? else change `control_room.listen`"
+    )]
     Bind {
         /// The address.
         listen: SocketAddr,
@@ -133,7 +130,8 @@ pub async fn start(
         is_loopback: address.ip().is_loopback(),
         shutdown: shutdown.clone(),
     });
-    let serving = tokio::spawn(listener::serve(socket, settings.tls, routes(app, settings.health), shutdown.clone()));
+    let serving =
+        tokio::spawn(listener::serve(socket, settings.tls, routes(app, settings.health), shutdown.clone()));
     Ok(Running { address, serving, shutdown })
 }
 

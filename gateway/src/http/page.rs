@@ -83,7 +83,9 @@ mod tests {
     #[test]
     fn only_a_name_with_a_hash_may_be_kept_for_ever() {
         assert!(has_hash("assets/app-B3dK9x0Q.js"));
-        for path in ["assets/app.js", "index.html", "map/outline.json", "vendor/maplibre-gl-worker.mjs", "a-b.js"] {
+        for path in
+            ["assets/app.js", "index.html", "map/outline.json", "vendor/maplibre-gl-worker.mjs", "a-b.js"]
+        {
             assert!(!has_hash(path), "{path}");
         }
     }

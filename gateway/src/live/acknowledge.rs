@@ -66,11 +66,8 @@ impl Live {
 
     fn acknowledgement(&self, alarm: &Alarm, operator: &Operator) -> Record {
         let at_ms = self.hub.now_ms();
-        let said = Acknowledgement {
-            alarm: alarm.id.to_string(),
-            operator: operator.as_str().to_owned(),
-            at_ms,
-        };
+        let said =
+            Acknowledgement { alarm: alarm.id.to_string(), operator: operator.as_str().to_owned(), at_ms };
         let payload = serde_json::to_vec(&said).expect("strings and numbers are JSON");
         Record {
             lsn: Lsn(0),

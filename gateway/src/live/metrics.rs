@@ -54,14 +54,42 @@ impl LiveMetrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("units", "Units the page knows", self.units.clone());
         registry.register("pages", "Pages open now", self.pages.clone());
-        registry.register("pages_lagged", "Pages told that they were too slow and must read everything again", self.pages_lagged.clone());
+        registry.register(
+            "pages_lagged",
+            "Pages told that they were too slow and must read everything again",
+            self.pages_lagged.clone(),
+        );
         registry.register("records", "Records read from the spool", self.records.clone());
-        registry.register("records_missing", "Records that the spool no longer had", self.records_missing.clone());
-        registry.register("records_unreadable", "Entries of the spool that this version cannot read", self.records_unreadable.clone());
-        registry.register("publish_to_page_seconds", "From the receipt of a record to its rendering for the page", self.publish_to_page_s.clone());
-        registry.register("alarms_unacknowledged", "Alarms that nobody has acknowledged", self.alarms_unacknowledged.clone());
-        registry.register("acknowledge_seconds", "From the receipt of an alarm to its acknowledgement", self.acknowledge_s.clone());
+        registry.register(
+            "records_missing",
+            "Records that the spool no longer had",
+            self.records_missing.clone(),
+        );
+        registry.register(
+            "records_unreadable",
+            "Entries of the spool that this version cannot read",
+            self.records_unreadable.clone(),
+        );
+        registry.register(
+            "publish_to_page_seconds",
+            "From the receipt of a record to its rendering for the page",
+            self.publish_to_page_s.clone(),
+        );
+        registry.register(
+            "alarms_unacknowledged",
+            "Alarms that nobody has acknowledged",
+            self.alarms_unacknowledged.clone(),
+        );
+        registry.register(
+            "acknowledge_seconds",
+            "From the receipt of an alarm to its acknowledgement",
+            self.acknowledge_s.clone(),
+        );
         registry.register("sessions", "Sessions of operators", self.sessions.clone());
-        registry.register("access_record_failures", "Looks at positions refused because the access record could not be written", self.access_record_failures.clone());
+        registry.register(
+            "access_record_failures",
+            "Looks at positions refused because the access record could not be written",
+            self.access_record_failures.clone(),
+        );
     }
 }

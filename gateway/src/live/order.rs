@@ -93,7 +93,14 @@ mod tests {
 
     const NOW_MS: u64 = 1_795_000_000_000;
 
-    fn order(boot: u32, seq: u32, time_ms: u64, clock: ClockQuality, lane: Lane, received_at_ms: u64) -> Order {
+    fn order(
+        boot: u32,
+        seq: u32,
+        time_ms: u64,
+        clock: ClockQuality,
+        lane: Lane,
+        received_at_ms: u64,
+    ) -> Order {
         let head = Head {
             version: 1,
             class: Class::POSITION,

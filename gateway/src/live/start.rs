@@ -50,7 +50,7 @@ pub fn start(
     let from = first_lsn(&book, committed, settings.tail_records_max);
     let mut state = State::new(book, settings.clock_bounds, settings.units_max, roster);
     let connections = devices.connections();
-    state.set_all_connected(devices.connected());
+    state.set_all_connected(&devices.connected());
     let revision = state.alarms.revision();
     let hub = Arc::new(Hub {
         settings,

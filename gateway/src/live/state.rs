@@ -110,8 +110,8 @@ impl State {
     }
 
     /// Exactly these devices have a connection.
-    pub fn set_all_connected(&mut self, connected: BTreeSet<UnitId>) {
-        let changed: Vec<UnitId> = self.connected.symmetric_difference(&connected).cloned().collect();
+    pub fn set_all_connected(&mut self, connected: &BTreeSet<UnitId>) {
+        let changed: Vec<UnitId> = self.connected.symmetric_difference(connected).cloned().collect();
         for id in &changed {
             self.set_connected(id, connected.contains(id));
         }

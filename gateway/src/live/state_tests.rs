@@ -1,8 +1,8 @@
 use super::*;
 use bytes::Bytes;
 use fieldpost_protocol::{
-    AlarmCancel, AlarmCause, BootId, CancelReason, ClockQuality, DeviceId, Duty, FixSource, ForceId, Mode, Power,
-    ReportReason, ResetReason, Seq,
+    AlarmCancel, AlarmCause, BootId, CancelReason, ClockQuality, DeviceId, Duty, FixSource, ForceId, Mode,
+    Power, ReportReason, ResetReason, Seq,
 };
 
 const NOW_MS: u64 = 1_795_000_000_000;
@@ -230,11 +230,8 @@ fn an_alarm_whose_body_is_in_quarantine_is_still_an_alarm_unless_it_pretends_to_
 #[test]
 fn a_ced_test_is_no_alarm() {
     let (mut state, mut device) = (state(), Device::new());
-    let event = fieldpost_protocol::SensorEvent {
-        code: fieldpost_protocol::EventCode::CED_TEST,
-        index: 0,
-        value: 0,
-    };
+    let event =
+        fieldpost_protocol::SensorEvent { code: fieldpost_protocol::EventCode::CED_TEST, index: 0, value: 0 };
     let mut buffer = [0; 64];
     let body = event.encode(&mut buffer).unwrap().to_vec();
     fold(&mut state, &device.record(Class::SENSOR_EVENT, &body, Lane::Live, NOW_MS, NOW_MS));
@@ -260,8 +257,7 @@ fn the_first_committed_acknowledgement_owns_the_alarm() {
     let (mut state, mut device) = (state(), Device::new());
     fold(&mut state, &device.alarm(AlarmCause::BUTTON, None, NOW_MS));
     for (operator, at_ms) in [("ben", NOW_MS + 2), ("anna", NOW_MS + 1)] {
-        let said =
-            Acknowledgement { alarm: "sim/pc-0001/1/0".into(), operator: operator.into(), at_ms };
+        let said = Acknowledgement { alarm: "sim/pc-0001/1/0".into(), operator: operator.into(), at_ms };
         let mut record = device.record(Class::STATUS, &[], Lane::Alarm, NOW_MS, NOW_MS);
         record.kind = RecordKind::Acknowledged;
         record.payload = serde_json::to_vec(&said).unwrap().into();
@@ -280,10 +276,9 @@ fn replay_over_a_snapshot_changes_nothing_that_is_in_it() {
         device.alarm(AlarmCause::CRASH, None, NOW_MS + 1),
     ];
     fold(&mut before, &records[0]);
-    before.alarms.acknowledge(
-        &"sim/pc-0001/1/0".parse().unwrap(),
-        Owner { operator: "anna".into(), at_ms: NOW_MS },
-    );
+    before
+        .alarms
+        .acknowledge(&"sim/pc-0001/1/0".parse().unwrap(), Owner { operator: "anna".into(), at_ms: NOW_MS });
     let book = Book::restored(alarms(&before), before.alarms.folded());
     let mut after = State::new(book, ClockBounds::default(), 100, Arc::default());
     records.iter().for_each(|record| fold(&mut after, record));

@@ -112,7 +112,7 @@ pub(super) async fn follow_connections(
             Some(Connection::Closed(unit)) => hub.state().set_connected(&unit, false),
             Some(Connection::Missed) => {
                 let connected = hub.devices.connected();
-                hub.state().set_all_connected(connected);
+                hub.state().set_all_connected(&connected);
                 hub.device_connected.notify_one();
             }
             None => return,

@@ -84,7 +84,10 @@ async fn the_page_and_its_files_come_typed_and_are_revalidated() {
     let again = room.browser("ben").await.with("if-none-match", page.headers["etag"].to_str().unwrap());
     assert_eq!(again.get("/").await.status, 304);
     assert_eq!(browser.get("/../Cargo.toml").await.status, 404);
-    assert_eq!(browser.get("/map/streets.json").await.text(), r#"{"type":"FeatureCollection","features":[]}"#);
+    assert_eq!(
+        browser.get("/map/streets.json").await.text(),
+        r#"{"type":"FeatureCollection","features":[]}"#
+    );
     room.stop().await;
 }
 

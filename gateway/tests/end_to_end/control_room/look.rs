@@ -67,7 +67,8 @@ async fn every_look_names_who_when_and_what() {
     drop(stream);
     room.stop().await;
     let lines = lines(&site);
-    let told: Vec<_> = lines.iter().map(|line| (line["what"].as_str().unwrap(), line["scope"].as_str().unwrap())).collect();
+    let told: Vec<_> =
+        lines.iter().map(|line| (line["what"].as_str().unwrap(), line["scope"].as_str().unwrap())).collect();
     assert_eq!(
         told,
         [

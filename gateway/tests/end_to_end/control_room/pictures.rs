@@ -42,7 +42,9 @@ async fn a_stream_begins_with_everything_and_goes_on_with_what_changes() {
     room.commit(&site.position("pc-0002", 51_700_000)).await;
     let changed = stream.until("units", |units| units[0]["position"]["lat"] == 51.7).await;
     assert_eq!(changed.as_array().unwrap().len(), 1, "only what changed");
-    stream.until("gateway", |gateway| gateway["devices_connected"] == 1 && gateway["records_total"] == 3).await;
+    stream
+        .until("gateway", |gateway| gateway["devices_connected"] == 1 && gateway["records_total"] == 3)
+        .await;
     let units = browser.get("/api/v1/units").await.json();
     assert!(units["cursor"].as_str().unwrap().parse::<u64>().is_ok());
     assert_eq!(units["units"][1]["connected"], true);

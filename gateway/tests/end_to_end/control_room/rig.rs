@@ -164,8 +164,7 @@ impl Site {
             reserve_bytes: 4 << 20,
             ..SpoolSettings::default()
         };
-        let (spool, _) =
-            Spool::open(&self.dir.path().join("spool"), settings, Arc::new(RealDisk)).unwrap();
+        let (spool, _) = Spool::open(&self.dir.path().join("spool"), settings, Arc::new(RealDisk)).unwrap();
         let links = Arc::new(LoginLinks::open(self.dir.path(), self.now_ms()).unwrap());
         let metrics = Metrics::new();
         let clock = Arc::clone(&self.now_ms);
