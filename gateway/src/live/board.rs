@@ -20,6 +20,8 @@ use crate::alarms::{AlarmId, AlarmRow};
 /// Most pages open at once.
 pub const PAGES_MAX: usize = 256;
 
+const FRAME_END: &[u8] = b"\n\n";
+
 /// The rendered picture and the pages that look at it.
 #[derive(Debug, Default)]
 pub(super) struct Board {
@@ -38,7 +40,7 @@ pub(super) struct Board {
 /// A page's first frames and what follows them.
 #[derive(Debug)]
 pub struct Opening {
-    /// Every unit, every alarm, the gateway's state: frames in order.
+    /// Every unit, every alarm, the gateway's state: frames in order, some in parts.
     pub first: Vec<Bytes>,
     /// What changes from then on.
     pub then: Subscription,
@@ -152,7 +154,8 @@ impl Board {
         let queue = Queue::new();
         self.pages.push(Arc::clone(&queue));
         let (_, units) = self.all_units();
-        let mut first = vec![self.frame("units", &units)];
+        // In parts, so that every page that opens shares the one list.
+        let mut first = vec![self.frame_head("units"), units, Bytes::from_static(FRAME_END)];
         first.extend(self.alarms.values().map(|alarm| self.frame("alarm", alarm)));
         first.extend(self.gateway.as_ref().map(|gateway| self.frame("gateway", gateway)));
         Some(Opening { first, then: Subscription::new(queue) })
@@ -175,10 +178,11 @@ impl Board {
 
     /// One event of the stream (WHATWG HTML, "Server-sent events"). JSON on one line needs no escaping.
     fn frame(&self, event: &str, json: &[u8]) -> Bytes {
-        let mut frame = format!("id: {}\nevent: {event}\ndata: ", self.version).into_bytes();
-        frame.extend_from_slice(json);
-        frame.extend_from_slice(b"\n\n");
-        Bytes::from(frame)
+        Bytes::from([&self.frame_head(event), json, FRAME_END].concat())
+    }
+
+    fn frame_head(&self, event: &str) -> Bytes {
+        Bytes::from(format!("id: {}\nevent: {event}\ndata: ", self.version))
     }
 }
 

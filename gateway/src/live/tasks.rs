@@ -31,8 +31,6 @@ const SNAPSHOT_MS: u64 = 500;
 const SNAPSHOT_RECORDS: u64 = 20_000;
 /// How soon a receipt that nobody confirmed is sent again to a connected device.
 const RECEIPT_RETRY_MS: u64 = 5_000;
-/// Receipts under way at once.
-const RECEIPTS_MAX: usize = 1024;
 /// How soon a failed read of the spool is tried again.
 const READ_RETRY_MS: u64 = 1_000;
 
@@ -123,14 +121,14 @@ pub(super) async fn follow_connections(
 /// Sends SEEN receipts until each is confirmed.
 pub(super) async fn send_receipts(hub: Arc<Hub>, shutdown: CancellationToken) {
     let mut under_way = JoinSet::new();
-    // Under way, or failed since the last retry.
+    // Under way, or failed since the last retry: at most one for each alarm in the queue.
     let mut sent = BTreeSet::new();
     let mut failed = Vec::new();
     let mut alarms = hub.alarms_revision.subscribe();
     let mut retry = interval(Duration::from_millis(RECEIPT_RETRY_MS));
     retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        for id in hub.receipts_owed(&sent, RECEIPTS_MAX.saturating_sub(sent.len())) {
+        for id in hub.receipts_owed(&sent) {
             let confirmation = hub.devices.send_seen(&id);
             sent.insert(id.clone());
             under_way.spawn(async move { (id, confirmation.await) });
@@ -291,14 +289,14 @@ impl Hub {
     }
 
     /// Alarms whose SEEN a connected device still has to confirm and that is not under way.
-    fn receipts_owed(&self, sent: &BTreeSet<AlarmId>, count_max: usize) -> Vec<AlarmId> {
+    fn receipts_owed(&self, sent: &BTreeSet<AlarmId>) -> Vec<AlarmId> {
         let state = self.state();
         let owed = state.alarms.iter().filter(|alarm| {
             alarm.receipt == SeenReceipt::Queued
                 && state.is_connected(&alarm.id.unit)
                 && !sent.contains(&alarm.id)
         });
-        owed.take(count_max).map(|alarm| alarm.id.clone()).collect()
+        owed.map(|alarm| alarm.id.clone()).collect()
     }
 
     fn receipt_delivered(&self, id: &AlarmId) {

@@ -20,13 +20,13 @@ use crate::door::{Credentials, PATIENCE, credentials, roots};
 use crate::mqtt::{Client, Connect, Heard, position};
 
 /// A new gateway's directory on free ports, with a file sink, and its authority.
-struct House {
+pub(crate) struct House {
     dir: tempfile::TempDir,
     authority: Authority,
 }
 
 impl House {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let free = "127.0.0.1:0".to_owned();
         let values = TemplateValues {
@@ -55,11 +55,11 @@ impl House {
         fs::write(self.path("gateway.toml"), text.replacen(from, to, 1)).unwrap();
     }
 
-    async fn start(&self) -> Service {
+    pub(crate) async fn start(&self) -> Service {
         service::start(self.config()).await.unwrap()
     }
 
-    fn issue(&mut self, device: &str) -> Credentials {
+    pub(crate) fn issue(&mut self, device: &str) -> Credentials {
         let device = DeviceId::try_new(device).unwrap();
         credentials(&self.authority.issue_device(&force(), &device, Mode::Test, 30).unwrap())
     }
@@ -68,7 +68,12 @@ impl House {
         Client::dial_at(service.front_door, roots(&self.authority), Some(credentials), 5).await
     }
 
-    async fn connected(&self, service: &Service, device: &str, credentials: &Credentials) -> Client {
+    pub(crate) async fn connected(
+        &self,
+        service: &Service,
+        device: &str,
+        credentials: &Credentials,
+    ) -> Client {
         let mut client = self.dial(service, credentials).await.unwrap();
         client.connect(&Connect::clean(device)).await;
         let connack = client.hear().await;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -10,15 +11,19 @@ use hyper::client::conn::http1;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
+use rustls_pki_types::ServerName;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use super::rig::PATIENCE;
 
 pub(crate) struct Browser {
     address: SocketAddr,
     pub(crate) headers: HashMap<&'static str, String>,
+    tls: Option<TlsConnector>,
 }
 
 pub(crate) struct Answer {
@@ -42,7 +47,17 @@ pub(crate) struct Event {
 
 impl Browser {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, headers: HashMap::from([("host", address.to_string())]) }
+        Self { address, headers: HashMap::from([("host", address.to_string())]), tls: None }
+    }
+
+    /// Speaks TLS and trusts `roots`.
+    pub(crate) fn over_tls(mut self, roots: RootCertStore) -> Self {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider);
+        let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
+        let config = builder.with_root_certificates(roots).with_no_client_auth();
+        self.tls = Some(TlsConnector::from(Arc::new(config)));
+        self
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
@@ -83,8 +98,20 @@ impl Browser {
 
     async fn send(&self, method: Method, path: &str, body: &str) -> Response<Incoming> {
         let socket = TcpStream::connect(self.address).await.unwrap();
-        let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.unwrap();
-        tokio::spawn(connection);
+        let mut sender = match &self.tls {
+            None => {
+                let (sender, connection) = http1::handshake(TokioIo::new(socket)).await.unwrap();
+                tokio::spawn(connection);
+                sender
+            }
+            Some(tls) => {
+                let name = ServerName::try_from("localhost").unwrap();
+                let socket = tls.connect(name, socket).await.unwrap();
+                let (sender, connection) = http1::handshake(TokioIo::new(socket)).await.unwrap();
+                tokio::spawn(connection);
+                sender
+            }
+        };
         let mut request = Request::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
         *request.method_mut() = method.clone();
         *request.uri_mut() = path.parse().unwrap();

@@ -1,5 +1,12 @@
 //! Who gets in, and what every answer carries.
 
+use std::fs;
+use std::sync::Arc;
+
+use fieldpost_gateway::config::material::ServerIdentity;
+use fieldpost_gateway::http::access::AccessFile;
+use fieldpost_gateway::pki::{Authority, PageTls};
+use fieldpost_gateway::spool::RealDisk;
 use hyper::Method;
 
 use super::rig::Site;
@@ -176,5 +183,35 @@ async fn a_body_that_is_not_the_one_expected_is_refused_in_words() {
         assert_eq!(answer.status, status, "{}", answer.text());
         assert!(answer.json()["error"].is_string());
     }
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn over_tls_the_cookie_never_travels_in_clear_and_the_browser_remembers() {
+    let site = Site::new();
+    let path = |name: &str| site.dir.path().join(name);
+    let mut authority = Authority::create(&path("authority")).unwrap();
+    let issued = authority.issue_server(&["localhost".to_owned()], 30).unwrap();
+    fs::write(path("page.pem"), &issued.certificate_pem).unwrap();
+    fs::write(path("page.key"), &issued.key_pem).unwrap();
+    let identity = ServerIdentity::load(&path("page.pem"), &path("page.key")).unwrap();
+    let tls = PageTls::new(&identity).unwrap();
+    let journal = AccessFile::new(site.dir.path());
+    let room = site.open_on(site.spool(Arc::new(RealDisk)), journal, Some(tls.server_config())).await;
+
+    let mut browser = room.stranger().over_tls(crate::door::roots(&authority));
+    let answer = browser.get(&room.link("anna")).await;
+    let cookie = answer.headers["set-cookie"].to_str().unwrap();
+    assert!(cookie.starts_with("__Host-fieldpost="), "{cookie}");
+    assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Strict; Max-Age=43200; Secure"), "{cookie}");
+    browser.keep_cookie(&answer);
+    let answer = browser.get("/api/v1/units").await;
+    assert_eq!(
+        (answer.status, &answer.headers["strict-transport-security"]),
+        (200, &"max-age=31536000".parse().unwrap())
+    );
+    let origin = format!("https://{}", room.http.address());
+    let ours = browser.with("origin", &origin);
+    assert_eq!(ours.acknowledge("sim/pc-0001/1/1").await.status, 404, "past the origin check");
     room.stop().await;
 }

@@ -3,6 +3,7 @@
 mod alarms;
 mod browser;
 mod door;
+mod emergency;
 mod look;
 mod pictures;
 mod rig;

@@ -1,10 +1,14 @@
 //! What the page is shown, and that no page can hold another back.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
 use fieldpost_gateway::config::roster::Roster;
+use fieldpost_gateway::http::access::AccessFile;
 use fieldpost_gateway::http::session::IDLE_MS_MAX;
+use fieldpost_gateway::spool::faulty::FaultyDisk;
 
 use super::rig::{PATIENCE, Site};
 
@@ -132,5 +136,46 @@ async fn a_stream_ends_with_its_session() {
     site.turn_clock(IDLE_MS_MAX + 1);
     while stream.next().await.is_some() {}
     assert_eq!(browser.get("/api/v1/units").await.status, 401);
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_opens_before_the_backlog_is_read_and_says_so() {
+    let site = Site::new();
+    let disk = FaultyDisk::new();
+    let room = site.open_on(site.spool(Arc::new(disk.clone())), AccessFile::new(site.dir.path()), None).await;
+    room.commit(&site.position("pc-0001", 51_500_000)).await;
+    room.stop().await;
+
+    let spool = site.spool(Arc::new(disk.clone()));
+    disk.fail_reads(ErrorKind::Interrupted);
+    let room = site.open_on(spool, AccessFile::new(site.dir.path()), None).await;
+    let browser = room.browser("anna").await;
+    let mut stream = browser.stream().await;
+    assert!(room.live().is_rebuilding());
+    assert_eq!(stream.next_of("units").await.unwrap().data, "[]");
+    stream
+        .until("gateway", |gateway| gateway["degraded"][0].as_str().unwrap().starts_with("Rebuilding"))
+        .await;
+    disk.heal();
+    stream.until("units", |units| units[0]["device"] == "pc-0001").await;
+    stream.until("gateway", |gateway| gateway["degraded"].as_array().unwrap().is_empty()).await;
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_that_cannot_be_written_is_said_on_the_page() {
+    let site = Site::new();
+    let room = site.open().await;
+    let mut stream = room.browser("anna").await.stream().await;
+    let in_the_way = site.dir.path().join("alarms.json.new");
+    fs::create_dir(&in_the_way).unwrap();
+    let (_, record) = site.alarm("pc-0001");
+    room.commit(&record).await;
+    let cannot_be_saved =
+        |gateway: &serde_json::Value| gateway["degraded"].to_string().contains("cannot be saved");
+    stream.until("gateway", cannot_be_saved).await;
+    fs::remove_dir(&in_the_way).unwrap();
+    stream.until("gateway", |gateway| !cannot_be_saved(gateway)).await;
     room.stop().await;
 }

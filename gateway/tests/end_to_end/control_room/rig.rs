@@ -18,7 +18,7 @@ use fieldpost_gateway::live::{self, Live};
 use fieldpost_gateway::login::{LoginLinks, Operator};
 use fieldpost_gateway::metrics::Metrics;
 use fieldpost_gateway::record::{Record, RecordKind};
-use fieldpost_gateway::spool::{EntryClass, Lsn, RealDisk, Spool, SpoolSettings};
+use fieldpost_gateway::spool::{Disk, EntryClass, Lsn, RealDisk, Spool, SpoolSettings};
 use fieldpost_protocol::{
     Alarm, AlarmCause, BootId, Class, ClockQuality, DeviceId, Envelope, FixSource, ForceId, Head, Lane, Mode,
     Position, ReportReason, Seq,
@@ -158,13 +158,25 @@ impl Site {
     }
 
     pub(crate) async fn open_with(&self, journal: impl Journal) -> Room {
+        self.open_on(self.spool(Arc::new(RealDisk)), journal, None).await
+    }
+
+    pub(crate) fn spool(&self, disk: Arc<dyn Disk>) -> Spool {
         let settings = SpoolSettings {
             segment_bytes: 2 << 20,
             bytes_max: 64 << 20,
             reserve_bytes: 4 << 20,
             ..SpoolSettings::default()
         };
-        let (spool, _) = Spool::open(&self.dir.path().join("spool"), settings, Arc::new(RealDisk)).unwrap();
+        Spool::open(&self.dir.path().join("spool"), settings, disk).unwrap().0
+    }
+
+    pub(crate) async fn open_on(
+        &self,
+        spool: Spool,
+        journal: impl Journal,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> Room {
         let links = Arc::new(LoginLinks::open(self.dir.path(), self.now_ms()).unwrap());
         let metrics = Metrics::new();
         let clock = Arc::clone(&self.now_ms);
@@ -180,7 +192,7 @@ impl Site {
             &shutdown,
         )
         .unwrap();
-        let settings = http::Settings::new("127.0.0.1:0".parse().unwrap());
+        let settings = http::Settings { tls, ..http::Settings::new("127.0.0.1:0".parse().unwrap()) };
         let http =
             http::start(settings, live.live().clone(), Arc::clone(&links), journal, &shutdown).await.unwrap();
         Room { spool, live, http, links, metrics, now_ms: Arc::clone(&self.now_ms) }
