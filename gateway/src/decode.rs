@@ -89,3 +89,89 @@ pub fn lone_position<'b>(
         .encode(buffer)
         .expect("head, length and position fit LONE_POSITION_BYTES_MAX")
 }
+
+#[cfg(test)]
+mod tests {
+    use fieldpost_protocol::{BootId, ClockQuality, Seq};
+
+    use super::*;
+
+    fn frame(class: u8, mode: Mode, body: &[u8]) -> Vec<u8> {
+        let head = Head {
+            version: 1,
+            class: Class(class),
+            mode,
+            clock: ClockQuality::Gnss,
+            boot: BootId(1),
+            seq: Seq(2),
+            time_ms: 3,
+        };
+        let mut buffer = [0; 128];
+        Envelope { head, body, trailer: None }.encode(&mut buffer).unwrap().to_vec()
+    }
+
+    fn reason(decoded: &Decoded<'_>) -> Option<QuarantineReason> {
+        match decoded {
+            Decoded::Quarantine(reason, _) => Some(*reason),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn an_alarm_is_taken_wherever_it_comes_even_if_nobody_here_knows_its_class() {
+        for lane in [Lane::Alarm, Lane::Live, Lane::Backlog, Lane::Health] {
+            let unknown_alarm = frame(0x1F, Mode::Test, b"from the future");
+            let decoded = decode(lane, Mode::Test, &unknown_alarm);
+            assert!(matches!(decoded, Decoded::Lone(_)) && decoded.is_alarm(), "{lane:?}");
+        }
+    }
+
+    #[test]
+    fn an_alarm_that_cannot_be_read_is_still_an_alarm_to_the_spool() {
+        let damaged = frame(Class::ALARM.0, Mode::Test, &[]);
+        let decoded = decode(Lane::Alarm, Mode::Test, &damaged);
+        assert_eq!(reason(&decoded), Some(QuarantineReason::Body));
+        assert!(decoded.is_alarm());
+    }
+
+    #[test]
+    fn each_class_has_its_lanes() {
+        let health = frame(Class::HEALTH.0, Mode::Test, &[0; 16]);
+        let unknown = frame(0x66, Mode::Test, b"?");
+        let wrong = Some(QuarantineReason::WrongLane);
+        assert_eq!(reason(&decode(Lane::Live, Mode::Test, &health)), wrong);
+        assert_eq!(reason(&decode(Lane::Health, Mode::Test, &unknown)), wrong);
+        assert_eq!(reason(&decode(Lane::Alarm, Mode::Test, &unknown)), wrong);
+        assert_eq!(reason(&decode(Lane::Live, Mode::Test, &unknown)), None);
+        assert_eq!(reason(&decode(Lane::Backlog, Mode::Test, &unknown)), None);
+    }
+
+    #[test]
+    fn nobody_speaks_above_the_ceiling_of_the_enrolment() {
+        for (ceiling, mode, is_taken) in [
+            (Mode::Actual, Mode::Actual, true),
+            (Mode::Exercise, Mode::Actual, false),
+            (Mode::Test, Mode::Exercise, false),
+            (Mode::Test, Mode::Test, true),
+        ] {
+            let unknown = frame(0x66, mode, b"?");
+            assert_eq!(reason(&decode(Lane::Live, ceiling, &unknown)).is_none(), is_taken);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_have_a_place_to_go(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            for lane in [Lane::Alarm, Lane::Live, Lane::Backlog, Lane::Health] {
+                if let Decoded::Batch(head, items) = decode(lane, Mode::Actual, &bytes) {
+                    for item in items {
+                        let mut buffer = [0; LONE_POSITION_BYTES_MAX];
+                        let item = item.unwrap();
+                        let lone = lone_position(&head, &item, &mut buffer);
+                        proptest::prop_assert!(matches!(decode(lane, Mode::Actual, lone), Decoded::Lone(_)));
+                    }
+                }
+            }
+        }
+    }
+}

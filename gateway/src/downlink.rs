@@ -486,3 +486,85 @@ fn unit_id(force: &ForceId, device: &DeviceId) -> String {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids() -> (ForceId, DeviceId) {
+        (ForceId::try_new("f").unwrap(), DeviceId::try_new("d").unwrap())
+    }
+
+    const TIME: Frame = Frame::Time { unix_ms: 1 };
+
+    #[test]
+    fn a_session_ends_when_it_expires_and_what_waits_is_unknown() {
+        let downlink = Downlink::new(DownlinkBounds::default());
+        let (force, device) = ids();
+        let (unit, line, _) = downlink.attach(&force, &device, &[1], false);
+        downlink.detach(&unit, &line, Duration::from_secs(60));
+        let mut sending = downlink.send(&force, &device, &TIME);
+        drop(unit);
+        downlink.sweep(Instant::now() + Duration::from_secs(59));
+        assert_eq!(sending.now(), Delivery::Queued);
+        downlink.sweep(Instant::now() + Duration::from_secs(61));
+        assert_eq!(sending.now(), Delivery::Unknown);
+        assert_eq!(downlink.send(&force, &device, &TIME).now(), Delivery::Unknown);
+    }
+
+    #[test]
+    fn too_many_sessions_end_the_one_that_expires_first_and_never_a_connected_one() {
+        let downlink = Downlink::new(DownlinkBounds { sessions_max: 3, ..DownlinkBounds::default() });
+        let (force, _) = ids();
+        let device = |n: u8| DeviceId::try_new(&format!("d{n}")).unwrap();
+        let (_connected, _line, _) = downlink.attach(&force, &device(0), &[0], true);
+        for (n, seconds) in [(1, 20), (2, 10)] {
+            let (unit, line, _) = downlink.attach(&force, &device(n), &[n], false);
+            downlink.detach(&unit, &line, Duration::from_secs(seconds));
+        }
+        downlink.attach(&force, &device(3), &[3], false);
+        assert!(downlink.is_connected(&force, &device(0)) && downlink.is_connected(&force, &device(3)));
+        assert_eq!(downlink.send(&force, &device(1), &TIME).now(), Delivery::Queued);
+        assert_eq!(downlink.send(&force, &device(2), &TIME).now(), Delivery::Unknown);
+    }
+
+    #[test]
+    fn the_same_device_id_in_another_force_is_another_device() {
+        let downlink = Downlink::new(DownlinkBounds::default());
+        let (force, device) = ids();
+        let other = ForceId::try_new("g").unwrap();
+        let (_unit, line, _) = downlink.attach(&force, &device, &[1], true);
+        downlink.attach(&other, &device, &[2], true);
+        assert_eq!(line.ended(), None);
+        assert!(downlink.disconnect(&other, &device, Reason::Administrative));
+        assert_eq!(line.ended(), None);
+        assert_eq!(downlink.disconnect_revoked(|serial| serial == [1]), 1);
+        assert_eq!(line.ended(), Some(Reason::CertificateRevoked));
+    }
+
+    #[test]
+    fn a_takeover_is_neither_a_departure_nor_an_arrival() {
+        let downlink = Downlink::new(DownlinkBounds::default());
+        let (force, device) = ids();
+        let mut events = downlink.events();
+        let (unit, old, _) = downlink.attach(&force, &device, &[1], true);
+        let (_, new, _) = downlink.attach(&force, &device, &[1], true);
+        assert_eq!(old.ended(), Some(Reason::TakenOver));
+        downlink.detach(&unit, &old, Duration::ZERO);
+        assert!(downlink.is_connected(&force, &device));
+        downlink.detach(&unit, &new, Duration::ZERO);
+        let seen: Vec<_> =
+            std::iter::from_fn(|| events.try_recv().ok()).map(|event| event.is_connected).collect();
+        assert_eq!(seen, [true, false]);
+    }
+
+    #[test]
+    fn an_answer_once_given_stays_the_same() {
+        let (sender, receiver) = oneshot::channel();
+        let mut sending = Sending { outcome: Some(receiver) };
+        assert_eq!(sending.now(), Delivery::Queued);
+        sender.send(()).unwrap();
+        assert_eq!(sending.now(), Delivery::Delivered);
+        assert_eq!(sending.now(), Delivery::Delivered);
+    }
+}

@@ -574,3 +574,6 @@ pub(super) fn write_publish(
     }
     out.extend_from_slice(payload);
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,3 +115,64 @@ impl CommitBell {
 fn is_final(state: &CommitState) -> bool {
     state.health == Health::Failed || state.closed
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn state(committed: u64, health: Health) -> CommitState {
+        CommitState { committed: Lsn(committed), health, closed: false }
+    }
+
+    fn waiter() -> (Arc<Woken>, Waker) {
+        let woken = Arc::new(Woken::default());
+        (Arc::clone(&woken), woken.into())
+    }
+
+    #[test]
+    fn a_commit_wakes_whom_it_concerns_and_nobody_else() {
+        let bell = CommitBell::new(&state(5, Health::Ok));
+        let ((early, early_waker), (late, late_waker)) = (waiter(), waiter());
+        assert!(!bell.wait_for(Lsn(5), &early_waker), "committed already");
+        assert!(bell.wait_for(Lsn(6), &early_waker) && bell.wait_for(Lsn(9), &late_waker));
+        bell.ring(&state(8, Health::Ok));
+        assert_eq!((early.0.load(Ordering::Relaxed), late.0.load(Ordering::Relaxed)), (1, 0));
+        bell.ring(&state(9, Health::Ok));
+        bell.ring(&state(10, Health::Ok));
+        assert_eq!((early.0.load(Ordering::Relaxed), late.0.load(Ordering::Relaxed)), (1, 1));
+    }
+
+    #[test]
+    fn a_failed_spool_wakes_everybody_and_nobody_waits_again() {
+        let bell = CommitBell::new(&state(5, Health::Ok));
+        let (woken, waker) = waiter();
+        assert!(bell.wait_for(Lsn(6), &waker));
+        bell.ring(&state(5, Health::Failed));
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(bell.is_final() && !bell.wait_for(Lsn(6), &waker));
+    }
+
+    #[test]
+    fn a_wait_for_room_is_registered_once_between_two_rings() {
+        let bell = CommitBell::new(&state(0, Health::Full));
+        let (woken, waker) = waiter();
+        let asked_at = bell.wait_for_room(None, &waker);
+        assert_eq!(bell.wait_for_room(Some(asked_at), &waker), asked_at);
+        bell.ring(&state(0, Health::Ok));
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert_ne!(bell.wait_for_room(Some(asked_at), &waker), asked_at);
+    }
+}

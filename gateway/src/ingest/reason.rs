@@ -203,3 +203,18 @@ impl From<Reason> for (Reason, String) {
         (reason, String::new())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_time_series() {
+        assert_eq!(Reason::ALL.len(), Reason::SpoolFailed as usize + 1, "ALL ends with the last variant");
+        let names: HashSet<_> = Reason::ALL.map(Reason::as_str).into();
+        assert_eq!(names.len(), Reason::ALL.len());
+        assert!(Reason::ALL.iter().all(|reason| reason.code() >= 0x80));
+    }
+}

@@ -1,5 +1,7 @@
 //! Who gets through the front door, what the rest is told, and what is written down about it.
 
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fieldpost_gateway::ingest::{IngestConfig, Reason};
@@ -380,4 +382,48 @@ async fn a_drain_sends_what_is_due_and_asks_devices_to_come_back() {
     };
     tokio::join!(drain, witness);
     assert!(TcpStream::connect(door.door.address()).await.is_err());
+}
+
+/// Collects what is logged on this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_one_structured_line_without_a_payload() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    // The test's runtime has one thread, so that everything logged is ours.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let mut door = TestDoor::open().await;
+    answer(&mut door, 5, &Connect::clean("pc-secret")).await;
+    door.refused(Reason::ClientId).await;
+    let mut client = Client::connected(&mut door, "pc-2").await;
+    client.publish("fp1/pc-3/live", 1, b"a secret place").await;
+    client.hear().await;
+    client.publish("fp1/pc-3/live", 2, b"a secret place").await;
+    client.hear().await;
+    client.send(&packet(0x34, b"\0\x0dfp1/pc-2/live\0\x01\0a secret place")).await;
+    assert_eq!(client.hear().await, Heard::Disconnect { code: 0x9B });
+    door.ended(Reason::QosNotSupported).await;
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let warnings: Vec<_> = text.lines().filter(|line| line.contains("\"WARN\"")).collect();
+    assert_eq!(warnings.len(), 2, "{text}");
+    assert!(warnings[0].contains("\"client-id\"") && warnings[0].contains("\"sim/pc-1\""), "{text}");
+    assert!(
+        warnings[1].contains("\"qos-not-supported\"") && warnings[1].contains("\"foreign_topics\":2"),
+        "{text}"
+    );
+    assert!(!text.contains("secret"), "{text}");
 }
