@@ -7,5 +7,6 @@ mod nats;
 mod nats_login;
 mod nats_server;
 mod rig;
+mod start;
 mod webhook;
 mod webhook_server;

@@ -7,7 +7,7 @@ use async_nats::jetstream;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use futures_util::StreamExt as _;
 
-use super::rig::{PATIENCE, wait_for};
+use super::rig::{PATIENCE, quiet_port, wait_for};
 
 pub(crate) struct NatsServer {
     dir: tempfile::TempDir,
@@ -32,7 +32,7 @@ impl NatsServer {
 
     /// Starts a server whose configuration also has the lines `extra` writes, given its directory.
     pub(crate) async fn start_with(extra: impl FnOnce(&Path) -> String) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = quiet_port();
         let dir = tempfile::tempdir().unwrap();
         let extra = extra(dir.path());
         let mut server = Self { dir, port, extra, child: None };
