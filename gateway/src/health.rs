@@ -90,7 +90,7 @@ impl Readiness {
                 name: "the revocation list",
                 at_s: list.next_update_s,
                 warning_s: LIST_WARNING_S,
-                consequence: "the gateway refuses every device; run `fieldpost pki crl` and send SIGHUP",
+                consequence: "the gateway refuses every device; run `fieldpost pki crl`",
             });
         }
         let service = &self.inner.metrics.service;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub use crate::live::metrics::LiveMetrics;
@@ -78,6 +79,8 @@ impl Metrics {
 
 impl ServiceMetrics {
     fn register(&self, registry: &mut Registry) {
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "Version of this gateway", version);
         registry.register("reloads", "Reloads that took effect", self.reloads.clone());
         registry.register(
             "reloads_refused",

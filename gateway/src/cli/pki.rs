@@ -131,7 +131,8 @@ fn revoke(arguments: &AuthorityArgs, what: &Revoke) -> Result<(), CliError> {
         output::line(&format!("revoked {serial}"));
     }
     output::note(&format!(
-        "{} is renewed. Send the running gateway SIGHUP: it refuses the certificate and ends its sessions.",
+        "{} is renewed. A running gateway takes it within a minute (at once on SIGHUP), refuses the certificate and ends \
+         its sessions.",
         authority.list_path().display()
     ));
     Ok(())
@@ -141,7 +142,7 @@ fn crl(arguments: &AuthorityArgs, days: u32) -> Result<(), CliError> {
     let mut authority = open(arguments)?;
     authority.crl(days)?;
     output::line(&format!("renewed {} for {days} days", authority.list_path().display()));
-    output::note("Send the running gateway SIGHUP to use it.");
+    output::note("A running gateway takes it within a minute, at once on SIGHUP.");
     Ok(())
 }
 

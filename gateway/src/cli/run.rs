@@ -3,6 +3,7 @@
 //! ```text
 //! SIGTERM, SIGINT  drain, exit 0; a second one exits at once
 //! SIGHUP           read the configuration again; with a mistake nothing changes
+//! every minute     take a renewed revocation list
 //! spool failed     exit 74, so that the supervisor starts it again and the spool recovers
 //! ```
 
@@ -24,6 +25,9 @@ use super::output;
 
 /// Descriptors beside connections: segments, cursors, sinks, listeners, the page.
 const DESCRIPTORS_SPARE: u64 = 2048;
+
+/// How soon a renewed revocation list is noticed without SIGHUP.
+const REVOCATION_LIST_PERIOD: Duration = Duration::from_secs(60);
 
 /// SIGTERM and SIGINT.
 struct StopSignals([Signal; 2]);
@@ -54,11 +58,13 @@ async fn serve(path: &Path, config: Config, logging: &Logging) -> Result<(), Cli
     announce(&service, page_is_tls);
     tell_supervisor(&[NotifyState::Ready]);
     let watchdog = tokio::spawn(watchdog(service.spool.clone()));
+    let mut minutes = tokio::time::interval(REVOCATION_LIST_PERIOD);
     let failed = loop {
         tokio::select! {
             () = stop.received() => break false,
             () = service.storage_failed() => break true,
             _ = hangup.recv() => reload(path, &service, logging).await,
+            _ = minutes.tick() => refresh(&service),
         }
     };
     watchdog.abort();
@@ -86,6 +92,12 @@ fn announce(service: &Service, page_is_tls: bool) {
         "front_door {}\ncontrol_room {scheme}://{}\nmetrics http://{}/metrics\nready",
         service.front_door, service.control_room, service.metrics
     ));
+}
+
+fn refresh(service: &Service) {
+    if let Err(error) = tokio::task::block_in_place(|| service.refresh_revocation_list()) {
+        tracing::error!(%error, "renewed revocation list refused");
+    }
 }
 
 async fn reload(path: &Path, service: &Service, logging: &Logging) {

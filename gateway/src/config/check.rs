@@ -121,7 +121,7 @@ pub(super) fn revocation_list(
         report.warning(
             &path.origin,
             format!("`{}` has expired: every device is refused until it is renewed", path.key),
-            "run `fieldpost pki crl` and send SIGHUP; do it from a timer",
+            "run `fieldpost pki crl`; do it from a timer",
         );
     }
     let Some(authority) = authority else { return };

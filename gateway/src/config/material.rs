@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
@@ -59,6 +60,8 @@ pub struct RevocationList {
     pub issuers: Vec<Vec<u8>>,
     /// Unix seconds at which the first of them must have been renewed: after it every device is refused.
     pub next_update_s: i64,
+    /// When the file was last written, if the file system says so; read before the file.
+    pub modified_at: Option<SystemTime>,
     /// Number of the newest list, if it has one that fits.
     pub number: Option<u128>,
     /// Serial numbers of every revoked certificate, without leading zeros.
@@ -198,6 +201,8 @@ impl RevocationList {
     /// [`MaterialError`].
     pub fn load(path: &Path) -> Result<Self, MaterialError> {
         const WANTED: &str = "certificate revocation list";
+        // Before the contents: a file replaced in between is noticed the next time.
+        let modified_at = modified_at(path);
         let bytes = read_bounded(path)?;
         let lists = CertificateRevocationListDer::pem_slice_iter(&bytes)
             .collect::<Result<Vec<_>, _>>()
@@ -210,6 +215,7 @@ impl RevocationList {
             lists: Vec::new(),
             issuers: Vec::new(),
             next_update_s: i64::MAX,
+            modified_at,
             number: None,
             revoked: HashSet::new(),
         };
@@ -270,6 +276,12 @@ impl fmt::Debug for RevocationList {
             .field("revoked", &self.revoked.len())
             .finish_non_exhaustive()
     }
+}
+
+/// When a file was last written.
+#[must_use]
+pub fn modified_at(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
 }
 
 /// Every certificate in a PEM file; at least one.

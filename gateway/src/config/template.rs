@@ -80,7 +80,7 @@ key = "pki/server.key"
 # Who issues device certificates (PEM).
 device_authority = "pki/ca.pem"
 # Which of them are revoked (PEM). Once its date of the next update has passed, every device is refused: renew it from
-# a timer with `fieldpost pki crl` and send SIGHUP.
+# a timer with `fieldpost pki crl`. The gateway takes a renewed list within a minute, or at once on SIGHUP.
 revocation_list = "pki/crl.pem"
 # Connections open at once (count); more are closed before the TLS handshake. Needs as many file descriptors.
 #connections_max = 16384

@@ -9,7 +9,8 @@
 //! pki/  ca.pem  ca.key (0600)  index.jsonl (every act)  crl.pem  server.pem  server.key (0600)
 //!
 //! issue  = index line + fsync -> certificate and key to the caller
-//! revoke = index line + fsync -> new crl.pem (draft, fsync, rename) -> SIGHUP -> rustls refuses, open sessions end
+//! revoke = index line + fsync -> new crl.pem (draft, fsync, rename) -> taken within a minute -> rustls refuses, open
+//!          sessions end
 //! ```
 //!
 //! - [`Authority`] issues, revokes and lists; one at a time per directory (file lock).

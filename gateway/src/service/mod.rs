@@ -13,10 +13,11 @@ mod devices;
 mod error;
 mod page;
 mod reload;
+mod revocation;
 pub(crate) mod storage;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use self::devices::ConnectedDevices;
 pub use self::error::StartError;
 pub use self::reload::Difference;
+pub use self::revocation::RefreshError;
 use crate::admin;
 use crate::config::Config;
 use crate::dedup::{Dedup, DedupBounds};
@@ -65,6 +67,8 @@ pub struct Service {
     pub readiness: Readiness,
     /// The configuration it was started with; whatever a reload cannot change stays as it is here.
     started: Config,
+    /// What reloads have made of it.
+    current: std::sync::Mutex<Arc<Config>>,
     door: FrontDoor,
     door_tls: FrontDoorTls,
     forwarders: Mutex<Forwarders>,
@@ -174,6 +178,7 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         spool,
         counters,
         readiness,
+        current: std::sync::Mutex::new(Arc::new(config.clone())),
         started: config,
         door,
         door_tls,
@@ -221,7 +226,11 @@ impl Service {
     /// # Errors
     /// [`ReloadError`] says what was not changed.
     pub async fn reload(&self, config: &Config) -> Result<Difference, ReloadError> {
-        let difference = Difference::between(&self.started, config);
+        let in_force = Arc::clone(&self.current());
+        let difference = Difference {
+            now: Difference::between(&in_force, config).now,
+            restart: Difference::between(&self.started, config).restart,
+        };
         // First what can fail before anything is touched.
         self.door_tls.renew(&config.front_door)?;
         if let (Some(tls), Some(identity)) = (&self.page_tls, &config.control_room.identity) {
@@ -231,11 +240,17 @@ impl Service {
         self.live.live().rename(Arc::clone(&config.control_room.roster));
         self.live.live().believe_clocks(clock_bounds(config));
         self.readiness.take_dates(config);
+        *self.current() = Arc::new(config.clone());
         if difference.now.iter().any(|key| key.starts_with("forward") || key.starts_with("clock")) {
             self.forwarders.lock().await.reload(config, &self.spool, &self.counters).await?;
         }
         self.counters.service.reloads.inc();
         Ok(difference)
+    }
+
+    /// The configuration in force. Held for pointer copies, and while a revocation list is taken; never across an await.
+    fn current(&self) -> MutexGuard<'_, Arc<Config>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stops in order within the configured deadline: nothing new is accepted, PUBACKs under way go out, sinks stop at a

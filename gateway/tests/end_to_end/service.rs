@@ -9,7 +9,7 @@ use fieldpost_gateway::config::Config;
 use fieldpost_gateway::config::template::TemplateValues;
 use fieldpost_gateway::init::{InitOptions, init};
 use fieldpost_gateway::pki::{Authority, Revoke};
-use fieldpost_gateway::service::{self, Service, StartError};
+use fieldpost_gateway::service::{self, RefreshError, Service, StartError};
 use fieldpost_gateway::spool::faulty::FaultyDisk;
 use fieldpost_protocol::{DeviceId, ForceId, Mode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -168,6 +168,30 @@ async fn revoked_device_is_put_out_on_reload_and_stays_out_while_others_stay_in(
 }
 
 #[tokio::test]
+async fn renewed_revocation_list_is_taken_unasked_and_an_older_one_never() {
+    let mut house = House::new();
+    let (lost, kept) = (house.issue("lost"), house.issue("kept"));
+    let list = house.authority.list_path();
+    let older = fs::read(&list).unwrap();
+    let service = house.start().await;
+    assert!(!service.refresh_revocation_list().unwrap(), "unchanged");
+    let mut lost_client = house.connected(&service, "lost", &lost).await;
+    let mut kept_client = house.connected(&service, "kept", &kept).await;
+    house.authority.revoke(&Revoke::Device(force(), DeviceId::try_new("lost").unwrap())).unwrap();
+    assert!(service.refresh_revocation_list().unwrap());
+    assert!(matches!(lost_client.hear().await, Heard::Disconnect { .. }));
+    fs::write(&list, older).unwrap();
+    assert!(matches!(service.refresh_revocation_list(), Err(RefreshError::Older)));
+    fs::write(&list, "no list").unwrap();
+    assert!(matches!(service.refresh_revocation_list(), Err(RefreshError::Material(_))));
+    if let Ok(mut back) = house.dial(&service, &lost).await {
+        assert_eq!(back.hear().await, Heard::End, "still shut out");
+    }
+    publish(&mut kept_client, "kept", 1).await;
+    assert!(service.shutdown().await);
+}
+
+#[tokio::test]
 async fn reload_changes_forces_and_sinks_and_names_what_needs_a_restart() {
     let mut house = House::new();
     let own = house.issue("pc-1");
@@ -193,6 +217,10 @@ async fn reload_changes_forces_and_sinks_and_names_what_needs_a_restart() {
     };
     timeout(PATIENCE, moved).await.expect("the sink's new file is used");
     assert_eq!(house.delivered(1).await.len(), 1, "and the old one is left alone");
+    house.edit("path = \"elsewhere.ndjson\"\nbatch", "path = \"events.ndjson\"\nbatch");
+    assert_eq!(service.reload(&house.config()).await.unwrap().now, ["forward.file"], "and back again");
+    publish(&mut client, "pc-1", 3).await;
+    house.delivered(2).await;
     assert!(service.shutdown().await);
 }
 
