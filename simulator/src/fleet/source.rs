@@ -119,13 +119,14 @@ impl Source {
 }
 
 fn tell(device: &mut SimDevice, told: &mut Told, moment: &Moment, now_ms: u64, unix_ms: u64) {
-    // Duty first: off duty the fix must not pass.
-    if told.duty.replace(moment.duty) != Some(moment.duty) {
-        device.on_duty(now_ms, moment.duty);
-    }
+    // Battery before duty: the status that a change of duty sends shows it.
     let battery = (moment.battery_pct, moment.power);
     if told.battery.replace(battery) != Some(battery) {
         device.on_battery(now_ms, moment.battery_pct, moment.power);
+    }
+    // Duty before the fix: off duty it must not pass.
+    if told.duty.replace(moment.duty) != Some(moment.duty) {
+        device.on_duty(now_ms, moment.duty);
     }
     for event in &moment.events {
         device.on_event(now_ms, *event);
