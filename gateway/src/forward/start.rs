@@ -83,7 +83,7 @@ impl Forwarders {
         Ok(())
     }
 
-    /// Ends every forwarder at a batch border, within [`STOP_MS_MAX`] and one cursor write. What is still owed stays in
+    /// Ends every forwarder at a batch border, within two seconds and one cursor write. What is still owed stays in
     /// the spool.
     pub async fn stop(&mut self) {
         self.stop.cancel();
