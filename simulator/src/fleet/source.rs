@@ -124,6 +124,7 @@ fn tell(device: &mut SimDevice, told: &mut Told, moment: &Moment, now_ms: u64, u
     if told.battery.replace(battery) != Some(battery) {
         device.on_battery(now_ms, moment.battery_pct, moment.power);
     }
+    device.on_signal(moment.signal_dbm);
     // Duty before the fix: off duty it must not pass.
     if told.duty.replace(moment.duty) != Some(moment.duty) {
         device.on_duty(now_ms, moment.duty);

@@ -84,6 +84,16 @@ impl Town {
         self.deaf_spots.iter().all(|(middle, radius_m)| middle.distance_m(place) > *radius_m)
     }
 
+    /// How well the mobile network is heard, in dBm: best at the market place, worst around the places without.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "clamped to -118..=-62")]
+    pub fn signal_dbm(&self, place: Point) -> i8 {
+        let from_spots = self.deaf_spots.iter().map(|(middle, radius_m)| middle.distance_m(place) - radius_m);
+        let nearest_m = from_spots.fold(f64::INFINITY, f64::min);
+        let shadow_db = (30.0 - nearest_m / 12.0).max(0.0);
+        (-62.0 - place.length_m() / 100.0 - shadow_db).clamp(-118.0, -62.0) as i8
+    }
+
     /// Whether satellites are seen: not under the bridges.
     #[must_use]
     pub fn sees_sky(&self, place: Point) -> bool {

@@ -71,6 +71,8 @@ pub struct Moment {
     pub power: Power,
     /// Whether the mobile network is there.
     pub in_reach: bool,
+    /// How well it is heard, in dBm.
+    pub signal_dbm: i8,
     /// What sensors saw change.
     pub events: Vec<SensorEvent>,
     /// Lies still after a fall.
@@ -182,6 +184,7 @@ impl Unit {
             battery_pct: self.battery_pct(),
             power: self.power(),
             in_reach: self.radio.step(town.has_signal(place), &mut self.dice),
+            signal_dbm: town.signal_dbm(place),
             events,
             is_down: self.is_down,
         }

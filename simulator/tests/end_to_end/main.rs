@@ -47,18 +47,18 @@ fn settings(kind: UnitKind) -> Settings {
 
 /// The devices of a force, each with its source, and the gateway they report to.
 async fn start(roster: Vec<Identity>, source: impl Fn(usize, &Identity) -> (Settings, Source)) -> Rig {
-    let receiver = webhook::Receiver::bind().await.unwrap();
+    let receiver = webhook::Receiver::bind().await.expect("loopback has a free port");
     let plan = HostPlan { roster: roster.clone(), webhook_url: Some(receiver.url()), ..HostPlan::default() };
-    let mut prepared = Prepared::new(&plan).unwrap();
+    let mut prepared = Prepared::new(&plan).expect("a gateway can be prepared");
     let names: Vec<String> = roster.iter().map(|identity| identity.device.clone()).collect();
-    let issued = prepared.enrol(&names, Enrolment::Test).unwrap();
+    let issued = prepared.enrol(&names, Enrolment::Test).expect("the authority issues");
     let (authority_pem, events) = (prepared.authority_pem(), prepared.events_path());
-    let host = Box::pin(prepared.start()).await.unwrap();
+    let host = Box::pin(prepared.start()).await.expect("the gateway starts");
     let board = Board::new(Ledger::new(FORCE, &names, &["file", "webhook"]));
     let stop = CancellationToken::new();
     let mut readers = JoinSet::new();
     let serving = receiver.serve(board.clone(), 1, stop.clone());
-    readers.spawn(async move { serving.await.unwrap() });
+    readers.spawn(async move { serving.await.expect("the receiver does not panic") });
     let (follower, follower_stop) = (board.clone(), stop.clone());
     readers.spawn(async move { file::follow(&events, &follower, 0, &follower_stop).await });
     let plans = roster.iter().zip(issued).enumerate().map(|(number, (identity, issued))| {
@@ -66,7 +66,8 @@ async fn start(roster: Vec<Identity>, source: impl Fn(usize, &Identity) -> (Sett
         DevicePlan { device: identity.device.clone(), issued, settings, source, interval_s: Some(1) }
     });
     let front_door = FrontDoor { address: host.front_door(), server_name: "127.0.0.1".to_owned() };
-    let fleet = Fleet::start(plans.collect(), &authority_pem, front_door, &board, SEED).unwrap();
+    let fleet =
+        Fleet::start(plans.collect(), &authority_pem, front_door, &board, SEED).expect("the fleet starts");
     Rig { host, fleet, board, stop, readers }
 }
 
@@ -97,7 +98,7 @@ impl Rig {
         self.fleet.stop().await;
         self.stop.cancel();
         while self.readers.join_next().await.is_some() {}
-        Box::pin(self.host.stop()).await.unwrap();
+        Box::pin(self.host.stop()).await.expect("nothing is left behind");
         self.board
     }
 }
