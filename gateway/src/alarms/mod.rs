@@ -143,6 +143,14 @@ impl Book {
         takes
     }
 
+    /// If the spool ends at `committed`, before what is in the book, numbers after it will be given out anew: takes them
+    /// when they come. Returns whether that was so.
+    pub fn goes_back_to(&mut self, committed: Lsn) -> bool {
+        let goes_back = self.folded > committed;
+        self.folded = self.folded.min(committed);
+        goes_back
+    }
+
     /// Records up to here are in the book.
     #[must_use]
     pub fn folded(&self) -> Lsn {

@@ -45,8 +45,14 @@ pub fn start(
     shutdown: &CancellationToken,
 ) -> Result<Running, SpoolError> {
     let cursor = spool.cursor(CURSOR_NAME)?;
-    let book = restore(&settings);
     let committed = spool.committed();
+    let mut book = restore(&settings);
+    if book.goes_back_to(committed) {
+        tracing::warn!(
+            lsn = committed.0,
+            "the spool is shorter than the alarm snapshot: it was replaced or lost records; the alarms are kept"
+        );
+    }
     let from = first_lsn(&book, committed, settings.tail_records_max);
     let mut state = State::new(book, settings.clock_bounds, settings.units_max, roster);
     let connections = devices.connections();
@@ -125,8 +131,7 @@ fn restore(settings: &Settings) -> Book {
 
 /// Where to read from: the tail for the units, the snapshot's end for the alarms, whichever is earlier.
 fn first_lsn(book: &Book, committed: Lsn, tail_records_max: u64) -> Lsn {
-    // A snapshot from another spool (the directory was replaced) names a record that is not there yet.
-    let alarms_from = if book.folded() > committed { 1 } else { book.folded().0 + 1 };
+    let alarms_from = book.folded().0 + 1;
     let tail_from = (committed.0 + 1).saturating_sub(tail_records_max).max(1);
     Lsn(alarms_from.min(tail_from))
 }

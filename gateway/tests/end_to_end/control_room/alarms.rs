@@ -103,6 +103,25 @@ async fn a_damaged_snapshot_is_put_aside_and_the_spool_replayed() {
 }
 
 #[tokio::test]
+async fn a_spool_that_begins_anew_hides_no_alarm() {
+    let site = Site::new();
+    let room = site.open().await;
+    let (old, record) = site.alarm("pc-0001");
+    room.commit(&site.position("pc-0001", 51_500_000)).await;
+    room.commit(&record).await;
+    room.stop().await;
+    fs::remove_dir_all(site.dir.path().join("spool")).unwrap();
+
+    let room = site.open().await;
+    let mut stream = room.browser("anna").await.stream().await;
+    stream.until("alarm", |alarm| alarm["id"] == old.to_string()).await;
+    let (new, record) = site.alarm("pc-0002");
+    room.commit(&record).await;
+    stream.until("alarm", |alarm| alarm["id"] == new.to_string()).await;
+    room.stop().await;
+}
+
+#[tokio::test]
 async fn an_acknowledgement_that_cannot_be_stored_is_not_one() {
     let site = Site::new();
     let room = site.open().await;
