@@ -197,11 +197,14 @@ impl<'d> Connection<'d> {
             if ended.is_none() {
                 self.receive(cx, scratch)?;
             }
+            let had_stopped = self.is_stopped();
             self.session.settle(self.door, &mut scratch.entry, &mut self.out)?;
             if let Poll::Ready(Err(_)) = self.link.poll_write(cx, &mut self.out) {
                 return Err(Reason::PeerClosed);
             }
-            if self.sleeps(cx)? {
+            // Reading stopped with bytes left, so the socket wakes nobody: read on here.
+            let reads_on = had_stopped && !self.is_stopped() && ended.is_none();
+            if !reads_on && self.sleeps(cx)? {
                 break;
             }
         }
@@ -215,12 +218,17 @@ impl<'d> Connection<'d> {
         Ok(())
     }
 
-    /// Reads until there is nothing, or the session takes no more, or the client takes no more.
+    /// Whether the session takes no more, or the client takes no more.
+    fn is_stopped(&self) -> bool {
+        self.session.uplink().is_blocked() || self.out.len() > OUT_BYTES_MAX
+    }
+
+    /// Reads until there is nothing, or reading is stopped.
     fn receive(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), Reason> {
         if !self.kept.is_empty() && !self.session.uplink().is_blocked() {
             self.feed_kept(&mut scratch.entry)?;
         }
-        while !self.session.uplink().is_blocked() && self.out.len() <= OUT_BYTES_MAX {
+        while !self.is_stopped() {
             let Poll::Ready(read) = self.link.poll_read(cx, &mut scratch.opened) else { break };
             let bytes = &scratch.opened[..];
             if read.is_err() || bytes.is_empty() {

@@ -19,8 +19,11 @@ use super::custody::{Custody, NotStored, is_alarm};
 use super::reason::Reason;
 use crate::spool::Lsn;
 
-/// Held payloads above which reading stops: about 300 positions, or seven of the largest frames.
+/// Held payloads above which reading stops: 256 positions, or seven of the largest frames.
 const HELD_BYTES_MAX: usize = 8 * 1024;
+
+/// What a shorter held payload counts as, or empty ones of quality 0 would have no bound at all.
+const HELD_BYTES_MIN: usize = 32;
 
 /// Queues longer than this are given back to the allocator once they are empty.
 const IDLE_CAPACITY_MAX: usize = 16;
@@ -159,7 +162,7 @@ impl Uplink {
                 Ok(())
             }
             Err(NotStored::Full { items_done }) => {
-                self.held_bytes += payload.len();
+                self.held_bytes += payload.len().max(HELD_BYTES_MIN);
                 self.held.push_back(Held { lane, packet_id, payload: payload.into(), items_done });
                 Ok(())
             }
@@ -181,7 +184,7 @@ impl Uplink {
             match custody.store(held.lane, &held.payload, held.items_done) {
                 Ok(lsn) => {
                     let packet_id = held.packet_id;
-                    self.held_bytes -= held.payload.len();
+                    self.held_bytes -= held.payload.len().max(HELD_BYTES_MIN);
                     self.held.pop_front();
                     self.queue_ack(packet_id, lsn);
                 }

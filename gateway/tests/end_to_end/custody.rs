@@ -189,6 +189,43 @@ async fn more_than_the_receive_maximum_ends_the_connection() {
     door.ended(Reason::ReceiveMaximum).await;
 }
 
+#[tokio::test]
+async fn a_window_that_was_full_is_read_on_once_it_was_acknowledged() {
+    let mut door = TestDoor::with(|config| config.receive_max = 100, SpoolSettings::default()).await;
+    let credentials = door.issue(FORCE, "pc-1", Mode::Test);
+    // 3.1.1 has no receive maximum: a client may have more under way than the gateway takes at once.
+    let mut client = Client::dial(&door, Some(&credentials), 4).await.unwrap();
+    client.connect(&Connect::clean("pc-1")).await;
+    assert!(matches!(client.hear().await, Heard::Connack { code: 0, .. }));
+    door.disk.hold_syncs();
+    let publish = |n: u16| client.publish_bytes("fp1/pc-1/live", n, &[], &position(Mode::Test, u32::from(n)));
+    let burst: Vec<u8> = (1..=350).flat_map(publish).collect();
+    client.send(&burst).await;
+    door.until("the window is full", |door| door.metrics.ingest.records.get() == 100).await;
+    door.disk.release_syncs();
+    for packet_id in 1..=350 {
+        assert_eq!(client.hear().await, Heard::Puback { packet_id, code: 0 });
+    }
+}
+
+#[tokio::test]
+async fn quality_0_held_for_room_is_bounded_and_stored_once_there_is_room() {
+    let settings = SpoolSettings { pending_bytes_max: 1024, ..SpoolSettings::default() };
+    let mut door = TestDoor::with(|_| {}, settings).await;
+    let mut client = Client::connected(&mut door, "pc-1").await;
+    door.disk.hold_syncs();
+    // Empty payloads: what is held is bounded by count as well as by bytes.
+    let empty = client.publish_bytes("fp1/pc-1/live", 0, &[], &[]);
+    let burst: Vec<u8> = (0..2000).flat_map(|_| empty.clone()).collect();
+    client.send(&burst).await;
+    client.ping().await;
+    door.until("the bound is reached", |door| door.metrics.ingest.publishes.get() > 100).await;
+    assert!(door.metrics.ingest.publishes.get() < 500, "reading stops at the bound");
+    door.disk.release_syncs();
+    assert_eq!(client.hear().await, Heard::Pingresp);
+    door.until("committed", |door| door.spool.committed().0 == 2000).await;
+}
+
 /// A spool of small segments, with a reserve for alarms.
 async fn tight_door() -> TestDoor {
     let settings = SpoolSettings {
