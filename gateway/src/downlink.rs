@@ -279,11 +279,11 @@ impl Downlink {
         session.line = Some(Arc::clone(&line));
         session.expires_at = None;
         session.time_is_due = session.subscribed.is_some();
-        drop(session);
         match older {
             Some(older) => older.end(Reason::TakenOver),
             None => self.announce(&unit, true),
         }
+        drop(session);
         (unit, line, is_resumed)
     }
 
@@ -322,8 +322,6 @@ impl Downlink {
         } else {
             session.expires_at = Some(Instant::now() + expiry);
         }
-        drop(session);
-        drop(units);
         self.announce(unit, false);
     }
 
@@ -332,6 +330,7 @@ impl Downlink {
         lock(&self.registry.units).retain(|_, unit| unit.lock().expires_at.is_none_or(|at| at > now));
     }
 
+    /// Tells the listeners. Call with the session locked: events of one device are in the order of what happened.
     fn announce(&self, unit: &Unit, is_connected: bool) {
         let event = ConnectionEvent { force: unit.force.clone(), device: unit.device.clone(), is_connected };
         // Nobody listening is fine: whoever comes later reads `connected` first.
@@ -382,6 +381,10 @@ impl Unit {
         if std::mem::take(&mut session.time_is_due) {
             return Some(Outgoing::Time);
         }
+        let under_way_count = session.in_flight.iter().filter(|sent| sent.sent_on == line.id).count();
+        if under_way_count >= usize::from(in_flight_max) {
+            return None;
+        }
         // Redeliveries first, so that the order stays.
         if let Some(again) = session.in_flight.iter_mut().find(|sent| sent.sent_on != line.id) {
             again.sent_on = line.id;
@@ -391,7 +394,7 @@ impl Unit {
                 is_redelivery: true,
             });
         }
-        while session.in_flight.len() < usize::from(in_flight_max) {
+        loop {
             let message = session.waiting.pop_front()?;
             if message.expires_at_ms <= now_ms || !fits(&message.frame) {
                 continue; // dropping it tells its sender
@@ -404,23 +407,23 @@ impl Unit {
             session.in_flight.push_back(InFlight { packet_id, sent_on: line.id, message });
             return Some(Outgoing::Frame { frame, packet_id: Some(packet_id), is_redelivery: false });
         }
-        None
     }
 
-    /// The device acknowledged a message. False if that packet id is not in flight.
-    pub(crate) fn acknowledge(&self, packet_id: NonZeroU16) -> bool {
+    /// The device answered a message: it took it, or refused it, which tells the sender that nobody has it. Nothing
+    /// happens if that packet id is not in flight.
+    pub(crate) fn answered(&self, packet_id: NonZeroU16, is_refused: bool) {
         let mut session = self.lock();
         let Some(at) = session.in_flight.iter().position(|sent| sent.packet_id == packet_id) else {
-            return false;
+            return;
         };
-        if let Some(sent) = session.in_flight.remove(at) {
+        if let Some(sent) = session.in_flight.remove(at).filter(|_| !is_refused) {
             // The sender may have stopped waiting; the message has arrived all the same.
             _ = sent.message.outcome.send(());
         }
-        if let Some(line) = session.line.as_ref().filter(|_| !session.waiting.is_empty()) {
+        // There is room for another: a waiting one, or one of an older connection.
+        if let Some(line) = &session.line {
             line.post();
         }
-        true
     }
 }
 

@@ -56,8 +56,11 @@ impl Client {
         match packet.kind {
             Kind::Pingreq if packet.body.is_empty() => codec::write_pingresp(out),
             Kind::Pingreq => return Err(Reason::Malformed),
-            // An id that is not in flight: a late answer to a message of an ended session. Nothing depends on it.
-            Kind::Puback => _ = self.unit.acknowledge(codec::read_puback(packet)?),
+            Kind::Puback => {
+                let (packet_id, is_refused) = codec::read_puback(packet)?;
+                // An id that is not in flight: a late answer to a message of an ended session. Nothing depends on it.
+                self.unit.answered(packet_id, is_refused);
+            }
             Kind::Subscribe => self.subscribe(packet, device, out)?,
             Kind::Unsubscribe => self.unsubscribe(packet, device, out)?,
             Kind::Disconnect => {

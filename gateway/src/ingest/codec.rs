@@ -215,9 +215,12 @@ fn read_publish_properties(fields: &mut Fields<'_>) -> Result<Option<NonZeroU16>
     Ok(alias)
 }
 
-/// Reads a PUBACK: the packet id, whatever the reason code says: either way the client will not ask again.
-pub(super) fn read_puback(packet: &Packet<'_>) -> Result<NonZeroU16, Reason> {
-    NonZeroU16::new(Fields(packet.body).u16()?).ok_or(Reason::Malformed)
+/// Reads a PUBACK: the packet id, and whether the client refused the message. 3.1.1 has no way to refuse one.
+pub(super) fn read_puback(packet: &Packet<'_>) -> Result<(NonZeroU16, bool), Reason> {
+    let mut fields = Fields(packet.body);
+    let packet_id = NonZeroU16::new(fields.u16()?).ok_or(Reason::Malformed)?;
+    // Left out, the reason code is success (MQTT 5 section 3.4.2.1).
+    Ok((packet_id, fields.u8().is_ok_and(|code| code >= 0x80)))
 }
 
 /// Takes fields from the front of a packet's body.

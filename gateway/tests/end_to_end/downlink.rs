@@ -54,6 +54,45 @@ async fn delivered_means_the_device_acknowledged_it() {
 }
 
 #[tokio::test]
+async fn what_the_device_refused_is_not_delivered() {
+    let mut door = TestDoor::open().await;
+    let mut client = Client::connected(&mut door, "pc-1").await;
+    subscribe(&mut client).await;
+    let sending = send(&door, &seen(4));
+    let Heard::Publish { packet_id: Some(packet_id), .. } = client.hear().await else { panic!("sent") };
+    let [high, low] = packet_id.to_be_bytes();
+    client.send(&[0x40, 3, high, low, 0x97]).await;
+    assert_eq!(sending.settled().await, Delivery::Unknown);
+}
+
+#[tokio::test]
+async fn a_resumed_session_keeps_to_the_new_connections_receive_maximum() {
+    let mut door = TestDoor::open().await;
+    let credentials = door.issue(FORCE, "pc-1", Mode::Test);
+    let (mut client, _) = resumable(&door, &credentials).await;
+    subscribe(&mut client).await;
+    let _sendings: Vec<_> = (0..3).map(|seq| send(&door, &seen(seq))).collect();
+    for _ in 0..3 {
+        assert!(matches!(client.hear().await, Heard::Publish { dup: false, .. }));
+    }
+    let mut client = Client::dial(&door, Some(&credentials), 5).await.unwrap();
+    let hour_and_one_at_a_time = [0x11, 0, 0, 0x0E, 0x10, 0x21, 0, 1];
+    client
+        .connect(&Connect { flags: 0, properties: &hour_and_one_at_a_time, ..Connect::clean("pc-1") })
+        .await;
+    assert!(matches!(client.hear().await, Heard::Connack { session_present: true, code: 0, .. }));
+    assert!(matches!(frame_of(&client.hear().await), Frame::Time { .. }));
+    for seq in 0..3 {
+        let heard = client.hear().await;
+        assert_eq!(frame_of(&heard), seen(seq));
+        let Heard::Publish { packet_id: Some(packet_id), dup: true, .. } = heard else { panic!("{heard:?}") };
+        client.ping().await;
+        assert_eq!(client.hear().await, Heard::Pingresp, "one at a time");
+        client.acknowledge(packet_id).await;
+    }
+}
+
+#[tokio::test]
 async fn a_device_without_a_session_is_unknown() {
     let mut door = TestDoor::open().await;
     assert_eq!(send(&door, &seen(1)).settled().await, Delivery::Unknown);
