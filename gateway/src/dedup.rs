@@ -185,7 +185,11 @@ impl Seen {
     pub fn remember(&mut self, boot: BootId, seq: Seq, lsn: Lsn) {
         self.advance(lsn);
         let at = match self.boots.iter().rposition(|of_boot| of_boot.boot == boot) {
-            Some(at) => at,
+            Some(at) => {
+                // A device that drains an old boot must not lose the memory of its present one.
+                self.boots[at..].rotate_left(1);
+                self.boots.len() - 1
+            }
             None => {
                 if self.boots.len() >= self.boots_max {
                     self.boots.remove(0);
@@ -267,6 +271,15 @@ mod tests {
         }
         assert!(!seen.contains(BootId(1), Seq(0)));
         assert!(seen.contains(BootId(2), Seq(0)) && seen.contains(BootId(3), Seq(0)));
+    }
+
+    #[test]
+    fn a_boot_that_is_heard_of_again_is_not_the_next_to_go() {
+        let mut seen = seen(2, 8);
+        for boot in [1, 2, 1, 3] {
+            seen.remember(BootId(boot), Seq(boot), Lsn(1));
+        }
+        assert!(seen.contains(BootId(1), Seq(1)) && !seen.contains(BootId(2), Seq(2)));
     }
 
     #[test]

@@ -187,17 +187,19 @@ impl Shared {
 
     /// Recomputes the health from its causes and publishes it if it changed.
     pub(super) fn publish_health(&self) {
-        let failed = lock(&self.pending).failed;
-        let full = self.reserve_only.load(Ordering::Acquire) || self.stalled.load(Ordering::Acquire);
-        let health = match (failed, full) {
-            (true, _) => Health::Failed,
-            (false, true) => Health::Full,
-            (false, false) => Health::Ok,
-        };
-        self.watch.send_if_modified(|state| std::mem::replace(&mut state.health, health) != health);
-        if !full || failed {
-            self.room.notify_waiters();
-        }
+        self.watch.send_if_modified(|state| {
+            // Read under the watch's lock: writer and keeper may both be here, and the last to publish has seen both.
+            let failed = lock(&self.pending).failed;
+            let full = self.reserve_only.load(Ordering::Acquire) || self.stalled.load(Ordering::Acquire);
+            let health = match (failed, full) {
+                (true, _) => Health::Failed,
+                (false, true) => Health::Full,
+                (false, false) => Health::Ok,
+            };
+            std::mem::replace(&mut state.health, health) != health
+        });
+        // Waiters look for themselves whether there is room.
+        self.room.notify_waiters();
     }
 
     /// Wakes the keeper, and with it a writer that waits for space.
