@@ -86,8 +86,11 @@ async fn alarms_and_their_owners_survive_a_restart_and_an_owed_receipt_is_sent_a
 async fn a_damaged_snapshot_is_put_aside_and_the_spool_replayed() {
     let site = Site::new();
     let room = site.open().await;
-    let (id, record) = site.alarm("pc-0001");
+    let (open, record) = site.alarm("pc-0001");
     room.commit(&record).await;
+    let (taken, record) = site.alarm("pc-0002");
+    room.commit(&record).await;
+    assert_eq!(room.browser("anna").await.acknowledge(&taken.to_string()).await.status, 200);
     room.stop().await;
     let path = site.dir.path().join("alarms.json");
     let mut text = fs::read(&path).unwrap();
@@ -95,9 +98,14 @@ async fn a_damaged_snapshot_is_put_aside_and_the_spool_replayed() {
     fs::write(&path, text).unwrap();
 
     let room = site.open().await;
-    let mut stream = room.browser("anna").await.stream().await;
-    let alarm = stream.until("alarm", |_| true).await;
-    assert_eq!((&alarm["id"], &alarm["state"]), (&id.to_string().into(), &"unacknowledged".into()));
+    let browser = room.browser("ben").await;
+    let mut stream = browser.stream().await;
+    stream
+        .until("alarm", |alarm| alarm["id"] == open.to_string() && alarm["state"] == "unacknowledged")
+        .await;
+    stream
+        .until("alarm", |alarm| alarm["id"] == taken.to_string() && alarm["acknowledged_by"] == "anna")
+        .await;
     assert!(site.dir.path().join("alarms.json.damaged").exists());
     room.stop().await;
 }

@@ -49,6 +49,11 @@ async fn a_stream_begins_with_everything_and_goes_on_with_what_changes() {
     stream
         .until("gateway", |gateway| gateway["devices_connected"] == 1 && gateway["records_total"] == 3)
         .await;
+    let metrics = room.metrics.encode();
+    for line in ["live_units 2", "live_pages 2", "live_records_total 3", "live_sessions 1"] {
+        assert!(metrics.contains(&format!("fieldpost_{line}\n")), "{line}: {metrics}");
+    }
+    assert!(!metrics.contains("fieldpost_live_publish_to_page_seconds_count 0"), "{metrics}");
     let units = browser.get("/api/v1/units").await.json();
     assert!(units["cursor"].as_str().unwrap().parse::<u64>().is_ok());
     assert_eq!(units["units"][1]["connected"], true);
