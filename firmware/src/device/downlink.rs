@@ -69,6 +69,7 @@ impl Heard {
 
 impl<S: Storage> Device<S> {
     pub(super) fn on_downlink(&mut self, now_ms: u64, frame: &[u8]) {
+        self.uplink.on_heard();
         match Downlink::decode(frame) {
             Ok(Downlink::Receipts(receipts)) => self.on_receipts(&receipts),
             Ok(Downlink::Command(command)) => self.on_command(now_ms, command),

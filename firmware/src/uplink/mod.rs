@@ -99,6 +99,9 @@ pub(crate) struct Uplink {
     settings: UplinkSettings,
     state: State,
     backoff: Backoff,
+    /// The session has delivered something, so its subscription stands. A session alone proves nothing: the connection
+    /// that made it may have ended before the SUBSCRIBE arrived, or an earlier start of this device made it.
+    is_heard: bool,
     counters: UplinkCounters,
 }
 
@@ -107,7 +110,7 @@ impl Uplink {
     pub(crate) fn new(settings: UplinkSettings) -> Self {
         let backoff = Backoff::new(settings.backoff_base_ms, settings.backoff_cap_ms);
         let state = State::Waiting { from_ms: 0, until_ms: Some(0) };
-        Self { settings, state, backoff, counters: UplinkCounters::default() }
+        Self { settings, state, backoff, is_heard: false, counters: UplinkCounters::default() }
     }
 
     pub(crate) fn counters(&self) -> &UplinkCounters {
@@ -131,7 +134,13 @@ impl Uplink {
         if session_present {
             self.counters.sessions_resumed = self.counters.sessions_resumed.wrapping_add(1);
         }
-        self.state = State::Online { since_ms: now_ms, must_subscribe: !session_present };
+        self.is_heard &= session_present;
+        self.state = State::Online { since_ms: now_ms, must_subscribe: !self.is_heard };
+    }
+
+    /// A message came down.
+    pub(crate) fn on_heard(&mut self) {
+        self.is_heard |= self.is_online();
     }
 
     /// The connection or the attempt ended.
