@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -50,19 +51,35 @@ struct Scratch {
 
 /// Serves one accepted connection to its end.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
-    door.metrics.ingest.connections.inc();
+    let _counted = Counted::new(&door.metrics.ingest.connections);
     // Boxed: arriving is done once, the connection stays for hours.
     if let Some(mut connection) = Box::pin(arrive(stream, peer, &door)).await {
         let reason = poll_fn(|cx| connection.poll(cx)).await;
         connection.finish(peer, reason);
-        let Connection { link, out, .. } = connection;
+        let Connection { link, out, session, .. } = connection;
+        drop(session);
         Box::pin(say_goodbye(link, out)).await;
     }
-    door.metrics.ingest.connections.dec();
+}
+
+/// Counts a connection for as long as it is there, however it ends.
+struct Counted<'g>(&'g Gauge);
+
+impl<'g> Counted<'g> {
+    fn new(gauge: &'g Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// From accept to CONNACK, under one deadline. `None` if the connection was refused, which is counted, logged and told.
-async fn arrive(stream: TcpStream, peer: SocketAddr, door: &Door) -> Option<Connection<'_>> {
+async fn arrive(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>) -> Option<Connection<'_>> {
     let config = door.config();
     let mut arrival = Arrival { peer, identity: None, link: None, received: Vec::new(), out: Vec::new() };
     let outcome = tokio::select! {
@@ -96,7 +113,7 @@ impl Arrival {
         &mut self,
         stream: TcpStream,
         config: &Arc<IngestConfig>,
-        door: &Door,
+        door: &Arc<Door>,
     ) -> Result<Session, (Reason, String)> {
         // PUBACKs are small and late already: they must not wait for more of their kind. A failure shows on first use.
         _ = stream.set_nodelay(true);
@@ -162,7 +179,6 @@ struct Connection<'d> {
 
 impl<'d> Connection<'d> {
     fn new(arrival: Arrival, session: Session, door: &'d Door) -> Self {
-        door.metrics.ingest.devices.inc();
         tracing::debug!(peer = %arrival.peer, unit = %session.identity(), "device connected");
         let heard_at = Instant::now();
         Self {
@@ -198,7 +214,7 @@ impl<'d> Connection<'d> {
                 self.receive(cx, scratch)?;
             }
             let had_stopped = self.is_stopped();
-            self.session.settle(self.door, &mut scratch.entry, &mut self.out)?;
+            self.session.settle(&mut scratch.entry, &mut self.out)?;
             if let Poll::Ready(Err(_)) = self.link.poll_write(cx, &mut self.out) {
                 return Err(Reason::PeerClosed);
             }
@@ -236,7 +252,7 @@ impl<'d> Connection<'d> {
             }
             self.heard_at = Instant::now();
             if self.kept.is_empty() {
-                let fed = self.session.feed(bytes, self.door, &mut scratch.entry, &mut self.out);
+                let fed = self.session.feed(bytes, &mut scratch.entry, &mut self.out);
                 self.kept.extend_from_slice(&bytes[fed.used..]);
                 fed.end.map_or(Ok(()), Err)?;
             } else {
@@ -248,7 +264,7 @@ impl<'d> Connection<'d> {
     }
 
     fn feed_kept(&mut self, entry: &mut BytesMut) -> Result<(), Reason> {
-        let fed = self.session.feed(&self.kept, self.door, entry, &mut self.out);
+        let fed = self.session.feed(&self.kept, entry, &mut self.out);
         self.kept.drain(..fed.used);
         if self.kept.is_empty() {
             self.kept = Vec::new();
@@ -278,6 +294,10 @@ impl<'d> Connection<'d> {
         }
         while self.timer.as_mut().poll(cx).is_ready() {
             let due_at = self.heard_at + self.session.keep_alive();
+            // Verified at the handshake, once; a connection may outlive it by a keep-alive interval.
+            if self.session.is_expired() {
+                return Err(Reason::CertificateExpired);
+            }
             // While reading is stopped, silence is ours.
             if due_at > Instant::now() {
                 self.timer.as_mut().reset(due_at);
@@ -293,8 +313,6 @@ impl<'d> Connection<'d> {
     /// Counts, logs, and leaves the session to whoever comes next.
     fn finish(&mut self, peer: SocketAddr, reason: Reason) {
         self.session.write_end(reason, &mut self.out);
-        self.session.finish(self.door);
-        self.door.metrics.ingest.devices.dec();
         self.door.metrics.ingest.ended(reason).inc();
         let unit = self.session.identity();
         let foreign_topics = self.session.uplink().foreign_count();

@@ -25,6 +25,7 @@ use crate::pki::Identity;
 /// A connected device.
 #[derive(Debug)]
 pub(super) struct Session {
+    door: Arc<Door>,
     identity: Identity,
     config: Arc<IngestConfig>,
     seen: Arc<DeviceSeen>,
@@ -83,7 +84,7 @@ impl Session {
         connect: &Connect,
         identity: Identity,
         config: Arc<IngestConfig>,
-        door: &Door,
+        door: &Arc<Door>,
         out: &mut Vec<u8>,
     ) -> Self {
         let Identity { force, device, serial, .. } = &identity;
@@ -115,7 +116,9 @@ impl Session {
         codec::write_connack(connect.version, &announcement, out);
         let keep_alive = Duration::from_millis(u64::from(keep_alive_s) * 1500);
         let client = Client::new(connect, unit, line, keep_alive, session_expiry_s);
+        door.metrics.ingest.devices.inc();
         Self {
+            door: Arc::clone(door),
             seen: door.dedup.device(&identity.force, &identity.device),
             uplink: Uplink::new(connect.version, config.receive_max, config.topic_alias_max),
             identity,
@@ -125,10 +128,10 @@ impl Session {
     }
 
     /// Handles every whole packet at the front of `bytes`, until the session is blocked.
-    pub(super) fn feed(&mut self, bytes: &[u8], door: &Door, entry: &mut BytesMut, out: &mut Vec<u8>) -> Fed {
+    pub(super) fn feed(&mut self, bytes: &[u8], entry: &mut BytesMut, out: &mut Vec<u8>) -> Fed {
         let mut used = 0;
         let packet_bytes_max = self.config.packet_bytes_max as usize;
-        let end = self.with_custody(door, entry, |uplink, client, custody| {
+        let end = self.with_custody(entry, |uplink, client, custody| {
             while !uplink.is_blocked() {
                 let rest = &bytes[used..];
                 let Some(packet) = codec::split(rest, packet_bytes_max)? else {
@@ -148,25 +151,24 @@ impl Session {
     /// Runs `work` with the device's memory locked, then adds what it counted to the metrics.
     fn with_custody<T>(
         &mut self,
-        door: &Door,
         entry: &mut BytesMut,
         work: impl FnOnce(&mut Uplink, &mut Client, &mut Custody<'_>) -> Result<T, Reason>,
     ) -> Result<T, Reason> {
         let mut seen = self.seen.lock();
         let mut custody = Custody {
-            spool: &door.spool,
-            metrics: &door.metrics.ingest,
+            spool: &self.door.spool,
+            metrics: &self.door.metrics.ingest,
             clock: self.config.clock,
             force: &self.identity.force,
             device: &self.identity.device,
             ceiling: self.identity.ceiling,
-            now_ms: door.now_ms(),
+            now_ms: self.door.now_ms(),
             seen: &mut seen,
             entry,
             counts: Counts::default(),
         };
         let done = work(&mut self.uplink, &mut self.client, &mut custody);
-        custody.counts.add_to(&door.metrics.ingest);
+        custody.counts.add_to(&self.door.metrics.ingest);
         done
     }
 
@@ -174,19 +176,14 @@ impl Session {
     ///
     /// # Errors
     /// [`Reason::SpoolFailed`] if what is held will never be stored.
-    pub(super) fn settle(
-        &mut self,
-        door: &Door,
-        entry: &mut BytesMut,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Reason> {
+    pub(super) fn settle(&mut self, entry: &mut BytesMut, out: &mut Vec<u8>) -> Result<(), Reason> {
         if self.uplink.holds() {
-            self.with_custody(door, entry, |uplink, _, custody| uplink.retry_held(custody))?;
+            self.with_custody(entry, |uplink, _, custody| uplink.retry_held(custody))?;
         }
-        if let Some(waited) = self.uplink.acknowledge(door.bell.committed(), out) {
-            door.metrics.ingest.commit_wait_seconds.observe(waited.as_secs_f64());
+        if let Some(waited) = self.uplink.acknowledge(self.door.bell.committed(), out) {
+            self.door.metrics.ingest.commit_wait_seconds.observe(waited.as_secs_f64());
         }
-        self.client.write_downlink(door, &self.identity.device, out);
+        self.client.write_downlink(&self.door, &self.identity.device, out);
         Ok(())
     }
 
@@ -197,9 +194,10 @@ impl Session {
         }
     }
 
-    /// The connection is over: its session stays for as long as the device asked.
-    pub(super) fn finish(&self, door: &Door) {
-        door.downlink.detach(self.client.unit(), self.line(), self.client.session_expiry());
+    /// Whether the device's certificate has ended.
+    pub(super) fn is_expired(&self) -> bool {
+        let not_after_s = u64::try_from(self.identity.not_after_s).unwrap_or(0);
+        self.door.now_ms() / 1000 > not_after_s
     }
 
     /// How others reach this connection.
@@ -220,5 +218,13 @@ impl Session {
     /// Who it is.
     pub(super) fn identity(&self) -> &Identity {
         &self.identity
+    }
+}
+
+/// However the connection ends, the registry hears of it; what the device asked to keep stays for as long as it asked.
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.door.metrics.ingest.devices.dec();
+        self.door.downlink.detach(self.client.unit(), self.client.line(), self.client.session_expiry());
     }
 }

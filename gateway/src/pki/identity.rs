@@ -23,6 +23,8 @@ pub struct Identity {
     pub ceiling: Mode,
     /// Serial number of the certificate, big-endian without leading zeros: tells a session of a revoked certificate.
     pub serial: Vec<u8>,
+    /// Unix seconds after which the certificate is not valid: an open connection ends then too.
+    pub not_after_s: i64,
 }
 
 /// Why a certificate holds no device identity.
@@ -71,7 +73,8 @@ pub fn device_identity(certificate: &CertificateDer<'_>) -> Result<Identity, Ide
         return Err(IdentityError::Several);
     }
     let (force, device, ceiling) = parse(uri).ok_or(IdentityError::Malformed)?;
-    Ok(Identity { force, device, ceiling, serial: canonical_serial(parsed.raw_serial()) })
+    let serial = canonical_serial(parsed.raw_serial());
+    Ok(Identity { force, device, ceiling, serial, not_after_s: parsed.validity().not_after.timestamp() })
 }
 
 fn parse(parts: &str) -> Option<(ForceId, DeviceId, Mode)> {
