@@ -22,6 +22,8 @@ use super::session::SessionMemory;
 
 /// Publishes accepted before the first is on the wire; more than any device has in flight.
 const QUEUE_COUNT_MAX: usize = 128;
+/// Publishes without a PUBACK. Unless told, the client makes room for 65,535 of them: 16 MB a device.
+const IN_FLIGHT_MAX: u16 = 128;
 /// Seconds; a carrier's NAT forgets idle connections after a few minutes.
 const KEEP_ALIVE_S: u16 = 60;
 /// Seconds; as long as the longest radio hole anybody drives through.
@@ -93,6 +95,7 @@ pub fn begin(
     options.set_clean_start(false);
     options.set_session_expiry_interval(Some(SESSION_EXPIRY_S));
     options.set_session_store_arc(session);
+    options.set_outgoing_inflight_upper_limit(IN_FLIGHT_MAX);
     options.set_max_packet_size(Some(u32::try_from(MQTT_PACKET_BYTES_MAX).unwrap_or(u32::MAX)));
     // The name is what the certificate must show; the address is where the gateway is, without asking a resolver.
     options.set_socket_connector(move |_host, _network| async move {
