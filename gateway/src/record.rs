@@ -10,7 +10,7 @@
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use fieldpost_protocol::{DeviceId, Envelope, ForceId, Lane, Mode};
+use fieldpost_protocol::{BootId, DeviceId, Envelope, ForceId, Lane, Mode, Seq};
 
 use crate::spool::Lsn;
 
@@ -154,16 +154,28 @@ impl Record {
         }
     }
 
-    /// The idempotency key `force.device.boot.seq`: the same for every delivery of the same record, everywhere.
-    /// A record without a readable envelope has `force.device.lsn.N`.
+    /// The idempotency key: the same for every delivery of the same record, everywhere, and no other record's. See
+    /// [`Record::key_of`]. A record without a readable envelope has `force.device.lsn.N`.
     #[must_use]
     pub fn key(&self) -> String {
         match self.envelope() {
-            Some(Envelope { head, .. }) => {
-                format!("{}.{}.{}.{}", self.force, self.device, head.boot.0, head.seq.0)
-            }
-            None => format!("{}.{}.lsn.{}", self.force, self.device, self.lsn.0),
+            Some(Envelope { head, .. }) => self.key_of(head.boot, head.seq),
+            None => format!("{}.lsn.{}", self.unit_key(), self.lsn.0),
         }
+    }
+
+    /// The key `force.device.boot.seq` of another record of the same device. A dot inside an identity is written `%2E`,
+    /// or device `c` of force `a.b` and device `b.c` of force `a` would have the same keys, and a sink would drop one's
+    /// records for the other's.
+    #[must_use]
+    pub fn key_of(&self, boot: BootId, seq: Seq) -> String {
+        format!("{}.{}.{}", self.unit_key(), boot.0, seq.0)
+    }
+
+    fn unit_key(&self) -> String {
+        let [force, device] =
+            [self.force.as_str(), self.device.as_str()].map(|identity| identity.replace('.', "%2E"));
+        format!("{force}.{device}")
     }
 }
 
@@ -226,6 +238,21 @@ mod tests {
             record(kind).encode(&mut bytes);
             assert_eq!(Record::decode(Lsn(7), &bytes.freeze()), Ok(record(kind)));
         }
+    }
+
+    #[test]
+    fn no_two_records_share_a_key() {
+        let key = |force: &str, device: &str| {
+            let record = Record {
+                force: ForceId::try_new(force).expect("an identity"),
+                device: DeviceId::try_new(device).expect("an identity"),
+                ..record(RecordKind::Envelope)
+            };
+            record.key_of(BootId(3), Seq(17))
+        };
+        assert_eq!(key("sim", "pc-0001"), "sim.pc-0001.3.17");
+        assert_eq!(key("a.b", "c"), "a%2Eb.c.3.17");
+        assert_ne!(key("a.b", "c"), key("a", "b.c"));
     }
 
     #[test]

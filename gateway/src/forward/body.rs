@@ -101,7 +101,7 @@ fn write_alarm(data: &mut Object<'_>, alarm: &Alarm) {
 
 fn write_cancel(data: &mut Object<'_>, record: &Record, cancel: &AlarmCancel) {
     let AlarmCancel { boot, seq, .. } = cancel;
-    data.display("alarm", format_args!("{}.{}.{}.{}", record.force, record.device, boot.0, seq.0));
+    data.text("alarm", &record.key_of(*boot, *seq));
     code(data, "reason", cancel.reason.name(), cancel.reason.0);
 }
 
