@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future as _, poll_fn};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -247,8 +248,12 @@ impl<'d> Connection<'d> {
         while !self.is_stopped() {
             let Poll::Ready(read) = self.link.poll_read(cx, &mut scratch.opened) else { break };
             let bytes = &scratch.opened[..];
-            if read.is_err() || bytes.is_empty() {
-                return Err(Reason::PeerClosed);
+            match read {
+                // Not what TLS sent: damage on the way, or an attempt.
+                Err(error) if error.kind() == ErrorKind::InvalidData => return Err(Reason::Malformed),
+                Err(_) => return Err(Reason::PeerClosed),
+                Ok(()) if bytes.is_empty() => return Err(Reason::PeerClosed),
+                Ok(()) => {}
             }
             self.heard_at = Instant::now();
             if self.kept.is_empty() {

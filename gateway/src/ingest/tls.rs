@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 use rustls::{CertificateError, Error as TlsError, ServerConfig};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
@@ -229,12 +229,20 @@ impl Link {
         }
         let mut used = 0;
         self.run(incoming, &mut used, opened, send).map_err(|error| {
-            // rustls gives the alert out on the next call, over the same bytes; that it then fails again is no news.
-            _ = self.run(incoming, &mut used, &mut Vec::new(), Send::Nothing);
             self.has_failed = true;
+            self.take_alert(&mut incoming[used..]);
             io::Error::new(io::ErrorKind::InvalidData, error)
         })?;
         Ok(used)
+    }
+
+    /// rustls gives the alert out on the next call, before it looks at any byte. Exactly one call, over the same bytes: a
+    /// further one would meet the same fault again, and rustls asserts that it reports a fault once.
+    fn take_alert(&mut self, incoming: &mut [u8]) {
+        let UnbufferedStatus { state, .. } = self.tls.process_tls_records(incoming);
+        if let Ok(ConnectionState::EncodeTlsData(mut data)) = state {
+            encode_into(&mut self.outgoing, |buffer| encode(&mut data, buffer));
+        }
     }
 
     /// Runs rustls until it needs more bytes: opens every whole record of `incoming` into `opened`, adds what has to be
@@ -260,11 +268,7 @@ impl Link {
                     false
                 }
                 ConnectionState::EncodeTlsData(mut data) => {
-                    encode_into(&mut self.outgoing, |buffer| match data.encode(buffer) {
-                        Err(EncodeError::InsufficientSize(size)) => Err(size.required_size),
-                        Err(EncodeError::AlreadyEncoded) => Ok(0),
-                        Ok(count) => Ok(count),
-                    });
+                    encode_into(&mut self.outgoing, |buffer| encode(&mut data, buffer));
                     false
                 }
                 ConnectionState::TransmitTlsData(data) => {
@@ -308,6 +312,14 @@ impl Link {
             }
         }
     }
+}
+
+/// Bytes written, or bytes needed.
+fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, buffer: &mut [u8]) -> Result<usize, usize> {
+    data.encode(buffer).or_else(|error| match error {
+        EncodeError::InsufficientSize(size) => Err(size.required_size),
+        EncodeError::AlreadyEncoded => Ok(0),
+    })
 }
 
 /// Lets `write` fill the end of `out`; it says how many bytes it wrote, or how many it needs.

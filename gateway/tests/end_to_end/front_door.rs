@@ -8,7 +8,7 @@ use fieldpost_gateway::ingest::{IngestConfig, Reason};
 use fieldpost_gateway::pki::Authority;
 use fieldpost_gateway::spool::SpoolSettings;
 use fieldpost_protocol::Mode;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::door::{Credentials, FORCE, PATIENCE, TestDoor, credentials};
@@ -426,4 +426,38 @@ async fn a_refusal_is_one_structured_line_without_a_payload() {
         "{text}"
     );
     assert!(!text.contains("secret"), "{text}");
+}
+
+#[tokio::test]
+async fn what_is_not_tls_is_refused_and_bounded() {
+    let record = |kind: u8, body: &[u8]| {
+        let len = u16::try_from(body.len()).unwrap().to_be_bytes();
+        [&[kind, 3, 1, len[0], len[1]], body].concat()
+    };
+    // A handshake message of 16 MiB that never ends.
+    let mut endless = record(22, &[&[1, 0xFF, 0xFF, 0xFF][..], &[0; 16_000]].concat());
+    endless.extend(record(22, &[0; 16_000]));
+    let http = b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n".to_vec();
+    let mqtt_in_clear = packet(0x10, b"\0\x04MQTT\x05\x02\0\x3c\0\0\x04pc-1");
+    for bytes in [endless, http, mqtt_in_clear, record(23, &[0; 64]), vec![0x16, 3, 1, 0xFF, 0xFF]] {
+        let door = TestDoor::open().await;
+        let mut stream = TcpStream::connect(door.door.address()).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut alert = Vec::new();
+        _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut alert)).await.unwrap();
+        door.refused(Reason::TlsHandshake).await;
+        door.until("gone", |door| door.metrics.ingest.connections.get() == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_record_ends_the_connection_and_its_session_is_kept_in_order() {
+    let mut door = TestDoor::open().await;
+    let mut client = Client::connected(&mut door, "pc-1").await;
+    client.send_in_clear(&[&[23, 3, 3, 0, 40][..], &[0xA5; 40]].concat()).await;
+    assert_eq!(client.hear().await, Heard::End);
+    door.ended(Reason::Malformed).await;
+    door.until("gone", |door| door.metrics.ingest.devices.get() == 0).await;
+    assert!(door.downlink.connected().is_empty());
 }

@@ -100,6 +100,11 @@ impl Client {
         self.stream.flush().await.unwrap();
     }
 
+    /// Past TLS, straight onto the wire.
+    pub(crate) async fn send_in_clear(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().0.write_all(bytes).await.unwrap();
+    }
+
     pub(crate) async fn connect(&mut self, connect: &Connect<'_>) {
         let mut body = vec![0, 4];
         body.extend_from_slice(b"MQTT");
