@@ -21,6 +21,8 @@ pub struct Summary {
     pub devices: usize,
     /// Devices that connected at least once.
     pub connected: usize,
+    /// Connections made; more than devices where the radio lost some.
+    pub connections: u64,
     /// Issued by the devices.
     pub sent: u64,
     /// Published more than once, because a connection broke.
@@ -100,6 +102,7 @@ impl Summary {
             ok: faults.is_empty(),
             devices,
             connected: fleet.ever_connected,
+            connections: fleet.connections,
             sent: balance.issued,
             resent: ledger.publish_counts().1,
             stored: balance.stored,
@@ -122,11 +125,11 @@ impl Summary {
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
-        let Self { devices, connected, sent, stored, lost, resent, evicted, .. } = self;
+        let Self { devices, connected, connections, sent, stored, lost, resent, evicted, .. } = self;
         let mut line = |args: std::fmt::Arguments<'_>| {
             writeln!(text, "  {args}").expect("a string takes everything");
         };
-        line(format_args!("devices    {devices}, {connected} connected"));
+        line(format_args!("devices    {devices}, {connected} connected, {connections} connections made"));
         line(format_args!(
             "records    {sent} issued, {stored} stored, {lost} lost, {evicted} evicted, {resent} resent"
         ));

@@ -20,7 +20,6 @@ use tokio::{
 use super::{
     Shared,
     connection::{Carrier, News, Sender, Ticket, begin},
-    session::SessionMemory,
     source::{SimDevice, Source, unix_ms},
 };
 use crate::{
@@ -77,7 +76,6 @@ struct Running {
     began: Instant,
     link: Link,
     carrier: Option<Box<Carrier>>,
-    session: Arc<SessionMemory>,
     in_reach: bool,
     next_step: Option<Instant>,
     next_ticket: u64,
@@ -93,7 +91,6 @@ pub(super) async fn run(agent: Agent, shared: Shared, mut instructions: mpsc::Re
         began,
         link: Link::Idle,
         carrier: None,
-        session: Arc::default(),
         in_reach: true,
         next_step: Some(began),
         next_ticket: 0,
@@ -228,12 +225,8 @@ impl Running {
     }
 
     fn open(&mut self, turn: Option<OwnedSemaphorePermit>) {
-        let (sender, carrier) = begin(
-            self.agent.id.as_str(),
-            &self.shared.front_door,
-            Arc::clone(&self.agent.tls),
-            Arc::clone(&self.session),
-        );
+        let (sender, carrier) =
+            begin(self.agent.id.as_str(), &self.shared.front_door, Arc::clone(&self.agent.tls));
         let sent = std::collections::HashMap::new();
         self.link = Link::Open(Box::new(Open { sender, turn, is_up: false, sent }));
         self.carrier = Some(Box::new(carrier));

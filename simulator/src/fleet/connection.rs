@@ -18,12 +18,13 @@ use rumqttc::{
 };
 use rustls::ClientConfig;
 
-use super::session::SessionMemory;
+use super::session::IdleSession;
 
 /// Publishes accepted before the first is on the wire; more than any device has in flight.
 const QUEUE_COUNT_MAX: usize = 128;
-/// Publishes without a PUBACK. Unless told, the client makes room for 65,535 of them: 16 MB a device.
-const IN_FLIGHT_MAX: u16 = 128;
+/// Publishes in flight: four times the device logic's window. The client keeps a table of this size; its default of 65,535 costs
+/// 16 MiB per device.
+const IN_FLIGHT_COUNT_MAX: u16 = 32;
 /// Seconds; a carrier's NAT forgets idle connections after a few minutes.
 const KEEP_ALIVE_S: u16 = 60;
 /// Seconds; as long as the longest radio hole anybody drives through.
@@ -81,21 +82,16 @@ pub struct FrontDoor {
 
 /// Begins to connect; [`Carrier::next`] carries it out.
 #[must_use]
-pub fn begin(
-    device: &str,
-    front_door: &FrontDoor,
-    tls: Arc<ClientConfig>,
-    session: Arc<SessionMemory>,
-) -> (Sender, Carrier) {
+pub fn begin(device: &str, front_door: &FrontDoor, tls: Arc<ClientConfig>) -> (Sender, Carrier) {
     let address = front_door.address;
     let mut options = MqttOptions::new(device, (front_door.server_name.clone(), address.port()));
     options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
     options.set_keep_alive(KEEP_ALIVE_S);
+    options.set_outgoing_inflight_upper_limit(IN_FLIGHT_COUNT_MAX);
     // The gateway keeps the subscription and undelivered receipts; what we owe it, the device logic knows.
     options.set_clean_start(false);
     options.set_session_expiry_interval(Some(SESSION_EXPIRY_S));
-    options.set_session_store_arc(session);
-    options.set_outgoing_inflight_upper_limit(IN_FLIGHT_MAX);
+    options.set_session_store(IdleSession::new(device, SESSION_EXPIRY_S, IN_FLIGHT_COUNT_MAX));
     options.set_max_packet_size(Some(u32::try_from(MQTT_PACKET_BYTES_MAX).unwrap_or(u32::MAX)));
     // The name is what the certificate must show; the address is where the gateway is, without asking a resolver.
     options.set_socket_connector(move |_host, _network| async move {

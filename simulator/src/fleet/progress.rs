@@ -29,7 +29,7 @@ pub struct RaisedAlarm {
 #[derive(Debug, Clone, Copy, Default)]
 struct One {
     is_connected: bool,
-    was_connected: bool,
+    connections: u64,
     source_ended: bool,
     issued: u32,
     owed: u32,
@@ -50,6 +50,8 @@ pub struct FleetCounts {
     pub connected: usize,
     /// Devices that have been connected at least once.
     pub ever_connected: usize,
+    /// Connections made: more than devices, because the radio loses some.
+    pub connections: u64,
     /// Records issued.
     pub issued: u64,
     /// Records not stored yet.
@@ -79,7 +81,8 @@ impl Progress {
         let mut counts = FleetCounts::default();
         for one in &self.lock().devices {
             counts.connected += usize::from(one.is_connected);
-            counts.ever_connected += usize::from(one.was_connected);
+            counts.ever_connected += usize::from(one.connections > 0);
+            counts.connections += one.connections;
             counts.issued += u64::from(one.issued);
             counts.owed += u64::from(one.owed);
             counts.ended += usize::from(one.source_ended);
@@ -122,7 +125,7 @@ impl Progress {
     pub(super) fn connected(&self, device: usize) {
         self.update(device, |one| {
             one.is_connected = true;
-            one.was_connected = true;
+            one.connections += 1;
         });
     }
 

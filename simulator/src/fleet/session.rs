@@ -1,49 +1,54 @@
-//! What a device remembers of its MQTT session between connections: that there is one, and nothing else.
+//! What a device remembers of its MQTT session between connections: that there may be one, and nothing else.
 //!
 //! The gateway keeps the subscription and the receipts that wait for the device. The publishes that were in flight are not
 //! kept here: **the device logic resends what is unanswered, and nobody else does.**
+//!
+//! A device whose very first connection broke has a session at the gateway without ever having heard of it. So the memory
+//! is always that of a session with nothing in flight; a gateway that has none simply says so.
 
-use std::{
-    pin::Pin,
-    sync::{Mutex, PoisonError},
-};
+use std::pin::Pin;
 
-use rumqttc::{PersistedSession, SessionStore, SessionStoreError, SessionStoreKey};
+use rumqttc::{PersistedAckMode, PersistedSession, SessionStore, SessionStoreError, SessionStoreKey};
 
 /// What the store's methods return.
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, SessionStoreError>> + Send + 'a>>;
 
-/// One device's memory of its session.
-#[derive(Debug, Default)]
-pub struct SessionMemory(Mutex<Option<PersistedSession>>);
+/// The version of the client's own model of a session.
+const FORMAT_VERSION: u16 = 1;
 
-impl SessionMemory {
-    fn set(&self, session: Option<PersistedSession>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = session;
-    }
-}
+/// An idle session of one device.
+#[derive(Debug)]
+pub struct IdleSession(PersistedSession);
 
-impl SessionStore for SessionMemory {
-    fn load<'a>(&'a self, _: &'a SessionStoreKey) -> Answer<'a, Option<PersistedSession>> {
-        let session = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Box::pin(async move { Ok(session) })
-    }
-
-    fn save<'a>(&'a self, _: &'a SessionStoreKey, session: &'a PersistedSession) -> Answer<'a, ()> {
-        let kept = PersistedSession {
+impl IdleSession {
+    /// The session of a device, with the terms its connections are made on.
+    #[must_use]
+    pub fn new(device: &str, expiry_s: u32, in_flight_max: u16) -> Self {
+        Self(PersistedSession {
+            format_version: FORMAT_VERSION,
+            client_id: device.to_owned(),
+            clean_start: false,
+            session_expiry_interval: Some(expiry_s),
+            outgoing_inflight_upper_limit: Some(in_flight_max),
+            ack_mode: PersistedAckMode::Automatic,
             last_pkid: 0,
             last_puback: 0,
             replay: Vec::new(),
             incoming_qos2: Vec::new(),
-            client_id: session.client_id.clone(),
-            ..*session
-        };
-        self.set(Some(kept));
+        })
+    }
+}
+
+impl SessionStore for IdleSession {
+    fn load<'a>(&'a self, _: &'a SessionStoreKey) -> Answer<'a, Option<PersistedSession>> {
+        Box::pin(async { Ok(Some(self.0.clone())) })
+    }
+
+    fn save<'a>(&'a self, _: &'a SessionStoreKey, _: &'a PersistedSession) -> Answer<'a, ()> {
         Box::pin(async { Ok(()) })
     }
 
     fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> Answer<'a, ()> {
-        self.set(None);
         Box::pin(async { Ok(()) })
     }
 }

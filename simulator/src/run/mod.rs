@@ -8,6 +8,7 @@
 //! the balance drawn. Whatever happens, the temporary directory goes.
 
 mod outside;
+mod readers;
 mod story;
 
 use std::{
@@ -19,18 +20,15 @@ use std::{
 
 use fieldpost_firmware::Settings;
 use fieldpost_gateway::pki::Issued;
-use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use self::story::Story;
+use self::{readers::Readers, story::Story};
 use crate::{
     check::{
         board::Board,
-        file,
         http::HttpError,
         jetstream::{JetStream, JetStreamError},
         ledger::Ledger,
-        page::{Page, PageState},
         webhook,
     },
     console,
@@ -136,14 +134,6 @@ struct Gateway {
     events: Option<PathBuf>,
     page_link: Option<String>,
     people_link: Option<String>,
-}
-
-/// Everything that reads what arrives.
-struct Readers {
-    stop: CancellationToken,
-    tasks: JoinSet<()>,
-    page: Option<tokio::sync::watch::Receiver<PageState>>,
-    operator: Option<crate::check::page::Operator>,
 }
 
 /// Runs the plan until it is over or `interrupted`.
@@ -331,66 +321,6 @@ async fn finish(
         tokio::time::sleep(LOOK / 5).await;
     }
     faults
-}
-
-impl Readers {
-    async fn start(
-        gateway: &Gateway,
-        receiver: Option<webhook::Receiver>,
-        jetstream: Option<JetStream>,
-        board: &Board,
-    ) -> Result<Self, RunError> {
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        let mut sink = 0..;
-        let mut next_sink = || sink.next().expect("the range has no end");
-        if let Some(path) = gateway.events.clone() {
-            let (board, stop, sink) = (board.clone(), stop.clone(), next_sink());
-            tasks.spawn(async move { file::follow(&path, &board, sink, &stop).await });
-        }
-        if let Some(receiver) = receiver {
-            let serving: JoinHandle<()> = receiver.serve(board.clone(), next_sink(), stop.clone());
-            tasks.spawn(async move {
-                // Its own errors are logged by itself.
-                let _ = serving.await;
-            });
-        }
-        if let Some(jetstream) = jetstream {
-            let (board, stop, sink) = (board.clone(), stop.clone(), next_sink());
-            tasks.spawn(async move { Box::pin(jetstream.follow(&board, sink, &stop)).await });
-        }
-        let mut readers = Self { stop, tasks, page: None, operator: None };
-        if let Some(link) = &gateway.page_link {
-            readers.open_page(link, board).await?;
-        }
-        Ok(readers)
-    }
-
-    async fn open_page(&mut self, link: &str, board: &Board) -> Result<(), RunError> {
-        let page = Page::open(link).await?;
-        self.page = Some(page.state());
-        self.operator = Some(page.operator());
-        let (board, stop) = (board.clone(), self.stop.clone());
-        self.tasks.spawn(async move {
-            if let Err(error) = page.follow(&board, &stop).await {
-                tracing::error!(%error, "the page is lost");
-            }
-        });
-        Ok(())
-    }
-
-    /// Alarms on the page: (shown, acknowledged).
-    fn alarms(&self) -> (usize, usize) {
-        let Some(page) = &self.page else { return (0, 0) };
-        let page = page.borrow();
-        let acknowledged = page.alarms.values().filter(|alarm| alarm.state == "acknowledged").count();
-        (page.alarms.len(), acknowledged)
-    }
-
-    async fn stop(mut self) {
-        self.stop.cancel();
-        while self.tasks.join_next().await.is_some() {}
-    }
 }
 
 fn invite(link: Option<&str>, plan: &Plan) {

@@ -1,4 +1,4 @@
-//! Invented street names and callsigns. No personal names.
+//! Invented street names. No personal names.
 
 use super::{dice::Dice, streets::StreetClass};
 
@@ -15,14 +15,14 @@ const BIG_FIRST: [&str; 12] = [
     "London",
     "Market",
     "Northgate",
-    "Victoria",
+    "Castle",
     "Albion",
-    "Harbour",
     "Canal",
     "Priory",
     "Abbey",
     "Foundry",
-    "Station",
+    "Bridge",
+    "Racecourse",
 ];
 
 /// A name for a street of this class; roads that carry traffic sound like it.
