@@ -121,12 +121,9 @@ impl Arrival {
         let (link, identity) = Link::accept(stream, Arc::clone(&door.tls)).await?;
         let link = self.link.insert(link);
         let identity = self.identity.insert(identity);
-        if !config.forces.contains(&identity.force) {
-            return Err(Reason::ForceUnknown.into());
-        }
         loop {
             if let Some(packet) = codec::split(&self.received, config.packet_bytes_max as usize)? {
-                let connect = read_connect(&packet, identity, &mut self.out)?;
+                let connect = read_connect(&packet, identity, &config.forces, &mut self.out)?;
                 let size = packet.size;
                 self.received.drain(..size);
                 let session =

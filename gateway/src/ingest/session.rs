@@ -6,10 +6,12 @@
 //!                       settle: PUBACKs due, downlink messages -> bytes to write
 //! ```
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use fieldpost_protocol::ForceId;
 
 use super::Door;
 use super::client::Client;
@@ -49,6 +51,7 @@ pub(super) struct Fed {
 pub(super) fn read_connect(
     packet: &Packet<'_>,
     identity: &Identity,
+    forces: &HashSet<ForceId>,
     out: &mut Vec<u8>,
 ) -> Result<Connect, Reason> {
     if packet.kind != Kind::Connect {
@@ -60,7 +63,9 @@ pub(super) fn read_connect(
             codec::write_connack_refused(Version::V3, *reason, out);
         }
     })?;
-    let refusal = if connect.client_id != identity.device.as_str() {
+    let refusal = if !forces.contains(&identity.force) {
+        Some(Reason::ForceUnknown)
+    } else if connect.client_id != identity.device.as_str() {
         Some(Reason::ClientId)
     } else if connect.has_will {
         Some(Reason::Will)

@@ -19,8 +19,9 @@ use super::custody::{Custody, NotStored, is_alarm};
 use super::reason::Reason;
 use crate::spool::Lsn;
 
-/// Held payloads above which reading stops: 256 positions, or seven of the largest frames.
-const HELD_BYTES_MAX: usize = 8 * 1024;
+/// Held payloads above which reading stops, and with it the overtaking of alarms: 32 of the largest frames, or 140
+/// batches of 30 positions. 320 MiB if 10,000 devices meet a full spool with all of that under way.
+const HELD_BYTES_MAX: usize = 32 * 1024;
 
 /// What a shorter held payload counts as, or empty ones of quality 0 would have no bound at all.
 const HELD_BYTES_MIN: usize = 32;

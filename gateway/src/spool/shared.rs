@@ -187,6 +187,7 @@ impl Shared {
 
     /// Recomputes the health from its causes and publishes it if it changed.
     pub(super) fn publish_health(&self) {
+        let mut change = None;
         self.watch.send_if_modified(|state| {
             // Read under the watch's lock: writer and keeper may both be here, and the last to publish has seen both.
             let failed = lock(&self.pending).failed;
@@ -196,8 +197,18 @@ impl Shared {
                 (false, true) => Health::Full,
                 (false, false) => Health::Ok,
             };
-            std::mem::replace(&mut state.health, health) != health
+            let before = std::mem::replace(&mut state.health, health);
+            change = Some((before, health));
+            before != health
         });
+        match change {
+            Some((Health::Ok, Health::Full)) => {
+                let cause = lock(&self.log).scarce.clone().unwrap_or_else(|| "no space for a batch".to_owned());
+                tracing::error!(cause, "spool is full: only alarms are accepted until there is room");
+            }
+            Some((Health::Full, Health::Ok)) => tracing::info!("spool has room again: everything is accepted"),
+            _ => {}
+        }
         // Waiters look for themselves whether there is room.
         self.room.notify_waiters();
     }

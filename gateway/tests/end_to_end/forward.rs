@@ -9,4 +9,4 @@ mod nats_server;
 mod rig;
 mod start;
 mod webhook;
-mod webhook_server;
+pub(crate) mod webhook_server;

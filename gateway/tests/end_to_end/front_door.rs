@@ -74,7 +74,13 @@ async fn a_revoked_certificate_loses_its_connection_and_does_not_get_back_in() {
 async fn a_device_of_a_force_that_is_not_configured_is_refused() {
     let mut door = TestDoor::open().await;
     let credentials = door.issue("elsewhere", "pc-1", Mode::Test);
-    is_refused_by_tls(&door, Some(&credentials), Reason::ForceUnknown).await;
+    for (level, code) in [(5, 0x87), (4, 5)] {
+        let mut client = Client::dial(&door, Some(&credentials), level).await.unwrap();
+        client.connect(&Connect::clean("pc-1")).await;
+        assert_eq!(client.hear().await, refusal(code));
+        assert_eq!(client.hear().await, Heard::End);
+    }
+    door.until("both counted", |door| door.metrics.ingest.refused(Reason::ForceUnknown).get() == 2).await;
 }
 
 /// Connects as `pc-1` with `connect` and returns the answer.

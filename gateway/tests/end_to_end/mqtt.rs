@@ -34,6 +34,8 @@ pub(crate) struct Client {
     stream: TlsStream<TcpStream>,
     received: Vec<u8>,
     pub(crate) level: u8,
+    /// Why the stream broke, as TLS or the network put it.
+    pub(crate) broken: Option<String>,
 }
 
 /// What a CONNECT says; every test changes what it is about.
@@ -82,7 +84,7 @@ impl Client {
         stream.set_nodelay(true)?;
         let name = ServerName::try_from("localhost").unwrap();
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-        Ok(Self { stream, received: Vec::new(), level })
+        Ok(Self { stream, received: Vec::new(), level, broken: None })
     }
 
     /// Shakes hands and connects as `device` with a clean MQTT 5 session.
@@ -179,7 +181,11 @@ impl Client {
             }
             let mut buffer = [0; 4096];
             match self.stream.read(&mut buffer).await {
-                Ok(0) | Err(_) => return Heard::End,
+                Ok(0) => return Heard::End,
+                Err(error) => {
+                    self.broken = Some(error.to_string());
+                    return Heard::End;
+                }
                 Ok(count) => self.received.extend_from_slice(&buffer[..count]),
             }
         }

@@ -2,27 +2,42 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::door::PATIENCE;
 
 /// A gateway process on free ports.
-struct Process {
-    dir: tempfile::TempDir,
+pub(crate) struct Process {
+    dir: Arc<tempfile::TempDir>,
     child: Child,
     out: BufReader<ChildStdout>,
     log: BufReader<ChildStderr>,
-    /// `address:port` of the control room.
-    control_room: String,
+    pub(crate) front_door: SocketAddr,
+    control_room: SocketAddr,
+    pub(crate) metrics: SocketAddr,
 }
 
-fn binary() -> Command {
+pub(crate) fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_fieldpost"))
+}
+
+/// A directory as `fieldpost init` makes it, on free ports, that logs JSON.
+pub(crate) fn new_gateway() -> Arc<tempfile::TempDir> {
+    let dir = tempfile::tempdir().unwrap();
+    let made = binary().arg("init").arg(dir.path()).args(["--listen", "127.0.0.1:0"]).output().unwrap();
+    assert!(made.status.success());
+    let config = dir.path().join("gateway.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let text = text.replace("127.0.0.1:8088", "127.0.0.1:0").replace("127.0.0.1:9464", "127.0.0.1:0");
+    fs::write(&config, text.replace("#format = \"text\"", "format = \"json\"")).unwrap();
+    Arc::new(dir)
 }
 
 impl Process {
@@ -32,32 +47,59 @@ impl Process {
     }
 
     fn started_with(environment: &[(&str, &str)]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let made = binary().arg("init").arg(dir.path()).args(["--listen", "127.0.0.1:0"]).output().unwrap();
-        assert!(made.status.success());
-        let config = dir.path().join("gateway.toml");
-        let text = fs::read_to_string(&config).unwrap();
-        let text = text.replace("127.0.0.1:8088", "127.0.0.1:0").replace("127.0.0.1:9464", "127.0.0.1:0");
-        fs::write(&config, text.replace("#format = \"text\"", "format = \"json\"")).unwrap();
-        let mut child = binary()
-            .args(["run", "-c"])
-            .arg(&config)
-            .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let dir = new_gateway();
+        let mut command = binary();
+        command.args(["run", "-c"]).arg(dir.path().join("gateway.toml")).envs(environment.iter().copied());
+        Self::run(dir, command)
+    }
+
+    /// Starts what is in a directory.
+    pub(crate) fn started_in(dir: &Arc<tempfile::TempDir>) -> Self {
+        let mut command = binary();
+        command.args(["run", "-c"]).arg(dir.path().join("gateway.toml"));
+        Self::run(Arc::clone(dir), command)
+    }
+
+    /// Starts with a command that ends in `fieldpost run`.
+    pub(crate) fn run(dir: Arc<tempfile::TempDir>, mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         let log = BufReader::new(child.stderr.take().unwrap());
-        let mut process = Self { dir, child, out, log, control_room: String::new() };
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut process =
+            Self { dir, child, out, log, front_door: nowhere, control_room: nowhere, metrics: nowhere };
         let lines = process.out_until("ready");
-        assert!(lines.iter().any(|line| line.starts_with("front_door 127.0.0.1:")), "{lines:?}");
-        let control_room = lines.iter().find_map(|line| line.strip_prefix("control_room http://"));
-        control_room.unwrap().clone_into(&mut process.control_room);
+        let address = |prefix: &str, suffix: &str| -> SocketAddr {
+            let line = lines.iter().find_map(|line| line.strip_prefix(prefix)?.strip_suffix(suffix));
+            line.unwrap_or_else(|| panic!("{prefix} in {lines:?}")).parse().unwrap()
+        };
+        process.front_door = address("front_door ", "");
+        process.control_room = address("control_room http://", "");
+        process.metrics = address("metrics http://", "/metrics");
         process
     }
 
-    fn config(&self) -> PathBuf {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Status line, headers and body of a GET to the metrics listener.
+    pub(crate) fn ask(&self, path: &str) -> String {
+        get(self.metrics, path)
+    }
+
+    /// Waits until a time series has a value.
+    pub(crate) fn until_metric(&self, series: &str, expected: f64) {
+        until_metric(self.metrics, series, expected);
+    }
+
+    /// Ends it as a power failure would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
         self.dir.path().join("gateway.toml")
     }
 
@@ -67,7 +109,7 @@ impl Process {
         fs::write(self.config(), text.replacen(from, to, 1)).unwrap();
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
@@ -85,7 +127,7 @@ impl Process {
     }
 
     /// Log events up to one whose message contains `needle`; fails when the process ends first.
-    fn log_until(&mut self, needle: &str) -> Vec<serde_json::Value> {
+    pub(crate) fn log_until(&mut self, needle: &str) -> Vec<serde_json::Value> {
         let mut events: Vec<serde_json::Value> = Vec::new();
         loop {
             let mut line = String::new();
@@ -98,7 +140,7 @@ impl Process {
         }
     }
 
-    fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 }
@@ -175,28 +217,48 @@ fn sighup_with_a_broken_configuration_keeps_the_old_one_and_logs_every_mistake()
 
 #[test]
 fn occupied_port_exits_69_and_names_the_key() {
-    let mut process = Process::started();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let second = binary()
-        .args(["run", "-c"])
-        .arg(process.config())
-        .env("FIELDPOST__METRICS__LISTEN", address.to_string())
-        .output()
-        .unwrap();
-    assert_eq!(second.status.code(), Some(69));
-    let said = String::from_utf8_lossy(&second.stderr);
-    assert!(said.contains(&format!("`metrics.listen`: cannot listen on {address}")), "{said}");
-    process.signal(Signal::TERM);
-    process.wait();
+    for (key, variable) in [
+        ("front_door.listen", "FIELDPOST__FRONT_DOOR__LISTEN"),
+        ("control_room.listen", "FIELDPOST__CONTROL_ROOM__LISTEN"),
+        ("metrics.listen", "FIELDPOST__METRICS__LISTEN"),
+    ] {
+        let dir = new_gateway();
+        let mut second = binary();
+        second.args(["run", "-c"]).arg(dir.path().join("gateway.toml")).env(variable, address.to_string());
+        let second = second.output().unwrap();
+        assert_eq!(second.status.code(), Some(69), "{key}");
+        let said = String::from_utf8_lossy(&second.stderr);
+        assert!(said.contains(&format!("`{key}`: cannot listen on {address}")), "{said}");
+        assert!(said.contains("another process has this port"), "{said}");
+        assert!(!dir.path().join("data").exists(), "nothing was touched");
+    }
 }
 
-/// Status line and headers of a GET to the control room.
-fn get(process: &Process, path: &str) -> String {
-    let mut stream = TcpStream::connect(&process.control_room).unwrap();
+/// The value of one time series in a scrape.
+pub(crate) fn metric_in(scrape: &str, series: &str) -> f64 {
+    let value = scrape.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {series} in {scrape}")).parse().unwrap()
+}
+
+/// Waits until a time series of the metrics listener has a value.
+pub(crate) fn until_metric(metrics: SocketAddr, series: &str, expected: f64) {
+    let since = Instant::now();
+    loop {
+        let value = metric_in(&get(metrics, "/metrics"), series);
+        if (value - expected).abs() < f64::EPSILON {
+            return;
+        }
+        assert!(since.elapsed() < PATIENCE, "{series} is {value}, not {expected}");
+    }
+}
+
+/// Status line, headers and body of a GET.
+pub(crate) fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let host = &process.control_room;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     String::from_utf8_lossy(&answer).into_owned()
@@ -209,15 +271,15 @@ fn login_link_of_the_command_lets_one_person_in_once() {
     assert!(link.status.success());
     let link = String::from_utf8_lossy(&link.stdout).into_owned();
     let path = &link.trim()[link.find("/login?token=").unwrap()..];
-    let first = get(&process, path);
+    let first = get(process.control_room, path);
     assert!(first.starts_with("HTTP/1.1 303 "), "{first}");
     assert!(first.to_lowercase().contains("set-cookie: ") && first.contains("HttpOnly"), "{first}");
-    let second = get(&process, path);
+    let second = get(process.control_room, path);
     assert!(
         !second.starts_with("HTTP/1.1 303 ") && !second.to_lowercase().contains("set-cookie: "),
         "{second}"
     );
-    assert!(get(&process, "/").starts_with("HTTP/1.1 401 "), "nobody gets in without");
+    assert!(get(process.control_room, "/").starts_with("HTTP/1.1 401 "), "nobody gets in without");
     process.signal(Signal::TERM);
     process.wait();
 }

@@ -41,15 +41,19 @@ impl House {
         Self { dir, authority }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn roots(&self) -> rustls::RootCertStore {
+        roots(&self.authority)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         Config::load(&self.path("gateway.toml")).unwrap()
     }
 
-    fn edit(&self, from: &str, to: &str) {
+    pub(crate) fn edit(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.path("gateway.toml")).unwrap();
         assert!(text.contains(from), "{from}");
         fs::write(self.path("gateway.toml"), text.replacen(from, to, 1)).unwrap();
