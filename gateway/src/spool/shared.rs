@@ -203,10 +203,13 @@ impl Shared {
         });
         match change {
             Some((Health::Ok, Health::Full)) => {
-                let cause = lock(&self.log).scarce.clone().unwrap_or_else(|| "no space for a batch".to_owned());
+                let cause =
+                    lock(&self.log).scarce.clone().unwrap_or_else(|| "no space for a batch".to_owned());
                 tracing::error!(cause, "spool is full: only alarms are accepted until there is room");
             }
-            Some((Health::Full, Health::Ok)) => tracing::info!("spool has room again: everything is accepted"),
+            Some((Health::Full, Health::Ok)) => {
+                tracing::info!("spool has room again: everything is accepted")
+            }
             _ => {}
         }
         // Waiters look for themselves whether there is room.
