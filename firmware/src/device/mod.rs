@@ -104,7 +104,8 @@ pub enum Input<'a> {
 /// What the caller does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output<'b> {
-    /// Connect: mutual TLS, then MQTT 5 with clean start off. Answer with `Connected` or `Disconnected`.
+    /// Connect: mutual TLS, then MQTT 5 with clean start off, or on if the MQTT client has no session of its own to resume
+    /// (after a restart). Answer with `Connected` or `Disconnected`.
     Connect,
     /// Subscribe to the downlink topic, QoS 1.
     Subscribe,

@@ -32,13 +32,20 @@ impl<const N: usize> RamStorage<N> {
     /// An empty store whose first start is boot 1.
     #[must_use]
     pub fn new() -> Self {
+        Self::after_boot(BootId(0))
+    }
+
+    /// An empty store whose first start comes after `last_boot`: for a caller whose device had earlier lives that left
+    /// nothing but their number. A boot id that repeats makes new records look like ones the gateway has.
+    #[must_use]
+    pub fn after_boot(last_boot: BootId) -> Self {
         const { assert!(N <= u16::MAX as usize, "slots are indexed by u16") };
         Self {
             slots: [const { None }; N],
             order: heapless::Vec::new(),
             counts: [0; 3],
             next_key: 0,
-            last_boot: 0,
+            last_boot: last_boot.0,
         }
     }
 

@@ -23,7 +23,7 @@ use std::{sync::Arc, time::Duration};
 
 use fieldpost_firmware::{Device, RamStorage, Settings, StartError};
 use fieldpost_gateway::pki::Issued;
-use fieldpost_protocol::{Action, Command, DeviceId, Downlink, IdError, limits::DOWNLINK_BYTES_MAX};
+use fieldpost_protocol::{Action, BootId, Command, DeviceId, Downlink, IdError, limits::DOWNLINK_BYTES_MAX};
 use rustls::ClientConfig;
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -35,7 +35,7 @@ use self::{
     agent::Agent,
     connection::FrontDoor,
     progress::Progress,
-    source::{SimDevice, Source, unix_ms},
+    source::{OUTBOX_COUNT, SimDevice, Source, unix_ms},
     tls::{DeviceTls, TlsError},
 };
 use crate::{check::board::Board, world::dice::Dice};
@@ -188,11 +188,19 @@ fn prepare(
     starts_after: Duration,
 ) -> Result<Agent, FleetError> {
     let id = DeviceId::try_new(&plan.device).map_err(|error| FleetError::Name(plan.device.clone(), error))?;
-    let mut device: Box<SimDevice> = Box::new(Device::start(plan.settings, RamStorage::new())?);
+    let mut device: Box<SimDevice> = Box::new(Device::start(plan.settings, storage(unix_ms()))?);
     if let Some(seconds) = plan.interval_s {
         set_interval(&mut device, seconds);
     }
     Ok(Agent { number, id, device, source: plan.source, tls, dice, starts_after })
+}
+
+/// A simulated device keeps nothing between two runs, yet no boot id may repeat for a gateway that outlives them: it would
+/// take the second run's records for the first's. So boots count the seconds since 2026.
+fn storage(now_unix_ms: u64) -> RamStorage<OUTBOX_COUNT> {
+    const START_2026_UNIX_S: u64 = 1_767_225_600;
+    let seconds = (now_unix_ms / 1000).saturating_sub(START_2026_UNIX_S);
+    RamStorage::after_boot(BootId(u32::try_from(seconds).unwrap_or(u32::MAX - 1)))
 }
 
 /// The command that a control room would send. The device's clock must be set for it, so it is set.
@@ -204,5 +212,18 @@ fn set_interval(device: &mut SimDevice, seconds: u16) {
         let mut buffer = [0; DOWNLINK_BYTES_MAX];
         let frame = message.encode(&mut buffer).expect("a time or an interval fits a downlink frame");
         device.handle(0, fieldpost_firmware::Input::Downlink(frame));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_run_has_a_later_boot() {
+        let now = unix_ms();
+        let start =
+            |now| Device::start(Settings::replay(fieldpost_protocol::Mode::Test), storage(now)).unwrap();
+        assert!(start(now).ledger().boot < start(now + 1000).ledger().boot);
     }
 }
