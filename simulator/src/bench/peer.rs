@@ -184,7 +184,7 @@ fn init_mosquitto(dir: &Path, port: u16) -> Result<Authority, PeerError> {
     let config = format!(
         "listener {port} 127.0.0.1\ncafile {dir_text}/ca.pem\ncertfile {dir_text}/server.pem\n\
          keyfile {dir_text}/server.key\nrequire_certificate true\ntls_version tlsv1.3\nallow_anonymous true\n\
-         persistence false\nmax_inflight_messages 0\nmax_queued_messages 0\nset_tcp_nodelay true\nlog_type error\nuser root\n"
+         persistence false\nmax_inflight_messages 0\nmax_queued_messages 0\nset_tcp_nodelay true\nlog_type none\nuser root\n"
     );
     fs::write(dir.join("mosquitto.conf"), config).map_err(at("cannot write mosquitto.conf"))?;
     Ok(authority)
