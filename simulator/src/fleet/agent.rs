@@ -212,6 +212,9 @@ impl Running {
                     self.agent.source.step(&mut self.agent.device, now_ms, unix_ms());
                 }
                 self.in_reach = true;
+                // What the last second issued is entered before anybody may believe that nothing is owed.
+                self.report();
+                self.shared.progress.draining(self.agent.number);
             }
             Some(Instruction::Stop) | None => {
                 if let Link::Open(open) = &self.link {

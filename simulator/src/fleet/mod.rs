@@ -162,7 +162,11 @@ impl Fleet {
         for device in 0..self.instructions.len() {
             self.tell(device, Instruction::Drain).await;
         }
-        let settled = self.progress.wait(|progress| progress.counts().owed == 0);
+        let count = self.len();
+        let settled = self.progress.wait(|progress| {
+            let counts = progress.counts();
+            counts.draining == count && counts.owed == 0
+        });
         tokio::time::timeout(deadline, settled).await.is_ok()
     }
 

@@ -31,6 +31,7 @@ struct One {
     is_connected: bool,
     connections: u64,
     source_ended: bool,
+    is_draining: bool,
     issued: u32,
     owed: u32,
     place: Option<Point>,
@@ -58,6 +59,8 @@ pub struct FleetCounts {
     pub owed: u64,
     /// Devices whose source has come to its end.
     pub ended: usize,
+    /// Devices that take no more readings.
+    pub draining: usize,
 }
 
 /// Shared by all agents. Every method locks briefly.
@@ -86,6 +89,7 @@ impl Progress {
             counts.issued += u64::from(one.issued);
             counts.owed += u64::from(one.owed);
             counts.ended += usize::from(one.source_ended);
+            counts.draining += usize::from(one.is_draining);
         }
         counts
     }
@@ -135,6 +139,10 @@ impl Progress {
 
     pub(super) fn source_ended(&self, device: usize) {
         self.update(device, |one| one.source_ended = true);
+    }
+
+    pub(super) fn draining(&self, device: usize) {
+        self.update(device, |one| one.is_draining = true);
     }
 
     pub(super) fn moved(&self, device: usize, place: Option<Point>) {

@@ -88,6 +88,13 @@ pub struct Plan {
     pub past_hours_max: Option<u32>,
 }
 
+impl Plan {
+    /// What the devices are enrolled for, and what their records speak of: on somebody's gateway never more than a test.
+    fn enrolment(&self) -> Enrolment {
+        if self.outside.is_some() { Enrolment::Test } else { Enrolment::Exercise }
+    }
+}
+
 /// A receiver's log.
 #[derive(Debug, Clone)]
 pub struct Recording {
@@ -224,7 +231,7 @@ async fn open_gateway(
 ) -> Result<Gateway, RunError> {
     let names: Vec<String> = identities.iter().map(|identity| identity.device.clone()).collect();
     if let Some(outside) = plan.outside.clone() {
-        return Ok(outside.open(names).await?);
+        return Ok(outside.open(names, plan.enrolment()).await?);
     }
     let host_plan = HostPlan {
         roster: identities.to_vec(),
@@ -233,9 +240,10 @@ async fn open_gateway(
         nats_url: plan.nats_url.clone(),
         past_hours_max: plan.past_hours_max,
     };
+    let enrolment = plan.enrolment();
     let prepare = move || {
         let mut prepared = Prepared::new(&host_plan)?;
-        let issued = prepared.enrol(&names, Enrolment::Exercise)?;
+        let issued = prepared.enrol(&names, enrolment)?;
         Ok::<_, HostError>((prepared, issued))
     };
     let (prepared, issued) = tokio::task::spawn_blocking(prepare).await??;
@@ -258,7 +266,7 @@ fn front_door(address: SocketAddr, server_name: &str) -> FrontDoor {
 }
 
 fn devices(plan: &Plan, town: &Arc<Town>, identities: Vec<Identity>, issued: Vec<Issued>) -> Vec<DevicePlan> {
-    let mode = Enrolment::Exercise.mode();
+    let mode = plan.enrolment().mode();
     let mut plans = Vec::with_capacity(identities.len());
     for (number, (identity, issued)) in identities.into_iter().zip(issued).enumerate() {
         let device = identity.device.clone();

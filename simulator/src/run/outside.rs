@@ -48,13 +48,17 @@ pub enum OutsideError {
 }
 
 impl Outside {
-    pub(super) async fn open(self, names: Vec<String>) -> Result<Gateway, OutsideError> {
+    pub(super) async fn open(
+        self,
+        names: Vec<String>,
+        enrolment: Enrolment,
+    ) -> Result<Gateway, OutsideError> {
         let authority_dir = self.authority.clone();
         let gateway = self.gateway.clone();
         let work = move || {
             let address = resolve(&gateway)?;
             let mut authority = Authority::open(&authority_dir)?;
-            let issued = enrol(&mut authority, FORCE, &names, Enrolment::Test)?;
+            let issued = enrol(&mut authority, FORCE, &names, enrolment)?;
             Ok::<_, OutsideError>((address, authority.certificate_pem().to_owned(), issued))
         };
         let (address, authority_pem, issued) = tokio::task::spawn_blocking(work).await??;
