@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mqtt_protocol_core::mqtt::packet::{TopicAlias, UserProperty};
-use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
+use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 use proptest::{collection, option, prop_oneof};
 
 use super::*;
@@ -35,6 +35,17 @@ fn theirs(version: Version, flags: u8, body: &[u8]) -> Option<Common> {
         }),
     }
 }
+
+/// Bodies of a CONNECT of either version with everything in it, a SUBSCRIBE, an UNSUBSCRIBE and a DISCONNECT.
+const VALID: [&[u8]; 7] = [
+    b"\0\x04MQTT\x05\xEE\0\x3C\x1B\x11\0\0\x0E\x10\x21\0\x14\x27\0\0\x08\0\x22\0\x05\x19\x01\x17\0\x26\0\x01k\0\x01v\0\x04pc-1\x05\x18\0\0\0\x05\0\x01w\0\x01x\0\x01u\0\x01p",
+    b"\0\x04MQTT\x05\x02\0\x3C\x0D\x15\0\x03abc\x16\0\x04data\0\x04pc-1",
+    b"\0\x04MQTT\x04\xEE\0\x3C\0\x04pc-1\0\x01w\0\x01x\0\x01u\0\x01p",
+    b"\0\x07\x09\x0B\x05\x26\0\x01k\0\x01v\0\x0Dfp1/pc-1/down\x01\0\x01a\x2D",
+    b"\0\x07\0\x0Dfp1/pc-1/down\x01\0\x01a\x02",
+    b"\0\x07\x07\x26\0\x01k\0\x01v\0\x0Dfp1/pc-1/down\0\x01a",
+    b"\x04\x10\x11\0\0\0\x05\x1F\0\x01r\x26\0\x01k\0\x01v",
+];
 
 fn versions() -> impl Strategy<Value = Version> {
     prop_oneof![proptest::strategy::Just(Version::V3), proptest::strategy::Just(Version::V5)]
@@ -127,11 +138,45 @@ proptest! {
         }
     }
 
+    /// Valid packets with some bytes changed and the end cut off: these get far into the library.
+    #[test]
+    fn no_damaged_control_packet_panics(
+        which in 0..VALID.len(), changes in collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        kept in any::<prop::sample::Index>(),
+    ) {
+        let mut body = VALID[which].to_vec();
+        for (at, byte) in changes {
+            let at = at.index(body.len());
+            body[at] = byte;
+        }
+        for body in [&body[..], &body[..kept.index(body.len() + 1)]] {
+            let packet = Packet { kind: Kind::Foreign, flags: 0, body, size: body.len() + 2 };
+            _ = read_connect(&packet);
+            for version in [Version::V3, Version::V5] {
+                _ = read_subscribe(version, &packet);
+                _ = read_unsubscribe(version, &packet);
+                _ = read_disconnect(version, &packet);
+            }
+        }
+    }
+
     #[test]
     fn no_connect_panics(mut body in collection::vec(any::<u8>(), 0..60), level in 4u8..=5) {
         body.splice(0..0, [b"\0\x04MQTT".as_slice(), &[level]].concat());
         _ = read_connect(&Packet { kind: Kind::Connect, flags: 0, body: &body, size: body.len() + 2 });
     }
+}
+
+#[test]
+fn what_the_damage_starts_from_is_valid() {
+    let packet = |body| Packet { kind: Kind::Foreign, flags: 0, body, size: body.len() + 2 };
+    for body in &VALID[..3] {
+        assert!(read_connect(&packet(body)).is_ok(), "{body:02x?}");
+    }
+    assert!(read_subscribe(Version::V5, &packet(VALID[3])).is_ok());
+    assert!(read_subscribe(Version::V3, &packet(VALID[4])).is_ok());
+    assert!(read_unsubscribe(Version::V5, &packet(VALID[5])).is_ok());
+    assert!(read_disconnect(Version::V5, &packet(VALID[6])).is_ok());
 }
 
 #[test]
