@@ -208,7 +208,7 @@ impl Shared {
                 tracing::error!(cause, "spool is full: only alarms are accepted until there is room");
             }
             Some((Health::Full, Health::Ok)) => {
-                tracing::info!("spool has room again: everything is accepted")
+                tracing::info!("spool has room again: everything is accepted");
             }
             _ => {}
         }
