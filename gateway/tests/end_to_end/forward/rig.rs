@@ -53,7 +53,7 @@ impl Rig {
         self.dir.path().join(name)
     }
 
-    /// Appends the records `sim.pc.0001.1.{seq}` and waits for their commit.
+    /// Appends the records `sim.pc%2E0001.1.{seq}` and waits for their commit.
     pub(crate) async fn append(&self, sequences: std::ops::RangeInclusive<u32>) {
         let mut last = Lsn(0);
         for seq in sequences {
@@ -62,7 +62,7 @@ impl Rig {
         self.spool.wait_committed(last).await.unwrap();
     }
 
-    /// Appends the alarm `sim.pc.0001.1.{seq}` and waits for its commit.
+    /// Appends the alarm `sim.pc%2E0001.1.{seq}` and waits for its commit.
     pub(crate) async fn append_alarm(&self, seq: u32) {
         let alarm = Alarm { cause: AlarmCause::BUTTON, silent: false, position: None, position_age_s: 0 };
         let mut body = [0; 64];
@@ -141,9 +141,9 @@ pub(crate) fn quiet_port() -> u16 {
     }
 }
 
-/// The key of a record.
+/// The key of a record of [`DEVICE`].
 pub(crate) fn key(seq: u32) -> String {
-    format!("sim.{DEVICE}.1.{seq}")
+    format!("sim.pc%2E0001.1.{seq}")
 }
 
 /// A position record as the spool keeps it.
