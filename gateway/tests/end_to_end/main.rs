@@ -13,5 +13,6 @@ mod downlink;
 mod forward;
 mod front_door;
 mod mqtt;
+mod operations;
 mod process;
 mod service;
