@@ -153,7 +153,11 @@ impl Arrival {
             Some(identity) => {
                 tracing::warn!(%peer, unit = %identity, reason, detail, "connection refused");
             }
-            None => tracing::warn!(%peer, reason, detail, "connection refused"),
+            None => {
+                if let Some(unsaid) = door.strangers.may_say(std::time::Instant::now()) {
+                    tracing::warn!(%peer, reason, detail, unsaid, "connection refused");
+                }
+            }
         }
     }
 }

@@ -28,7 +28,10 @@ pub(super) async fn accept(listener: TcpListener, door: Arc<Door>) {
                 door.metrics.ingest.accepted.inc();
                 if door.connections.len() >= door.config().connections_max {
                     door.metrics.ingest.refused(Reason::ConnectionLimit).inc();
-                    tracing::warn!(%peer, reason = Reason::ConnectionLimit.as_str(), "connection refused");
+                    let reason = Reason::ConnectionLimit.as_str();
+                    if let Some(unsaid) = door.strangers.may_say(Instant::now()) {
+                        tracing::warn!(%peer, reason, unsaid, "connection refused");
+                    }
                     continue;
                 }
                 door.connections.spawn(connection::serve(stream, peer, Arc::clone(&door)));

@@ -28,6 +28,7 @@ mod listener;
 mod metrics;
 mod reason;
 mod session;
+mod strangers;
 mod tls;
 mod uplink;
 
@@ -45,6 +46,7 @@ use self::commit::CommitBell;
 pub use self::config::{ClockBounds, IngestConfig};
 pub use self::metrics::IngestMetrics;
 pub use self::reason::Reason;
+use self::strangers::StrangersLog;
 use crate::dedup::Dedup;
 use crate::downlink::Downlink;
 use crate::metrics::Metrics;
@@ -68,6 +70,7 @@ pub(crate) struct Door {
     downlink: Downlink,
     metrics: Arc<Metrics>,
     connections: TaskTracker,
+    strangers: StrangersLog,
     /// Accepting ends.
     closing: CancellationToken,
 }
@@ -99,6 +102,7 @@ impl FrontDoor {
             downlink,
             metrics,
             connections: TaskTracker::new(),
+            strangers: StrangersLog::new(std::time::Instant::now()),
             closing,
         });
         tokio::spawn({

@@ -378,7 +378,7 @@ async fn a_full_file_system_is_said_in_the_log_and_recovers_when_space_returns()
     let fill = || {
         let file = fs::File::create(&ballast).unwrap();
         let mut at = 0;
-        while let Ok(written) = file.write_at(&[1; 65_536], at) {
+        while let Ok(written) = file.write_at(&[1; 4096], at) {
             at += written as u64;
         }
     };
