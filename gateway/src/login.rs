@@ -16,14 +16,16 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::{hmac, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::pki::write_new_private;
 
 /// How long a link may wait before it is used: long enough to walk to another desk, short enough to be worthless in a
 /// shell history.
@@ -262,15 +264,14 @@ fn create_secret(path: &Path) -> Result<(), LoginError> {
     rand::fill(&mut secret).map_err(|_| LoginError::Random)?;
     rand::fill(&mut suffix).map_err(|_| LoginError::Random)?;
     let draft = path.with_extension(format!("{:016x}.new", u64::from_be_bytes(suffix)));
-    let mut file =
-        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(failed)?;
-    let written = file.write_all(&secret);
+    // Synced before it gets its name: a power cut must not leave an empty secret that the next start refuses.
+    let written = write_new_private(&draft, &secret);
     let linked = written.and_then(|()| match fs::hard_link(&draft, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     });
-    fs::remove_file(&draft).map_err(failed)?;
-    linked.map_err(failed)
+    let removed = fs::remove_file(&draft);
+    linked.and(removed).map_err(failed)
 }
 
 #[cfg(test)]

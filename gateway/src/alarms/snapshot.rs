@@ -11,6 +11,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -98,7 +99,7 @@ pub fn render(book: &Book) -> Vec<u8> {
     text
 }
 
-/// Puts `text` in place of the snapshot in `data_dir`, durably. Blocking.
+/// Puts `text` in place of the snapshot in `data_dir`, durably, mode 0600. Blocking.
 ///
 /// # Errors
 /// What the operating system said; the old snapshot is then still there.
@@ -106,7 +107,8 @@ pub fn render(book: &Book) -> Vec<u8> {
 pub fn write(data_dir: &Path, text: &[u8]) -> io::Result<()> {
     let path = data_dir.join(SNAPSHOT_FILE);
     let draft = data_dir.join("alarms.json.new");
-    let mut file = fs::File::create(&draft)?;
+    // It says who needed help, and where.
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     file.write_all(text)?;
     file.sync_all()?;
     fs::rename(&draft, &path)?;

@@ -16,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, ConfigError};
 use crate::log::Logging;
-use crate::service::{self, Service, StartError};
+use crate::service::{self, ReloadError, Service, StartError};
 use crate::spool::{Health, SpoolError};
 
 use super::args::ConfigFile;
@@ -135,6 +135,10 @@ async fn reload(path: &Path, service: &Service, logging: &Logging) {
             tracing::info!(changed = ?difference.now, "configuration reloaded, certificates and roster read again");
         }
         Err(error) => {
+            if matches!(error, ReloadError::Forward(_)) {
+                // Everything but the sinks was taken.
+                logging.set_level(&config.log);
+            }
             service.counters.service.reloads_refused.inc();
             tracing::error!(%error, "reload failed");
         }

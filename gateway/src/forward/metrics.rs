@@ -146,6 +146,13 @@ impl ForwardMetrics {
 }
 
 impl ForwarderMetrics {
+    /// The forwarder is gone: nothing waits for it, nothing fails.
+    pub(super) fn rest(&self) {
+        self.failing.set(0);
+        self.lag_records.set(0);
+        self.lag_seconds.set(0.0);
+    }
+
     pub(super) fn retried(&self, reason: RetryReason) {
         self.retries[place(&RetryReason::ALL, &reason)].inc();
     }

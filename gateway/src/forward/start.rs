@@ -78,7 +78,13 @@ impl Forwarders {
         metrics: &Metrics,
     ) -> Result<(), StartError> {
         let prepared = prepare(config)?;
+        let left = self.running.iter().map(|(name, _)| name.clone());
+        let left: Vec<_> = left.filter(|name| prepared.iter().all(|(kept, _)| kept.name != *name)).collect();
         self.stop().await;
+        for name in left {
+            // Its last state must not be told for ever.
+            metrics.forward.forwarder(&name).rest();
+        }
         *self = Self::start_prepared(prepared, config, spool, metrics)?;
         Ok(())
     }

@@ -17,6 +17,7 @@ mod revocation;
 pub(crate) mod storage;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -72,6 +73,8 @@ pub struct Service {
     door: FrontDoor,
     door_tls: FrontDoorTls,
     forwarders: Mutex<Forwarders>,
+    /// A reload could not start the sinks: the next one tries again, changed or not.
+    sinks_are_owed: AtomicBool,
     live: live::Running,
     page: http::Running,
     page_tls: Option<PageTls>,
@@ -183,6 +186,7 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         door,
         door_tls,
         forwarders: Mutex::new(forwarders),
+        sinks_are_owed: AtomicBool::new(false),
         live,
         page,
         page_tls,
@@ -242,10 +246,25 @@ impl Service {
         self.readiness.take_dates(config);
         *self.current() = Arc::new(config.clone());
         if difference.now.iter().any(|key| key.starts_with("forward") || key.starts_with("clock")) {
+            self.sinks_are_owed.store(true, Ordering::Relaxed);
+        }
+        if self.sinks_are_owed.load(Ordering::Relaxed) {
             self.forwarders.lock().await.reload(config, &self.spool, &self.counters).await?;
+            self.sinks_are_owed.store(false, Ordering::Relaxed);
+            self.retire_cursors(config).await;
         }
         self.counters.service.reloads.inc();
         Ok(difference)
+    }
+
+    /// A sink that left must not hold the spool until the next start.
+    async fn retire_cursors(&self, config: &Config) {
+        let (spool, config) = (self.spool.clone(), config.clone());
+        let retired = spawn_blocking(move || storage::retire_cursors(&spool, &config)).await;
+        let retired = retired.expect("retiring a cursor does not panic, and nobody aborts it");
+        if let Err(error) = retired {
+            tracing::warn!(%error, "a sink that left still holds the spool; a restart lets it go");
+        }
     }
 
     /// The configuration in force. Held for pointer copies, and while a revocation list is taken; never across an await.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::StartError;
 use crate::config::Config;
 use crate::live;
-use crate::spool::{Disk, RecoveryReport, Spool, SpoolSettings};
+use crate::spool::{Disk, RecoveryReport, Spool, SpoolError, SpoolSettings};
 
 /// Directory of the spool in the data directory.
 pub(crate) const SPOOL_DIR: &str = "spool";
@@ -47,8 +47,8 @@ fn tell(report: &RecoveryReport) {
 }
 
 /// A sink that left the configuration must not hold the spool for ever: its cursor goes. If it comes back it starts at
-/// the earliest record kept.
-fn retire_cursors(spool: &Spool, config: &Config) -> Result<(), StartError> {
+/// the earliest record kept. Blocking.
+pub(super) fn retire_cursors(spool: &Spool, config: &Config) -> Result<(), SpoolError> {
     for cursor in spool.stats().cursors {
         let wanted = cursor.name == live::CURSOR_NAME
             || config.forwards.iter().any(|forward| forward.name == cursor.name);

@@ -6,9 +6,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+
+/// The spool holds positions: nobody but its owner reads it, whatever the directory allows.
+const MODE: u32 = 0o600;
 
 /// Keeps a directory locked against a second gateway until it is dropped.
 pub trait DirLock: Send + Sync {}
@@ -120,13 +123,13 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(MODE).open(path)?;
         rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
         Ok(Box::new(FileLock { _file: file }))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().create_new(true).read(true).write(true).open(path)?;
+        let file = OpenOptions::new().create_new(true).read(true).write(true).mode(MODE).open(path)?;
         Ok(Arc::new(RealFile(file)))
     }
 

@@ -9,7 +9,7 @@ use fieldpost_gateway::config::Config;
 use fieldpost_gateway::config::template::TemplateValues;
 use fieldpost_gateway::init::{InitOptions, init};
 use fieldpost_gateway::pki::{Authority, Revoke};
-use fieldpost_gateway::service::{self, RefreshError, Service, StartError};
+use fieldpost_gateway::service::{self, RefreshError, ReloadError, Service, StartError};
 use fieldpost_gateway::spool::faulty::FaultyDisk;
 use fieldpost_protocol::{DeviceId, ForceId, Mode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -290,4 +290,60 @@ async fn cursor_of_a_sink_that_left_the_configuration_goes_at_the_next_start() {
     let cursors: Vec<_> = service.spool.stats().cursors.into_iter().map(|cursor| cursor.name).collect();
     assert!(cursors.contains(&"new".to_owned()) && !cursors.contains(&"file".to_owned()), "{cursors:?}");
     assert!(service.shutdown().await);
+}
+
+#[tokio::test]
+async fn sink_that_leaves_by_reload_lets_go_of_the_spool() {
+    let house = House::new();
+    let service = house.start().await;
+    house.edit("[[forward.file]]\npath", "[[forward.file]]\nname = \"new\"\npath");
+    service.reload(&house.config()).await.unwrap();
+    let cursors: Vec<_> = service.spool.stats().cursors.into_iter().map(|cursor| cursor.name).collect();
+    assert!(cursors.contains(&"new".to_owned()) && !cursors.contains(&"file".to_owned()), "{cursors:?}");
+    assert!(service.shutdown().await);
+}
+
+#[tokio::test]
+async fn sinks_that_a_reload_could_not_start_are_started_by_the_next() {
+    let house = House::new();
+    let service = house.start().await;
+    fs::copy(house.path("pki/ca.pem"), house.path("cad-ca.pem")).unwrap();
+    house.edit(
+        "\n[[forward.file]]\npath",
+        "\n[[forward.webhook]]\nurl = \"http://127.0.0.1:9/\"\nauthority = \"cad-ca.pem\"\n[[forward.file]]\npath",
+    );
+    let config = house.config();
+    fs::remove_file(house.path("cad-ca.pem")).unwrap();
+    assert!(matches!(service.reload(&config).await, Err(ReloadError::Forward(_))));
+    fs::copy(house.path("pki/ca.pem"), house.path("cad-ca.pem")).unwrap();
+    service.reload(&config).await.unwrap();
+    let cursors: Vec<_> = service.spool.stats().cursors.into_iter().map(|cursor| cursor.name).collect();
+    assert!(cursors.contains(&"webhook".to_owned()), "{cursors:?}");
+    assert!(service.shutdown().await);
+}
+
+#[tokio::test]
+async fn what_holds_positions_or_secrets_is_the_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let house = House::new();
+    // Made by a package, open to all.
+    fs::create_dir(house.path("data")).unwrap();
+    let service = house.start().await;
+    assert!(service.shutdown().await);
+    let mut dirs = vec![house.path("data")];
+    let mut files_count = 0;
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                dirs.push(entry.path());
+                continue;
+            }
+            files_count += 1;
+            let mode = entry.metadata().unwrap().permissions().mode();
+            // A cursor is a number.
+            let is_cursor = entry.path().extension().is_some_and(|kind| kind == "cursor");
+            assert!(is_cursor || mode & 0o077 == 0, "{} {mode:o}", entry.path().display());
+        }
+    }
+    assert!(files_count > 3);
 }
