@@ -173,7 +173,7 @@ fn control_room(root: &Section<'_>) -> Listening<ControlRoom> {
         section.report().mistake(
             &listen.origin,
             format!("`control_room.listen` {} is not loopback, so the page needs TLS", listen.value),
-            "set control_room.certificate and control_room.key, or listen on 127.0.0.1 behind a proxy that does TLS",
+            "set control_room.certificate and control_room.key, or listen on 127.0.0.1 and come through a tunnel to this machine (ssh -L)",
         );
     }
     let roster_path = section.path("roster");

@@ -130,6 +130,8 @@ struct Hub {
     device_connected: Notify,
     is_rebuilding: AtomicBool,
     snapshot_fails: AtomicBool,
+    /// The reader ended although the gateway runs: new alarms are not shown.
+    has_stopped: AtomicBool,
 }
 
 impl Hub {

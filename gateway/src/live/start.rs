@@ -70,6 +70,7 @@ pub fn start(
         device_connected: Notify::new(),
         is_rebuilding: AtomicBool::new(committed >= from),
         snapshot_fails: AtomicBool::new(false),
+        has_stopped: AtomicBool::new(false),
     });
     hub.publish();
     let shutdown = shutdown.child_token();

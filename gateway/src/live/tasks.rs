@@ -39,6 +39,7 @@ const READ_LIMITS: BatchLimits = BatchLimits { count_max: 512, bytes_max: 256 * 
 
 /// Reads committed records and folds them.
 pub(super) async fn read(hub: Arc<Hub>, from: Lsn, rebuilt_at: Lsn, shutdown: CancellationToken) {
+    let _end = ReaderEnd { hub: Arc::clone(&hub), shutdown: shutdown.clone() };
     let mut reader = hub.spool.reader(from);
     loop {
         let batch = tokio::select! {
@@ -59,6 +60,21 @@ pub(super) async fn read(hub: Arc<Hub>, from: Lsn, rebuilt_at: Lsn, shutdown: Ca
                     () = tokio::time::sleep(Duration::from_millis(READ_RETRY_MS)) => {}
                 }
             }
+        }
+    }
+}
+
+/// Says on the page that the reader has ended, should it do so before shutdown: a panic included.
+struct ReaderEnd {
+    hub: Arc<Hub>,
+    shutdown: CancellationToken,
+}
+
+impl Drop for ReaderEnd {
+    fn drop(&mut self) {
+        if !self.shutdown.is_cancelled() {
+            self.hub.has_stopped.store(true, Ordering::Relaxed);
+            tracing::error!("the page has stopped following the spool: restart the gateway");
         }
     }
 }
@@ -277,6 +293,10 @@ impl Hub {
         say(
             self.snapshot_fails.load(Ordering::Relaxed),
             "The alarm queue cannot be saved: check the data directory".to_owned(),
+        );
+        say(
+            self.has_stopped.load(Ordering::Relaxed),
+            "This page has stopped: new alarms are NOT shown. Restart the gateway".to_owned(),
         );
         let devices_connected = state.connected_count();
         drop(state);
