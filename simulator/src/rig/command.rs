@@ -93,8 +93,10 @@ impl RigCommand {
                     outage: Duration::from_secs(arguments.seconds),
                 };
                 let report = jetstream_outage(&plan, dir.path()).await?;
-                let held =
-                    report.lost_count == 0 && report.duplicate_count == 0 && report.disconnected_count == 0;
+                let held = report.lost_count == 0
+                    && report.duplicate_count == 0
+                    && report.disconnected_count == 0
+                    && report.acknowledged_count > 0;
                 Ok(Verdict { report: serde_json::to_value(report)?, held })
             }
         }

@@ -183,13 +183,14 @@ async fn collect(url: &str, expected: &HashMap<String, u32>) -> Result<HashMap<S
     let broken = |error: &dyn std::fmt::Display| OutageError::Nats(error.to_string());
     let client = async_nats::connect(url).await.map_err(|e| broken(&e))?;
     let jetstream = async_nats::jetstream::new(client);
-    let stream = jetstream.get_stream("FIELDPOST").await.map_err(|e| broken(&e))?;
+    let mut stream = jetstream.get_stream("FIELDPOST").await.map_err(|e| broken(&e))?;
     let config = async_nats::jetstream::consumer::pull::OrderedConfig::default();
     let consumer = stream.create_consumer(config).await.map_err(|e| broken(&e))?;
     let mut messages = consumer.messages().await.map_err(|e| broken(&e))?;
     let mut arrived: HashMap<String, u32> = HashMap::new();
-    let (start, mut missing_count) = (Instant::now(), expected.len());
-    while missing_count > 0 {
+    let (start, mut missing_count, mut read_count) = (Instant::now(), expected.len(), 0);
+    let mut held_count = 0;
+    while missing_count > 0 || read_count < held_count {
         let left = ARRIVAL_MAX.saturating_sub(start.elapsed());
         let Ok(Some(message)) = tokio::time::timeout(left, messages.next()).await else {
             return Err(OutageError::Missing { waited: start.elapsed(), missing_count });
@@ -199,8 +200,13 @@ async fn collect(url: &str, expected: &HashMap<String, u32>) -> Result<HashMap<S
         let key = id.map(ToString::to_string).unwrap_or_default();
         let seen = arrived.entry(key).or_insert(0);
         *seen += 1;
+        read_count += 1;
         if *seen == 1 && expected.contains_key(id.map_or("", |id| id.as_str())) {
             missing_count -= 1;
+        }
+        if missing_count == 0 && read_count >= held_count {
+            // Everything is there; what stands behind it can only be there twice.
+            held_count = stream.info().await.map_err(|e| broken(&e))?.state.messages;
         }
     }
     Ok(arrived)

@@ -325,8 +325,16 @@ async fn finish(
         ));
     }
     let deadline = Instant::now() + DELIVERY_MAX;
-    while !board.ledger().all_delivered() && Instant::now() < deadline {
+    let raised = fleet.progress().alarms().len();
+    let all_shown = || readers.page.is_none() || readers.alarms().0 >= raised;
+    while !(board.ledger().all_delivered() && all_shown()) && Instant::now() < deadline {
         tokio::time::sleep(LOOK / 5).await;
+    }
+    if !all_shown() {
+        faults.push(format!("{raised} alarms were raised and {} shown", readers.alarms().0));
+    }
+    if readers.page_is_lost() {
+        faults.push("the page was lost and did not open again".to_owned());
     }
     faults
 }

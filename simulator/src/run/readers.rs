@@ -78,6 +78,12 @@ impl Readers {
         (page.alarms.len(), acknowledged)
     }
 
+    /// Whether there was a page and it could not be opened again.
+    pub(super) fn page_is_lost(&self) -> bool {
+        // Its sender goes with the task that follows it.
+        self.page.as_ref().is_some_and(|page| page.has_changed().is_err())
+    }
+
     /// Ends every reader, the file's only after its last line.
     pub(super) async fn stop(mut self) {
         self.stop.cancel();

@@ -5,6 +5,14 @@
 use std::{sync::Arc, time::Duration};
 
 use fieldpost_firmware::Settings;
+use fieldpost_gateway::{
+    config::{
+        Config,
+        template::{TemplateValues, quoted},
+    },
+    init::{InitOptions, PKI_DIR, init},
+    service,
+};
 use fieldpost_simulator::{
     check::{board::Board, file, ledger::Ledger, page::Page, webhook},
     fleet::{
@@ -14,6 +22,7 @@ use fieldpost_simulator::{
         source::{Pace, Source},
     },
     host::{Host, HostPlan, Prepared},
+    run::{self, Outside, Plan},
     world::{
         Town,
         force::{self, FORCE},
@@ -154,4 +163,56 @@ async fn a_receivers_log_arrives_whole_and_in_order() {
     assert_eq!(board.ledger().faults(), Vec::<String>::new());
     // Beside the fixes there is the status that every device begins with.
     assert_eq!(board.ledger().balance().stored, fixes as u64 + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_elsewhere_takes_one_run_after_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = "127.0.0.1:0".to_owned();
+    let events = dir.path().join("events.ndjson");
+    let values = TemplateValues {
+        front_door_listen: free.clone(),
+        control_room_listen: free.clone(),
+        metrics_listen: free,
+        forces: vec![(FORCE.to_owned(), "Simulated".to_owned())],
+        appendix: format!("[[forward.file]]\npath = {}\n", quoted(&events.display().to_string())),
+    };
+    let home = dir.path().join("gateway");
+    let options = InitOptions { values, ..InitOptions::default() };
+    let config = init(&home, &options).unwrap().config;
+    let service = Box::pin(service::start(Config::load(&config).unwrap())).await.unwrap();
+    for _ in 0..2 {
+        let outside = Outside {
+            gateway: service.front_door.to_string(),
+            authority: home.join(PKI_DIR),
+            link: None,
+            events: None,
+        };
+        let plan = Plan {
+            seed: SEED,
+            units: 2,
+            recordings: Vec::new(),
+            interval_s: Some(1),
+            lasts: Some(Duration::from_secs(2)),
+            emergency: false,
+            acknowledge: false,
+            for_people: false,
+            opens_page: false,
+            nats_url: None,
+            outside: Some(outside),
+            past_hours_max: None,
+        };
+        let before = service.spool.committed().0;
+        let summary = Box::pin(run::run(plan, CancellationToken::new())).await.unwrap();
+        assert!(summary.ok && summary.stored > 0, "{summary:?}");
+        assert_eq!(service.spool.committed().0 - before, summary.stored, "none is taken for an earlier one");
+    }
+    let records = service.spool.committed().0;
+    let delivered = async {
+        while (std::fs::read_to_string(&events).unwrap_or_default().lines().count() as u64) < records {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(WAIT_MAX, delivered).await.expect("no record is above its device's ceiling");
+    assert!(Box::pin(service.shutdown()).await);
 }
