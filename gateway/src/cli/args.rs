@@ -9,7 +9,7 @@ use fieldpost_protocol::{DeviceId, ForceId, Mode};
 #[derive(Debug, Parser)]
 #[command(name = "fieldpost", version, about, propagate_version = true, arg_required_else_help = true)]
 #[command(
-    after_help = "Start with `fieldpost init DIR`. Exit codes: 64 usage, 65 input, 69 unavailable, 74 I/O, 78 configuration."
+    after_help = "Start with `fieldpost init DIR`. Exit codes: 64 usage, 65 input, 69 unavailable, 70 a bug, 73 cannot create, 74 I/O, 78 configuration."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]

@@ -1,12 +1,13 @@
 //! The built binary as a running process: signals, supervisor, exit codes.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,8 +18,8 @@ use crate::door::PATIENCE;
 pub(crate) struct Process {
     dir: Arc<tempfile::TempDir>,
     child: Child,
-    out: BufReader<ChildStdout>,
-    log: BufReader<ChildStderr>,
+    out: Receiver<String>,
+    log: Receiver<String>,
     pub(crate) front_door: SocketAddr,
     control_room: SocketAddr,
     pub(crate) metrics: SocketAddr,
@@ -26,6 +27,20 @@ pub(crate) struct Process {
 
 pub(crate) fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_fieldpost"))
+}
+
+/// The lines of a pipe, read as they come: a full pipe would stop the process.
+fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || {
+        // Ends with the pipe, or with the test.
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if send.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receive
 }
 
 /// A directory as `fieldpost init` makes it, on free ports, that logs JSON.
@@ -63,8 +78,8 @@ impl Process {
     /// Starts with a command that ends in `fieldpost run`.
     pub(crate) fn run(dir: Arc<tempfile::TempDir>, mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        let log = BufReader::new(child.stderr.take().unwrap());
+        let out = lines_of(child.stdout.take().unwrap());
+        let log = lines_of(child.stderr.take().unwrap());
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut process =
             Self { dir, child, out, log, front_door: nowhere, control_room: nowhere, metrics: nowhere };
@@ -113,25 +128,25 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Standard output up to a line; fails when the process ends first.
+    /// Standard output up to a line; fails when the process ends first, or after [`PATIENCE`].
     fn out_until(&mut self, last: &str) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
-            let mut line = String::new();
-            assert_ne!(self.out.read_line(&mut line).unwrap(), 0, "ended after {lines:?}");
-            lines.push(line.trim_end().to_owned());
+            let next = self.out.recv_timeout(PATIENCE);
+            lines.push(next.unwrap_or_else(|error| panic!("no {last:?} ({error}) after {lines:?}")));
             if lines.last().is_some_and(|line| line == last) {
                 return lines;
             }
         }
     }
 
-    /// Log events up to one whose message contains `needle`; fails when the process ends first.
+    /// Log events up to one whose message contains `needle`; fails when the process ends first, or
+    /// after [`PATIENCE`] without a line.
     pub(crate) fn log_until(&mut self, needle: &str) -> Vec<serde_json::Value> {
         let mut events: Vec<serde_json::Value> = Vec::new();
         loop {
-            let mut line = String::new();
-            assert_ne!(self.log.read_line(&mut line).unwrap(), 0, "ended after {events:#?}");
+            let next = self.log.recv_timeout(PATIENCE);
+            let line = next.unwrap_or_else(|error| panic!("no {needle:?} ({error}) after {events:#?}"));
             events.push(serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}")));
             let message = events.last().and_then(|event| event["message"].as_str());
             if message.is_some_and(|message| message.contains(needle)) {
