@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Bounds: [`ALARMS_MAX`] alarms of 400 bytes. Over it the oldest *acknowledged* one leaves the page (the spool keeps
-//! it); if all are unacknowledged the new one is not shown, and the page says how many are not.
+//! it); if all are unacknowledged the new one is not shown, nor is one of a unit with [`UNIT_OPEN_MAX`] unacknowledged ones,
+//! and the page says how many are not.
 
 pub mod snapshot;
 
@@ -27,6 +28,10 @@ use crate::spool::Lsn;
 
 /// Most alarms kept: one of every worn device of the largest force, at once, is 10,000; 16,384 x 400 bytes = 6.5 MB.
 pub const ALARMS_MAX: usize = 16_384;
+
+/// Most unacknowledged alarms of one unit: one more says nothing new, and a device gone wild must not fill the queue so
+/// that somebody else's first alarm is not shown.
+pub const UNIT_OPEN_MAX: usize = 64;
 
 /// An alarm's identity: its record's. Written `force/device/boot/seq`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -162,7 +167,9 @@ impl Book {
         if self.alarms.contains_key(&alarm.id) {
             return;
         }
-        if self.alarms.len() >= ALARMS_MAX && !self.drop_oldest_acknowledged() {
+        let open_of_unit = self.of(&alarm.id.unit).filter(|(_, alarm)| alarm.owner.is_none()).count();
+        let is_flood = open_of_unit >= UNIT_OPEN_MAX;
+        if is_flood || (self.alarms.len() >= ALARMS_MAX && !self.drop_oldest_acknowledged()) {
             self.not_shown_count += 1;
             return;
         }
@@ -212,14 +219,18 @@ impl Book {
     /// The alarm that a unit's marker shows: its newest unacknowledged one, else its newest.
     #[must_use]
     pub fn of_unit(&self, unit: &UnitId) -> Option<&AlarmId> {
-        let first = AlarmId { unit: unit.clone(), boot: BootId(0), seq: Seq(0) };
-        let of_unit = || self.alarms.range(first.clone()..).take_while(|(id, _)| id.unit == *unit);
         let newest = |open: bool| {
-            of_unit()
+            self.of(unit)
                 .filter(|(_, alarm)| !open || alarm.owner.is_none())
                 .max_by_key(|(_, alarm)| alarm.received_at_ms)
         };
         newest(true).or_else(|| newest(false)).map(|(id, _)| id)
+    }
+
+    fn of<'a>(&'a self, unit: &UnitId) -> impl Iterator<Item = (&'a AlarmId, &'a Alarm)> + use<'a> {
+        let unit = unit.clone();
+        let first = AlarmId { unit: unit.clone(), boot: BootId(0), seq: Seq(0) };
+        self.alarms.range(first..).take_while(move |(id, _)| id.unit == unit)
     }
 
     /// How many nobody has acknowledged.

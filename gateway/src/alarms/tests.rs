@@ -58,8 +58,10 @@ fn the_same_alarm_again_does_not_reopen_it() {
 #[test]
 fn a_full_queue_drops_acknowledged_alarms_first_and_counts_what_it_cannot_show() {
     let mut book = Book::default();
-    for seq in 0..u32::try_from(ALARMS_MAX).unwrap() {
-        book.raise(alarm(seq));
+    book.raise(alarm(7));
+    for number in 1..ALARMS_MAX {
+        let id = format!("sim/v-{:04}/3/{number}", number / UNIT_OPEN_MAX).parse().unwrap();
+        book.raise(Alarm { id, ..alarm(0) });
     }
     book.acknowledge(&id(7), owner("anna"));
     book.raise(alarm(100_000));
@@ -68,6 +70,26 @@ fn a_full_queue_drops_acknowledged_alarms_first_and_counts_what_it_cannot_show()
     book.raise(alarm(100_001));
     assert!(book.get(&id(100_001)).is_none());
     assert_eq!((book.not_shown_count(), book.unacknowledged_count()), (1, ALARMS_MAX));
+}
+
+#[test]
+fn a_device_gone_wild_cannot_hide_somebody_elses_alarm() {
+    let mut book = Book::default();
+    for seq in 0..u32::try_from(ALARMS_MAX).unwrap() {
+        book.raise(alarm(seq));
+    }
+    assert_eq!(book.unacknowledged_count(), UNIT_OPEN_MAX);
+    assert_eq!(
+        book.not_shown_count(),
+        (ALARMS_MAX - UNIT_OPEN_MAX) as u64,
+        "counted, not dropped in silence"
+    );
+    let other: AlarmId = "sim/pc-0002/1/1".parse().unwrap();
+    book.raise(Alarm { id: other.clone(), ..alarm(0) });
+    assert!(book.get(&other).is_some());
+    book.acknowledge(&id(0), owner("anna"));
+    book.raise(alarm(100_000));
+    assert!(book.get(&id(100_000)).is_some(), "there is room for it again");
 }
 
 #[test]

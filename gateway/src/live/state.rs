@@ -246,7 +246,8 @@ fn tell<'a>(state: &State, record: &Record, head: &'a Head) -> Told<'a> {
 
 fn fold_envelope(state: &mut State, record: &Record, envelope: &Envelope<'_>, to_alarms: bool) {
     let head = &envelope.head;
-    if record.lane == Lane::Health || head.class == Class::HEALTH {
+    // By class, not by lane: an alarm is taken from every lane, and must show from every lane.
+    if head.class == Class::HEALTH {
         return;
     }
     let told = tell(state, record, head);

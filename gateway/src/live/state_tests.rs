@@ -214,6 +214,15 @@ fn an_unknown_class_of_the_alarm_family_is_an_alarm() {
 }
 
 #[test]
+fn an_alarm_is_raised_by_whichever_lane_it_came() {
+    for lane in [Lane::Alarm, Lane::Live, Lane::Backlog, Lane::Health] {
+        let (mut state, mut device) = (state(), Device::new());
+        fold(&mut state, &device.record(Class(0x1A), b"from the future", lane, NOW_MS, NOW_MS));
+        assert_eq!(alarms(&state).len(), 1, "{lane:?}");
+    }
+}
+
+#[test]
 fn an_alarm_whose_body_is_in_quarantine_is_still_an_alarm_unless_it_pretends_to_be_real() {
     let (mut state, mut device) = (state(), Device::new());
     let mut broken = device.record(Class::ALARM, &[], Lane::Alarm, NOW_MS, NOW_MS);
