@@ -147,7 +147,7 @@ struct Gateway {
 ///
 /// # Errors
 /// [`RunError`] if it could not be carried out; a run that was carried out and went wrong is a summary with faults.
-pub async fn run(plan: Plan, interrupted: CancellationToken) -> Result<Summary, RunError> {
+pub async fn run(mut plan: Plan, interrupted: CancellationToken) -> Result<Summary, RunError> {
     let began = Instant::now();
     let say = |what: &str| console::progress(&format!("[{:4.1} s] {what}", began.elapsed().as_secs_f64()));
     say(&format!("building the town and enrolling {} devices", plan.units + plan.recordings.len()));
@@ -191,6 +191,8 @@ pub async fn run(plan: Plan, interrupted: CancellationToken) -> Result<Summary, 
         }
     }
     say("ending: bringing in what the devices still owe");
+    // Cut short, the story is not judged, and nobody waits for its end: a supervisor may not give us the time.
+    plan.acknowledge &= !interrupted.is_cancelled();
     let faults = finish(&plan, &fleet, &board, &mut story, &mut readers).await;
     let counts = fleet.progress().counts();
     let raised = fleet.progress().alarms();
