@@ -1,8 +1,8 @@
 //! Whether the gateway does its work, for load balancers, supervisors and the page.
 //!
 //! **Ready means: a message sent now can be acknowledged, or an alarm at least.** A full spool still takes alarms into its
-//! reserve, so it is ready but degraded: taking the gateway out of service would cut exactly those off. A failed spool
-//! takes nothing, so it is not ready, and the process ends so that a restart recovers it.
+//! reserve, so it is ready but degraded: taking the gateway out of service would cut exactly those off. Without a reserve it
+//! is not ready. A failed spool takes nothing either, and the process ends so that a restart recovers it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -109,11 +109,15 @@ impl Readiness {
     /// The state at `now_s`, unix seconds.
     #[must_use]
     pub fn report(&self, now_s: i64) -> Report {
-        let CommitState { health, closed, .. } = *self.inner.commits.borrow();
+        let CommitState { health, stalled, closed, .. } = *self.inner.commits.borrow();
         let draining = self.inner.draining.load(Ordering::Acquire);
         let mut degraded = Vec::new();
         match health {
             Health::Ok => {}
+            Health::Full if stalled => {
+                degraded
+                    .push("the spool is full, the reserve for alarms too: nothing is accepted".to_owned());
+            }
             Health::Full => degraded.push("the spool is full: only alarms are accepted".to_owned()),
             Health::Failed => degraded.push("the spool's storage failed: nothing is accepted".to_owned()),
         }
@@ -127,7 +131,8 @@ impl Readiness {
                 degraded.push(format!("sink {name} does not accept: {lag} records wait"));
             }
         }
-        Report { ready: health != Health::Failed && !draining && !closed, spool: health, degraded }
+        let ready = health != Health::Failed && !stalled && !draining && !closed;
+        Report { ready, spool: health, degraded }
     }
 
     /// What does not work as it should at this moment, in words; for the page.
@@ -180,9 +185,13 @@ mod tests {
     const DAY_S: i64 = 86_400;
 
     fn readiness(health: Health) -> (Readiness, i64) {
+        readiness_of(health, false)
+    }
+
+    fn readiness_of(health: Health, stalled: bool) -> (Readiness, i64) {
         let dir = tempfile::tempdir().unwrap();
         let config = Config::load(&init(dir.path(), &InitOptions::default()).unwrap().config).unwrap();
-        let state = CommitState { committed: Lsn(0), health, closed: false };
+        let state = CommitState { committed: Lsn(0), health, stalled, closed: false };
         let list_ends_s = config.front_door.revocation_list.as_ref().unwrap().next_update_s;
         (Readiness::new(watch::channel(state).1, Metrics::new(), &config), list_ends_s)
     }
@@ -196,6 +205,8 @@ mod tests {
             report.ready && report.degraded == ["the spool is full: only alarms are accepted"],
             "{report:?}"
         );
+        let used_up = readiness_of(Health::Full, true).0.report(now_s);
+        assert!(!used_up.ready && used_up.degraded[0].contains("nothing is accepted"), "{used_up:?}");
         assert!(!readiness(Health::Failed).0.report(now_s).ready);
         let (well, _) = readiness(Health::Ok);
         assert_eq!(well.report(now_s), Report { ready: true, spool: Health::Ok, degraded: Vec::new() });

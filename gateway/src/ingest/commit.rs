@@ -134,7 +134,7 @@ mod tests {
     }
 
     fn state(committed: u64, health: Health) -> CommitState {
-        CommitState { committed: Lsn(committed), health, closed: false }
+        CommitState { committed: Lsn(committed), health, stalled: false, closed: false }
     }
 
     fn waiter() -> (Arc<Woken>, Waker) {

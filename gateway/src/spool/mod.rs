@@ -184,6 +184,8 @@ pub struct CommitState {
     pub committed: Lsn,
     /// Whether more will follow.
     pub health: Health,
+    /// The reserve is used up too: a batch waits for space, and not even an alarm is stored.
+    pub stalled: bool,
     /// True once the spool was closed.
     pub closed: bool,
 }

@@ -191,7 +191,8 @@ impl Shared {
         self.watch.send_if_modified(|state| {
             // Read under the watch's lock: writer and keeper may both be here, and the last to publish has seen both.
             let failed = lock(&self.pending).failed;
-            let full = self.reserve_only.load(Ordering::Acquire) || self.stalled.load(Ordering::Acquire);
+            let stalled = self.stalled.load(Ordering::Acquire);
+            let full = self.reserve_only.load(Ordering::Acquire) || stalled;
             let health = match (failed, full) {
                 (true, _) => Health::Failed,
                 (false, true) => Health::Full,
@@ -199,7 +200,7 @@ impl Shared {
             };
             let before = std::mem::replace(&mut state.health, health);
             change = Some((before, health));
-            before != health
+            std::mem::replace(&mut state.stalled, stalled) != stalled || before != health
         });
         match change {
             Some((Health::Ok, Health::Full)) => {
@@ -311,6 +312,7 @@ impl Handle {
             watch: watch::Sender::new(CommitState {
                 committed: Lsn(committed),
                 health: Health::Ok,
+                stalled: false,
                 closed: false,
             }),
             reserve_only: AtomicBool::new(false),

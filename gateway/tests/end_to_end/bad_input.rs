@@ -301,6 +301,24 @@ async fn full_disk(
         "{ready}"
     );
 
+    // Alarms fill the reserve as well. Then nothing is stored any more, and that is said.
+    let mut alarms = 0_u16;
+    while !get(metrics, "/readyz").starts_with("HTTP/1.1 503 ") {
+        for _ in 0..20 {
+            let frame = envelope(head(Class(0x1A), Mode::Test, 100_000 + u32::from(alarms)), &[0x55; 1000]);
+            client.publish("fp1/pc-1/alarm", 61_000 + alarms % 1000, &frame).await;
+            alarms += 1;
+        }
+        client.ping().await;
+        acknowledged += pubacks_before_pong(&mut client).await;
+        assert!(alarms < 20_000, "the reserve has no end");
+    }
+    assert!(get(metrics, "/readyz").contains("the reserve for alarms too"));
+    sent += alarms;
+    client.ping().await;
+    acknowledged += pubacks_before_pong(&mut client).await;
+    assert!(acknowledged < sent, "what cannot be stored is not acknowledged");
+
     free();
     while acknowledged < sent {
         let heard = client.hear().await;
