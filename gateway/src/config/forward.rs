@@ -104,6 +104,16 @@ fn nats(entry: &Section<'_>) -> Option<Sink> {
     let credentials = readable(entry, "credentials");
     let authority = authority(entry);
     let client = client_files(entry);
+    // With either of them the client insists on TLS.
+    if let (Some(url), Some(None), Some(None)) = (&url, &authority, &client)
+        && url.value.split(',').any(|one| may_be_clear_text(one.trim()))
+    {
+        entry.report().warning(
+            &url.origin,
+            format!("`{}` sends positions in clear text unless the server asks for TLS", url.key),
+            "write tls://host:port",
+        );
+    }
     Some(Sink::Nats(NatsSink {
         url: url?.value,
         stream: stream?,
@@ -136,9 +146,7 @@ fn file(entry: &Section<'_>) -> Option<Sink> {
 /// Positions never leave the machine in clear text.
 fn is_private(entry: &Section<'_>, url: &Located<String>) -> bool {
     let Ok(uri) = url.value.parse::<Uri>() else { return false };
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    let private = uri.scheme_str() == Some("https") || loopback;
+    let private = uri.scheme_str() == Some("https") || is_loopback(&uri);
     if !private {
         entry.report().mistake(
             &url.origin,
@@ -147,6 +155,15 @@ fn is_private(entry: &Section<'_>, url: &Located<String>) -> bool {
         );
     }
     private
+}
+
+fn may_be_clear_text(url: &str) -> bool {
+    url.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("nats") && !is_loopback(&uri))
+}
+
+fn is_loopback(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn is_url(entry: &Section<'_>, key: &Located<String>, url: &str, schemes: &[&str]) -> bool {
@@ -219,4 +236,21 @@ fn is_name(name: &str) -> bool {
     let allowed =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
     !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_nats_on_this_machine_may_go_without_tls_unsaid() {
+        for said in ["nats://10.0.0.5:4222", "nats://u:p@nats.example:4222"] {
+            assert!(may_be_clear_text(said), "{said}");
+        }
+        for unsaid in
+            ["nats://127.0.0.1:4222", "nats://localhost:4222", "nats://[::1]:4222", "tls://nats.example"]
+        {
+            assert!(!may_be_clear_text(unsaid), "{unsaid}");
+        }
+    }
 }

@@ -92,7 +92,7 @@ impl RigCommand {
                     around: Duration::from_secs(5),
                     outage: Duration::from_secs(arguments.seconds),
                 };
-                let report = jetstream_outage(&plan, dir.path()).await?;
+                let report = Box::pin(jetstream_outage(&plan, dir.path())).await?;
                 let held = report.lost_count == 0
                     && report.duplicate_count == 0
                     && report.disconnected_count == 0

@@ -125,7 +125,7 @@ pub async fn jetstream_outage(plan: &OutagePlan, dir: &Path) -> Result<OutageRep
         acknowledged
             .extend(window.acknowledged.iter().map(|seq| (format!("bench.{device}.1.{}", seq.0), 0u32)));
     }
-    let arrived = collect(&nats.url(), &acknowledged).await?;
+    let arrived = Box::pin(collect(&nats.url(), &acknowledged)).await?;
     let catch_up_ms = u64::try_from(returned.elapsed().as_millis()).unwrap_or(u64::MAX);
     server.terminate()?;
     waited_us.sort_unstable();
@@ -206,7 +206,7 @@ async fn collect(url: &str, expected: &HashMap<String, u32>) -> Result<HashMap<S
         }
         if missing_count == 0 && read_count >= held_count {
             // Everything is there; what stands behind it can only be there twice.
-            held_count = stream.info().await.map_err(|e| broken(&e))?.state.messages;
+            held_count = Box::pin(stream.info()).await.map_err(|e| broken(&e))?.state.messages;
         }
     }
     Ok(arrived)

@@ -170,6 +170,11 @@ fn sync_dir_of(path: &Path) -> io::Result<()> {
 /// Appends `bytes` and makes them durable. For small, rare writes: opens and closes the file each time.
 pub(super) fn append_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = open_append(path, mode)?;
-    file.write_all(bytes)?;
-    Ok(rustix::fs::fdatasync(&file)?)
+    let len = file.metadata()?.len();
+    let written = file.write_all(bytes).and_then(|()| Ok(rustix::fs::fdatasync(&file)?));
+    if written.is_err() {
+        // Half a line would spoil the next one. What failed will be written again.
+        file.set_len(len)?;
+    }
+    written
 }
