@@ -26,11 +26,16 @@ pub(super) struct Pending {
     pub(super) count: u32,
     /// LSN of the next entry.
     pub(super) next_lsn: u64,
-    /// True while the writer sleeps, so that an append knows to wake it.
-    pub(super) writer_waits: bool,
+    /// An entry that must not wait for company is in the batch: an alarm, or what the gateway itself has to say.
+    pub(super) urgent: bool,
+    /// At how many entries an append wakes the writer; [`AWAKE`] while it is not asleep.
+    pub(super) wake_at: u32,
     pub(super) closing: bool,
     pub(super) failed: bool,
 }
+
+/// The writer is not asleep: no append needs to wake it.
+pub(super) const AWAKE: u32 = u32::MAX;
 
 /// Counters since the spool was opened.
 #[derive(Default)]
@@ -160,7 +165,12 @@ impl Shared {
         push_record(&mut pending.buf, lsn, class, payload);
         pending.count += 1;
         pending.next_lsn += 1;
-        let wake = std::mem::take(&mut pending.writer_waits);
+        pending.urgent |= class.may_use_reserve();
+        let asleep = pending.wake_at != AWAKE;
+        let wake = asleep && (pending.urgent || pending.count >= pending.wake_at);
+        if wake {
+            pending.wake_at = AWAKE;
+        }
         drop(pending);
         if wake {
             self.work.notify_one();
@@ -298,7 +308,8 @@ impl Handle {
                 buf,
                 count: 0,
                 next_lsn: recovered.next_lsn,
-                writer_waits: false,
+                urgent: false,
+                wake_at: AWAKE,
                 closing: false,
                 failed: false,
             }),

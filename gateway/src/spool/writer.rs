@@ -1,7 +1,8 @@
 //! The writer: one thread that turns pending entries into committed ones.
 //!
 //! **An LSN is published only after the fdatasync that covers it returned without error.** The batch grows with the
-//! load, since it is whatever arrived during the last commit; when idle there is no delay at all.
+//! load, since it is whatever arrived during the last commit. When idle there is no delay at all; while commits follow
+//! each other, a batch of fewer than [`PACE_COUNT`] entries without an alarm waits until [`PACE`] after the last began.
 //! - No space: the batch is kept, [`Health::Full`](super::Health::Full) published, and tried again when space returns.
 //! - Any other error of a write, and every error of an fdatasync: never tried again. The spool is failed.
 
@@ -15,11 +16,17 @@ use std::time::{Duration, Instant};
 use super::disk::{DirLock, DiskFile, is_full, write_all_at};
 use super::format::{BATCH_HEADER_BYTES, BatchHeader, SegmentHeader, seal_batch};
 use super::log::{new_header, promote_spare};
-use super::shared::{Shared, lock};
+use super::shared::{AWAKE, Shared, lock};
 use super::{Lsn, SpoolError, keeper};
 
 /// How often a writer without space looks again, besides being woken by the keeper.
 const RETRY: Duration = Duration::from_millis(200);
+
+/// How far apart commits of small batches are kept: a commit costs the same for one entry as for a hundred, and each
+/// wakes everybody who waits. At 10,000 records a second this makes one commit of five.
+const PACE: Duration = Duration::from_millis(2);
+/// A batch of this size is worth a commit of its own at once.
+const PACE_COUNT: u32 = 64;
 
 /// The segment being written.
 pub(super) struct Active {
@@ -41,6 +48,8 @@ struct Writer {
     shared: Arc<Shared>,
     active: Active,
     batch: Vec<u8>,
+    /// When the last commit began.
+    last_began: Option<Instant>,
 }
 
 /// Starts the writer and, under it, the keeper. The lock goes when both have ended.
@@ -57,7 +66,7 @@ pub(super) fn start(
     spawn("spool-writer", &dir, move || {
         let ending = Ending { shared: Arc::clone(&shared), keeper: Some(keeper), dir_lock: Some(dir_lock) };
         let batch = Vec::with_capacity(shared.settings.pending_bytes_max);
-        let mut writer = Writer { shared, active, batch };
+        let mut writer = Writer { shared, active, batch, last_began: None };
         writer.run();
         drop(writer);
         drop(ending);
@@ -125,14 +134,29 @@ impl Writer {
         self.batch.clear();
         self.batch.resize(BATCH_HEADER_BYTES, 0);
         let mut pending = lock(&self.shared.pending);
-        while pending.count == 0 {
-            if pending.closing {
+        loop {
+            let pace_left =
+                self.last_began.map_or(Duration::ZERO, |began| PACE.saturating_sub(began.elapsed()));
+            let is_due =
+                pending.urgent || pending.count >= PACE_COUNT || pending.closing || pace_left.is_zero();
+            if pending.count > 0 && is_due {
+                break;
+            }
+            if pending.count == 0 && pending.closing {
                 return None;
             }
-            pending.writer_waits = true;
-            pending = self.shared.work.wait(pending).unwrap_or_else(std::sync::PoisonError::into_inner);
+            pending = if pending.count == 0 {
+                pending.wake_at = 1;
+                self.shared.work.wait(pending).unwrap_or_else(std::sync::PoisonError::into_inner)
+            } else {
+                pending.wake_at = PACE_COUNT;
+                let waited = self.shared.work.wait_timeout(pending, pace_left);
+                waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
+            };
         }
-        pending.writer_waits = false;
+        self.last_began = Some(Instant::now());
+        pending.wake_at = AWAKE;
+        pending.urgent = false;
         std::mem::swap(&mut pending.buf, &mut self.batch);
         let count = std::mem::take(&mut pending.count);
         let first_lsn = pending.next_lsn - u64::from(count);
