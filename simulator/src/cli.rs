@@ -1,6 +1,6 @@
 //! The command line of `fieldpost-sim`.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -144,7 +144,7 @@ struct Streets {
 pub fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("FIELDPOST_SIM_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match Cli::parse().command {
+    match Cli::parse_from(without_separator(std::env::args_os())).command {
         Command::Streets(Streets { seed }) => {
             console::result(geojson::render(&Town::build(seed)).trim_end());
             ExitCode::SUCCESS
@@ -335,5 +335,34 @@ mod tests {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert!(duration("30").is_err() && duration("s").is_err() && duration("-1s").is_err());
+    }
+}
+
+/// `cargo demo -- --headless` arrives as `demo -- --headless`: the alias has a separator of its own. Without this the
+/// options would count as arguments.
+fn without_separator(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.collect();
+    if arguments.get(2).is_some_and(|argument| argument == "--") {
+        arguments.remove(2);
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_takes_its_options_with_and_without_a_separator() {
+        for line in [
+            "fieldpost-sim demo -- --headless --for 30s --json",
+            "fieldpost-sim demo --headless --for 30s --json",
+        ] {
+            let arguments = without_separator(line.split(' ').map(OsString::from));
+            let Command::Demo(demo) = Cli::try_parse_from(arguments).unwrap().command else {
+                panic!("not the demo: {line}");
+            };
+            assert!(demo.headless && demo.json, "{line}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 
 /// `cargo demo` for a machine: its exit code is 0 only if nothing was lost and the alarm was shown and seen.
 pub(crate) fn headless() -> Result<(), Failure> {
-    run("cargo", &["demo", "--headless", "--for", "30s", "--json"])
+    run("cargo", &["demo", "--", "--headless", "--for", "30s", "--json"])
 }
 
 /// A browser against the running demo. Its pictures stay in `target/browser/`.
