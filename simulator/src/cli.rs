@@ -318,6 +318,16 @@ fn duration(text: &str) -> Result<Duration, String> {
     parsed.ok_or_else(|| format!("\"{text}\" is not a time such as 30s or 5m"))
 }
 
+/// `cargo demo -- --headless` arrives as `demo -- --headless`: the alias has a separator of its own. Without this the
+/// options would count as arguments.
+fn without_separator(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.collect();
+    if arguments.get(2).is_some_and(|argument| argument == "--") {
+        arguments.remove(2);
+    }
+    arguments
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -336,21 +346,6 @@ mod tests {
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert!(duration("30").is_err() && duration("s").is_err() && duration("-1s").is_err());
     }
-}
-
-/// `cargo demo -- --headless` arrives as `demo -- --headless`: the alias has a separator of its own. Without this the
-/// options would count as arguments.
-fn without_separator(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = arguments.collect();
-    if arguments.get(2).is_some_and(|argument| argument == "--") {
-        arguments.remove(2);
-    }
-    arguments
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn the_demo_takes_its_options_with_and_without_a_separator() {
