@@ -20,6 +20,11 @@ pub(super) struct Link {
     token: String,
 }
 
+/// Answers a look at a link (HEAD: a chat's preview, a mail filter) without using it up, and the same for every link.
+pub(super) async fn preview() -> StatusCode {
+    StatusCode::OK
+}
+
 /// Redeems a link. It works once: a browser that asks twice is told why the second time fails.
 pub(super) async fn login(
     State(app): State<Arc<App>>,

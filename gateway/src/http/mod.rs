@@ -144,7 +144,7 @@ fn routes(app: Arc<App>, health: Router) -> Router {
         .route("/api/v1/stream", get(stream::stream))
         .route("/api/{*rest}", any(api::unknown))
         .route("/map/streets.json", get(api::streets))
-        .route("/login", get(login::login))
+        .route("/login", get(login::login).head(login::preview))
         .merge(health.with_state(()))
         .fallback(page::file)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

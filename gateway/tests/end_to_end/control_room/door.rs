@@ -70,6 +70,21 @@ async fn a_link_works_once() {
 }
 
 #[tokio::test]
+async fn a_look_at_a_link_does_not_use_it_up() {
+    let site = Site::new();
+    let room = site.open().await;
+    let link = room.link("anna");
+    let browser = room.stranger();
+    for path in [link.as_str(), "/login?token=AAAA", "/login"] {
+        let preview = browser.ask(Method::HEAD, path, "").await;
+        assert_eq!(preview.status, 200, "the same for every link, so that it tells nothing of it");
+        assert!(preview.headers.get("set-cookie").is_none());
+    }
+    assert_eq!(browser.get(&link).await.status, 303, "the person who opens it gets in");
+    room.stop().await;
+}
+
+#[tokio::test]
 async fn the_page_and_its_files_come_typed_and_are_revalidated() {
     let site = Site::new();
     let room = site.open().await;
