@@ -157,18 +157,38 @@ impl Readiness {
         expiries.iter().filter_map(say).collect()
     }
 
-    /// `/healthz` (the process answers) and `/readyz` (200 or 503, with the reasons as JSON).
+    /// `/healthz` (the process answers) and `/readyz` (200 or 503, with the reasons as JSON). The reasons name sinks and
+    /// dates: for this machine only.
     pub fn routes(&self) -> Router {
+        self.routes_with(|report| Json(report).into_response())
+    }
+
+    /// The same for whoever can reach the page, without a login: `ready`, `degraded` or `not ready`, and no reason.
+    pub fn public_routes(&self) -> Router {
+        self.routes_with(|report| report.in_short().into_response())
+    }
+
+    fn routes_with(&self, render: fn(Report) -> Response) -> Router {
         let readiness = self.clone();
         Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
-            .route("/readyz", get(move || async move { readiness.answer() }))
+            .route("/readyz", get(move || async move { readiness.answer(render) }))
     }
 
-    fn answer(&self) -> Response {
+    fn answer(&self, render: fn(Report) -> Response) -> Response {
         let report = self.report(now_s());
         let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        (status, Json(report)).into_response()
+        (status, render(report)).into_response()
+    }
+}
+
+impl Report {
+    fn in_short(&self) -> &'static str {
+        match (self.ready, self.degraded.is_empty()) {
+            (true, true) => "ready\n",
+            (true, false) => "degraded\n",
+            (false, _) => "not ready\n",
+        }
     }
 }
 
@@ -205,6 +225,7 @@ mod tests {
             report.ready && report.degraded == ["the spool is full: only alarms are accepted"],
             "{report:?}"
         );
+        assert_eq!(report.in_short(), "degraded\n");
         let used_up = readiness_of(Health::Full, true).0.report(now_s);
         assert!(!used_up.ready && used_up.degraded[0].contains("nothing is accepted"), "{used_up:?}");
         assert!(!readiness(Health::Failed).0.report(now_s).ready);

@@ -56,7 +56,7 @@ pub struct Settings {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// The streets, from [`streets::load`].
     pub streets: Bytes,
-    /// `/healthz` and `/readyz`, which need no session.
+    /// `/healthz` and `/readyz`, which need no session: they must tell nothing but how the gateway is.
     pub health: Router,
 }
 

@@ -151,7 +151,7 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         page_tls.as_ref(),
         live.live().clone(),
         Arc::clone(&login),
-        readiness.routes(),
+        readiness.public_routes(),
         &starting,
     )
     .await?;

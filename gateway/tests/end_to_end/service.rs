@@ -275,8 +275,10 @@ async fn failed_storage_is_not_ready_and_never_acknowledges() {
     for address in [service.metrics, service.control_room] {
         let (status, body) = get(address, "/readyz").await;
         assert_eq!(status, 503);
-        assert!(body.contains("storage failed"), "{body}");
+        assert_eq!(body.contains("storage failed"), address == service.metrics, "{body}");
     }
+    let (_, told_to_anybody) = get(service.control_room, "/readyz").await;
+    assert!(told_to_anybody.ends_with("\r\n\r\nnot ready\n"), "{told_to_anybody}");
     assert!(get(service.metrics, "/metrics").await.1.contains("fieldpost_spool_health 2"));
     service.shutdown().await;
 }
