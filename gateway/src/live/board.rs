@@ -34,6 +34,8 @@ pub(super) struct Board {
     /// All units as a JSON array, if put together since the last change.
     all_units: Option<Bytes>,
     gateway: Option<Bytes>,
+    /// Units were taken off that open pages may still show.
+    has_forgotten: bool,
     pages: Vec<Arc<Queue>>,
 }
 
@@ -113,11 +115,20 @@ impl Board {
         published
     }
 
-    /// Takes units off the board.
+    /// Takes units off the board. Open pages show them until [`Board::tell_forgotten`].
     pub(super) fn forget(&mut self, ids: &[UnitId]) {
         for id in ids {
-            self.units.remove(id);
+            self.has_forgotten |= self.units.remove(id).is_some();
             self.all_units = None;
+        }
+    }
+
+    /// Makes open pages read everything again if units were forgotten since the last call: no event of the stream takes
+    /// a unit away. A full read of every page: not for each unit, and not every second.
+    pub(super) fn tell_forgotten(&mut self) {
+        if std::mem::take(&mut self.has_forgotten) {
+            self.version += 1;
+            self.pages.iter().for_each(|page| page.lag());
         }
     }
 
@@ -206,4 +217,26 @@ fn array(parts: &[Bytes]) -> Bytes {
     }
     json.push(b']');
     Bytes::from(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr as _;
+
+    use super::*;
+
+    #[test]
+    fn pages_are_told_to_read_again_once_a_unit_is_forgotten() {
+        let gone = AlarmId::from_str("sim/pc-0001/1/1").unwrap().unit;
+        let mut board = Board::default();
+        board.units.insert(gone.clone(), Bytes::from_static(b"{}"));
+        let mut page = board.open().unwrap().then;
+        board.forget(std::slice::from_ref(&gone));
+        board.tell_forgotten();
+        assert!(page.take().unwrap().starts_with(b"event: lagged"));
+        assert!(board.all_units().1 == "[]", "and it is not there any more");
+        board.forget(&[gone]);
+        board.tell_forgotten();
+        assert_eq!(page.take(), None, "nobody reads again for nothing");
+    }
 }

@@ -33,6 +33,14 @@ struct Waiting {
     closed: bool,
 }
 
+impl Waiting {
+    fn lag(&mut self) {
+        self.lagged = true;
+        self.normal.clear();
+        self.bytes = self.first.iter().map(Bytes::len).sum();
+    }
+}
+
 /// The publishing end's view of one page.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -61,9 +69,7 @@ impl Queue {
         let mut lags = false;
         if waiting.bytes + frame.len() > QUEUE_BYTES_MAX {
             lags = !waiting.lagged;
-            waiting.lagged = true;
-            waiting.normal.clear();
-            waiting.bytes = waiting.first.iter().map(Bytes::len).sum();
+            waiting.lag();
             if waiting.bytes + frame.len() > QUEUE_BYTES_MAX {
                 waiting.first.clear();
                 waiting.bytes = 0;
@@ -80,6 +86,14 @@ impl Queue {
         drop(waiting);
         self.ready.notify_one();
         lags
+    }
+
+    /// Makes the page read everything again: what waits for it is left out, but for alarms.
+    pub(super) fn lag(&self) {
+        let mut waiting = self.lock();
+        waiting.lag();
+        drop(waiting);
+        self.ready.notify_one();
     }
 
     pub(super) fn close(&self) {

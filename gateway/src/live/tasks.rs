@@ -25,6 +25,8 @@ const RENDER_MS: u64 = 250;
 const SWEEP_TICKS: u64 = 4;
 /// Renderings between two words about the gateway: every two seconds.
 const GATEWAY_TICKS: u64 = 8;
+/// Renderings between two words about units that were forgotten: a minute. They were silent for a day.
+const FORGOTTEN_TICKS: u64 = 240;
 /// How soon a snapshot follows a change; also the longest replay of a SEEN receipt.
 const SNAPSHOT_MS: u64 = 500;
 /// A snapshot is renewed after so many records even without alarms, so that a restart replays few.
@@ -96,6 +98,9 @@ pub(super) async fn render(hub: Arc<Hub>, shutdown: CancellationToken) {
                     hub.sweep();
                 }
                 hub.publish();
+                if count.is_multiple_of(FORGOTTEN_TICKS) {
+                    hub.board().tell_forgotten();
+                }
                 if count.is_multiple_of(GATEWAY_TICKS) {
                     hub.publish_gateway();
                 }
