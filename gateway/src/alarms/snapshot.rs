@@ -1,7 +1,8 @@
 //! The alarm queue on disk, so that an open alarm survives a restart however long ago it was raised.
 //!
 //! **The snapshot only saves replay; the spool remains the truth.** It names the last record it contains, so what came
-//! after is folded from the spool. Damaged, it is put aside and the retained spool is replayed.
+//! after is folded from the spool. Damaged or unreadable, it is put aside and the retained spool is replayed; **a snapshot
+//! that could not be read is never overwritten**.
 //!
 //! ```text
 //! {"version":1,"lsn":4711,"alarms":[ALARM,...]}\n
@@ -115,12 +116,16 @@ pub fn write(data_dir: &Path, text: &[u8]) -> io::Result<()> {
     fs::File::open(data_dir)?.sync_all()
 }
 
-/// Moves a damaged snapshot out of the way, for a person to look at. Blocking.
+/// Moves a snapshot that cannot be used out of the way, for a person to look at: it may be all that is left of an old
+/// alarm. Its new name ends in `now_ms`, so that none takes another's place. Blocking.
 ///
 /// # Errors
-/// What the operating system said.
-pub fn set_aside(data_dir: &Path) -> io::Result<PathBuf> {
-    let aside = data_dir.join("alarms.json.damaged");
+/// What the operating system said; the snapshot then still has its name, and nothing may be written in its place.
+pub fn set_aside(data_dir: &Path, now_ms: u64) -> io::Result<PathBuf> {
+    let aside = data_dir.join(format!("{SNAPSHOT_FILE}.damaged-{now_ms}"));
+    if fs::symlink_metadata(&aside).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} exists", aside.display())));
+    }
     fs::rename(data_dir.join(SNAPSHOT_FILE), &aside)?;
     Ok(aside)
 }

@@ -46,7 +46,7 @@ pub fn start(
 ) -> Result<Running, SpoolError> {
     let cursor = spool.cursor(CURSOR_NAME)?;
     let committed = spool.committed();
-    let mut book = restore(&settings);
+    let (mut book, may_snapshot) = restore(&settings);
     if book.goes_back_to(committed) {
         tracing::warn!(
             lsn = committed.0,
@@ -69,7 +69,7 @@ pub fn start(
         alarms_revision: watch::Sender::new(revision),
         device_connected: Notify::new(),
         is_rebuilding: AtomicBool::new(committed >= from),
-        snapshot_fails: AtomicBool::new(false),
+        snapshot_fails: AtomicBool::new(!may_snapshot),
         has_stopped: AtomicBool::new(false),
     });
     hub.publish();
@@ -79,7 +79,16 @@ pub fn start(
     running.spawn(tasks::render(Arc::clone(&hub), shutdown.clone()));
     running.spawn(tasks::follow_connections(Arc::clone(&hub), connections, shutdown.clone()));
     running.spawn(tasks::send_receipts(Arc::clone(&hub), shutdown.clone()));
-    running.spawn(tasks::keep_snapshot(Arc::clone(&hub), cursor, shutdown.clone()));
+    if may_snapshot {
+        running.spawn(tasks::keep_snapshot(Arc::clone(&hub), cursor, shutdown.clone()));
+    } else {
+        // Open, the cursor goes on keeping the records that no snapshot holds.
+        let shutdown = shutdown.clone();
+        running.spawn(async move {
+            shutdown.cancelled().await;
+            drop(cursor);
+        });
+    }
     Ok(Running { live: Live { hub }, tasks: running, shutdown })
 }
 
@@ -103,8 +112,10 @@ impl fmt::Debug for Running {
     }
 }
 
-/// The alarm queue as the last run left it. Damaged or missing: empty, and every retained record is replayed.
-fn restore(settings: &Settings) -> Book {
+/// The alarm queue as the last run left it, and whether a new snapshot may be written. Damaged, unreadable or missing:
+/// empty, and every retained record is replayed. What could not be read is put aside first; if that fails, it stays
+/// where it is and nothing is written in its place.
+fn restore(settings: &Settings) -> (Book, bool) {
     match snapshot::read(&settings.data_dir) {
         Ok(Some(book)) => {
             tracing::info!(
@@ -113,21 +124,29 @@ fn restore(settings: &Settings) -> Book {
                 lsn = book.folded().0,
                 "alarm queue restored"
             );
-            return book;
+            return (book, true);
         }
-        Ok(None) => tracing::info!("no alarm snapshot: the retained records are replayed"),
+        Ok(None) => {
+            tracing::info!("no alarm snapshot: the retained records are replayed");
+            return (Book::default(), true);
+        }
         Err(error @ SnapshotError::Unreadable { .. }) => {
             tracing::error!(%error, "alarm snapshot not readable: the retained records are replayed");
         }
-        Err(error @ SnapshotError::Damaged { .. }) => {
-            tracing::error!(%error, "alarm snapshot damaged");
-            match snapshot::set_aside(&settings.data_dir) {
-                Ok(path) => tracing::warn!(path = %path.display(), "damaged alarm snapshot put aside"),
-                Err(error) => tracing::warn!(%error, "damaged alarm snapshot could not be put aside"),
-            }
-        }
+        Err(error @ SnapshotError::Damaged { .. }) => tracing::error!(%error, "alarm snapshot damaged"),
     }
-    Book::default()
+    let aside = snapshot::set_aside(&settings.data_dir, (settings.now_ms)());
+    match &aside {
+        Ok(path) => tracing::warn!(
+            path = %path.display(),
+            "alarm snapshot put aside: alarms older than the retained records are only there"
+        ),
+        Err(error) => tracing::error!(
+            %error,
+            "alarm snapshot could not be put aside: it is kept, and none is written until a restart can read or move it"
+        ),
+    }
+    (Book::default(), aside.is_ok())
 }
 
 /// Where to read from: the tail for the units, the snapshot's end for the alarms, whichever is earlier.
@@ -139,7 +158,22 @@ fn first_lsn(book: &Book, committed: Lsn, tail_records_max: u64) -> Lsn {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    #[test]
+    fn a_snapshot_that_can_be_neither_read_nor_moved_is_not_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = Settings::new(dir.path().to_owned());
+        settings.now_ms = Arc::new(|| 7);
+        fs::write(dir.path().join(snapshot::SNAPSHOT_FILE), "rubbish").unwrap();
+        assert!(restore(&settings).1, "it was put aside");
+        fs::write(dir.path().join(snapshot::SNAPSHOT_FILE), "other rubbish").unwrap();
+        assert!(!restore(&settings).1, "there is no second name for it");
+        assert_eq!(fs::read(dir.path().join("alarms.json.damaged-7")).unwrap(), b"rubbish");
+        assert_eq!(fs::read(dir.path().join(snapshot::SNAPSHOT_FILE)).unwrap(), b"other rubbish");
+    }
 
     #[test]
     fn reading_starts_at_the_tail_or_where_the_snapshot_ends() {

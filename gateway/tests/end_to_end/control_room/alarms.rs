@@ -1,6 +1,7 @@
 //! The emergency loop, as far as it runs through the control room.
 
 use std::fs;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -106,8 +107,45 @@ async fn a_damaged_snapshot_is_put_aside_and_the_spool_replayed() {
     stream
         .until("alarm", |alarm| alarm["id"] == taken.to_string() && alarm["acknowledged_by"] == "anna")
         .await;
-    assert!(site.dir.path().join("alarms.json.damaged").exists());
     room.stop().await;
+    assert_eq!(put_aside(&site).len(), 1);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_cannot_be_read_is_kept() {
+    let site = Site::new();
+    // Reading it fails whoever asks, and yet it is there.
+    std::os::unix::fs::symlink("alarms.json", site.dir.path().join("alarms.json")).unwrap();
+    let room = site.open().await;
+    let (_, record) = site.alarm("pc-0001");
+    room.commit(&record).await;
+    room.stop().await;
+    let kept = put_aside(&site);
+    assert!(matches!(&kept[..], [kept] if kept.is_symlink()), "{kept:?}");
+    assert!(site.dir.path().join("alarms.json").is_file(), "the new one has the name to itself");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_can_be_neither_read_nor_moved_is_not_written_over() {
+    let site = Site::new();
+    let path = site.dir.path().join("alarms.json");
+    fs::write(&path, "rubbish").unwrap();
+    let in_the_way = site.dir.path().join(format!("alarms.json.damaged-{}", site.now_ms()));
+    fs::write(in_the_way, "older rubbish").unwrap();
+    let room = site.open().await;
+    let (id, record) = site.alarm("pc-0001");
+    room.commit(&record).await;
+    let mut stream = room.browser("anna").await.stream().await;
+    stream.until("alarm", |alarm| alarm["id"] == id.to_string()).await;
+    stream.until("gateway", |said| said["degraded"].to_string().contains("cannot be saved")).await;
+    room.stop().await;
+    assert_eq!(fs::read(path).unwrap(), b"rubbish");
+}
+
+/// Snapshots put aside.
+fn put_aside(site: &Site) -> Vec<PathBuf> {
+    let files = fs::read_dir(site.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.to_str().unwrap().contains("alarms.json.damaged-")).collect()
 }
 
 #[tokio::test]
