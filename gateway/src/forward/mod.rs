@@ -20,6 +20,7 @@ mod claims;
 mod deliver;
 pub mod event;
 pub mod file;
+mod files;
 pub mod forwarder;
 mod json;
 mod metrics;
@@ -36,6 +37,7 @@ use std::future::Future;
 
 pub use backoff::BackoffSettings;
 pub use event::{ClockBounds, Event, EventState, Gap, GapReason, Renderer, Withheld};
+pub use files::SinkFiles;
 pub use forwarder::{Forwarder, ForwarderSettings};
 pub use metrics::{ForwardMetrics, ForwarderSnapshot};
 pub use spool_source::SpoolSource;

@@ -35,7 +35,7 @@ use crate::admin;
 use crate::config::Config;
 use crate::dedup::{Dedup, DedupBounds};
 use crate::downlink::{Downlink, DownlinkBounds};
-use crate::forward::{self, Forwarders};
+use crate::forward::{self, Forwarders, SinkFiles};
 use crate::health::Readiness;
 use crate::http;
 use crate::ingest::{FrontDoor, IngestConfig};
@@ -73,6 +73,8 @@ pub struct Service {
     door: FrontDoor,
     door_tls: FrontDoorTls,
     forwarders: Mutex<Forwarders>,
+    /// What the sinks' certificates, keys and tokens were when they were last looked at.
+    sink_files: std::sync::Mutex<SinkFiles>,
     /// A reload could not start the sinks: the next one tries again, changed or not.
     sinks_are_owed: AtomicBool,
     live: live::Running,
@@ -155,6 +157,8 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         &starting,
     )
     .await?;
+    // Before the sinks read them: what changes in between is a change at the next reload.
+    let sink_files = sink_files(&config).await;
     let mut forwarders = Forwarders::start(&config, &spool, &counters)?;
     let opened = FrontDoor::start(
         IngestConfig::new(&config),
@@ -186,6 +190,7 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         door,
         door_tls,
         forwarders: Mutex::new(forwarders),
+        sink_files: std::sync::Mutex::new(sink_files),
         sinks_are_owed: AtomicBool::new(false),
         live,
         page,
@@ -224,14 +229,15 @@ impl Service {
     }
 
     /// Takes what can be taken of `config`: certificates, authority, revocation list (ending the sessions of revoked
-    /// devices), forces, front-door limits for new connections, roster, clock bounds and sinks. Says what needs a
+    /// devices), forces, front-door limits for new connections, roster, clock bounds and sinks, also where only the
+    /// contents of their certificates, keys, credentials or tokens changed. Says what needs a
     /// restart. The caller changes the log level.
     ///
     /// # Errors
     /// [`ReloadError`] says what was not changed.
     pub async fn reload(&self, config: &Config) -> Result<Difference, ReloadError> {
         let in_force = Arc::clone(&self.current());
-        let difference = Difference {
+        let mut difference = Difference {
             now: Difference::between(&in_force, config).now,
             restart: Difference::between(&self.started, config).restart,
         };
@@ -245,6 +251,7 @@ impl Service {
         self.live.live().believe_clocks(clock_bounds(config));
         self.readiness.take_dates(config);
         *self.current() = Arc::new(config.clone());
+        difference.now.extend(self.take_sink_files(config).await);
         if difference.now.iter().any(|key| key.starts_with("forward") || key.starts_with("clock")) {
             self.sinks_are_owed.store(true, Ordering::Relaxed);
         }
@@ -255,6 +262,15 @@ impl Service {
         }
         self.counters.service.reloads.inc();
         Ok(difference)
+    }
+
+    /// Looks at the sinks' files again; says whose are not what they were.
+    async fn take_sink_files(&self, config: &Config) -> Vec<String> {
+        let now = sink_files(config).await;
+        let mut known = self.sink_files.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = known.changed(&now).map(|name| format!("forward.{name} (files)")).collect();
+        *known = now;
+        changed
     }
 
     /// A sink that left must not hold the spool until the next start.
@@ -300,6 +316,13 @@ impl Service {
         }
         in_time
     }
+}
+
+async fn sink_files(config: &Config) -> SinkFiles {
+    let config = config.clone();
+    spawn_blocking(move || SinkFiles::read(&config))
+        .await
+        .expect("reading the sinks' files does not panic, and nobody aborts it")
 }
 
 fn live_settings(config: &Config, readiness: &Readiness) -> live::Settings {

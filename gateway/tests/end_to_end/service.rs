@@ -325,6 +325,27 @@ async fn sinks_that_a_reload_could_not_start_are_started_by_the_next() {
 }
 
 #[tokio::test]
+async fn files_of_a_sink_replaced_under_their_names_are_read_again_on_reload() {
+    let house = House::new();
+    fs::copy(house.path("pki/ca.pem"), house.path("cad-ca.pem")).unwrap();
+    house.edit(
+        "\n[[forward.file]]\npath",
+        "\n[[forward.webhook]]\nurl = \"http://127.0.0.1:9/\"\nauthority = \"cad-ca.pem\"\n[[forward.file]]\npath",
+    );
+    let config = house.config();
+    let service = service::start(config.clone()).await.unwrap();
+    assert_eq!(service.reload(&config).await.unwrap().now, [""; 0], "the same contents");
+    // Checked when the configuration was read, replaced by rubbish since: whoever reads it again notices.
+    fs::write(house.path("cad-ca.pem"), "rubbish").unwrap();
+    assert!(matches!(service.reload(&config).await, Err(ReloadError::Forward(_))), "it was not read again");
+    fs::copy(house.path("pki/ca.pem"), house.path("cad-ca.pem")).unwrap();
+    service.reload(&config).await.unwrap();
+    fs::copy(house.path("pki/server.pem"), house.path("cad-ca.pem")).unwrap();
+    assert_eq!(service.reload(&config).await.unwrap().now, ["forward.webhook (files)"]);
+    assert!(service.shutdown().await);
+}
+
+#[tokio::test]
 async fn what_holds_positions_or_secrets_is_the_owners_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let house = House::new();
