@@ -10,9 +10,11 @@
 //!   '---- Acknowledged <-- operator         '-- SEEN --> wearer (receipts)
 //! ```
 //!
-//! Bounds: [`ALARMS_MAX`] alarms of 400 bytes. Over it the oldest *acknowledged* one leaves the page (the spool keeps
-//! it); if all are unacknowledged the new one is not shown, nor is one of a unit with [`UNIT_OPEN_MAX`] unacknowledged ones,
-//! and the page says how many are not.
+//! Bounds: [`ALARMS_MAX`] unacknowledged alarms of 400 bytes, and as many in all with [`TAKEN_MIN`] on top: over that the
+//! oldest *acknowledged* one leaves the page (the spool keeps it), so an acknowledged one is never in the way. With
+//! [`ALARMS_MAX`] unacknowledged, or [`UNIT_OPEN_MAX`] of its unit, a new one waits, the page says how many do, and **the
+//! one that waited longest is shown as soon as somebody acknowledges**. [`WAITING_MAX`] wait, [`UNIT_OPEN_MAX`] of a unit;
+//! beyond that they are only counted, and in the spool.
 
 pub mod snapshot;
 
@@ -32,6 +34,12 @@ pub const ALARMS_MAX: usize = 16_384;
 /// Most unacknowledged alarms of one unit: one more says nothing new, and a device gone wild must not fill the queue so
 /// that somebody else's first alarm is not shown.
 pub const UNIT_OPEN_MAX: usize = 64;
+
+/// Most alarms that wait for room: as many again.
+pub const WAITING_MAX: usize = ALARMS_MAX;
+
+/// So many alarms acknowledged last stay, however full the queue is: their operators see that they have them.
+pub const TAKEN_MIN: usize = 64;
 
 /// An alarm's identity: its record's. Written `force/device/boot/seq`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -125,20 +133,29 @@ pub struct Acknowledgement {
 #[derive(Debug, Default)]
 pub struct Book {
     alarms: BTreeMap<AlarmId, Alarm>,
-    /// Records up to here are in `alarms`.
+    /// Those of `alarms` that nobody has acknowledged.
+    open_count: usize,
+    /// Alarms that there is no room for yet.
+    waiting: BTreeMap<AlarmId, Alarm>,
+    /// Records up to here are in `alarms` and `waiting`.
     folded: Lsn,
     changed: BTreeSet<AlarmId>,
     revision: u64,
-    not_shown_count: u64,
+    /// Alarms that could not even wait.
+    refused_count: u64,
 }
 
 impl Book {
-    /// A book as a snapshot left it: records up to `folded` are in `alarms`.
+    /// A book as a snapshot left it: records up to `folded` are in `alarms` and, without room, in `waiting`.
     #[must_use]
-    pub fn restored(alarms: Vec<Alarm>, folded: Lsn) -> Self {
+    pub fn restored(alarms: Vec<Alarm>, waiting: Vec<Alarm>, folded: Lsn) -> Self {
         let changed = alarms.iter().map(|alarm| alarm.id.clone()).collect();
-        let alarms = alarms.into_iter().map(|alarm| (alarm.id.clone(), alarm)).collect();
-        Self { alarms, folded, changed, ..Self::default() }
+        let by_id = |alarms: Vec<Alarm>| alarms.into_iter().map(|alarm| (alarm.id.clone(), alarm)).collect();
+        let open_count = alarms.iter().filter(|alarm| alarm.owner.is_none()).count();
+        let (alarms, waiting) = (by_id(alarms), by_id(waiting));
+        let mut book = Self { alarms, open_count, waiting, folded, changed, ..Self::default() };
+        book.show_waiting();
+        book
     }
 
     /// Whether the record at `lsn` is still to be folded; marks it folded.
@@ -162,37 +179,73 @@ impl Book {
         self.folded
     }
 
-    /// Enters an alarm. The same record again changes nothing.
+    /// Enters an alarm, or lets it wait for room. The same record again changes nothing.
     pub fn raise(&mut self, alarm: Alarm) {
-        if self.alarms.contains_key(&alarm.id) {
+        if self.alarms.contains_key(&alarm.id) || self.waiting.contains_key(&alarm.id) {
             return;
         }
-        let open_of_unit = self.of(&alarm.id.unit).filter(|(_, alarm)| alarm.owner.is_none()).count();
-        let is_flood = open_of_unit >= UNIT_OPEN_MAX;
-        if is_flood || (self.alarms.len() >= ALARMS_MAX && !self.drop_oldest_acknowledged()) {
-            self.not_shown_count += 1;
-            return;
+        if self.has_room_for(&alarm.id.unit) {
+            self.show(alarm);
+        } else if self.waiting.len() < WAITING_MAX
+            && of(&self.waiting, &alarm.id.unit).count() < UNIT_OPEN_MAX
+        {
+            self.revision += 1;
+            self.waiting.insert(alarm.id.clone(), alarm);
+        } else {
+            self.refused_count += 1;
         }
-        self.change(&alarm.id);
-        self.alarms.insert(alarm.id.clone(), alarm);
     }
 
     /// Marks an alarm as taken back by its wearer. The first mark stays.
     pub fn cancel(&mut self, id: &AlarmId, at_ms: u64) {
-        let Some(alarm) = self.alarms.get_mut(id) else { return };
+        let Some(alarm) = self.alarms.get_mut(id).or_else(|| self.waiting.get_mut(id)) else { return };
         if alarm.cancelled_at_ms.is_none() {
             alarm.cancelled_at_ms = Some(at_ms);
             self.change(id);
         }
     }
 
-    /// Gives an alarm its owner. The first one stays.
+    /// Gives an alarm its owner. The first one stays. What waited longest takes the room.
     pub fn acknowledge(&mut self, id: &AlarmId, owner: Owner) {
+        if let Some(mut alarm) = self.waiting.remove(id) {
+            // Shown when it was acknowledged, in a run whose queue was another.
+            alarm.owner = Some(owner);
+            alarm.receipt = SeenReceipt::Queued;
+            self.show(alarm);
+            return;
+        }
         let Some(alarm) = self.alarms.get_mut(id) else { return };
         if alarm.owner.is_none() {
             alarm.owner = Some(owner);
             alarm.receipt = SeenReceipt::Queued;
+            self.open_count -= 1;
             self.change(id);
+            self.show_waiting();
+        }
+    }
+
+    fn has_room_for(&self, unit: &UnitId) -> bool {
+        let open_of_unit = || self.of(unit).filter(|(_, alarm)| alarm.owner.is_none()).count();
+        self.open_count < ALARMS_MAX && open_of_unit() < UNIT_OPEN_MAX
+    }
+
+    fn show(&mut self, alarm: Alarm) {
+        self.open_count += usize::from(alarm.owner.is_none());
+        self.change(&alarm.id);
+        self.alarms.insert(alarm.id.clone(), alarm);
+        while self.alarms.len() > ALARMS_MAX + TAKEN_MIN && self.drop_oldest_acknowledged() {}
+    }
+
+    /// Shows the alarms that waited longest, as far as there is room.
+    fn show_waiting(&mut self) {
+        while self.open_count < ALARMS_MAX {
+            let fits = self.waiting.values().filter(|alarm| self.has_room_for(&alarm.id.unit));
+            let Some(id) = fits.min_by_key(|alarm| alarm.received_at_ms).map(|alarm| alarm.id.clone()) else {
+                return;
+            };
+            if let Some(alarm) = self.waiting.remove(&id) {
+                self.show(alarm);
+            }
         }
     }
 
@@ -228,21 +281,24 @@ impl Book {
     }
 
     fn of<'a>(&'a self, unit: &UnitId) -> impl Iterator<Item = (&'a AlarmId, &'a Alarm)> + use<'a> {
-        let unit = unit.clone();
-        let first = AlarmId { unit: unit.clone(), boot: BootId(0), seq: Seq(0) };
-        self.alarms.range(first..).take_while(move |(id, _)| id.unit == unit)
+        of(&self.alarms, unit)
     }
 
-    /// How many nobody has acknowledged.
+    /// Every alarm that waits for room, by identity.
+    pub fn waiting(&self) -> impl Iterator<Item = &Alarm> {
+        self.waiting.values()
+    }
+
+    /// How many of those shown nobody has acknowledged.
     #[must_use]
     pub fn unacknowledged_count(&self) -> usize {
-        self.alarms.values().filter(|alarm| alarm.owner.is_none()).count()
+        self.open_count
     }
 
-    /// How many alarms could not be entered since the start.
+    /// How many alarms wait for room now, and how many could not even wait since the start.
     #[must_use]
     pub fn not_shown_count(&self) -> u64 {
-        self.not_shown_count
+        self.waiting.len() as u64 + self.refused_count
     }
 
     /// The alarms that changed since the last call.
@@ -272,6 +328,15 @@ impl Book {
         self.change(&id);
         self.alarms.remove(&id).is_some()
     }
+}
+
+fn of<'a>(
+    alarms: &'a BTreeMap<AlarmId, Alarm>,
+    unit: &UnitId,
+) -> impl Iterator<Item = (&'a AlarmId, &'a Alarm)> + use<'a> {
+    let unit = unit.clone();
+    let first = AlarmId { unit: unit.clone(), boot: BootId(0), seq: Seq(0) };
+    alarms.range(first..).take_while(move |(id, _)| id.unit == unit)
 }
 
 impl From<AlarmCause> for Cause {

@@ -5,7 +5,7 @@
 //! that could not be read is never overwritten**.
 //!
 //! ```text
-//! {"version":1,"lsn":4711,"alarms":[ALARM,...]}\n
+//! {"version":1,"lsn":4711,"alarms":[ALARM,...],"waiting":[ALARM,...]}\n
 //! crc32c of the first line, 8 hex digits\n
 //! ```
 //! Written whole under another name, fsynced, renamed.
@@ -22,8 +22,8 @@ use crate::spool::Lsn;
 
 /// File name in the data directory.
 pub const SNAPSHOT_FILE: &str = "alarms.json";
-/// Largest snapshot read: [`super::ALARMS_MAX`] alarms of 1 KiB.
-const SNAPSHOT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Largest snapshot read: [`super::ALARMS_MAX`] alarms and [`super::WAITING_MAX`] that wait, of 1 KiB.
+const SNAPSHOT_BYTES_MAX: u64 = 33 * 1024 * 1024;
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -31,6 +31,9 @@ struct Contents {
     version: u32,
     lsn: Lsn,
     alarms: Vec<AlarmRow>,
+    /// Without room so far; left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    waiting: Vec<AlarmRow>,
 }
 
 /// Why a snapshot was not used.
@@ -85,15 +88,19 @@ fn parse(text: &[u8]) -> Result<Book, &'static str> {
     if contents.version != VERSION {
         return Err("another version wrote it");
     }
-    let alarms: Result<Vec<Alarm>, _> = contents.alarms.into_iter().map(Alarm::try_from).collect();
-    Ok(Book::restored(alarms.map_err(|_| "an alarm in it is not one")?, contents.lsn))
+    let alarms = |rows: Vec<AlarmRow>| {
+        let alarms: Result<Vec<Alarm>, _> = rows.into_iter().map(Alarm::try_from).collect();
+        alarms.map_err(|_| "an alarm in it is not one")
+    };
+    Ok(Book::restored(alarms(contents.alarms)?, alarms(contents.waiting)?, contents.lsn))
 }
 
 /// The bytes of a snapshot of `book`.
 #[must_use]
 pub fn render(book: &Book) -> Vec<u8> {
     let alarms = book.iter().map(AlarmRow::from).collect();
-    let contents = Contents { version: VERSION, lsn: book.folded(), alarms };
+    let waiting = book.waiting().map(AlarmRow::from).collect();
+    let contents = Contents { version: VERSION, lsn: book.folded(), alarms, waiting };
     let mut text = serde_json::to_vec(&contents).expect("rows of strings and numbers are JSON");
     let check = crc32c::crc32c(&text);
     writeln!(text, "\n{check:08x}").expect("writing into a Vec cannot fail");

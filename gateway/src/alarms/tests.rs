@@ -55,21 +55,75 @@ fn the_same_alarm_again_does_not_reopen_it() {
     assert_eq!((kept.owner.clone(), kept.receipt), (Some(owner("anna")), SeenReceipt::Delivered));
 }
 
-#[test]
-fn a_full_queue_drops_acknowledged_alarms_first_and_counts_what_it_cannot_show() {
+/// [`ALARMS_MAX`] unacknowledged alarms, the first of them `id(7)`; the others are of `sim/v-...`, 64 of each.
+fn full() -> Book {
     let mut book = Book::default();
     book.raise(alarm(7));
     for number in 1..ALARMS_MAX {
-        let id = format!("sim/v-{:04}/3/{number}", number / UNIT_OPEN_MAX).parse().unwrap();
-        book.raise(Alarm { id, ..alarm(0) });
+        book.raise(Alarm { id: of_vehicle(number), ..alarm(0) });
     }
-    book.acknowledge(&id(7), owner("anna"));
-    book.raise(alarm(100_000));
-    assert!(book.get(&id(7)).is_none());
-    assert!(book.get(&id(100_000)).is_some());
+    assert_eq!((book.unacknowledged_count(), book.not_shown_count()), (ALARMS_MAX, 0));
+    book
+}
+
+fn of_vehicle(number: usize) -> AlarmId {
+    format!("sim/v-{:04}/3/{number}", number / UNIT_OPEN_MAX).parse().unwrap()
+}
+
+#[test]
+fn an_alarm_that_found_no_room_is_shown_as_soon_as_there_is() {
+    let mut book = full();
     book.raise(alarm(100_001));
-    assert!(book.get(&id(100_001)).is_none());
+    book.raise(alarm(100_000));
+    book.cancel(&id(100_000), 5_000);
+    assert!(book.get(&id(100_000)).is_none());
+    assert_eq!((book.not_shown_count(), book.unacknowledged_count()), (2, ALARMS_MAX));
+    book.take_changed();
+    book.acknowledge(&id(7), owner("anna"));
+    assert_eq!(book.get(&id(100_000)).unwrap().cancelled_at_ms, Some(5_000), "the one received first");
+    assert!(book.take_changed().contains(&id(100_000)), "pages hear of it");
     assert_eq!((book.not_shown_count(), book.unacknowledged_count()), (1, ALARMS_MAX));
+    assert!(book.get(&id(7)).is_some(), "its operator sees that it is taken");
+    book.acknowledge(&of_vehicle(1), owner("anna"));
+    assert!(book.get(&id(100_001)).is_some());
+    assert_eq!(book.not_shown_count(), 0);
+}
+
+#[test]
+fn an_unacknowledged_alarm_takes_the_place_of_the_oldest_acknowledged_one() {
+    let mut book = full();
+    book.acknowledge(&id(7), Owner { at_ms: 8_000, ..owner("anna") });
+    (1..=TAKEN_MIN).for_each(|number| book.acknowledge(&of_vehicle(number), owner("anna")));
+    for seq in 0..u32::try_from(TAKEN_MIN).unwrap() {
+        book.raise(alarm(100_000 + seq));
+    }
+    assert!(book.get(&id(7)).is_some());
+    let other: AlarmId = "sim/pc-0002/1/1".parse().unwrap();
+    book.raise(Alarm { id: other.clone(), ..alarm(0) });
+    assert!(book.get(&id(7)).is_none() && book.get(&other).is_some());
+    assert!(book.get(&of_vehicle(1)).is_some());
+    assert_eq!((book.not_shown_count(), book.unacknowledged_count()), (0, ALARMS_MAX));
+}
+
+#[test]
+fn alarms_that_wait_survive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut book = full();
+    book.raise(alarm(100_000));
+    snapshot::write(dir.path(), &snapshot::render(&book)).unwrap();
+    let mut book = snapshot::read(dir.path()).unwrap().unwrap();
+    assert_eq!((book.not_shown_count(), book.unacknowledged_count()), (1, ALARMS_MAX));
+    book.acknowledge(&of_vehicle(1), owner("anna"));
+    assert!(book.get(&id(100_000)).is_some());
+}
+
+#[test]
+fn an_alarm_acknowledged_in_another_run_is_not_shown_as_open() {
+    let mut book = full();
+    book.raise(alarm(100_000));
+    book.acknowledge(&id(100_000), owner("anna"));
+    assert_eq!(book.get(&id(100_000)).unwrap().owner, Some(owner("anna")));
+    assert_eq!((book.not_shown_count(), book.unacknowledged_count()), (0, ALARMS_MAX));
 }
 
 #[test]
@@ -78,18 +132,15 @@ fn a_device_gone_wild_cannot_hide_somebody_elses_alarm() {
     for seq in 0..u32::try_from(ALARMS_MAX).unwrap() {
         book.raise(alarm(seq));
     }
-    assert_eq!(book.unacknowledged_count(), UNIT_OPEN_MAX);
-    assert_eq!(
-        book.not_shown_count(),
-        (ALARMS_MAX - UNIT_OPEN_MAX) as u64,
-        "counted, not dropped in silence"
-    );
+    assert_eq!((book.unacknowledged_count(), book.waiting().count()), (UNIT_OPEN_MAX, UNIT_OPEN_MAX));
+    let not_shown = (ALARMS_MAX - UNIT_OPEN_MAX) as u64;
+    assert_eq!(book.not_shown_count(), not_shown, "counted, not dropped in silence");
     let other: AlarmId = "sim/pc-0002/1/1".parse().unwrap();
     book.raise(Alarm { id: other.clone(), ..alarm(0) });
     assert!(book.get(&other).is_some());
     book.acknowledge(&id(0), owner("anna"));
-    book.raise(alarm(100_000));
-    assert!(book.get(&id(100_000)).is_some(), "there is room for it again");
+    assert!(book.get(&id(64)).is_some(), "its next one takes the room");
+    assert_eq!(book.not_shown_count(), not_shown - 1);
 }
 
 #[test]

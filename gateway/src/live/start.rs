@@ -1,6 +1,6 @@
 //! Starting and stopping the live half.
 //!
-//! **Start-up time does not depend on the backlog**: only the alarm snapshot (at most 16 MB) is read before the page can
+//! **Start-up time does not depend on the backlog**: only the alarm snapshot (at most 33 MB) is read before the page can
 //! be served; records are read in the background.
 
 use std::fmt;
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn reading_starts_at_the_tail_or_where_the_snapshot_ends() {
-        let snapshot_at = |lsn| Book::restored(Vec::new(), Lsn(lsn));
+        let snapshot_at = |lsn| Book::restored(Vec::new(), Vec::new(), Lsn(lsn));
         assert_eq!(first_lsn(&snapshot_at(0), Lsn(0), 100), Lsn(1), "an empty spool");
         assert_eq!(first_lsn(&snapshot_at(990), Lsn(1000), 100), Lsn(901));
         assert_eq!(first_lsn(&snapshot_at(1000), Lsn(1000), 0), Lsn(1001), "nothing to read");
