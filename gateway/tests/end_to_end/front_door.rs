@@ -1,7 +1,8 @@
 //! Who gets through the front door, what the rest is told, and what is written down about it.
 
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 use std::time::Duration;
 
 use fieldpost_gateway::ingest::{IngestConfig, Reason};
@@ -390,13 +391,16 @@ async fn a_drain_sends_what_is_due_and_asks_devices_to_come_back() {
     assert!(TcpStream::connect(door.door.address()).await.is_err());
 }
 
-/// Collects what is logged on this thread.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+/// Keeps what is logged by the thread that logs it.
+struct OwnLines;
 
-impl Write for Lines {
+thread_local! {
+    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Write for OwnLines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LINES.with_borrow_mut(|lines| lines.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -405,13 +409,21 @@ impl Write for Lines {
     }
 }
 
+/// From here on this thread's log can be read. One subscriber serves the whole process: with one for each thread, a log
+/// line that another test meets first could be switched off for all.
+fn keep_lines() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let subscriber = tracing_subscriber::fmt().json().with_writer(|| OwnLines).finish();
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
+    LINES.with_borrow_mut(Vec::clear);
+}
+
 #[tokio::test]
 async fn a_refusal_is_one_structured_line_without_a_payload() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
-    // The test's runtime has one thread, so that everything logged is ours.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    // The test's runtime has one thread, so that everything it logs is ours.
+    keep_lines();
     let mut door = TestDoor::open().await;
     answer(&mut door, 5, &Connect::clean("pc-secret")).await;
     door.refused(Reason::ClientId).await;
@@ -423,7 +435,7 @@ async fn a_refusal_is_one_structured_line_without_a_payload() {
     client.send(&packet(0x34, b"\0\x0dfp1/pc-2/live\0\x01\0a secret place")).await;
     assert_eq!(client.hear().await, Heard::Disconnect { code: 0x9B });
     door.ended(Reason::QosNotSupported).await;
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = String::from_utf8(LINES.take()).unwrap();
     let warnings: Vec<_> = text.lines().filter(|line| line.contains("\"WARN\"")).collect();
     assert_eq!(warnings.len(), 2, "{text}");
     assert!(warnings[0].contains("\"client-id\"") && warnings[0].contains("\"sim/pc-1\""), "{text}");
