@@ -9,6 +9,7 @@ mod command;
 mod handshake;
 mod idle;
 mod ingest;
+mod listening;
 mod peer;
 mod process;
 
@@ -16,6 +17,7 @@ pub use command::BenchCommand;
 pub use handshake::handshakes;
 pub use idle::idle_memory;
 pub use ingest::{IngestLoad, paced, pump};
+pub use listening::{free_port, until_it_listens};
 pub use peer::{Peer, PeerError, Server};
 pub use process::Usage;
 

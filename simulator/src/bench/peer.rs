@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -16,7 +16,10 @@ use fieldpost_gateway::{
 };
 use fieldpost_protocol::ForceId;
 
-use super::Usage;
+use super::{
+    Usage,
+    listening::{free_port, until_it_listens},
+};
 use crate::raw::{Credentials, EnrolError, Enrolment, write_peer_files};
 
 /// A server could not be set up or started.
@@ -56,7 +59,7 @@ pub enum Peer {
 }
 
 /// How long a server may take to become ready.
-const READY_MAX: Duration = Duration::from_secs(30);
+pub(super) const READY_MAX: Duration = Duration::from_secs(30);
 
 /// A running server with enrolled devices. Killed when dropped.
 pub struct Server {
@@ -94,7 +97,7 @@ impl Server {
     /// # Errors
     /// [`PeerError`].
     pub fn start(peer: Peer, dir: &Path, device_count: usize) -> Result<Self, PeerError> {
-        let port = free_port()?;
+        let port = free_port().map_err(at("cannot find a free port"))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let name = peer.name();
         let mut authority = match &peer {
@@ -105,7 +108,7 @@ impl Server {
         let devices = Enrolment { authority: &mut authority, force }.enrol("dev", device_count)?;
         // The authority holds a lock that the gateway's own tools would wait for.
         drop(authority);
-        let child = spawn(&peer, dir, name)?;
+        let child = spawn(&peer, dir, port)?;
         Ok(Self { name, address, devices, dir: dir.to_path_buf(), peer, child })
     }
 
@@ -114,7 +117,7 @@ impl Server {
     /// # Errors
     /// [`PeerError`].
     pub fn restart(&mut self) -> Result<(), PeerError> {
-        self.child = spawn(&self.peer, &self.dir, self.name)?;
+        self.child = spawn(&self.peer, &self.dir, self.address.port())?;
         Ok(())
     }
 
@@ -159,11 +162,6 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> Result<u16, PeerError> {
-    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(at("cannot find a free port"))?;
-    Ok(probe.local_addr().map_err(at("cannot find a free port"))?.port())
-}
-
 fn init_gateway(dir: &Path, front_door: SocketAddr, appendix: &str) -> Result<Authority, PeerError> {
     let values = TemplateValues {
         front_door_listen: front_door.to_string(),
@@ -190,10 +188,10 @@ fn init_mosquitto(dir: &Path, port: u16) -> Result<Authority, PeerError> {
     Ok(authority)
 }
 
-fn spawn(peer: &Peer, dir: &Path, name: &'static str) -> Result<Child, PeerError> {
+fn spawn(peer: &Peer, dir: &Path, port: u16) -> Result<Child, PeerError> {
     match peer {
         Peer::Fieldpost { binary, .. } => spawn_gateway(binary, dir),
-        Peer::Mosquitto => spawn_mosquitto(dir, name),
+        Peer::Mosquitto => spawn_mosquitto(dir, port),
     }
 }
 
@@ -231,27 +229,16 @@ fn spawn_gateway(binary: &Path, dir: &Path) -> Result<Child, PeerError> {
     }
 }
 
-/// mosquitto does not say when it is ready: its listener is asked until it answers.
-fn spawn_mosquitto(dir: &Path, name: &'static str) -> Result<Child, PeerError> {
+fn spawn_mosquitto(dir: &Path, port: u16) -> Result<Child, PeerError> {
     let conf = dir.join("mosquitto.conf");
-    let mut child = Command::new("mosquitto")
+    let child = Command::new("mosquitto")
         .arg("-c")
         .arg(&conf)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
         .map_err(at("cannot start mosquitto (Debian package `mosquitto`)"))?;
-    let text = fs::read_to_string(&conf).map_err(at("cannot read mosquitto.conf"))?;
-    let port = text.split_whitespace().nth(1).and_then(|port| port.parse().ok()).unwrap_or(0);
-    let give_up = std::time::Instant::now() + READY_MAX;
-    while std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-        let ended = !matches!(child.try_wait(), Ok(None));
-        if ended || std::time::Instant::now() > give_up {
-            return Err(PeerError::NotReady(name));
-        }
-        std::thread::yield_now();
-    }
-    Ok(child)
+    until_it_listens(child, port).map_err(at("mosquitto"))
 }
 
 fn at(what: &str) -> impl FnOnce(io::Error) -> PeerError {

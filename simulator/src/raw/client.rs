@@ -1,11 +1,6 @@
 //! One bare device: a connection, a window of open publishes, and the list of what was acknowledged.
 
-use std::{
-    collections::VecDeque,
-    io,
-    net::SocketAddr,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::VecDeque, io, net::SocketAddr, time::Instant};
 
 use fieldpost_protocol::{BootId, Lane, Seq, limits, topic};
 use rustls_pki_types::ServerName;
@@ -19,6 +14,7 @@ use super::{
     Credentials,
     codec::{self, Answer},
 };
+use crate::fleet::source::unix_ms;
 
 /// The connection ended or was refused.
 #[derive(Debug, thiserror::Error)]
@@ -187,7 +183,7 @@ impl Client {
 
     fn push(&mut self, window: &mut Window, packet_id: u16, seq: Seq) {
         let mut frame = [0; limits::FRAME_BYTES_MAX];
-        let len = codec::padded_position(window.boot, seq, now_ms(), self.frame_bytes, &mut frame);
+        let len = codec::padded_position(window.boot, seq, unix_ms(), self.frame_bytes, &mut frame);
         codec::publish(&self.topic, packet_id, &frame[..len], &mut self.out);
         window.published_count += 1;
     }
@@ -218,9 +214,4 @@ impl Client {
             }
         }
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -8,7 +8,6 @@
 use std::{
     collections::HashMap,
     io,
-    net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -20,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bench::{Peer, PeerError, Server},
+    bench::{Peer, PeerError, Server, free_port, until_it_listens},
     console,
     raw::{Client, ClientError, Credentials, Window},
 };
@@ -227,7 +226,7 @@ impl Nats {
     /// If it cannot be started.
     fn start(binary: &Path, store: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(store)?;
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let port = free_port()?;
         let child = spawn(binary, store, port)?;
         Ok(Self { binary: binary.to_path_buf(), store: store.to_path_buf(), port, child })
     }
@@ -258,7 +257,7 @@ impl Drop for Nats {
 }
 
 fn spawn(binary: &Path, store: &Path, port: u16) -> io::Result<Child> {
-    let mut child = Command::new(binary)
+    let child = Command::new(binary)
         .args(["-js", "-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
         .arg(store)
         .stdin(Stdio::null())
@@ -268,12 +267,5 @@ fn spawn(binary: &Path, store: &Path, port: u16) -> io::Result<Child> {
         .map_err(|error| {
             io::Error::new(error.kind(), format!("cannot start {}: {error}", binary.display()))
         })?;
-    let give_up = Instant::now() + Duration::from_secs(30);
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-        if Instant::now() > give_up || !matches!(child.try_wait(), Ok(None)) {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "nats-server does not listen"));
-        }
-        std::thread::yield_now();
-    }
-    Ok(child)
+    until_it_listens(child, port)
 }

@@ -1,5 +1,7 @@
 //! One officer or vehicle: where it is, what it does, and what its device's sensors would say, second by second.
 
+/// What carries the device: as on the gateway's roster.
+pub use fieldpost_gateway::config::roster::UnitKind;
 use fieldpost_protocol::{Duty, EventCode, Power, SensorEvent};
 
 use super::{
@@ -11,26 +13,6 @@ use super::{
     radio::Radio,
     route::Travel,
 };
-
-/// What carries the device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum UnitKind {
-    /// A person on foot.
-    Officer,
-    /// A vehicle.
-    Vehicle,
-}
-
-impl UnitKind {
-    /// `officer` or `vehicle`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Officer => "officer",
-            Self::Vehicle => "vehicle",
-        }
-    }
-}
 
 /// Who a unit is on the roster.
 #[derive(Debug, Clone, PartialEq, Eq)]
