@@ -21,6 +21,7 @@ pub mod rules;
 pub mod sampler;
 pub mod sensor;
 pub mod settings;
+pub mod slot;
 pub mod storage;
 pub mod uplink;
 

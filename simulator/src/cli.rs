@@ -12,6 +12,7 @@ use crate::{
     fleet::source::Pace,
     rig::RigCommand,
     run::{self, Outside, Plan, Recording},
+    slot::SlotArguments,
     summary::Summary,
     world::{Town, geojson},
 };
@@ -48,6 +49,8 @@ enum Command {
     ReplayNmea(Replay),
     /// Prints the town of a seed as GeoJSON.
     Streets(Streets),
+    /// Writes a device's provisioning slot from the files of `fieldpost pki issue`.
+    Slot(SlotArguments),
     /// Breaks real servers and counts what was lost.
     #[command(subcommand)]
     Rig(RigCommand),
@@ -149,6 +152,16 @@ pub fn main() -> ExitCode {
             console::result(geojson::render(&Town::build(seed)).trim_end());
             ExitCode::SUCCESS
         }
+        Command::Slot(slot) => match slot.write() {
+            Ok(said) => {
+                console::result(&said);
+                ExitCode::SUCCESS
+            }
+            Err(problem) => {
+                console::progress(&format!("error: {problem}"));
+                ExitCode::from(2)
+            }
+        },
         Command::Rig(rig) => block_on(break_something(rig)),
         Command::Bench(bench) => block_on(measure(bench)),
         Command::Demo(demo) => execute(demo.plan(), demo.json),

@@ -22,5 +22,6 @@ pub mod host;
 pub mod raw;
 pub mod rig;
 pub mod run;
+pub mod slot;
 pub mod summary;
 pub mod world;

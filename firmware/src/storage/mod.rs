@@ -3,11 +3,15 @@
 //! The caller gives the [`Storage`]; [`crate::outbox`] decides what goes in and out. Three partitions keep a flood of one
 //! kind from pushing out another. Entries are lone frames of at most [`ENTRY_BYTES_MAX`] bytes.
 
+mod map;
 mod ram;
 
 use fieldpost_protocol::BootId;
 
-pub use self::ram::RamStorage;
+pub use self::{
+    map::{FlashMap, Region},
+    ram::RamStorage,
+};
 
 /// Longest entry: an alarm is 46 at most; a loss record takes as many ranges as fit, usually eight.
 pub const ENTRY_BYTES_MAX: usize = 72;

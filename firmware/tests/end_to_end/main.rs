@@ -16,6 +16,7 @@ mod outbox;
 mod robust;
 mod rules;
 mod sampler;
+mod slot;
 mod status;
 mod trace;
 mod uplink;
