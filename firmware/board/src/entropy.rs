@@ -1,0 +1,40 @@
+//! Where random numbers come from, and what keeps an emulated source out of a device.
+//!
+//! | features | builds |
+//! |---|---|
+//! | `emulated` | yes: an image for the emulated target |
+//! | none, or `device-image` alone | no: this board has no random number generator |
+//! | `emulated` and `device-image` | no |
+//!
+//! `cargo xtask` runs the builds that must fail.
+
+#[cfg(all(feature = "emulated", feature = "device-image"))]
+compile_error!(
+    "a device image must not take its random numbers from an emulator's host: build without `emulated`, for a board that has a \
+     random number generator"
+);
+
+#[cfg(not(feature = "emulated"))]
+compile_error!(
+    "no source of random numbers: this board is emulated and has none of its own. For tests build with `--features emulated`; \
+     a device needs a board folder whose `entropy` is a true random number generator"
+);
+
+/// The source gave no random numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, defmt::Format)]
+pub(crate) struct NoEntropy;
+
+/// A cryptographically secure source of random numbers. A board without one has no TLS.
+pub(crate) trait Entropy: Sync {
+    /// Fills all of `bytes` or fails.
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy>;
+}
+
+/// One random number for jitter. A source that fails costs jitter, not the device: TLS notices by itself.
+pub(crate) fn draw(source: &dyn Entropy) -> u32 {
+    let mut bytes = [0; 4];
+    match source.fill(&mut bytes) {
+        Ok(()) => u32::from_le_bytes(bytes),
+        Err(NoEntropy) => 0,
+    }
+}

@@ -1,0 +1,116 @@
+//! The heap and the stack: how large they are, and how much of them was ever used.
+//!
+//! **Only TLS allocates**; everything else is static. An allocation that fails ends in a reset whose reason is
+//! `out-of-memory`. The stack is painted at start and what is no longer paint was used.
+
+use core::{
+    alloc::{GlobalAlloc, Layout},
+    mem::MaybeUninit,
+    ptr,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use embedded_alloc::LlffHeap;
+
+/// 32 KiB: a handshake takes 9.6 KiB; the rest is for a gateway that names hundreds of authorities.
+pub(crate) const HEAP_BYTES: usize = 32 * 1024;
+
+/// As `memory.x` has it.
+pub(crate) const STACK_BYTES: usize = 36 * 1024;
+
+const PAINT: u32 = 0xC5C5_C5C5;
+
+struct MeteredHeap {
+    heap: LlffHeap,
+    used_bytes: AtomicUsize,
+    peak_bytes: AtomicUsize,
+    has_run_out: AtomicBool,
+}
+
+#[global_allocator]
+static HEAP: MeteredHeap = MeteredHeap {
+    heap: LlffHeap::empty(),
+    used_bytes: AtomicUsize::new(0),
+    peak_bytes: AtomicUsize::new(0),
+    has_run_out: AtomicBool::new(false),
+};
+
+static mut ARENA: [MaybeUninit<u8>; HEAP_BYTES] = [MaybeUninit::uninit(); HEAP_BYTES];
+
+// SAFETY: hands everything to the heap and counts beside it.
+unsafe impl GlobalAlloc for MeteredHeap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: promised by the caller.
+        let pointer = unsafe { self.heap.alloc(layout) };
+        if pointer.is_null() {
+            self.has_run_out.store(true, Ordering::Relaxed);
+            return pointer;
+        }
+        let used_bytes = self.used_bytes.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        self.peak_bytes.fetch_max(used_bytes, Ordering::Relaxed);
+        pointer
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        self.used_bytes.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: promised by the caller.
+        unsafe { self.heap.dealloc(pointer, layout) }
+    }
+}
+
+unsafe extern "C" {
+    static mut _stack_end: u32;
+    static mut _stack_start: u32;
+}
+
+/// What was used at most, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Of the heap, now.
+    pub(crate) heap_bytes: usize,
+    /// Of the heap, at most.
+    pub(crate) heap_peak_bytes: usize,
+    /// Of the stack, at most.
+    pub(crate) stack_peak_bytes: usize,
+}
+
+/// Paints what of the stack is not in use and gives the heap its memory.
+pub(super) fn start() {
+    // SAFETY: called once; nothing else names the arena.
+    unsafe { HEAP.heap.init(&raw mut ARENA as usize, HEAP_BYTES) }
+    let here: u32 = 0;
+    let mut cell = &raw mut _stack_end;
+    // 256 bytes for the frames of this function and of what it calls.
+    let top = (&raw const here as usize).saturating_sub(256);
+    while (cell as usize) < top {
+        // SAFETY: inside the stack, below every live frame.
+        unsafe {
+            ptr::write_volatile(cell, PAINT);
+            cell = cell.add(1);
+        }
+    }
+}
+
+/// An allocation has failed.
+pub(super) fn has_run_out() -> bool {
+    HEAP.has_run_out.load(Ordering::Relaxed)
+}
+
+/// What was used until now.
+pub(crate) fn usage() -> Usage {
+    Usage {
+        heap_bytes: HEAP.used_bytes.load(Ordering::Relaxed),
+        heap_peak_bytes: HEAP.peak_bytes.load(Ordering::Relaxed),
+        stack_peak_bytes: stack_peak_bytes(),
+    }
+}
+
+fn stack_peak_bytes() -> usize {
+    let top = &raw const _stack_start as usize;
+    let mut cell = &raw const _stack_end;
+    // SAFETY: inside the stack; its words are read as words whatever they hold.
+    while (cell as usize) < top && unsafe { ptr::read_volatile(cell) } == PAINT {
+        cell = cell.wrapping_add(1);
+    }
+    top - cell as usize
+}

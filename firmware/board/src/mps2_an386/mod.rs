@@ -1,0 +1,72 @@
+//! The emulated board: QEMU's `mps2-an386`, a Cortex-M4F at 25 MHz.
+//!
+//! A second board is a second folder beside this one with the same names: [`Board`] and what its fields are. Everything in
+//! `crate::task` sees the fields only through the traits named here.
+//!
+//! | field | trait | here |
+//! |---|---|---|
+//! | `ending` | - | [`reset`]: why the last life ended |
+//! | `gnss` | `embedded_io_async::Read` | UART1 |
+//! | `bus` | `embedded_hal::i2c::I2c`, `embedded_hal_async::i2c::I2c` | bit-banged SBCon |
+//! | `flash` | `embedded_storage(_async)::nor_flash::NorFlash` | memory kept in a file |
+//! | `ethernet`, `net` | `embassy_net::driver::Driver` | LAN9118 |
+//! | `entropy` | [`crate::entropy::Entropy`] | the host's, by semihosting |
+//! | - | `embassy_time_driver::Driver` | TIMER0, TIMER1 |
+//! | - | `defmt::Logger` | UART0 |
+//! | [`Watchdog`] | - | CMSDK watchdog |
+
+mod clock;
+mod entropy;
+mod ethernet;
+mod gnss;
+mod i2c;
+mod interrupt;
+mod log;
+mod memory;
+mod nor;
+mod register;
+mod reset;
+mod uart;
+mod watchdog;
+
+pub(crate) use self::{
+    ethernet::{Ethernet, NetDevice, NoController},
+    gnss::Gnss,
+    i2c::SensorBus,
+    interrupt::Interrupt,
+    memory::{HEAP_BYTES, STACK_BYTES, Usage, usage},
+    nor::Nor,
+    reset::{Cause, Ending, now as reset_now},
+    watchdog::Watchdog,
+};
+
+/// What the firmware is given at start.
+pub(crate) struct Board {
+    pub(crate) ending: Ending,
+    pub(crate) gnss: Gnss,
+    pub(crate) bus: SensorBus,
+    pub(crate) flash: Nor,
+    pub(crate) ethernet: Result<(Ethernet, NetDevice), NoController>,
+    pub(crate) entropy: &'static entropy::HostEntropy,
+}
+
+impl Board {
+    /// Starts everything. `None` at the second call.
+    pub(crate) fn start() -> Option<Self> {
+        let mut core = cortex_m::Peripherals::take()?;
+        let ending = reset::take();
+        memory::start();
+        log::start();
+        clock::start();
+        let board = Self {
+            ending,
+            gnss: Gnss::start(),
+            bus: SensorBus::start(),
+            flash: Nor::start(),
+            ethernet: Ethernet::start(),
+            entropy: &entropy::HOST_ENTROPY,
+        };
+        interrupt::enable(&mut core.NVIC);
+        Some(board)
+    }
+}

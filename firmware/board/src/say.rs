@@ -1,0 +1,107 @@
+//! **Every log line that a rig reads, and no other place writes one.** A line is stable: rigs match its beginning.
+//!
+//! No line holds a position, a key, or what a peer sent.
+
+use embassy_time::Duration;
+use fieldpost_firmware::{HangUp, Ledger, Notice, StartError, UplinkCounters};
+
+use crate::{
+    board::{Ending, HEAP_BYTES, NoController, STACK_BYTES, Usage},
+    guard::Watched,
+};
+
+/// The first line of every life.
+pub(crate) fn start(ending: &Ending) {
+    defmt::info!(
+        "start version={=str} cause={} place={=u32} file={=u32:08x} entropy=emulated",
+        env!("CARGO_PKG_VERSION"),
+        ending.cause,
+        ending.place,
+        ending.file
+    );
+}
+
+/// The device has its storage and its boot id.
+pub(crate) fn boot(ledger: &Ledger) {
+    defmt::info!("boot id={=u32} owed={=u32}", ledger.boot.0, ledger.owed_at_start);
+}
+
+/// Without storage there is no device; a reset follows.
+pub(crate) fn no_device(error: &StartError) {
+    defmt::error!("no device: {}", defmt::Debug2Format(error));
+}
+
+/// Without a controller there is no network; sensing and storing go on.
+pub(crate) fn no_controller(_: NoController) {
+    defmt::error!("no network: the Ethernet controller does not answer");
+}
+
+/// The cable.
+pub(crate) fn cable(is_up: bool) {
+    if is_up {
+        defmt::info!("cable up");
+    } else {
+        defmt::warn!("cable down");
+    }
+}
+
+/// An address from DHCP.
+pub(crate) fn address(octets: [u8; 4]) {
+    defmt::info!("address {=u8}.{=u8}.{=u8}.{=u8}", octets[0], octets[1], octets[2], octets[3]);
+}
+
+/// No address any more, or none yet; asking goes on, records are kept.
+pub(crate) fn no_address() {
+    defmt::warn!("no address: asking goes on, records are kept");
+}
+
+/// The device dials.
+pub(crate) fn dial(attempt: u32) {
+    defmt::info!("dial attempt={=u32}", attempt);
+}
+
+/// The device hangs up.
+pub(crate) fn hang_up(reason: HangUp) {
+    defmt::warn!("hang up: {}", reason);
+}
+
+/// Something to tell the wearer.
+pub(crate) fn notice(notice: &Notice) {
+    match notice {
+        // The text is the control room's: it is shown, not logged.
+        Notice::Show(text) => defmt::info!("notice Show bytes={=usize}", text.len()),
+        other => defmt::info!("notice {}", other),
+    }
+}
+
+/// Where the records are, at every change, at most once a second.
+pub(crate) fn ledger(ledger: &Ledger, uplink: &UplinkCounters) {
+    defmt::info!(
+        "ledger issued={=u32} stored={=u32} lost={=u32} owed={=u32} connections={=u32} resumed={=u32}",
+        ledger.issued,
+        ledger.stored,
+        ledger.lost,
+        ledger.owed,
+        uplink.connections,
+        uplink.sessions_resumed
+    );
+}
+
+/// The costs so far, for the table of sizes.
+pub(crate) fn usage(usage: Usage, sense_late: Duration, gnss_dropped_bytes: u32) {
+    defmt::info!(
+        "usage heap={=usize} heap_peak={=usize} heap_size={=usize} stack_peak={=usize} stack_size={=usize} sense_late_us_max={=u64} gnss_dropped={=u32}",
+        usage.heap_bytes,
+        usage.heap_peak_bytes,
+        HEAP_BYTES,
+        usage.stack_peak_bytes,
+        STACK_BYTES,
+        sense_late.as_micros(),
+        gnss_dropped_bytes
+    );
+}
+
+/// A task has not reported: the watchdog is no longer fed.
+pub(crate) fn silent(watched: Watched) {
+    defmt::error!("silent task={}: waiting for the watchdog", watched);
+}

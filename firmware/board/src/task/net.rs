@@ -1,0 +1,85 @@
+//! The network below TCP: Ethernet, DHCP, and what is said of them.
+//!
+//! **DHCP lost**: the address is given up when its lease ends or the cable is cut, asking goes on for ever (at most every
+//! minute by itself), connections end by their own deadlines, and records are kept. Nothing else happens.
+
+use embassy_net::{Config, Runner, Stack, StackResources};
+use embassy_time::{Duration, Ticker};
+use static_cell::StaticCell;
+
+use crate::{
+    board::{Ethernet, NetDevice},
+    entropy::{Entropy, draw},
+    guard::{self, Watched},
+    say,
+};
+
+/// One TCP connection, one that is closing, and DHCP.
+const SOCKETS: usize = 3;
+/// QEMU's user network answers a new connection up to a second late unless the guest wakes this often.
+const TICK: Duration = Duration::from_millis(5);
+
+static RESOURCES: StaticCell<StackResources<SOCKETS>> = StaticCell::new();
+
+/// The stack, asking for an address by DHCP.
+pub(crate) fn new(
+    device: NetDevice,
+    entropy: &'static dyn Entropy,
+) -> (Stack<'static>, Runner<'static, NetDevice>) {
+    let seed = u64::from(draw(entropy)) << 32 | u64::from(draw(entropy));
+    embassy_net::new(
+        device,
+        Config::dhcpv4(Default::default()),
+        RESOURCES.init_with(StackResources::new),
+        seed,
+    )
+}
+
+#[embassy_executor::task]
+pub(crate) async fn ethernet(ethernet: Ethernet) -> ! {
+    ethernet.run().await
+}
+
+#[embassy_executor::task]
+pub(crate) async fn stack(mut runner: Runner<'static, NetDevice>) -> ! {
+    runner.run().await
+}
+
+/// Shows the guard that the calm executor turns.
+#[embassy_executor::task]
+pub(crate) async fn tick() -> ! {
+    let mut ticker = Ticker::every(TICK);
+    loop {
+        ticker.next().await;
+        guard::report(Watched::Network);
+    }
+}
+
+/// Says what cable and address do.
+#[embassy_executor::task]
+pub(crate) async fn watch(stack: Stack<'static>) -> ! {
+    loop {
+        stack.wait_link_up().await;
+        say::cable(true);
+        watch_address(stack).await;
+        say::cable(false);
+    }
+}
+
+/// Until the cable is cut.
+async fn watch_address(stack: Stack<'static>) {
+    use embassy_futures::select::{Either, select};
+    loop {
+        if let Either::First(()) = select(stack.wait_link_down(), stack.wait_config_up()).await {
+            return;
+        }
+        if let Some(config) = stack.config_v4() {
+            say::address(config.address.address().octets());
+        }
+        let end = select(stack.wait_link_down(), stack.wait_config_down()).await;
+        say::no_address();
+        if let Either::First(()) = end {
+            return;
+        }
+    }
+}
