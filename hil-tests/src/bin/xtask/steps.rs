@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    demo, rigs,
+    board, demo, rigs,
     step::{Failure, command, root, run, run_command, say, tools_dir},
     tools,
 };
@@ -21,6 +21,11 @@ const STEPS: &[Step] = &[
     Step { name: "deny", what: "licences, banned crates and sources of every dependency", run: deny },
     Step { name: "device", what: "protocol and device logic for the device targets", run: device },
     Step { name: "test", what: "every Rust test", run: test },
+    Step {
+        name: "board",
+        what: "the firmware image on an emulated board against the real gateway",
+        run: board::test,
+    },
     Step { name: "page", what: "the page: types, tests, and its build equals the committed one", run: page },
     Step { name: "gnss", what: "every fix of every receiver log arrives in JetStream", run: gnss },
     Step {
@@ -66,7 +71,8 @@ fn format() -> Result<(), Failure> {
 }
 
 fn lint() -> Result<(), Failure> {
-    cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
+    let all = ["clippy", "--workspace", "--all-targets", "--features", board::FEATURE, "--quiet"];
+    cargo(&[all.as_slice(), &["--", "-D", "warnings"]].concat())
 }
 
 /// The advisory database is a git repository that test machines may not reach: docs/TESTING.md has its command.

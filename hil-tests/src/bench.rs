@@ -1,0 +1,71 @@
+//! One board and one gateway on a bench, enrolled and wired.
+
+use std::{path::Path, time::Duration};
+
+use tempfile::TempDir;
+
+use crate::{
+    Failure,
+    flash::{self, SlotPlan},
+    gateway::Gateway,
+    inputs::{AT_REST_MG, Pin},
+    qemu::{Board, BoardPlan, Image},
+};
+
+/// The bench's device.
+pub const DEVICE: &str = "bw-0001";
+/// Under a loaded host a handshake of the emulated board takes some seconds.
+pub const LINK_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// A gateway, and the plan of a board that is enrolled with it.
+#[derive(Debug)]
+pub struct Bench {
+    /// The gateway, running.
+    pub gateway: Gateway,
+    /// How the board is powered on.
+    pub plan: BoardPlan,
+    // Last: it goes after what uses it.
+    dir: TempDir,
+}
+
+impl Bench {
+    /// Sets up; `shape` changes what the slot says.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn new(image: Image, shape: impl FnOnce(&mut SlotPlan)) -> Result<Self, Failure> {
+        let dir = tempfile::tempdir().map_err(Failure::io("cannot make a temporary folder"))?;
+        let gateway = Gateway::start(&dir.path().join("gateway"))?;
+        let plan = BoardPlan::new(Some(image), &dir.path().join("board"));
+        plan.ensure_flash()?;
+        let enrolled = gateway.enrol(DEVICE, "test")?;
+        let mut slot = SlotPlan::body_worn(gateway.addresses().front_door.port());
+        shape(&mut slot);
+        flash::write(&plan.flash(), 0, &slot.encode(&enrolled)?)?;
+        Ok(Self { gateway, plan, dir })
+    }
+
+    /// Powers the board on, on duty, the weapon in its holster, no button pressed.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn power_on(&self) -> Result<Board, Failure> {
+        let mut board = Board::start(&self.plan)?;
+        for (pin, level) in
+            [(Pin::Holster, true), (Pin::Duty, true), (Pin::Panic, false), (Pin::Cancel, false)]
+        {
+            board.set_pin(pin, level)?;
+        }
+        board.set_acceleration(AT_REST_MG)?;
+        board.set_temperature(20_000)?;
+        board.watch_wearer()?;
+        board.go()?;
+        Ok(board)
+    }
+
+    /// The bench's folder; gone with the bench.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
