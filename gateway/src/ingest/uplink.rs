@@ -12,7 +12,7 @@ use std::num::NonZeroU16;
 use std::time::Instant;
 
 use fieldpost_protocol::Lane;
-use fieldpost_protocol::topic::parse_uplink;
+use fieldpost_protocol::topic;
 
 use super::codec::{self, Packet, Publish, Version};
 use super::custody::{Custody, NotStored, is_alarm};
@@ -107,10 +107,7 @@ impl Uplink {
         let named = if publish.topic.is_empty() {
             Alias::Unset
         } else {
-            match parse_uplink(publish.topic) {
-                Ok((of, lane)) if of == device => Alias::Lane(lane),
-                _ => Alias::Foreign,
-            }
+            topic::lane_of(publish.topic, device).map_or(Alias::Foreign, Alias::Lane)
         };
         let meant = match publish.alias {
             None => named,
