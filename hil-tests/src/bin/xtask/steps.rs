@@ -84,7 +84,7 @@ fn deny() -> Result<(), Failure> {
 /// A green host build does not prove no_std: the host unifies features.
 fn device() -> Result<(), Failure> {
     for target in tools::DEVICE_TARGETS {
-        let packages = ["-p", "fieldpost-protocol", "-p", "fieldpost-firmware"];
+        let packages = ["-p", "fieldpost-protocol", "-p", "fieldpost-firmware", "-p", "fieldpost-link"];
         cargo(&[&["build", "--quiet"], packages.as_slice(), &["--target", target]].concat())?;
         cargo(
             &[&["build", "--quiet"], packages.as_slice(), &["--features", "defmt", "--target", target]]

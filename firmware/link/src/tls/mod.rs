@@ -1,0 +1,26 @@
+//! TLS 1.3 with both sides' certificates, and nothing else.
+//!
+//! ```text
+//!  provisioning slot --> Tls (configuration, once) --> TlsStream::connect (a connection)
+//!                          |- provider: one cipher suite, one group, one signature
+//!                          '- verify:   who is a gateway
+//! ```
+//!
+//! **A [`TlsStream`] exists only once the gateway has proved who it is**, so nothing can be written to anybody else.
+//!
+//! Memory: [`StreamBuffers`] from the caller; the heap holds rustls' own state, at most 32 KiB whatever the gateway sends
+//! (`tests/end_to_end/memory.rs`).
+
+mod config;
+mod gateway_certificate;
+pub mod provider;
+mod stream;
+mod verify;
+
+pub use self::{
+    config::{CHAIN_BYTES_MAX, ConfigError, Tls, TlsIdentity},
+    gateway_certificate::{CertificateFacts, Malformed},
+    provider::{Entropy, EntropyFailed, Provider},
+    stream::{HANDSHAKE_BYTES_MAX, RECEIVE_BYTES, StreamBuffers, TlsFailure, TlsStream},
+    verify::{Checks, Dates, GatewayVerifier, Refusal},
+};
