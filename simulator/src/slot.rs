@@ -60,6 +60,8 @@ pub struct SlotArguments {
 enum Worn {
     BodyWorn,
     Vehicle,
+    /// A recording with its own times, every fix reported; never `actual`.
+    Replay,
 }
 
 /// Why no image was written. The text says what to do.
@@ -111,6 +113,7 @@ impl SlotArguments {
             profile: match self.profile {
                 Worn::BodyWorn => Profile::BodyWorn,
                 Worn::Vehicle => Profile::Vehicle,
+                Worn::Replay => Profile::Every,
             },
             mode,
             gate: if self.emergency_opens_gate { GatePolicy::EmergencyOpens } else { GatePolicy::Closed },

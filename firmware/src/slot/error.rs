@@ -25,6 +25,8 @@ pub enum SlotError {
     Device,
     /// No such profile.
     Profile(u8),
+    /// The replay profile in mode actual: a recording is never real duty.
+    ActualReplay,
     /// No such mode.
     Mode(u8),
     /// No such gate policy.
@@ -67,7 +69,12 @@ impl fmt::Display for SlotError {
             }
             Self::Malformed => f.write_str("the slot's body cannot be read: write it anew"),
             Self::Device => f.write_str("the slot's device id is no identity: 1 to 64 of A-Z a-z 0-9 . _ -"),
-            Self::Profile(profile) => write!(f, "the slot's profile is {profile}: 1 is body-worn, 2 vehicle"),
+            Self::Profile(profile) => {
+                write!(f, "the slot's profile is {profile}: 1 is body-worn, 2 vehicle, 3 replay")
+            }
+            Self::ActualReplay => {
+                f.write_str("a recording is never real duty: profile replay takes mode exercise or test")
+            }
             Self::Mode(mode) => write!(f, "the slot's mode is {mode}: 1 is actual, 2 exercise, 3 test"),
             Self::Gate(gate) => {
                 write!(f, "the slot's gate policy is {gate}: 0 is closed, 1 an emergency opens it")

@@ -15,7 +15,7 @@ pub struct Provision<'a> {
     pub generation: u32,
     /// Equal to the certificate's and to the MQTT client id.
     pub device: DeviceId,
-    /// What it is worn by: body-worn or vehicle.
+    /// What it is worn by; [`Profile::Every`] replays a recording and is never `actual`.
     pub profile: Profile,
     /// What its records speak of; at most as real as its certificate.
     pub mode: Mode,
@@ -41,12 +41,12 @@ impl Provision<'_> {
     /// The settings of this device; duty, firmware version and reset reason are the caller's to fill in.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        Settings {
-            profile: self.profile,
-            gate: self.gate,
-            rules: self.rules,
-            ..Settings::body_worn(self.mode)
-        }
+        let defaults = match self.profile {
+            Profile::BodyWorn => Settings::body_worn(self.mode),
+            Profile::Vehicle => Settings::vehicle(self.mode),
+            Profile::Every => Settings::replay(self.mode),
+        };
+        Settings { gate: self.gate, rules: self.rules, ..defaults }
     }
 }
 

@@ -35,7 +35,7 @@ impl<'a> Wire<'a> {
         let profile = match provision.profile {
             Profile::BodyWorn => 1,
             Profile::Vehicle => 2,
-            Profile::Every => return Err(SlotError::Profile(0)),
+            Profile::Every => 3,
         };
         let gate = match provision.gate {
             GatePolicy::Closed => 0,
@@ -61,6 +61,7 @@ impl<'a> Wire<'a> {
         let profile = match self.profile {
             1 => Profile::BodyWorn,
             2 => Profile::Vehicle,
+            3 => Profile::Every,
             other => return Err(SlotError::Profile(other)),
         };
         let gate = match self.gate {
@@ -96,6 +97,9 @@ pub(super) fn check(provision: &Provision<'_>) -> Result<(), SlotError> {
     };
     if !is_name(provision.gateway_name) || !host_is_good || provision.gateway_port == 0 {
         return Err(SlotError::Gateway);
+    }
+    if provision.profile == Profile::Every && provision.mode == Mode::Actual {
+        return Err(SlotError::ActualReplay);
     }
     if provision.authorities.is_empty() {
         return Err(SlotError::NoAuthority);

@@ -120,7 +120,8 @@ fn each_fault_has_its_own_error() {
     assert_eq!(slot::encode(&with_other_key, &mut [0; 1024]), Err(SlotError::ForeignKey));
     assert_eq!(refuse(|slot| slot.gateway_port = 0), SlotError::Gateway);
     assert_eq!(refuse(|slot| slot.gateway_name = ""), SlotError::Gateway);
-    assert_eq!(refuse(|slot| slot.profile = Profile::Every), SlotError::Profile(0));
+    let replay = |slot: &mut Provision<'static>| (slot.profile, slot.mode) = (Profile::Every, Mode::Actual);
+    assert_eq!(refuse(replay), SlotError::ActualReplay);
     assert!(matches!(slot::encode(&provision(), &mut [0; 64]), Err(SlotError::TooLong { .. })));
 
     assert_eq!(slot::decode(&[0xFF; IMAGE_BYTES_MAX]), Err(SlotError::Empty));
