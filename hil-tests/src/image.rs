@@ -4,8 +4,9 @@
 //! worth nothing.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionFlags, elf};
@@ -26,6 +27,9 @@ pub struct Size {
     pub ram_bytes: u64,
 }
 
+/// One build at a time: two would put their images in the same place.
+static BUILD: Mutex<()> = Mutex::new(());
+
 /// Builds the emulated image with the board's `features` beside `emulated` and returns it.
 ///
 /// # Errors
@@ -33,27 +37,44 @@ pub struct Size {
 pub fn build(features: &[&str]) -> Result<Image, Failure> {
     let mut all = vec!["emulated"];
     all.extend(features);
+    let _turn = BUILD.lock().unwrap_or_else(PoisonError::into_inner);
+    cargo("build", &all)?;
     let variant = if features.is_empty() { "image".to_owned() } else { features.join("+") };
-    // A folder of its own: cargo must not wait for whoever builds for the host, and variants must not overwrite each other.
-    let target = places::target_dir().join("board");
+    let built = target_dir().join(TARGET).join("release").join(BINARY);
+    let kept = target_dir().join(format!("{variant}.elf"));
+    std::fs::copy(&built, &kept).map_err(Failure::at("copy the image from", &built))?;
+    let strings = Strings::of(&kept)?;
+    Ok(Image { elf: kept, strings })
+}
+
+/// Checks the image with exactly these features, as `cargo check` does.
+///
+/// # Errors
+/// [`Failure`] with what cargo said.
+pub fn check(features: &[&str]) -> Result<(), Failure> {
+    cargo("check", features)
+}
+
+/// A folder of its own: cargo must not wait for whoever builds for the host.
+fn target_dir() -> PathBuf {
+    places::target_dir().join("board")
+}
+
+fn cargo(command: &str, features: &[&str]) -> Result<(), Failure> {
     let output = Command::new("cargo")
-        .args(["build", "--release", "--locked", "--quiet", "--features", &all.join(",")])
+        .args([command, "--release", "--locked", "--quiet", "--features", &features.join(",")])
         .current_dir(places::root().join("firmware/board"))
-        .env("CARGO_TARGET_DIR", &target)
+        .env("CARGO_TARGET_DIR", target_dir())
         // Set by the cargo that runs us, for its own crate.
         .env_remove("RUSTFLAGS")
         .stdin(Stdio::null())
         .output()
         .map_err(|error| Failure::tool("cargo", error))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(Failure::child("cargo", format!("cannot build the image ({variant}): {said}")));
+    if output.status.success() {
+        return Ok(());
     }
-    let built = target.join(TARGET).join("release").join(BINARY);
-    let kept = target.join(format!("{variant}.elf"));
-    std::fs::copy(&built, &kept).map_err(Failure::at("copy the image from", &built))?;
-    let strings = Strings::of(&kept)?;
-    Ok(Image { elf: kept, strings })
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Failure::child("cargo", format!("cannot {command} the image with {features:?}: {said}")))
 }
 
 /// Reads the size of an image.
