@@ -1,6 +1,7 @@
 //! The device's clock: what time it is, and how far that can be believed.
 //!
-//! It runs on the caller's monotonic milliseconds and is set by satellite fixes or, failing them, by the gateway.
+//! It runs on the caller's monotonic milliseconds and is set by satellite fixes or, failing them, by the gateway or, failing
+//! both, by a real-time clock.
 //!
 //! **One insane time never moves the clock.** A time is judged before it is taken:
 //!
@@ -11,7 +12,9 @@
 //! | further off | held as suspect; taken once it has agreed with itself 5 times in a row over at least 4 s |
 //!
 //! The gateway's time is taken only while no satellite time is fresh. What was set goes stale after an hour: the time
-//! stays, its quality becomes holdover.
+//! stays, its quality becomes holdover. A real-time clock is heard only while nothing else has set the time; it is worth
+//! holdover from the start, and the gateway's time replaces it at once however far off it was: one is authenticated, the
+//! other a cell and a crystal.
 
 use fieldpost_protocol::ClockQuality;
 
@@ -62,6 +65,18 @@ pub struct Stamp {
     pub time_ms: u64,
     /// How far it can be believed.
     pub quality: ClockQuality,
+}
+
+/// Who says what time it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum TimeSource {
+    /// A satellite fix.
+    Gnss,
+    /// The gateway.
+    Network,
+    /// A real-time clock in the device.
+    Rtc,
 }
 
 /// What became of a time offered to the clock.
@@ -137,6 +152,14 @@ impl Clock {
         self.offer(now_ms, unix_ms, ClockQuality::Network)
     }
 
+    /// Offers the time of a real-time clock, read just now.
+    pub fn offer_rtc(&mut self, now_ms: u64, unix_ms: u64) -> Judgement {
+        if self.setting.is_some() {
+            return Judgement::NotNeeded;
+        }
+        self.offer(now_ms, unix_ms, ClockQuality::Holdover)
+    }
+
     /// Times that moved the clock by more than two seconds. Wraps.
     #[must_use]
     pub fn steps(&self) -> u32 {
@@ -158,7 +181,10 @@ impl Clock {
             let drift_ms = now_ms.saturating_sub(setting.now_ms) / DRIFT_DIVISOR;
             self.stamp(now_ms).time_ms.abs_diff(unix_ms) > STEP_MS_MAX + drift_ms
         });
-        let trusted = !is_step || (self.policy.follows_recording && quality == ClockQuality::Gnss);
+        let is_from_rtc = self.setting.is_some_and(|setting| setting.quality == ClockQuality::Holdover);
+        let trusted = !is_step
+            || (self.policy.follows_recording && quality == ClockQuality::Gnss)
+            || (is_from_rtc && quality == ClockQuality::Network);
         if !trusted && !self.confirms(now_ms, unix_ms) {
             return Judgement::Suspect;
         }

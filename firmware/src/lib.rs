@@ -25,12 +25,19 @@ pub mod slot;
 pub mod storage;
 pub mod uplink;
 
-pub use clock::{Clock, ClockPolicy, Judgement, Stamp};
+pub use clock::{Clock, ClockPolicy, Judgement, Stamp, TimeSource};
 pub use device::{Device, DeviceCounters, Input, Notice, Output};
 pub use outbox::{FrameBuffer, Handle, Ledger, OutboxCounters, StartError};
 pub use rules::{AlarmId, Posture, RuleSettings};
 pub use sampler::Profile;
-pub use sensor::nmea::{Fix, NmeaCounters, Reject};
+pub use sensor::{
+    Fault, Sensor,
+    accelerometer::Sample,
+    inputs::Inputs,
+    motion::{Motion, MotionSettings},
+    nmea::{Fix, NmeaCounters, Reject},
+    panel::PanelSettings,
+};
 pub use settings::{GatePolicy, Settings};
 pub use storage::{RamStorage, Storage, StorageError};
 pub use uplink::{HangUp, Random, UplinkCounters, UplinkSettings};

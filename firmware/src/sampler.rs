@@ -144,7 +144,9 @@ impl Sampler {
             return Some(ReportReason::REGAINED_FIX);
         }
         let by_distance = self.profile == Profile::BodyWorn && self.command_interval_ms.is_none();
-        (by_distance && distance_cm(&reported, position) >= DISTANCE_CM_MAX).then_some(ReportReason::DISTANCE)
+        let from = (reported.latitude_udeg, reported.longitude_udeg);
+        let to = (position.latitude_udeg, position.longitude_udeg);
+        (by_distance && distance_cm(from, to) >= DISTANCE_CM_MAX).then_some(ReportReason::DISTANCE)
     }
 
     fn urgent_interval_ms(&self, now_ms: u64) -> Option<u64> {
@@ -171,14 +173,15 @@ impl Sampler {
     }
 }
 
-/// Distance on a sphere small enough to be flat. Good to 1 % below 80 degrees latitude, which a 50 m trigger bears.
-fn distance_cm(from: &Reported, to: &Position) -> f32 {
+/// Distance between two (latitude, longitude) in micro-degrees, on a sphere small enough to be flat. Good to 1 % below 80
+/// degrees latitude, which a 50 m trigger bears.
+pub(crate) fn distance_cm(from: (i32, i32), to: (i32, i32)) -> f32 {
     const CM_PER_UDEG: f32 = 11.119_5;
-    let north = (to.latitude_udeg - from.latitude_udeg) as f32 * CM_PER_UDEG;
-    let east_udeg = i64::from(to.longitude_udeg) - i64::from(from.longitude_udeg);
+    let north = (to.0 - from.0) as f32 * CM_PER_UDEG;
+    let east_udeg = i64::from(to.1) - i64::from(from.1);
     // Across the date line the short way round.
     let east_udeg = (east_udeg + 540_000_000) % 360_000_000 - 180_000_000;
-    let shrink = libm::cosf((to.latitude_udeg as f32 * 1e-6).to_radians());
+    let shrink = libm::cosf((to.0 as f32 * 1e-6).to_radians());
     let east = east_udeg as f32 * CM_PER_UDEG * shrink;
     libm::hypotf(north, east)
 }

@@ -2,7 +2,13 @@
 
 use fieldpost_protocol::{Duty, Mode, ResetReason};
 
-use crate::{clock::ClockPolicy, rules::RuleSettings, sampler::Profile, uplink::UplinkSettings};
+use crate::{
+    clock::ClockPolicy,
+    rules::RuleSettings,
+    sampler::Profile,
+    sensor::{motion::MotionSettings, panel::PanelSettings},
+    uplink::UplinkSettings,
+};
 
 /// Whether an emergency opens the duty gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +28,8 @@ pub struct Settings {
     pub mode: Mode,
     /// Which fixes become readings.
     pub profile: Profile,
-    /// Duty state at start, as the caller remembers it. A device that does not know is off duty and reports no position.
+    /// Duty state at the very first start; later ones begin with the duty that the storage's note remembers. A device that
+    /// does not know is off duty and reports no position.
     pub duty: Duty,
     /// Which times are possible.
     pub clock: ClockPolicy,
@@ -30,6 +37,10 @@ pub struct Settings {
     pub gate: GatePolicy,
     /// How patient the alarm rules are.
     pub rules: RuleSettings,
+    /// How the accelerometer sits.
+    pub motion: MotionSettings,
+    /// Which buttons and switches there are.
+    pub panel: PanelSettings,
     /// Windows, deadlines and backoff.
     pub uplink: UplinkSettings,
     /// Firmware version: major, minor, patch.
@@ -49,6 +60,8 @@ impl Settings {
             clock: ClockPolicy::DEVICE,
             gate: GatePolicy::Closed,
             rules: RuleSettings::DEFAULT,
+            motion: MotionSettings::BODY_WORN,
+            panel: PanelSettings::DEFAULT,
             uplink: UplinkSettings::DEFAULT,
             firmware: [0, 1, 0],
             reset_reason: ResetReason::POWER_ON,
@@ -58,7 +71,7 @@ impl Settings {
     /// A device in a vehicle. It starts off duty: call `on_duty`.
     #[must_use]
     pub fn vehicle(mode: Mode) -> Self {
-        Self { profile: Profile::Vehicle, ..Self::body_worn(mode) }
+        Self { profile: Profile::Vehicle, motion: MotionSettings::VEHICLE, ..Self::body_worn(mode) }
     }
 
     /// A recorded receiver log: on duty, and every fix is reported with the recording's own time.

@@ -231,6 +231,16 @@ codes! {
         ROLLOVER = 35 => "rollover",
         /// The device's case was opened.
         CASE_OPEN = 40 => "case-open",
+        /// No satellite fix for a minute on duty; value: 1 the receiver is mute, 2 it sends garbage, 3 it has no fix.
+        GNSS_SILENT = 50 => "gnss-silent",
+        /// Satellite fixes are back.
+        GNSS_BACK = 51 => "gnss-back",
+        /// A fix too far away to be true was held back; value: distance in m, 65535 that or more.
+        GNSS_JUMP = 52 => "gnss-jump",
+        /// A sensor keeps failing; index: 0 temperature, 1 inputs, 2 accelerometer, 3 real-time clock, 4 battery gauge; value: 1 no answer, 2 bus, 3 another part, 4 impossible value, 5 stopped.
+        SENSOR_FAILED = 60 => "sensor-failed",
+        /// The sensor of that index works again.
+        SENSOR_BACK = 61 => "sensor-back",
     }
 }
 

@@ -60,6 +60,12 @@ pub enum Action {
     Duty(Duty),
     /// Show a text to the wearer.
     Show(heapless::String<TEXT_BYTES_MAX>),
+    /// Expect a sign of life from the wearer every so many seconds, and raise an alarm without one; 0 ends it. Going off
+    /// duty ends it too.
+    CheckIn {
+        /// Seconds.
+        seconds: u16,
+    },
 }
 
 /// An order with an end: after `expires_at_ms` it is not carried out, and said so.

@@ -1,37 +1,22 @@
 //! What the gateway says: receipts, commands that expire, time. **A frame that cannot be read changes nothing but a counter.**
 
-use fieldpost_protocol::{Action, ClockQuality, Command, Downlink, Receipt, Receipts, Seq};
+use fieldpost_protocol::{Action, ClockQuality, Command, Downlink, Duty, Receipt, Receipts, Seq};
 
 use super::{Device, Notice};
-use crate::{rules::AlarmId, storage::Storage};
+use crate::{clock::TimeSource, rules::AlarmId, storage::Storage};
 
-/// Command ids remembered, so that a repeated one is carried out once.
-const COMMANDS_REMEMBERED: usize = 16;
 /// Alarms whose progress is remembered.
 const ALARMS_REMEMBERED: usize = 8;
 /// Longest interval a command may ask for.
 const INTERVAL_S_MAX: u16 = 3600;
 
-/// What was heard before.
+/// Alarms that receipts may speak of.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Heard {
-    commands: heapless::Deque<u32, COMMANDS_REMEMBERED>,
     alarms: heapless::Deque<(AlarmId, Option<Receipt>), ALARMS_REMEMBERED>,
 }
 
 impl Heard {
-    /// Whether the command is new; it is remembered.
-    fn is_new(&mut self, id: u32) -> bool {
-        if self.commands.iter().any(|heard| *heard == id) {
-            return false;
-        }
-        if self.commands.is_full() {
-            self.commands.pop_front();
-        }
-        self.commands.push_back(id).expect("has room: the oldest gave way");
-        true
-    }
-
     /// Follows an alarm from now on.
     pub(super) fn follow(&mut self, alarm: AlarmId) {
         if self.alarms.iter().any(|(followed, _)| *followed == alarm) {
@@ -74,13 +59,15 @@ impl<S: Storage> Device<S> {
             Ok(Downlink::Receipts(receipts)) => self.on_receipts(&receipts),
             Ok(Downlink::Command(command)) => self.on_command(now_ms, command),
             Ok(Downlink::Time { unix_ms }) => {
-                self.clock.offer_network(now_ms, unix_ms);
+                let judgement = self.clock.offer_network(now_ms, unix_ms);
+                self.note_judgement(TimeSource::Network, judgement);
             }
             Ok(Downlink::Unknown(_)) => {
                 self.counters.downlinks_unknown = self.counters.downlinks_unknown.wrapping_add(1);
             }
             Err(_) => {
                 self.counters.downlinks_malformed = self.counters.downlinks_malformed.wrapping_add(1);
+                self.notices.add_minor(Notice::DownlinkMalformed);
             }
         }
     }
@@ -113,10 +100,17 @@ impl<S: Storage> Device<S> {
     }
 
     fn on_command(&mut self, now_ms: u64, command: Command) {
-        if !self.heard.is_new(command.id) {
+        if self.remembered.commands.iter().any(|heard| *heard == command.id) {
             self.counters.commands_repeated = self.counters.commands_repeated.wrapping_add(1);
+            self.notices.add_minor(Notice::CommandRepeated { id: command.id });
             return;
         }
+        self.remember(|remembered| {
+            if remembered.commands.is_full() {
+                remembered.commands.pop_front();
+            }
+            remembered.commands.push_back(command.id).expect("has room: the oldest gave way");
+        });
         let stamp = self.clock.stamp(now_ms);
         // Without a clock nobody can say whether it is too late: then it is.
         if stamp.quality == ClockQuality::Unset || stamp.time_ms >= command.expires_at_ms {
@@ -139,6 +133,13 @@ impl<S: Storage> Device<S> {
                 self.notices.add(Notice::DutyChanged(duty));
             }
             Action::Show(text) => self.notices.add(Notice::Show(text)),
+            Action::CheckIn { seconds } => {
+                // Off duty nobody is expected to say anything.
+                let seconds = if self.duty() == Duty::OFF_DUTY { 0 } else { seconds };
+                self.remember(|remembered| remembered.check_in_s = seconds);
+                let demand = self.rules.expect_check_ins(now_ms, self.check_in_interval_ms());
+                self.obey(now_ms, demand, false);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One device: sensors and downlink in, frames out.
 //!
 //! ```text
-//!  on_nmea, on_fix, on_event, on_button, on_posture, on_duty, on_battery, ...
+//!  on_nmea, on_inputs, on_acceleration, on_event, on_duty, on_battery, on_rtc, ...  (sensors.rs)
 //!        |
 //!        v                          handle(Connected | Disconnected | Acknowledged | Downlink | ...)
 //!  gate -> sampler / rules -> outbox -> uplink          |
@@ -47,36 +47,40 @@
 //! duty stays in the outbox until duty begins again, and an alarm goes out at once but without a position. Only the
 //! force's policy [`GatePolicy::EmergencyOpens`] changes that, and only while an emergency lasts.
 
+mod alarms;
 mod downlink;
+mod notes;
 mod notice;
+mod sensors;
 
-use fieldpost_protocol::{
-    Alarm, AlarmCancel, AlarmCause, CancelReason, Class, Duty, Health, Lane, Position, Power, Receipt,
-    ReportReason, SensorEvent, Status,
-};
+use fieldpost_protocol::{Class, Duty, Lane, Position, Power, Receipt, Status};
 
 pub use self::notice::Notice;
-use self::{downlink::Heard, notice::Notices};
+use self::{alarms::UnissuedAlarms, downlink::Heard, notes::Remembered, notice::Notices};
 use crate::{
     clock::{Clock, Judgement, Stamp},
     outbox::{Draught, FrameBuffer, Handle, IssueError, Ledger, Outbox, OutboxCounters, StartError},
-    rules::{AlarmId, Demand, Posture, Rules},
-    sampler::Sampler,
-    sensor::nmea::{Fix, NmeaCounters, Receiver, SATELLITES_UNKNOWN},
+    rules::{AlarmId, Rules},
+    sampler::{Profile, Sampler},
+    sensor::{
+        SensorWatch,
+        gnss::GnssWatch,
+        motion::Detector,
+        nmea::{NmeaCounters, Receiver, SATELLITES_UNKNOWN},
+        panel::Panel,
+    },
     settings::{GatePolicy, Settings},
     storage::{ENTRY_BYTES_MAX, Storage},
     uplink::{HangUp, Random, Step, Uplink, UplinkCounters},
 };
 
 /// A device takes at most this many bytes beside its storage; a frame buffer is the caller's.
-pub const DEVICE_BYTES_MAX: usize = 4608;
+pub const DEVICE_BYTES_MAX: usize = 5632;
 
 const _: () = assert!(size_of::<Device<()>>() <= DEVICE_BYTES_MAX, "a device has outgrown its budget");
 
 /// A status goes out at least this often.
 const STATUS_INTERVAL_MS: u64 = 900_000;
-/// An alarm that found no room is tried again this often.
-const ALARM_RETRY_MS: u64 = 1000;
 /// Below this charge the device says so.
 const BATTERY_LOW_PCT: u8 = 15;
 const BATTERY_UNKNOWN: u8 = 255;
@@ -132,6 +136,8 @@ pub struct DeviceCounters {
     pub fixes_gated: u32,
     /// Fixes whose position is outside the world.
     pub fixes_invalid: u32,
+    /// Fixes too far from where the device can be.
+    pub fixes_implausible: u32,
     /// Downlink frames that cannot be read.
     pub downlinks_malformed: u32,
     /// Downlink frames of a kind this version does not know.
@@ -151,33 +157,34 @@ struct LastFix {
     position: Position,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Unissued {
-    cause: AlarmCause,
-    silent: bool,
-    retry_at_ms: u64,
-}
-
 /// The device. See the module for how it is driven. It has no `Debug`: positions are not for logs.
 pub struct Device<S> {
     settings: Settings,
     receiver: Receiver,
+    gnss: GnssWatch,
+    panel: Panel,
+    motion: Detector,
+    sensors: SensorWatch,
     clock: Clock,
+    /// What the clock last made of each source.
+    judgements: [Option<Judgement>; 3],
     sampler: Sampler,
     rules: Rules,
     outbox: Outbox<S>,
     uplink: Uplink,
     heard: Heard,
     notices: Notices,
-    duty: Duty,
+    remembered: Remembered,
     power: Power,
+    gauge_power: Power,
+    is_docked: bool,
     battery_pct: u8,
     signal_dbm: i8,
     temperature_degc: i8,
     satellites: u8,
     last_fix: Option<LastFix>,
     status_due_ms: u64,
-    unissued: Option<Unissued>,
+    unissued: UnissuedAlarms,
     gate_was_open: bool,
     counters: DeviceCounters,
 }
@@ -191,121 +198,35 @@ impl<S: Storage> Device<S> {
         let mut device = Self {
             settings,
             receiver: Receiver::new(),
+            gnss: GnssWatch::default(),
+            panel: Panel::new(settings.panel),
+            motion: Detector::new(settings.motion),
+            sensors: SensorWatch::default(),
             clock: Clock::new(settings.clock),
+            judgements: [None; 3],
             sampler: Sampler::new(settings.profile),
-            rules: Rules::new(settings.rules),
+            rules: Rules::new(settings.rules, settings.duty),
             outbox: Outbox::start(storage, settings.mode)?,
             uplink: Uplink::new(settings.uplink),
             heard: Heard::default(),
             notices: Notices::default(),
-            duty: settings.duty,
+            remembered: Remembered::new(settings.duty),
             power: Power::BATTERY,
+            gauge_power: Power::BATTERY,
+            is_docked: false,
             battery_pct: BATTERY_UNKNOWN,
             signal_dbm: 0,
             temperature_degc: i8::MIN,
             satellites: SATELLITES_UNKNOWN,
             last_fix: None,
             status_due_ms: 0,
-            unissued: None,
+            unissued: UnissuedAlarms::default(),
             gate_was_open: false,
             counters: DeviceCounters::default(),
         };
-        device.gate_was_open = device.gate_is_open();
+        device.recall();
+        device.settle_gate(0);
         Ok(device)
-    }
-
-    /// Bytes from the GNSS receiver, cut anyhow.
-    pub fn on_nmea(&mut self, now_ms: u64, bytes: &[u8]) {
-        for byte in bytes {
-            if let Some(fix) = self.receiver.push(*byte) {
-                self.on_fix(now_ms, &fix);
-            }
-        }
-    }
-
-    /// A fix that arrived just now, from [`Device::on_nmea`] or from a synthetic world.
-    ///
-    /// The reading carries the fix's own time if the clock took it; else, the device's.
-    pub fn on_fix(&mut self, now_ms: u64, fix: &Fix) {
-        let stamp = match self.clock.offer_gnss(now_ms, fix.unix_ms) {
-            Judgement::Taken => Stamp { time_ms: fix.unix_ms, ..self.clock.stamp(now_ms) },
-            _ => self.clock.stamp(now_ms),
-        };
-        self.satellites = fix.satellites;
-        if !self.gate_is_open() {
-            self.counters.fixes_gated = self.counters.fixes_gated.wrapping_add(1);
-            return;
-        }
-        let Ok(position) = Position::try_new(fix.position) else {
-            self.counters.fixes_invalid = self.counters.fixes_invalid.wrapping_add(1);
-            return;
-        };
-        self.last_fix = Some(LastFix { now_ms, stamp, position });
-        if let Some(reason) = self.sampler.on_fix(now_ms, &position) {
-            self.issue_position(now_ms, stamp, &Position { reason, ..position });
-        }
-    }
-
-    /// A sensor changed. Reported at once; intervals follow it.
-    pub fn on_event(&mut self, now_ms: u64, event: SensorEvent) {
-        self.sampler.on_event(&event);
-        self.issue_body(now_ms, Class::SENSOR_EVENT, |buffer| event.encode(buffer).ok());
-    }
-
-    /// The emergency button was held for a second, or pressed twice. `silent`: the wearer may be watched.
-    pub fn on_button(&mut self, now_ms: u64, silent: bool) {
-        let demand = self.rules.on_button(now_ms);
-        self.obey(now_ms, demand, silent);
-    }
-
-    /// The accelerometer's opinion changed.
-    pub fn on_posture(&mut self, now_ms: u64, posture: Posture) {
-        let demand = self.rules.on_posture(now_ms, posture);
-        self.obey(now_ms, demand, false);
-    }
-
-    /// The wearer cancels: a running pre-alarm leaves no record; alarms are marked, never removed.
-    pub fn on_cancel(&mut self, now_ms: u64) {
-        match self.rules.on_cancel() {
-            Some(Demand::Cancel(alarm)) => self.cancel_all(now_ms, alarm),
-            demand => self.obey(now_ms, demand, false),
-        }
-    }
-
-    /// The wearer's duty state, from the radio, the crew or a command.
-    pub fn on_duty(&mut self, now_ms: u64, duty: Duty) {
-        if duty != self.duty {
-            self.duty = duty;
-            self.settle_gate();
-            self.report_status(now_ms);
-        }
-    }
-
-    /// Battery charge in percent and how the device is powered.
-    pub fn on_battery(&mut self, now_ms: u64, battery_pct: u8, power: Power) {
-        let was_low = self.battery_pct <= BATTERY_LOW_PCT;
-        let power_changed = power != self.power;
-        (self.battery_pct, self.power) = (battery_pct, power);
-        let demand = self.rules.on_power(power);
-        self.obey(now_ms, demand, false);
-        if power_changed || (battery_pct <= BATTERY_LOW_PCT && !was_low) {
-            self.report_status(now_ms);
-        }
-    }
-
-    /// Radio signal in dBm, for the next status.
-    pub fn on_signal(&mut self, signal_dbm: i8) {
-        self.signal_dbm = signal_dbm;
-    }
-
-    /// Device temperature in degrees Celsius, for the next status.
-    pub fn on_temperature(&mut self, temperature_degc: i8) {
-        self.temperature_degc = temperature_degc;
-    }
-
-    /// A heart-rate reading. The caller has the wearer's consent, or does not call.
-    pub fn on_health(&mut self, now_ms: u64, health: Health) {
-        self.issue_body(now_ms, Class::HEALTH, |buffer| health.encode(buffer).ok());
     }
 
     /// What the network did.
@@ -362,10 +283,11 @@ impl<S: Storage> Device<S> {
         if !self.notices.is_empty() {
             return Some(0);
         }
-        let retry_at_ms = self.unissued.map(|unissued| unissued.retry_at_ms);
         let uplink_at_ms = self.uplink.step_at(self.outbox.oldest_sent_ms());
-        [Some(self.status_due_ms), retry_at_ms, uplink_at_ms, self.rules.step_at()]
+        let alarms_at_ms = [self.unissued.due_at(), self.rules.step_at()];
+        [Some(self.status_due_ms), uplink_at_ms, self.gnss.step_at()]
             .into_iter()
+            .chain(alarms_at_ms)
             .flatten()
             .min()
     }
@@ -379,7 +301,7 @@ impl<S: Storage> Device<S> {
     /// The duty state.
     #[must_use]
     pub fn duty(&self) -> Duty {
-        self.duty
+        self.remembered.duty
     }
 
     /// Whether coordinates may leave now.
@@ -387,7 +309,7 @@ impl<S: Storage> Device<S> {
     pub fn gate_is_open(&self) -> bool {
         let emergency_opens =
             self.settings.gate == GatePolicy::EmergencyOpens && self.rules.emergency_lasts();
-        self.duty.permits_position() || emergency_opens
+        self.duty().permits_position() || emergency_opens
     }
 
     /// The time now, and what it is worth.
@@ -437,87 +359,27 @@ impl<S: Storage> Device<S> {
         if now_ms >= self.status_due_ms {
             self.report_status(now_ms);
         }
-        if let Some(unissued) = self.unissued
-            && now_ms >= unissued.retry_at_ms
-        {
-            self.raise(now_ms, unissued.cause, unissued.silent);
-        }
-        let demand = self.rules.step(now_ms);
-        self.obey(now_ms, demand, false);
-    }
-
-    fn obey(&mut self, now_ms: u64, demand: Option<Demand>, silent: bool) {
-        match demand {
-            None => {}
-            Some(Demand::PreAlarm { alarm_at_ms }) => self.notices.add(Notice::PreAlarm { alarm_at_ms }),
-            Some(Demand::PreAlarmEnded) => self.notices.add(Notice::PreAlarmEnded),
-            Some(Demand::Raise(cause)) => self.raise(now_ms, cause, silent),
-            Some(Demand::Cancel(alarm)) => self.cancel_all(now_ms, alarm),
-        }
-    }
-
-    /// Issues an alarm, or keeps trying: an alarm is never given up.
-    fn raise(&mut self, now_ms: u64, cause: AlarmCause, silent: bool) {
-        let last_fix = self.last_fix.filter(|_| self.duty.permits_position() || self.emergency_would_open());
-        let alarm = Alarm {
-            cause,
-            silent,
-            position: last_fix.map(|fix| Position { reason: ReportReason::EMERGENCY, ..fix.position }),
-            position_age_s: last_fix
-                .map_or(0, |fix| u16::try_from(now_ms.saturating_sub(fix.now_ms) / 1000).unwrap_or(u16::MAX)),
-        };
-        let mut buffer = [0; ENTRY_BYTES_MAX];
-        let Ok(body) = alarm.encode(&mut buffer) else { return };
-        let draught = Draught { class: Class::ALARM, stamp: self.clock.stamp(now_ms), body };
-        let Ok(seq) = self.outbox.issue(now_ms, &draught) else {
-            self.unissued = Some(Unissued { cause, silent, retry_at_ms: now_ms + ALARM_RETRY_MS });
-            return;
-        };
-        self.unissued = None;
-        let alarm = AlarmId { boot: self.outbox.boot(), seq };
-        self.heard.follow(alarm);
-        self.rules.note_raised(now_ms, alarm, cause);
-        self.sampler.begin_emergency(now_ms);
-        self.settle_gate();
-        self.uplink.hurry(now_ms);
-        self.notices.add(Notice::AlarmRaised { alarm, cause, silent });
-    }
-
-    /// Takes back every active alarm, the newest first.
-    fn cancel_all(&mut self, now_ms: u64, newest: AlarmId) {
-        let mut next = Some(newest);
-        while let Some(alarm) = next {
-            let cancel = AlarmCancel { boot: alarm.boot, seq: alarm.seq, reason: CancelReason::WEARER };
-            if !self.issue_body(now_ms, Class::ALARM_CANCEL, |buffer| cancel.encode(buffer).ok()) {
-                return;
-            }
-            self.rules.note_cancelled(alarm);
-            self.notices.add(Notice::AlarmCancelled { alarm });
-            next = match self.rules.on_cancel() {
-                Some(Demand::Cancel(alarm)) => Some(alarm),
-                _ => None,
-            };
-        }
-        self.sampler.end_emergency();
-        self.settle_gate();
-        self.uplink.hurry(now_ms);
-    }
-
-    fn emergency_would_open(&self) -> bool {
-        self.settings.gate == GatePolicy::EmergencyOpens
+        self.step_gnss(now_ms);
+        self.step_alarms(now_ms);
     }
 
     /// Forgets coordinates when the gate closes; looks at held-back records again when it opens.
-    fn settle_gate(&mut self) {
+    fn settle_gate(&mut self, now_ms: u64) {
         let is_open = self.gate_is_open();
-        if is_open != self.gate_was_open {
-            self.gate_was_open = is_open;
-            if is_open {
-                self.outbox.rewind();
-            } else {
-                self.sampler.forget();
-                self.last_fix = None;
+        if is_open == self.gate_was_open {
+            return;
+        }
+        self.gate_was_open = is_open;
+        if is_open {
+            self.outbox.rewind();
+            // A recording ends without a receiver being broken.
+            if self.settings.profile != Profile::Every {
+                self.gnss.on_gate_open(now_ms);
             }
+        } else {
+            self.sampler.forget();
+            self.last_fix = None;
+            self.gnss.on_gate_closed();
         }
     }
 
@@ -534,7 +396,7 @@ impl<S: Storage> Device<S> {
     fn report_status(&mut self, now_ms: u64) {
         self.status_due_ms = now_ms + STATUS_INTERVAL_MS;
         let status = Status {
-            duty: self.duty,
+            duty: self.duty(),
             battery_pct: self.battery_pct,
             power: self.power,
             signal_dbm: self.signal_dbm,

@@ -1,8 +1,13 @@
-//! What the wearer, or the caller, should know. Bounded: the oldest gives way and is counted.
+//! What the wearer, or the caller, should know. Bounded: the oldest gives way and is counted. A caller with a log prints
+//! every notice: each kind of bad input has one.
 
 use fieldpost_protocol::{AlarmCause, Duty, Receipt, limits::TEXT_BYTES_MAX};
 
-use crate::rules::AlarmId;
+use crate::{
+    clock::{Judgement, TimeSource},
+    rules::AlarmId,
+    sensor::{Fault, Sensor, gnss::GnssNews},
+};
 
 /// Notices that may wait for the caller.
 const NOTICE_COUNT_MAX: usize = 16;
@@ -13,10 +18,12 @@ const NOTICE_COUNT_MAX: usize = 16;
 pub enum Notice {
     /// An alarm comes at this time unless the wearer cancels: warn.
     PreAlarm {
+        /// Why.
+        cause: AlarmCause,
         /// Monotonic time in ms.
         alarm_at_ms: u64,
     },
-    /// The pre-alarm is over without an alarm.
+    /// No pre-alarm runs any more, and no alarm came of it.
     PreAlarmEnded,
     /// An alarm has an identity and is in the outbox.
     AlarmRaised {
@@ -48,6 +55,34 @@ pub enum Notice {
         /// Its id.
         id: u32,
     },
+    /// A command was carried out before: nothing is done.
+    CommandRepeated {
+        /// Its id.
+        id: u32,
+    },
+    /// A downlink frame cannot be read: nothing is done.
+    DownlinkMalformed,
+    /// The receiver is silent, back, or jumps.
+    Gnss(GnssNews),
+    /// A sensor keeps failing.
+    SensorFailing {
+        /// Which.
+        sensor: Sensor,
+        /// How.
+        fault: Fault,
+    },
+    /// A sensor works again.
+    SensorBack {
+        /// Which.
+        sensor: Sensor,
+    },
+    /// What the clock makes of a source has changed.
+    Time {
+        /// Whose time.
+        source: TimeSource,
+        /// What became of it.
+        judgement: Judgement,
+    },
 }
 
 /// Waiting notices, oldest first.
@@ -64,6 +99,16 @@ impl Notices {
             self.dropped = self.dropped.wrapping_add(1);
         }
         self.waiting.push_back(notice).expect("has room: the oldest gave way");
+    }
+
+    /// Adds what is only for the log: it gives way itself when many wait, so that no flood of bad input pushes out what
+    /// the wearer must know.
+    pub(super) fn add_minor(&mut self, notice: Notice) {
+        if self.waiting.len() < NOTICE_COUNT_MAX / 2 {
+            self.add(notice);
+        } else {
+            self.dropped = self.dropped.wrapping_add(1);
+        }
     }
 
     pub(super) fn take(&mut self) -> Option<Notice> {

@@ -36,7 +36,7 @@ pub use self::{
 };
 use crate::{
     clock::Stamp,
-    storage::{ENTRY_BYTES_MAX, Entry, Key, Partition, Storage, StorageError},
+    storage::{ENTRY_BYTES_MAX, Entry, Key, Note, Partition, Storage, StorageError},
 };
 
 /// Storage must hold this many entries: below it the quotas would be nothing.
@@ -269,6 +269,25 @@ impl<S: Storage> Outbox<S> {
     #[must_use]
     pub fn into_storage(self) -> S {
         self.storage
+    }
+
+    /// The device's note, if the storage keeps one.
+    pub(crate) fn read_note(&mut self) -> Option<Note> {
+        let mut note = Note::new();
+        match self.storage.read_note(&mut note) {
+            Ok(found) => found.then_some(note),
+            Err(_) => {
+                self.count_failure();
+                None
+            }
+        }
+    }
+
+    /// Replaces the device's note.
+    pub(crate) fn write_note(&mut self, note: &Note) {
+        if self.storage.write_note(note).is_err() {
+            self.count_failure();
+        }
     }
 
     /// Gives a record its sequence and keeps it.

@@ -16,6 +16,12 @@ pub use self::{
 /// Longest entry: an alarm is 46 at most; a loss record takes as many ranges as fit, usually eight.
 pub const ENTRY_BYTES_MAX: usize = 72;
 
+/// Longest note: what a device remembers across restarts beside its records.
+pub const NOTE_BYTES_MAX: usize = 112;
+
+/// The note's bytes, opaque to the storage.
+pub type Note = heapless::Vec<u8, NOTE_BYTES_MAX>;
+
 /// One entry's bytes.
 pub type Entry = heapless::Vec<u8, ENTRY_BYTES_MAX>;
 
@@ -93,6 +99,25 @@ pub trait Storage {
     /// [`StorageError::Failed`]: the entry may come back after a restart, which the gateway sees as a duplicate.
     fn remove(&mut self, key: Key) -> Result<(), StorageError>;
 
+    /// Copies the note that was written last to `note`; false if there is none. A storage without room for one keeps
+    /// none: the device then starts with its settings alone.
+    ///
+    /// # Errors
+    /// [`StorageError::Failed`] if the medium cannot be read.
+    fn read_note(&mut self, note: &mut Note) -> Result<bool, StorageError> {
+        let _ = note;
+        Ok(false)
+    }
+
+    /// Replaces the note, durable on return; after a power cut the old one or the new one is read, nothing else.
+    ///
+    /// # Errors
+    /// [`StorageError::Failed`]: the old note or the new one stands.
+    fn write_note(&mut self, note: &Note) -> Result<(), StorageError> {
+        let _ = note;
+        Ok(())
+    }
+
     /// Entries in a partition.
     fn count(&self, partition: Partition) -> usize;
 
@@ -120,6 +145,14 @@ impl<S: Storage + ?Sized> Storage for &mut S {
 
     fn remove(&mut self, key: Key) -> Result<(), StorageError> {
         (**self).remove(key)
+    }
+
+    fn read_note(&mut self, note: &mut Note) -> Result<bool, StorageError> {
+        (**self).read_note(note)
+    }
+
+    fn write_note(&mut self, note: &Note) -> Result<(), StorageError> {
+        (**self).write_note(note)
     }
 
     fn count(&self, partition: Partition) -> usize {

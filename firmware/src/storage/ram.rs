@@ -2,7 +2,7 @@
 
 use fieldpost_protocol::BootId;
 
-use super::{Entry, Key, Partition, Storage, StorageError};
+use super::{Entry, Key, Note, Partition, Storage, StorageError};
 
 #[derive(Clone)]
 struct Slot {
@@ -20,6 +20,7 @@ pub struct RamStorage<const N: usize> {
     counts: [usize; 3],
     next_key: u32,
     last_boot: u32,
+    note: Option<Note>,
 }
 
 impl<const N: usize> Default for RamStorage<N> {
@@ -46,6 +47,7 @@ impl<const N: usize> RamStorage<N> {
             counts: [0; 3],
             next_key: 0,
             last_boot: last_boot.0,
+            note: None,
         }
     }
 
@@ -105,6 +107,19 @@ impl<const N: usize> Storage for RamStorage<N> {
                 self.counts[slot.partition as usize] -= 1;
             }
         }
+        Ok(())
+    }
+
+    fn read_note(&mut self, note: &mut Note) -> Result<bool, StorageError> {
+        note.clear();
+        if let Some(kept) = &self.note {
+            note.clone_from(kept);
+        }
+        Ok(self.note.is_some())
+    }
+
+    fn write_note(&mut self, note: &Note) -> Result<(), StorageError> {
+        self.note = Some(note.clone());
         Ok(())
     }
 

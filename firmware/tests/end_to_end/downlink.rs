@@ -82,7 +82,11 @@ fn a_command_is_carried_out_once_and_in_time_only() {
     bench.drain();
     assert_eq!(
         bench.notices,
-        [Notice::Show("Call control".try_into().unwrap()), Notice::CommandExpired { id: 2 }]
+        [
+            Notice::Show("Call control".try_into().unwrap()),
+            Notice::CommandRepeated { id: 1 },
+            Notice::CommandExpired { id: 2 }
+        ]
     );
     let counters = bench.device.counters();
     assert_eq!((counters.commands_repeated, counters.commands_expired), (1, 1));
@@ -133,7 +137,7 @@ proptest! {
             assert_eq!(bench.device.counters().downlinks_malformed, 1);
             assert_eq!(bench.device.ledger(), before);
             assert_eq!(bench.drain(), []);
-            assert_eq!(bench.notices, []);
+            assert_eq!(bench.notices, [Notice::DownlinkMalformed]);
         }
     }
 }

@@ -11,6 +11,9 @@ fn online() -> Bench<Ram> {
     let mut bench = Bench::with_storage(every_fix(), RamStorage::new());
     let first = bench.connect(false);
     bench.settle(first);
+    bench.walk(1);
+    let first = bench.drain();
+    bench.settle(first);
     bench.notices.clear();
     bench
 }
@@ -40,7 +43,7 @@ fn the_button_raises_at_once_with_the_last_position() {
     let alarm = alarms(&published)[0];
     assert_eq!((alarm.cause, alarm.silent), (AlarmCause::BUTTON, true));
     let position = alarm.position.unwrap();
-    assert_eq!((position.latitude_udeg, position.reason), (53_000_000 + 3 * 13, ReportReason::EMERGENCY));
+    assert_eq!((position.latitude_udeg, position.reason), (53_000_000 + 4 * 13, ReportReason::EMERGENCY));
     assert_eq!(alarm.position_age_s, 7);
     assert!(matches!(bench.notices[0], Notice::AlarmRaised { silent: true, .. }));
 }

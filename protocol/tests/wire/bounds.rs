@@ -109,6 +109,7 @@ fn the_largest_downlink_of_each_kind_fits() {
         Downlink::Command(command(Action::Show(text))),
         Downlink::Command(command(Action::Interval { seconds: u16::MAX })),
         Downlink::Command(command(Action::Duty(Duty(255)))),
+        Downlink::Command(command(Action::CheckIn { seconds: u16::MAX })),
         Downlink::Command(command(Action::ReportNow)),
         Downlink::Time { unix_ms: u64::MAX },
     ];

@@ -69,10 +69,13 @@ fn written_now() -> Vec<(&'static str, Vec<u8>)> {
         Receipts { receipt: Receipt::Seen, boot: BootId(300), ranges: [range].into_iter().collect() };
     let action = Action::Interval { seconds: 5 };
     let command = Command { id: 9, expires_at_ms: samples::TIME_MS, action };
+    let check_in = Action::CheckIn { seconds: 1800 };
+    let check_in = Command { id: 10, expires_at_ms: samples::TIME_MS, action: check_in };
     for (name, message) in [
         ("down-receipts", Downlink::Receipts(receipts)),
         ("down-command", Downlink::Command(command)),
         ("down-time", Downlink::Time { unix_ms: samples::TIME_MS }),
+        ("down-check-in", Downlink::Command(check_in)),
     ] {
         vectors.push((name, message.encode(&mut downlink).expect("fits").to_vec()));
     }

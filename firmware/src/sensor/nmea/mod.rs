@@ -94,6 +94,16 @@ impl NmeaCounters {
         self.enrichments
     }
 
+    /// Sentences that arrived whole, whether they gave a fix or not: the line works.
+    #[must_use]
+    pub fn whole(&self) -> u32 {
+        [Reject::ForeignTalker, Reject::Unused, Reject::NoFix, Reject::EpochRepeated]
+            .iter()
+            .fold(self.fixes.wrapping_add(self.enrichments), |sum, reason| {
+                sum.wrapping_add(self.rejected(*reason))
+            })
+    }
+
     /// Sentences rejected for one reason.
     #[must_use]
     pub fn rejected(&self, reason: Reject) -> u32 {
