@@ -12,6 +12,8 @@
 
 #[cfg(all(feature = "broken-ack-before-commit", not(debug_assertions)))]
 compile_error!("broken-ack-before-commit loses records on purpose: it is for the rig, in debug builds only");
+#[cfg(all(feature = "broken-ledger", not(debug_assertions)))]
+compile_error!("broken-ledger forgets records on purpose: it is for the rig, in debug builds only");
 
 pub mod admin;
 pub mod alarms;
@@ -25,11 +27,13 @@ pub mod health;
 pub mod http;
 pub mod ingest;
 pub mod init;
+pub mod ledger;
 pub mod live;
 pub mod log;
 pub mod login;
 pub mod metrics;
 pub mod pki;
 pub mod record;
+pub mod sealed;
 pub mod service;
 pub mod spool;

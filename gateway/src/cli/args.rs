@@ -30,6 +30,8 @@ pub(crate) enum Command {
     /// Look into the store
     #[command(subcommand)]
     Spool(SpoolCommand),
+    /// What became of every sequence that a device issued: stored, refused, lost by the device, still owed
+    Ledger(LedgerArgs),
     /// Check a configuration: every mistake at once, with its line and what to do; exit 78
     Validate(ConfigFile),
     /// Look at the configuration
@@ -221,6 +223,21 @@ pub(crate) enum SpoolCommand {
         #[arg(long, default_value_t = u64::MAX)]
         to: u64,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LedgerArgs {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// The device
+    #[arg(long)]
+    pub(crate) device: DeviceId,
+    /// Its force, if several have a device of that name
+    #[arg(long)]
+    pub(crate) force: Option<ForceId>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,6 +9,7 @@ mod config;
 mod decode;
 mod doctor;
 mod exit;
+mod ledger;
 mod login;
 mod output;
 mod pki;
@@ -47,6 +48,7 @@ fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Run(file) => run::run(&file),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Spool(command) => spool::dispatch(&command),
+        Command::Ledger(arguments) => ledger::ledger(&arguments),
         Command::Validate(file) => config::validate(&file),
         Command::Config(command) => config::dispatch(command),
         Command::Login(arguments) => login::login(&arguments),

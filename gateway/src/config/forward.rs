@@ -71,7 +71,10 @@ fn forward(entry: &Section<'_>, kind: &str, read_sink: ReadSink) -> Option<Forwa
     }
     let name = match name {
         None => kind.to_owned(),
-        Some(name) if name.value == crate::live::CURSOR_NAME => {
+        Some(name)
+            if [crate::live::CURSOR_NAME, crate::ledger::task::CURSOR_NAME]
+                .contains(&name.value.as_str()) =>
+        {
             entry.report().mistake(
                 &name.origin,
                 format!("`{}`: \"{}\" is the gateway's own cursor", name.key, name.value),

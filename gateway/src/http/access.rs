@@ -35,6 +35,8 @@ pub enum What {
     UnitsRead,
     /// The alarm queue was read.
     AlarmsRead,
+    /// The loss ledger was read: no position, but when which device was heard.
+    LedgerRead,
     /// A live page was opened: every position from here to its closing is shown.
     StreamOpened,
     /// It was closed.

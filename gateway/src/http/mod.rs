@@ -17,6 +17,7 @@ pub mod session;
 pub mod streets;
 
 mod api;
+mod ledger;
 mod login;
 mod page;
 mod stall;
@@ -41,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::access::{AccessLog, Journal, Look};
 use self::session::Sessions;
+use crate::ledger::task::SharedLedger;
 use crate::live::Live;
 use crate::login::LoginLinks;
 
@@ -94,6 +96,7 @@ pub struct Running {
 /// What every request can reach.
 struct App {
     live: Live,
+    ledger: SharedLedger,
     links: Arc<LoginLinks>,
     sessions: Sessions,
     access: AccessLog,
@@ -110,6 +113,7 @@ struct App {
 pub async fn start(
     settings: Settings,
     live: Live,
+    ledger: SharedLedger,
     links: Arc<LoginLinks>,
     journal: impl Journal,
     shutdown: &CancellationToken,
@@ -122,6 +126,7 @@ pub async fn start(
     let access = AccessLog::start(journal, Arc::clone(live.metrics()));
     let app = Arc::new(App {
         live,
+        ledger,
         links,
         sessions: Sessions::default(),
         access,
@@ -141,6 +146,7 @@ fn routes(app: Arc<App>, health: Router) -> Router {
         .route("/api/v1/units", get(api::units))
         .route("/api/v1/alarms", get(api::alarms))
         .route("/api/v1/alarms/acknowledge", post(api::acknowledge))
+        .route("/api/v1/ledger", get(ledger::ledger))
         .route("/api/v1/stream", get(stream::stream))
         .route("/api/{*rest}", any(api::unknown))
         .route("/map/streets.json", get(api::streets))

@@ -202,6 +202,12 @@ impl Live {
         self.hub.gateway_view()
     }
 
+    /// The newest record that is committed; it may not be folded yet.
+    #[must_use]
+    pub fn committed(&self) -> Lsn {
+        self.hub.spool.committed()
+    }
+
     /// Unix milliseconds by the gateway's clock.
     #[must_use]
     pub fn now_ms(&self) -> u64 {

@@ -25,6 +25,22 @@ impl std::fmt::Display for UnitId {
     }
 }
 
+/// The text is not `force/device`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a unit is force/device")]
+pub struct UnitIdError;
+
+impl std::str::FromStr for UnitId {
+    type Err = UnitIdError;
+
+    fn from_str(text: &str) -> Result<Self, UnitIdError> {
+        let (force, device) = text.split_once('/').ok_or(UnitIdError)?;
+        let force = ForceId::try_new(force).map_err(|_| UnitIdError)?;
+        let device = DeviceId::try_new(device).map_err(|_| UnitIdError)?;
+        Ok(Self { force, device })
+    }
+}
+
 /// How people know a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitName {

@@ -4,8 +4,8 @@
 //! acknowledged and leaves every sink at a batch border.** Start-up reads a bounded tail of the spool, never the backlog.
 //!
 //! ```text
-//! start:     data dir -> spool (recover) -> metrics listener -> live -> page -> forwarders -> front door
-//! shut down: not ready -> front door (last PUBACKs, 0x8B) -> forwarders -> page -> live -> spool -> metrics listener
+//! start:     data dir -> spool (recover) -> metrics listener -> live -> ledger -> page -> forwarders -> front door
+//! shut down: not ready -> front door (last PUBACKs, 0x8B) -> forwarders -> page -> live -> ledger -> spool -> metrics listener
 //! reload:    check everything -> certificates, revoked sessions, forces, roster, sinks -> say what needs a restart
 //! ```
 
@@ -39,6 +39,7 @@ use crate::forward::{self, Forwarders, SinkFiles};
 use crate::health::Readiness;
 use crate::http;
 use crate::ingest::{FrontDoor, IngestConfig};
+use crate::ledger;
 use crate::live::order::ClockBounds;
 use crate::live::{self, system_now_ms};
 use crate::login::LoginLinks;
@@ -78,6 +79,7 @@ pub struct Service {
     /// A reload could not start the sinks: the next one tries again, changed or not.
     sinks_are_owed: AtomicBool,
     live: live::Running,
+    ledger: ledger::task::Running,
     page: http::Running,
     page_tls: Option<PageTls>,
     admin: JoinHandle<()>,
@@ -148,10 +150,12 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         Arc::clone(&counters),
         &starting,
     )?;
+    let ledger = ledger::task::start(&config.data_dir, &spool, system_now_ms(), &starting)?;
     let page = page::start(
         &config,
         page_tls.as_ref(),
         live.live().clone(),
+        ledger.shared().clone(),
         Arc::clone(&login),
         readiness.public_routes(),
         &starting,
@@ -193,6 +197,7 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         sink_files: std::sync::Mutex::new(sink_files),
         sinks_are_owed: AtomicBool::new(false),
         live,
+        ledger,
         page,
         page_tls,
         admin,
@@ -300,6 +305,7 @@ impl Service {
             self.forwarders.into_inner().stop().await;
             self.page.stop().await;
             self.live.stop().await;
+            self.ledger.stop().await;
             self.spool.close().await;
         });
         let in_time = ended.await.is_ok();

@@ -10,6 +10,7 @@ use super::{StartError, listen_error};
 use crate::config::Config;
 use crate::http::access::AccessFile;
 use crate::http::{self, Running, streets};
+use crate::ledger::task::SharedLedger;
 use crate::live::Live;
 use crate::login::LoginLinks;
 use crate::pki::PageTls;
@@ -18,6 +19,7 @@ pub(super) async fn start(
     config: &Config,
     tls: Option<&PageTls>,
     live: Live,
+    ledger: SharedLedger,
     links: Arc<LoginLinks>,
     health: Router,
     closing: &CancellationToken,
@@ -33,7 +35,7 @@ pub(super) async fn start(
         health,
     };
     let journal = AccessFile::new(&config.data_dir);
-    http::start(settings, live, links, journal, closing).await.map_err(|error| match error {
+    http::start(settings, live, ledger, links, journal, closing).await.map_err(|error| match error {
         http::StartError::Bind { listen, source } => listen_error("control_room.listen", listen, source),
     })
 }

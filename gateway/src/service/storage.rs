@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::StartError;
 use crate::config::Config;
-use crate::live;
 use crate::spool::{Disk, RecoveryReport, Spool, SpoolError, SpoolSettings};
+use crate::{ledger, live};
 
 /// Directory of the spool in the data directory.
 pub(crate) const SPOOL_DIR: &str = "spool";
@@ -50,7 +50,7 @@ fn tell(report: &RecoveryReport) {
 /// the earliest record kept. Blocking.
 pub(super) fn retire_cursors(spool: &Spool, config: &Config) -> Result<(), SpoolError> {
     for cursor in spool.stats().cursors {
-        let wanted = cursor.name == live::CURSOR_NAME
+        let wanted = [live::CURSOR_NAME, ledger::task::CURSOR_NAME].contains(&cursor.name.as_str())
             || config.forwards.iter().any(|forward| forward.name == cursor.name);
         if !wanted {
             tracing::warn!(

@@ -12,6 +12,7 @@ mod door;
 mod downlink;
 mod forward;
 mod front_door;
+mod ledger;
 mod mqtt;
 mod operations;
 mod process;

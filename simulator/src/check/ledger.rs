@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use fieldpost_protocol::{Body, Class, Envelope, Lane};
 
+use super::account::{Account, Truth, differences};
 use super::latency::Latencies;
 
 /// Most examples of each fault kept for the report.
@@ -383,6 +384,24 @@ impl Ledger {
         self.open_records().count() as u64 + self.stored_records().filter(missing).count() as u64
     }
 
+    /// Every difference between the truth and the gateway's own ledger, in words.
+    #[must_use]
+    pub fn compare(&self, accounts: &[Account]) -> Vec<String> {
+        let mut found = Vec::new();
+        for device in &self.devices {
+            let unit = format!("{}/{}", self.force, device.name);
+            let account = accounts.iter().find(|account| account.unit == unit);
+            let boots = account.map_or(&[][..], |account| &account.boots);
+            for (id, boot) in &device.boots {
+                let said = boots.iter().find(|said| said.boot == *id);
+                found.extend(differences(&unit, *id, &boot.truth(), said));
+            }
+            let unheard = boots.iter().filter(|said| !device.boots.contains_key(&said.boot));
+            found.extend(unheard.map(|said| format!("{unit}: the ledger knows a boot {}", said.boot)));
+        }
+        found
+    }
+
     /// Whether every stored record has arrived in every sink.
     #[must_use]
     pub fn all_delivered(&self) -> bool {
@@ -441,6 +460,18 @@ impl Ledger {
                 self.entry(RecordId { device, boot, seq }).declared_lost = true;
             }
         }
+    }
+}
+
+impl Boot {
+    /// What became of every sequence issued.
+    fn truth(&self) -> Vec<Truth> {
+        let of = |seq: u32| match self.entries.get(seq as usize) {
+            Some(entry) if entry.stored_us.is_some() => Truth::Acknowledged,
+            Some(entry) if entry.declared_lost => Truth::DeclaredLost,
+            _ => Truth::Open,
+        };
+        (0..self.issued).map(of).collect()
     }
 }
 

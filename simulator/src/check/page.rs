@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    account::{Account, AccountsPage},
     board::Board,
     http::{Http, HttpError},
 };
@@ -207,6 +208,25 @@ impl Page {
 }
 
 impl Operator {
+    /// The gateway's loss ledger, whole, and how many entries of its spool it could not read.
+    ///
+    /// # Errors
+    /// [`HttpError`] if the control room refuses.
+    pub async fn accounts(&self) -> Result<(Vec<Account>, u64), HttpError> {
+        let mut accounts = Vec::new();
+        let mut path = "/api/v1/ledger".to_owned();
+        loop {
+            let page = self.http.get_json(&path).await?;
+            let page: AccountsPage = serde_json::from_value(page)
+                .map_err(|error| HttpError::Shape(path.clone(), error.to_string()))?;
+            accounts.extend(page.accounts);
+            match page.next_after {
+                Some(after) => path = format!("/api/v1/ledger?after={after}"),
+                None => return Ok((accounts, page.missed)),
+            }
+        }
+    }
+
     /// Acknowledges an alarm.
     ///
     /// # Errors

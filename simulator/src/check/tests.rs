@@ -4,6 +4,7 @@ use fieldpost_protocol::{
     BootId, ClockQuality, Envelope, FixSource, Lane, Mode, Position, ReportReason, Seq, envelope, limits,
 };
 
+use super::account::Account;
 use super::ledger::{Arrival, Content, Ledger, RecordId};
 
 const DEVICE: usize = 0;
@@ -116,6 +117,23 @@ fn a_record_nobody_issued_turns_it_red() {
         assert_eq!(ledger.arrived(SINK, key, None, 0), Arrival::Unknown);
     }
     assert_eq!(ledger.faults().len(), 1);
+}
+
+#[test]
+fn a_gateway_whose_ledger_differs_turns_it_red() {
+    let mut ledger = run(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let account = |ranges: serde_json::Value| -> Account {
+        let account = serde_json::json!({"unit": "sim/pc-0001", "boots": [{"boot": 1, "ranges": ranges}]});
+        serde_json::from_value(account).unwrap()
+    };
+    let good = account(serde_json::json!([{"first": 0, "last": 9, "state": "stored"}]));
+    assert_eq!(ledger.compare(std::slice::from_ref(&good)), Vec::<String>::new());
+    let forgetful = account(serde_json::json!([{"first": 0, "last": 8, "state": "stored"}]));
+    let found = ledger.compare(&[forgetful]);
+    assert_eq!(found, ["sim/pc-0001 boot 1 sequence 9 is Acknowledged, the ledger says nothing"]);
+    assert_eq!(ledger.compare(&[]).len(), 10);
+    ledger.issued(DEVICE, 1, 11);
+    assert_eq!(ledger.compare(&[good]), Vec::<String>::new(), "what is still on the device is nobody's yet");
 }
 
 #[test]

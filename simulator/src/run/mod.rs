@@ -193,12 +193,16 @@ pub async fn run(mut plan: Plan, interrupted: CancellationToken) -> Result<Summa
     say("ending: bringing in what the devices still owe");
     // Cut short, the story is not judged, and nobody waits for its end: a supervisor may not give us the time.
     plan.acknowledge &= !interrupted.is_cancelled();
-    let faults = finish(&plan, &fleet, &board, &mut story, &mut readers).await;
+    let mut faults = finish(&plan, &fleet, &board, &mut story, &mut readers).await;
     let counts = fleet.progress().counts();
     let raised = fleet.progress().alarms();
     let reasons = fleet.progress().down_reasons();
     fleet.stop().await;
     let (shown, acknowledged) = readers.alarms();
+    // Somebody's gateway may have heard of devices of these names before.
+    if plan.outside.is_none() {
+        faults.extend(readers.ledger_faults(&board).await);
+    }
     readers.stop().await;
     for (reason, count) in reasons {
         tracing::info!(count, reason, "connections ended");

@@ -15,6 +15,9 @@ use crate::check::{
     webhook,
 };
 
+/// Differences between the gateway's ledger and the truth that are told one by one.
+const DIFFERENCES_MAX: usize = 5;
+
 /// Everything that reads what arrives.
 pub(super) struct Readers {
     stop: CancellationToken,
@@ -76,6 +79,25 @@ impl Readers {
         let page = page.borrow();
         let acknowledged = page.alarms.values().filter(|alarm| alarm.state == "acknowledged").count();
         (page.alarms.len(), acknowledged)
+    }
+
+    /// Where the gateway's own ledger and the truth differ, in words. Nothing without a page: it is read through one.
+    pub(super) async fn ledger_faults(&self, board: &Board) -> Vec<String> {
+        let Some(operator) = &self.operator else { return Vec::new() };
+        let (accounts, missed) = match operator.accounts().await {
+            Ok(read) => read,
+            Err(error) => return vec![format!("the loss ledger cannot be read: {error}")],
+        };
+        let mut differences = board.ledger().compare(&accounts);
+        let count = differences.len();
+        differences.truncate(DIFFERENCES_MAX);
+        if count > DIFFERENCES_MAX {
+            differences.push(format!("the loss ledger: {} more differences", count - DIFFERENCES_MAX));
+        }
+        if missed > 0 {
+            differences.push(format!("the loss ledger could not read {missed} entries of the spool"));
+        }
+        differences
     }
 
     /// Whether there was a page and it could not be opened again.

@@ -11,7 +11,7 @@ use hyper::Method;
 
 use super::rig::Site;
 
-const ROUTES: [(&str, &str); 13] = [
+const ROUTES: [(&str, &str); 14] = [
     ("GET", "/"),
     ("GET", "/index.html"),
     ("GET", "/assets/app.js"),
@@ -21,6 +21,7 @@ const ROUTES: [(&str, &str); 13] = [
     ("GET", "/api/v1/session"),
     ("GET", "/api/v1/units"),
     ("GET", "/api/v1/alarms"),
+    ("GET", "/api/v1/ledger"),
     ("GET", "/api/v1/stream"),
     ("GET", "/api/v1/nothing"),
     ("POST", "/api/v1/alarms/acknowledge"),

@@ -4,6 +4,7 @@ mod alarms;
 mod browser;
 mod door;
 mod emergency;
+mod ledger;
 mod look;
 mod pictures;
 mod rig;

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use fieldpost_gateway::alarms::AlarmId;
 use fieldpost_gateway::config::roster::Roster;
 use fieldpost_gateway::http::{self, access::AccessFile, access::Journal};
+use fieldpost_gateway::ledger;
 use fieldpost_gateway::live::devices::{Confirmation, Connection, Connections, Devices};
 use fieldpost_gateway::live::unit::UnitId;
 use fieldpost_gateway::live::{self, Live};
@@ -128,6 +129,7 @@ pub(crate) struct Site {
 pub(crate) struct Room {
     pub(crate) spool: Spool,
     pub(crate) live: live::Running,
+    pub(crate) ledger: ledger::task::Running,
     pub(crate) http: http::Running,
     pub(crate) links: Arc<LoginLinks>,
     pub(crate) metrics: Arc<Metrics>,
@@ -192,10 +194,19 @@ impl Site {
             &shutdown,
         )
         .unwrap();
+        let ledger = ledger::task::start(self.dir.path(), &spool, self.now_ms(), &shutdown).unwrap();
         let settings = http::Settings { tls, ..http::Settings::new("127.0.0.1:0".parse().unwrap()) };
-        let http =
-            http::start(settings, live.live().clone(), Arc::clone(&links), journal, &shutdown).await.unwrap();
-        Room { spool, live, http, links, metrics, now_ms: Arc::clone(&self.now_ms) }
+        let http = http::start(
+            settings,
+            live.live().clone(),
+            ledger.shared().clone(),
+            Arc::clone(&links),
+            journal,
+            &shutdown,
+        )
+        .await
+        .unwrap();
+        Room { spool, live, ledger, http, links, metrics, now_ms: Arc::clone(&self.now_ms) }
     }
 
     pub(crate) fn unit(&self, device: &str) -> UnitId {
@@ -302,6 +313,7 @@ impl Room {
     pub(crate) async fn stop(self) {
         self.http.stop().await;
         self.live.stop().await;
+        self.ledger.stop().await;
         self.spool.close().await;
     }
 }

@@ -1,0 +1,63 @@
+//! `GET /api/v1/ledger`: the loss ledger.
+//!
+//! It holds no position, but it says when a device was heard of, so it is read like one: with a session, and after its
+//! access record is durable. `?device=FORCE/DEVICE` is one account; without it come the first thousand after
+//! `?after=FORCE/DEVICE`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Deserialize;
+
+use super::access::What;
+use super::listener::Peer;
+use super::login::look;
+use super::session::Session;
+use super::{App, refusal};
+use crate::ledger::view::LedgerView;
+use crate::live::unit::UnitId;
+
+/// How long an answer waits for what was committed before it was asked; then it says how far it is.
+const CATCH_UP_MAX: Duration = Duration::from_secs(3);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Question {
+    device: Option<String>,
+    after: Option<String>,
+}
+
+/// `GET /api/v1/ledger`.
+pub(super) async fn ledger(
+    State(app): State<Arc<App>>,
+    Extension(session): Extension<Arc<Session>>,
+    Extension(peer): Extension<Peer>,
+    question: Result<Query<Question>, QueryRejection>,
+) -> Response {
+    let parse = |text: Option<String>| text.map(|text| text.parse::<UnitId>()).transpose();
+    let question = question
+        .ok()
+        .and_then(|Query(Question { device, after })| Some((parse(device).ok()?, parse(after).ok()?)));
+    let Some((device, after)) = question else {
+        return refusal(StatusCode::BAD_REQUEST, "ask with device=FORCE/DEVICE or after=FORCE/DEVICE");
+    };
+    let scope = device.as_ref().map_or_else(|| "*".to_owned(), ToString::to_string);
+    if let Err(refused) = app.record(look(&app, &session, peer, What::LedgerRead, &scope)).await {
+        return refused;
+    }
+    let committed = app.live.committed();
+    // Late, the answer is older than the question and says so by its `through_lsn`.
+    _ = tokio::time::timeout(CATCH_UP_MAX, app.ledger.wait_folded(committed)).await;
+    let ledger = app.ledger.lock();
+    let view = match &device {
+        Some(unit) => LedgerView::of(&ledger, unit),
+        None => LedgerView::page(&ledger, after.as_ref()),
+    };
+    drop(ledger);
+    Json(view).into_response()
+}

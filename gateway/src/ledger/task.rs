@@ -1,0 +1,218 @@
+//! The ledger at work: one task that reads the spool and keeps the snapshot.
+//!
+//! **It delays nobody**: it has its own reader, so neither a device nor the live page waits for it, and it reads twice a
+//! second what has come together since.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::{Bounds, Ledger, snapshot};
+use crate::record::Record;
+use crate::sealed::SealedError;
+use crate::spool::{Batch, BatchLimits, Cursor, Lsn, ReadError, Reader, Spool, SpoolError};
+
+/// Name of the spool cursor that keeps records until they are in a snapshot.
+pub(crate) const CURSOR_NAME: &str = "ledger";
+
+/// A snapshot follows at the latest after so many records: folded anew in a fraction of a second.
+pub const SNAPSHOT_RECORDS: u64 = 200_000;
+/// And at the latest after this, if there was any record.
+const SNAPSHOT_MS: u64 = 30_000;
+/// How soon a failed read of the spool is tried again.
+const READ_RETRY_MS: u64 = 1_000;
+/// Half a second of records at once, or a megabyte of a backlog.
+const READ_LIMITS: BatchLimits = BatchLimits { count_max: 8_192, bytes_max: 1 << 20, age_ms_max: 500 };
+
+/// The ledger as others see it. Clones share it.
+#[derive(Debug, Clone)]
+pub struct SharedLedger {
+    ledger: Arc<Mutex<Ledger>>,
+    folded: watch::Sender<Lsn>,
+}
+
+/// The ledger's task.
+#[derive(Debug)]
+pub struct Running {
+    shared: SharedLedger,
+    task: JoinHandle<()>,
+    shutdown: CancellationToken,
+}
+
+/// Reads the snapshot in `data_dir` and starts to fold what came after. Blocking for one small file and the snapshot.
+///
+/// # Errors
+/// The cursor cannot be opened.
+pub fn start(
+    data_dir: &Path,
+    spool: &Spool,
+    now_ms: u64,
+    shutdown: &CancellationToken,
+) -> Result<Running, SpoolError> {
+    let cursor = spool.cursor(CURSOR_NAME)?;
+    let (mut ledger, may_snapshot) = restore(data_dir, Bounds::default(), now_ms);
+    if ledger.goes_back_to(spool.committed()) {
+        tracing::warn!(
+            lsn = spool.committed().0,
+            "the spool is shorter than the ledger: it was replaced or lost records; the ledger keeps what it knew"
+        );
+    }
+    let reader = spool.reader(ledger.folded().next());
+    let folded = watch::Sender::new(ledger.folded());
+    let shared = SharedLedger { ledger: Arc::new(Mutex::new(ledger)), folded };
+    let shutdown = shutdown.child_token();
+    let keeper = Keeper {
+        shared: shared.clone(),
+        data_dir: data_dir.to_owned(),
+        reader,
+        cursor,
+        written: shared.lock().folded(),
+        may_snapshot,
+        has_failed: false,
+    };
+    let task = tokio::spawn(keeper.run(shutdown.clone()));
+    Ok(Running { shared, task, shutdown })
+}
+
+/// The ledger as the last run left it, and whether a new snapshot may be written.
+fn restore(data_dir: &Path, bounds: Bounds, now_ms: u64) -> (Ledger, bool) {
+    let error = match snapshot::read(data_dir, bounds) {
+        Ok(Some(ledger)) => return (ledger, true),
+        Ok(None) => {
+            tracing::info!("no loss ledger yet: the retained records are replayed");
+            return (Ledger::new(bounds), true);
+        }
+        Err(error) => error,
+    };
+    match &error {
+        SealedError::Unreadable { .. } => tracing::error!(%error, "loss ledger not readable"),
+        SealedError::Damaged { .. } => tracing::error!(%error, "loss ledger damaged"),
+    }
+    let aside = snapshot::set_aside(data_dir, now_ms);
+    if let Err(error) = &aside {
+        tracing::error!(%error, "loss ledger could not be put aside: none is written until a restart can read or move it");
+    }
+    (Ledger::new(bounds), aside.is_ok())
+}
+
+impl SharedLedger {
+    /// Locks the ledger: hold it for one look.
+    pub fn lock(&self) -> MutexGuard<'_, Ledger> {
+        // A panic while folding leaves one record half entered: an account that is off by one, not a broken one.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the record at `lsn` is folded. Cancel-safe.
+    pub async fn wait_folded(&self, lsn: Lsn) {
+        let mut folded = self.folded.subscribe();
+        // Fails only if the sender is gone, and we hold it.
+        _ = folded.wait_for(|folded| *folded >= lsn).await;
+    }
+
+    fn take(&self, batch: &Batch) {
+        let mut ledger = self.lock();
+        if let Some(gap) = batch.gap {
+            ledger.miss(gap.count(), gap.to);
+        }
+        for entry in &batch.entries {
+            match Record::decode(entry.lsn, &entry.payload) {
+                Ok(record) => ledger.fold(&record),
+                Err(_) => ledger.miss(1, entry.lsn),
+            }
+        }
+        drop(ledger);
+        self.folded.send_replace(batch.end);
+    }
+}
+
+impl Running {
+    /// The ledger.
+    #[must_use]
+    pub fn shared(&self) -> &SharedLedger {
+        &self.shared
+    }
+
+    /// Writes the snapshot and returns when that is done.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        // A panic in the task is already in the log.
+        _ = self.task.await;
+    }
+}
+
+struct Keeper {
+    shared: SharedLedger,
+    data_dir: PathBuf,
+    reader: Reader,
+    cursor: Cursor,
+    /// Records up to here are in the snapshot on disk.
+    written: Lsn,
+    may_snapshot: bool,
+    has_failed: bool,
+}
+
+impl Keeper {
+    async fn run(mut self, shutdown: CancellationToken) {
+        let mut ticks = interval(Duration::from_millis(SNAPSHOT_MS));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await; // the first one comes at once
+        loop {
+            let batch = tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = ticks.tick() => {
+                    self.write_snapshot().await;
+                    continue;
+                }
+                batch = self.reader.next_batch(READ_LIMITS) => batch,
+            };
+            match batch {
+                Ok(batch) => self.shared.take(&batch),
+                Err(ReadError::Closed | ReadError::Failed) => break,
+                Err(error @ ReadError::Io(_)) => {
+                    tracing::warn!(%error, "loss ledger waits");
+                    tokio::select! {
+                        () = shutdown.cancelled() => break,
+                        () = tokio::time::sleep(Duration::from_millis(READ_RETRY_MS)) => {}
+                    }
+                }
+            }
+            if self.reader.position().0 > self.written.0 + SNAPSHOT_RECORDS {
+                self.write_snapshot().await;
+            }
+        }
+        self.write_snapshot().await;
+    }
+
+    async fn write_snapshot(&mut self) {
+        let (lsn, text) = {
+            let ledger = self.shared.lock();
+            if !self.may_snapshot || ledger.folded() <= self.written {
+                return;
+            }
+            (ledger.folded(), snapshot::render(&ledger))
+        };
+        let data_dir = self.data_dir.clone();
+        let written = tokio::task::spawn_blocking(move || snapshot::write(&data_dir, &text)).await;
+        let written = written.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+        let failed_before = std::mem::replace(&mut self.has_failed, written.is_err());
+        // Also if it could not be written: on a full disk the spool may need the room of these very records, and custody
+        // goes before book-keeping. They are in memory; only a crash before the next snapshot makes them `missed`.
+        if lsn > self.cursor.position()
+            && let Err(error) = self.cursor.advance(lsn).await
+        {
+            tracing::warn!(%error, "the ledger's cursor stays where it is");
+        }
+        match written {
+            Ok(()) => self.written = lsn,
+            Err(error) if !failed_before => {
+                tracing::error!(%error, "the loss ledger cannot be written; a restart will replay more records");
+            }
+            Err(_) => {}
+        }
+    }
+}

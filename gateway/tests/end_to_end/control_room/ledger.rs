@@ -1,0 +1,79 @@
+//! The loss ledger, as an operator reads it.
+
+use std::fs;
+
+use fieldpost_gateway::ledger::snapshot::SNAPSHOT_FILE;
+use fieldpost_gateway::record::Record;
+use serde_json::{Value, json};
+
+use super::rig::{Room, Site};
+
+async fn accounts(room: &Room, query: &str) -> Value {
+    let answer = room.browser("anna").await.get(&format!("/api/v1/ledger{query}")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()
+}
+
+/// Sequences 0, 1 and 4 of one device: 2 and 3 were made and never sent.
+fn with_a_hole(site: &Site) -> Vec<Record> {
+    let mut records: Vec<_> = (0..5).map(|_| site.position("pc-0001", 51_500_000)).collect();
+    records.drain(2..4);
+    records
+}
+
+#[tokio::test]
+async fn a_hole_in_the_sequences_shows_as_owed_at_once_and_after_a_restart() {
+    let site = Site::new();
+    let room = site.open().await;
+    for record in with_a_hole(&site) {
+        room.commit(&record).await;
+    }
+    let ranges = json!([
+        {"first": 0, "last": 1, "state": "stored"},
+        {"first": 2, "last": 3, "state": "owed"},
+        {"first": 4, "last": 4, "state": "stored"},
+    ]);
+    let before = accounts(&room, "?device=sim/pc-0001").await;
+    assert_eq!(before["accounts"][0]["boots"][0]["ranges"], ranges);
+    room.stop().await;
+    assert!(site.dir.path().join(SNAPSHOT_FILE).exists());
+
+    let room = site.open().await;
+    assert_eq!(accounts(&room, "?device=sim/pc-0001").await, before);
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn without_its_file_the_ledger_is_made_anew_from_the_spool() {
+    let site = Site::new();
+    let room = site.open().await;
+    for record in with_a_hole(&site) {
+        room.commit(&record).await;
+    }
+    let before = accounts(&room, "").await;
+    room.stop().await;
+    for damage in [None, Some("rubbish")] {
+        match damage {
+            None => fs::remove_file(site.dir.path().join(SNAPSHOT_FILE)).unwrap(),
+            Some(text) => fs::write(site.dir.path().join(SNAPSHOT_FILE), text).unwrap(),
+        }
+        let room = site.open().await;
+        assert_eq!(accounts(&room, "").await, before, "{damage:?}");
+        room.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_ledger_is_read_like_a_position_with_a_record_of_who_looked() {
+    let site = Site::new();
+    let room = site.open().await;
+    room.commit(&site.position("pc-0001", 51_500_000)).await;
+    assert_eq!(accounts(&room, "?device=sim/pc-9999").await["accounts"], json!([]));
+    let access = fs::read_to_string(site.dir.path().join("access.ndjson")).unwrap();
+    assert!(access.contains(r#""what":"ledger_read","scope":"sim/pc-9999""#), "{access}");
+    let browser = room.browser("ben").await;
+    for bad in ["?device=pc-0001", "?device=sim/../x", "?after=", "?all=1"] {
+        assert_eq!(browser.get(&format!("/api/v1/ledger{bad}")).await.status, 400, "{bad}");
+    }
+    room.stop().await;
+}
