@@ -1,0 +1,7 @@
+//! The link against the real gateway, and against gateways that are none.
+
+mod body;
+mod cost;
+mod delivery;
+mod gateway;
+mod wire;
