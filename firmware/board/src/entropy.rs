@@ -20,21 +20,12 @@ compile_error!(
      a device needs a board folder whose `entropy` is a true random number generator"
 );
 
-/// The source gave no random numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, defmt::Format)]
-pub(crate) struct NoEntropy;
+use fieldpost_link::Entropy as _;
 
-/// A cryptographically secure source of random numbers. A board without one has no TLS.
-pub(crate) trait Entropy: Sync {
-    /// Fills all of `bytes` or fails.
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy>;
-}
+use crate::board::ENTROPY;
 
 /// One random number for jitter. A source that fails costs jitter, not the device: TLS notices by itself.
-pub(crate) fn draw(source: &dyn Entropy) -> u32 {
+pub(crate) fn draw() -> u32 {
     let mut bytes = [0; 4];
-    match source.fill(&mut bytes) {
-        Ok(()) => u32::from_le_bytes(bytes),
-        Err(NoEntropy) => 0,
-    }
+    ENTROPY.fill(&mut bytes).map_or(0, |()| u32::from_le_bytes(bytes))
 }

@@ -40,8 +40,13 @@ impl Watched {
         }
     }
 
+    /// The device reports once it has started; the network, once there is one.
     fn is_due(self) -> bool {
-        self != Self::Link || !wire::ORDERS.is_empty()
+        match self {
+            Self::Sense => true,
+            Self::Link => !wire::ORDERS.is_empty(),
+            Self::Device | Self::Network => REPORTED_MS[self as usize].load(Ordering::Relaxed) != 0,
+        }
     }
 }
 
@@ -61,7 +66,7 @@ fn now_ms() -> u32 {
 
 /// The caller is alive.
 pub(crate) fn report(watched: Watched) {
-    REPORTED_MS[watched as usize].store(now_ms(), Ordering::Relaxed);
+    REPORTED_MS[watched as usize].store(now_ms().max(1), Ordering::Relaxed);
 }
 
 /// A round of the sensors began this late.
@@ -73,7 +78,10 @@ pub(crate) fn note_late(late: Duration) {
 fn silent() -> Option<Watched> {
     Watched::ALL.into_iter().find(|watched| {
         if !watched.is_due() {
-            report(*watched);
+            if *watched == Watched::Link {
+                report(*watched);
+            }
+            return false;
         }
         let silent_ms = now_ms().wrapping_sub(REPORTED_MS[*watched as usize].load(Ordering::Relaxed));
         // A report may come between the two readings of the clock: then the difference is just below zero.

@@ -17,55 +17,82 @@ mod board;
 mod entropy;
 mod executor;
 mod guard;
+mod release;
 mod say;
 mod task;
 mod wire;
 
 use embassy_executor::Spawner;
-use fieldpost_firmware::{Device, RamStorage, Settings};
-use fieldpost_protocol::{Duty, Mode};
+use fieldpost_firmware::{
+    Device, RamStorage, Settings,
+    slot::{self, Provision},
+    storage::{FlashMap, Region},
+};
+use fieldpost_protocol::Duty;
 use static_cell::StaticCell;
 
 use crate::{
-    board::{Board, Cause, Gnss, SensorBus},
+    board::{Board, Cause, Ending, Ethernet, Gnss, NetDevice, NoController, Nor, SensorBus},
     task::device::Desk,
 };
 
-type Store = &'static mut RamStorage<128>;
+type Store = &'static mut RamStorage<64>;
+type Network = Result<(Ethernet, NetDevice), NoController>;
 
-static STORE: StaticCell<RamStorage<128>> = StaticCell::new();
+static STORE: StaticCell<RamStorage<64>> = StaticCell::new();
 static DESK: StaticCell<Desk<Store>> = StaticCell::new();
+static PROVISION: StaticCell<Provision<'static>> = StaticCell::new();
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    let (ethernet, entropy) = begin();
-    executor::run_calm(|calm| match ethernet {
-        Ok((ethernet, device)) => start_network(calm, ethernet, device, entropy),
-        Err(error) => say::no_controller(error),
+    let (network, provision) = begin();
+    executor::run_calm(|calm| match (network, provision) {
+        (Ok((ethernet, device)), Some(provision)) => start_network(calm, ethernet, device, provision),
+        (Err(error), _) => say::no_controller(error),
+        (_, None) => {}
     })
 }
 
-type Network = Result<(board::Ethernet, board::NetDevice), board::NoController>;
-
-/// Starts everything but the network. Not inlined: what it needs of the stack it gives back, `main` keeps its own for ever.
+/// Starts everything but the network. Not inlined: what it needs of the stack it gives back; `main` keeps its own for ever.
 #[inline(never)]
-fn begin() -> (Network, &'static dyn entropy::Entropy) {
-    let board = Board::start().expect("main runs once");
+fn begin() -> (Network, Option<&'static Provision<'static>>) {
+    let mut board = Board::start().expect("main runs once");
     say::start(&board.ending);
-    let desk = begin_device(&board);
+    let provision = read_slots(&mut board.flash);
     let urgent = executor::start_urgent();
-    urgent.spawn(guard::guard().expect("one pool slot, spawned once"));
-    urgent.spawn(sense(board.bus).expect("one pool slot, spawned once"));
-    urgent.spawn(device_task(desk, board.gnss).expect("one pool slot, spawned once"));
-    (board.ethernet, board.entropy)
+    if let Some(provision) = provision {
+        let desk = begin_device(provision, &board.ending);
+        urgent.spawn(device_task(desk, board.gnss).expect(ONCE));
+    }
+    urgent.spawn(sense(board.bus).expect(ONCE));
+    urgent.spawn(guard::guard().expect(ONCE));
+    (board.ethernet, provision)
 }
 
 #[inline(never)]
-fn begin_device(board: &Board) -> &'static mut Desk<Store> {
+fn read_slots(flash: &mut Nor) -> Option<&'static Provision<'static>> {
+    let FlashMap { slot_a, slot_b, .. } = FlashMap::STANDARD;
+    let image = flash.lend(slot_b.range().end as usize);
+    let region = |region: Region| &image[region.start as usize..region.range().end as usize];
+    match slot::newest(region(slot_a), region(slot_b)) {
+        Ok((name, provision, other)) => {
+            say::slot(name, &provision, other);
+            Some(PROVISION.init(provision))
+        }
+        Err(error) => {
+            say::no_slot(&error);
+            None
+        }
+    }
+}
+
+#[inline(never)]
+fn begin_device(provision: &Provision<'_>, ending: &Ending) -> &'static mut Desk<Store> {
     let settings = Settings {
         duty: Duty::AVAILABLE,
-        reset_reason: board.ending.cause.reason(),
-        ..Settings::body_worn(Mode::Test)
+        firmware: release::VERSION,
+        reset_reason: ending.cause.reason(),
+        ..provision.settings()
     };
     let store = STORE.init_with(RamStorage::new);
     let device = match Device::start(settings, store) {
@@ -76,23 +103,26 @@ fn begin_device(board: &Board) -> &'static mut Desk<Store> {
         }
     };
     say::boot(&device.ledger());
-    DESK.init_with(|| Desk::new(device, board.entropy))
+    DESK.init_with(|| Desk::new(device))
 }
 
 #[inline(never)]
 fn start_network(
     calm: Spawner,
-    ethernet: board::Ethernet,
-    device: board::NetDevice,
-    entropy: &'static dyn entropy::Entropy,
+    ethernet: Ethernet,
+    device: NetDevice,
+    provision: &'static Provision<'static>,
 ) {
-    let (stack, runner) = task::net::new(device, entropy);
-    calm.spawn(task::net::ethernet(ethernet).expect("one pool slot, spawned once"));
-    calm.spawn(task::net::stack(runner).expect("one pool slot, spawned once"));
-    calm.spawn(task::net::tick().expect("one pool slot, spawned once"));
-    calm.spawn(task::net::watch(stack).expect("one pool slot, spawned once"));
-    calm.spawn(task::link::run().expect("one pool slot, spawned once"));
+    let (stack, runner) = task::net::new(device);
+    calm.spawn(task::net::ethernet(ethernet).expect(ONCE));
+    calm.spawn(task::net::stack(runner).expect(ONCE));
+    calm.spawn(task::net::tick().expect(ONCE));
+    calm.spawn(task::net::watch(stack).expect(ONCE));
+    calm.spawn(task::link::run(stack, provision).expect(ONCE));
 }
+
+/// Why spawning does not fail.
+const ONCE: &str = "a task has one place and is spawned once";
 
 #[embassy_executor::task]
 async fn sense(mut bus: SensorBus) -> ! {

@@ -3,7 +3,11 @@
 //! No line holds a position, a key, or what a peer sent.
 
 use embassy_time::Duration;
-use fieldpost_firmware::{HangUp, Ledger, Notice, StartError, UplinkCounters};
+use fieldpost_firmware::{
+    HangUp, Ledger, Notice, StartError, UplinkCounters,
+    slot::{Provision, SlotError, SlotName, SlotsError},
+};
+use fieldpost_link::{ConfigError, End};
 
 use crate::{
     board::{Ending, HEAP_BYTES, NoController, STACK_BYTES, Usage},
@@ -58,6 +62,34 @@ pub(crate) fn no_address() {
 /// The device dials.
 pub(crate) fn dial(attempt: u32) {
     defmt::info!("dial attempt={=u32}", attempt);
+}
+
+/// The gateway is verified and has taken the device in.
+pub(crate) fn link_up(attempt: u32, session_present: bool) {
+    defmt::info!("link up attempt={=u32} session={=bool}", attempt, session_present);
+}
+
+/// The attempt failed or the connection ended. The text is ours, never the peer's.
+pub(crate) fn link_down(attempt: u32, end: End) {
+    defmt::warn!("link down attempt={=u32}: {=str} ({})", attempt, end.as_str(), end);
+}
+
+/// The slot in force.
+pub(crate) fn slot(name: SlotName, provision: &Provision<'_>, other: Option<SlotError>) {
+    defmt::info!("slot {}: {}", name, provision);
+    if let Some(error) = other {
+        defmt::warn!("slot {} refused: {}", name.other(), error);
+    }
+}
+
+/// No slot can be used: the device has no name, records nothing and does not connect.
+pub(crate) fn no_slot(error: &SlotsError) {
+    defmt::error!("no slot: A {}, B {}: provision the device", error.a, error.b);
+}
+
+/// The slot is whole, but no connection can be made with what is in it; records are kept.
+pub(crate) fn unusable_identity(error: ConfigError) {
+    defmt::error!("identity refused: {=str}", error.as_str());
 }
 
 /// The device hangs up.

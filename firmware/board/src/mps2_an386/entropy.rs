@@ -1,14 +1,13 @@
 //! Random numbers: **from the host's operating system through semihosting, so for an emulated target only**.
 //!
 //! The part has no random number generator. A board that goes to a force brings a real one, behind
-//! [`crate::entropy::Entropy`]; this file is not compiled without the feature `emulated`, and that feature does not go
+//! [`fieldpost_link::Entropy`]; this file is not compiled without the feature `emulated`, and that feature does not go
 //! together with `device-image`.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use cortex_m_semihosting::{nr, syscall};
-
-use crate::entropy::{Entropy, NoEntropy};
+use fieldpost_link::{Entropy, EntropyFailed};
 
 const PATH: &[u8] = b"/dev/urandom\0";
 const MODE_READ_BINARY: usize = 1;
@@ -24,7 +23,7 @@ pub(crate) struct HostEntropy {
 }
 
 impl HostEntropy {
-    fn open(&self) -> Result<usize, NoEntropy> {
+    fn open(&self) -> Result<usize, EntropyFailed> {
         let open = self.handle.load(Ordering::Relaxed);
         if open != FAILED {
             return Ok(open);
@@ -33,15 +32,15 @@ impl HostEntropy {
         // SAFETY: SYS_OPEN reads a name of the length given.
         let handle = unsafe { syscall(nr::OPEN, &arguments) };
         self.handle.store(handle, Ordering::Relaxed);
-        if handle == FAILED { Err(NoEntropy) } else { Ok(handle) }
+        if handle == FAILED { Err(EntropyFailed) } else { Ok(handle) }
     }
 }
 
 impl Entropy for HostEntropy {
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy> {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyFailed> {
         let arguments = [self.open()?, bytes.as_mut_ptr() as usize, bytes.len()];
         // SAFETY: SYS_READ writes at most the length given to the buffer given.
         let missing = unsafe { syscall(nr::READ, &arguments) };
-        if missing == 0 { Ok(()) } else { Err(NoEntropy) }
+        if missing == 0 { Ok(()) } else { Err(EntropyFailed) }
     }
 }

@@ -10,7 +10,7 @@
 //! | `bus` | `embedded_hal::i2c::I2c`, `embedded_hal_async::i2c::I2c` | bit-banged SBCon |
 //! | `flash` | `embedded_storage(_async)::nor_flash::NorFlash` | memory kept in a file |
 //! | `ethernet`, `net` | `embassy_net::driver::Driver` | LAN9118 |
-//! | `entropy` | [`crate::entropy::Entropy`] | the host's, by semihosting |
+//! | [`ENTROPY`] | [`fieldpost_link::Entropy`] | the host's, by semihosting |
 //! | - | `embassy_time_driver::Driver` | TIMER0, TIMER1 |
 //! | - | `defmt::Logger` | UART0 |
 //! | [`Watchdog`] | - | CMSDK watchdog |
@@ -30,6 +30,7 @@ mod uart;
 mod watchdog;
 
 pub(crate) use self::{
+    entropy::HOST_ENTROPY as ENTROPY,
     ethernet::{Ethernet, NetDevice, NoController},
     gnss::Gnss,
     i2c::SensorBus,
@@ -47,7 +48,6 @@ pub(crate) struct Board {
     pub(crate) bus: SensorBus,
     pub(crate) flash: Nor,
     pub(crate) ethernet: Result<(Ethernet, NetDevice), NoController>,
-    pub(crate) entropy: &'static entropy::HostEntropy,
 }
 
 impl Board {
@@ -64,7 +64,6 @@ impl Board {
             bus: SensorBus::start(),
             flash: Nor::start(),
             ethernet: Ethernet::start(),
-            entropy: &entropy::HOST_ENTROPY,
         };
         interrupt::enable(&mut core.NVIC);
         Some(board)

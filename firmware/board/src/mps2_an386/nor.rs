@@ -19,11 +19,29 @@ const ERASE_BYTES: usize = 4096;
 const ERASED: u32 = u32::MAX;
 
 /// The flash. There is one.
-pub(crate) struct Nor(());
+pub(crate) struct Nor {
+    /// What lies below is lent out and not written any more.
+    lent_to: u32,
+}
+
+/// A write or an erase of what is lent out.
+const LENT: NorFlashErrorKind = NorFlashErrorKind::Other;
 
 impl Nor {
     pub(super) fn start() -> Self {
-        Self(())
+        Self { lent_to: 0 }
+    }
+
+    /// The first `bytes` of the flash as memory, for ever. **From now on they are neither written nor erased.**
+    pub(crate) fn lend(&mut self, bytes: usize) -> &'static [u8] {
+        assert!(bytes <= FLASH_BYTES, "the flash map lies inside the flash");
+        self.lent_to = self.lent_to.max(u32::try_from(bytes).expect("the flash is 16 MiB"));
+        // SAFETY: inside the flash; `write` and `erase` leave it alone from now on, and nothing else writes there.
+        unsafe { core::slice::from_raw_parts(BASE as *const u8, bytes) }
+    }
+
+    fn guard(&self, offset: u32) -> Result<(), NorFlashErrorKind> {
+        if offset < self.lent_to { Err(LENT) } else { Ok(()) }
     }
 
     fn word(offset: usize) -> *mut u32 {
@@ -59,6 +77,7 @@ impl NorFlash for Nor {
 
     fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
         check_erase(self, from, to)?;
+        self.guard(from)?;
         for offset in (from as usize..to as usize).step_by(WRITE_BYTES) {
             // SAFETY: inside the flash and aligned by `check_erase`; memory of no Rust object.
             unsafe { ptr::write_volatile(Self::word(offset), ERASED) }
@@ -68,6 +87,7 @@ impl NorFlash for Nor {
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
         check_write(self, offset, bytes.len())?;
+        self.guard(offset)?;
         let (words, _) = bytes.as_chunks::<WRITE_BYTES>();
         for (index, word) in words.iter().enumerate() {
             let cell = Self::word(offset as usize + index * WRITE_BYTES);

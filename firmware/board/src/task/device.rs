@@ -7,14 +7,15 @@ use core::future::poll_fn;
 use embassy_futures::select::{Either4, select4};
 use embassy_time::{Duration, Instant, Timer};
 use embedded_io_async::Read;
-use fieldpost_firmware::{Device, FrameBuffer, Input, Ledger, Notice, Output, Storage};
-use fieldpost_protocol::limits::FRAME_BYTES_MAX;
+use fieldpost_firmware::{Device, FrameBuffer, Ledger, Output, Storage};
+use fieldpost_link::{News, Order, Switchboard};
+use fieldpost_protocol::{ClockQuality, limits::FRAME_BYTES_MAX};
 
 use crate::{
-    entropy::{Entropy, draw},
+    entropy::draw,
     guard::{self, Watched},
     say,
-    wire::{NEWS, News, ORDERS, Order, SENSED, Sensed, What},
+    wire::{self, Letter, NEWS, ORDERS, SENSED, Sensed, Sheet},
 };
 
 /// A turn comes at least this often, for the guard.
@@ -25,20 +26,18 @@ const GNSS_BYTES: usize = 64;
 /// The device and what stands between it and the link.
 pub(crate) struct Desk<S> {
     device: Device<S>,
-    entropy: &'static dyn Entropy,
+    switchboard: Switchboard,
     frame: FrameBuffer,
-    attempt: u32,
     ledger_said: Option<Ledger>,
     say_at: Instant,
 }
 
 impl<S: Storage> Desk<S> {
-    pub(crate) fn new(device: Device<S>, entropy: &'static dyn Entropy) -> Self {
+    pub(crate) fn new(device: Device<S>) -> Self {
         Self {
             device,
-            entropy,
+            switchboard: Switchboard::new(),
             frame: [0; FRAME_BYTES_MAX],
-            attempt: 0,
             ledger_said: None,
             say_at: Instant::MIN,
         }
@@ -55,7 +54,7 @@ impl<S: Storage> Desk<S> {
                 // A receiver that fails is silent; the device's own rules notice silence.
                 Either4::First(Err(_)) | Either4::Fourth(()) => {}
                 Either4::Second(sensed) => self.sense(&sensed),
-                Either4::Third(news) => self.hear(&news),
+                Either4::Third(letter) => self.hear(&letter),
             }
         }
     }
@@ -77,33 +76,23 @@ impl<S: Storage> Desk<S> {
 
     /// Polls the device while the link has room.
     fn work(&mut self) {
-        let entropy = self.entropy;
-        let mut random = || draw(entropy);
         while !ORDERS.is_full() {
-            let Some(output) = self.device.poll(now_ms(), &mut random, &mut self.frame) else { break };
-            let order = match output {
-                Output::Notice(notice) => {
-                    show(&notice);
-                    continue;
-                }
-                Output::Connect => {
-                    self.attempt = self.attempt.wrapping_add(1);
-                    say::dial(self.attempt);
-                    Order::Connect { attempt: self.attempt }
-                }
-                Output::Subscribe => Order::Subscribe,
-                Output::Publish { handle, lane, frame } => {
-                    let frame =
-                        heapless::Vec::from_slice(frame).expect("a frame is at most FRAME_BYTES_MAX long");
-                    Order::Publish { handle, lane, frame }
-                }
-                Output::HangUp(reason) => {
-                    say::hang_up(reason);
-                    Order::HangUp
-                }
-            };
-            assert!(ORDERS.try_send(order).is_ok(), "there is room: checked above, and nobody else sends");
+            let Some(output) = self.device.poll(now_ms(), &mut draw, &mut self.frame) else { break };
+            match &output {
+                Output::Notice(notice) => say::notice(notice),
+                Output::HangUp(reason) => say::hang_up(*reason),
+                Output::Connect | Output::Subscribe | Output::Publish { .. } => {}
+            }
+            let Some(order) = self.switchboard.order(&output) else { continue };
+            if let Order::Connect { attempt } = order {
+                say::dial(attempt);
+            }
+            let frame = if let Output::Publish { frame, .. } = output { frame } else { &[] };
+            assert!(ORDERS.try_send(Sheet::new(order, frame)).is_ok(), "there is room: nobody else sends");
         }
+        let stamp = self.device.stamp(now_ms());
+        let is_good = stamp.quality != ClockQuality::Unset;
+        wire::set_unix_s(is_good.then(|| u32::try_from(stamp.time_ms / 1000).unwrap_or(u32::MAX)));
         self.say_ledger();
     }
 
@@ -122,23 +111,16 @@ impl<S: Storage> Desk<S> {
         }
     }
 
-    fn hear(&mut self, news: &News) {
-        if news.attempt != self.attempt {
-            return;
+    fn hear(&mut self, letter: &Letter) {
+        let news = letter.news();
+        let Some(input) = self.switchboard.input(letter.attempt, &news) else { return };
+        match news {
+            News::Connected { session_present } => say::link_up(letter.attempt, session_present),
+            News::Disconnected(end) => say::link_down(letter.attempt, end),
+            News::Refused(_) | News::Acknowledged(_) | News::Downlink(_) => {}
         }
-        let input = match &news.what {
-            What::Connected { session_present } => Input::Connected { session_present: *session_present },
-            What::Disconnected => Input::Disconnected,
-            What::Acknowledged(handle) => Input::Acknowledged(*handle),
-            What::Refused(handle) => Input::Refused(*handle),
-            What::Downlink(frame) => Input::Downlink(frame),
-        };
         self.device.handle(now_ms(), input);
     }
-}
-
-fn show(notice: &Notice) {
-    say::notice(notice);
 }
 
 fn now_ms() -> u64 {

@@ -9,12 +9,12 @@ use static_cell::StaticCell;
 
 use crate::{
     board::{Ethernet, NetDevice},
-    entropy::{Entropy, draw},
+    entropy::draw,
     guard::{self, Watched},
     say,
 };
 
-/// One TCP connection, one that is closing, and DHCP.
+/// TCP, DHCP, DNS.
 const SOCKETS: usize = 3;
 /// QEMU's user network answers a new connection up to a second late unless the guest wakes this often.
 const TICK: Duration = Duration::from_millis(5);
@@ -22,11 +22,8 @@ const TICK: Duration = Duration::from_millis(5);
 static RESOURCES: StaticCell<StackResources<SOCKETS>> = StaticCell::new();
 
 /// The stack, asking for an address by DHCP.
-pub(crate) fn new(
-    device: NetDevice,
-    entropy: &'static dyn Entropy,
-) -> (Stack<'static>, Runner<'static, NetDevice>) {
-    let seed = u64::from(draw(entropy)) << 32 | u64::from(draw(entropy));
+pub(crate) fn new(device: NetDevice) -> (Stack<'static>, Runner<'static, NetDevice>) {
+    let seed = u64::from(draw()) << 32 | u64::from(draw());
     embassy_net::new(
         device,
         Config::dhcpv4(Default::default()),
