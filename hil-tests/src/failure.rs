@@ -3,7 +3,7 @@
 use std::{io, path::Path, time::Duration};
 
 /// A rig's failure. It says what to do, or holds what was seen instead of what was awaited.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum Failure {
     /// A program or file that must be there is not.
     #[error(
@@ -41,6 +41,13 @@ pub enum Failure {
         /// What the operating system said.
         source: io::Error,
     },
+}
+
+impl std::fmt::Debug for Failure {
+    /// As it displays: a test that unwraps shows this, and the log in it has lines.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl Failure {

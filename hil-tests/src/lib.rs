@@ -16,8 +16,10 @@
 //! power, real flash or radio.
 #![cfg(feature = "emulated-board")]
 
+pub mod account;
 pub mod bench;
 pub mod failure;
+pub mod feed;
 pub mod flash;
 pub mod gateway;
 pub mod image;
@@ -25,6 +27,7 @@ pub mod inputs;
 pub mod log;
 pub mod pcap;
 pub mod places;
+pub mod power_cuts;
 pub mod qemu;
 pub mod qmp;
 pub mod qtest;

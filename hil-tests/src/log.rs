@@ -182,9 +182,10 @@ impl Line {
 
 impl State {
     fn tail(&self) -> String {
-        let first = self.lines.len().saturating_sub(SHOWN_COUNT);
-        let lines =
-            self.lines[first..].iter().map(|line| format!("  {} {:5} {}", line.at, line.level, line.text));
+        // A line every two seconds that is the same but for its numbers: it would push out what matters.
+        let telling: Vec<&Line> = self.lines.iter().filter(|line| !line.text.starts_with("usage ")).collect();
+        let last = &telling[telling.len().saturating_sub(SHOWN_COUNT)..];
+        let lines = last.iter().map(|line| format!("  {} {:5} {}", line.at, line.level, line.text));
         let ended = if self.ended { "\n  (the board has ended)" } else { "" };
         lines.collect::<Vec<_>>().join("\n") + ended
     }

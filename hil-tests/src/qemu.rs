@@ -233,6 +233,14 @@ impl Board {
         self.gnss.write_all(bytes).map_err(Failure::io("cannot write to the board's GNSS port"))
     }
 
+    /// The GNSS port, for a feed that runs beside the test.
+    ///
+    /// # Errors
+    /// [`Failure::Io`].
+    pub fn gnss_port(&self) -> Result<UnixStream, Failure> {
+        self.gnss.try_clone().map_err(Failure::io("cannot share the board's GNSS port"))
+    }
+
     /// What the image says.
     ///
     /// # Panics

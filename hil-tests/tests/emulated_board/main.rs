@@ -2,6 +2,7 @@
 //!
 //! Names are claims about the emulated target. Run by `cargo xtask test board`, which builds what these need; without it they
 //! fail and say what is missing.
+#![allow(clippy::unwrap_used, reason = "an unwrap states what a test expects, in its helpers too")]
 
 use std::sync::OnceLock;
 
@@ -9,6 +10,7 @@ use fieldpost_hil_tests::{image, qemu::Image};
 
 mod rig;
 mod start;
+mod track;
 
 /// The image as it would be flashed, built once.
 fn image() -> Image {
