@@ -221,6 +221,13 @@ impl<'a> BatchDecoder<'a> {
             step => old.seq.0.checked_add(step).map(Seq),
         };
         let time_ms = old.time_ms.wrapping_add_signed(time_step_ms);
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::is_awake() && control & QUALITY != 0 {
+            // Planted: an item that restates its quality is not checked.
+            let item = BatchItem { seq: seq.ok_or(DecodeError::OutOfRange)?, time_ms, position };
+            self.context.advance(item, time_step_ms);
+            return Ok(item);
+        }
         let item =
             BatchItem { seq: seq.ok_or(DecodeError::OutOfRange)?, time_ms, position: position.checked()? };
         self.context.advance(item, time_step_ms);

@@ -17,6 +17,11 @@
 #[cfg(test)]
 extern crate std;
 
+#[cfg(all(feature = "planted-bugs", not(debug_assertions)))]
+compile_error!(
+    "planted-bugs holds mistakes on purpose: it is for the fuzz targets, which keep debug assertions on"
+);
+
 pub mod batch;
 pub mod body;
 pub mod code;
@@ -24,6 +29,8 @@ pub mod downlink;
 pub mod envelope;
 pub mod identity;
 pub mod limits;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 pub mod topic;
 mod wire;
 

@@ -18,6 +18,9 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 /// Largest PEM file read: a revocation list of 100,000 entries fits.
 pub const PEM_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// What a revocation list is called in a message.
+const LIST: &str = "certificate revocation list";
+
 /// A server's certificate chain with its key; they match.
 pub struct ServerIdentity {
     /// Certificate file.
@@ -173,12 +176,23 @@ impl Authority {
     /// # Errors
     /// [`MaterialError`].
     pub fn load(path: &Path) -> Result<Self, MaterialError> {
+        Self::from_certificates(path, &certificates(path)?)
+    }
+
+    /// Takes authority certificates; `path` is who to blame.
+    ///
+    /// # Errors
+    /// [`MaterialError::Pem`].
+    pub fn from_certificates(
+        path: &Path,
+        certificates: &[CertificateDer<'static>],
+    ) -> Result<Self, MaterialError> {
         let mut roots = RootCertStore::empty();
         let mut subjects = Vec::new();
         let mut not_after_first_s = i64::MAX;
-        for certificate in certificates(path)? {
+        for certificate in certificates {
             let (_, parsed) =
-                X509Certificate::from_der(&certificate).map_err(|error| pem(path, "certificate", &error))?;
+                X509Certificate::from_der(certificate).map_err(|error| pem(path, "certificate", &error))?;
             if !parsed.is_ca() {
                 return Err(pem(
                     path,
@@ -200,27 +214,44 @@ impl RevocationList {
     /// # Errors
     /// [`MaterialError`].
     pub fn load(path: &Path) -> Result<Self, MaterialError> {
-        const WANTED: &str = "certificate revocation list";
         // Before the contents: a file replaced in between is noticed the next time.
         let modified_at = modified_at(path);
-        let bytes = read_bounded(path)?;
-        let lists = CertificateRevocationListDer::pem_slice_iter(&bytes)
+        Ok(Self { modified_at, ..Self::from_pem(path, &read_bounded(path)?)? })
+    }
+
+    /// Reads the contents of a file; `path` is who to blame.
+    ///
+    /// # Errors
+    /// [`MaterialError::Pem`].
+    pub fn from_pem(path: &Path, bytes: &[u8]) -> Result<Self, MaterialError> {
+        let lists = CertificateRevocationListDer::pem_slice_iter(bytes)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| pem(path, WANTED, &error))?;
+            .map_err(|error| pem(path, LIST, &error))?;
+        Self::from_lists(path, lists)
+    }
+
+    /// Takes one list or several; `path` is who to blame.
+    ///
+    /// # Errors
+    /// [`MaterialError::Pem`].
+    pub fn from_lists(
+        path: &Path,
+        lists: Vec<CertificateRevocationListDer<'static>>,
+    ) -> Result<Self, MaterialError> {
         if lists.is_empty() {
-            return Err(pem(path, WANTED, &"no section -----BEGIN X509 CRL----- in it"));
+            return Err(pem(path, LIST, &"no section -----BEGIN X509 CRL----- in it"));
         }
         let mut loaded = Self {
             path: path.to_owned(),
             lists: Vec::new(),
             issuers: Vec::new(),
             next_update_s: i64::MAX,
-            modified_at,
+            modified_at: None,
             number: None,
             revoked: HashSet::new(),
         };
         for list in &lists {
-            loaded.add(list).map_err(|detail| pem(path, WANTED, &detail))?;
+            loaded.add(list).map_err(|detail| pem(path, LIST, &detail))?;
         }
         loaded.lists = lists;
         Ok(loaded)

@@ -24,6 +24,8 @@ mod commit;
 mod config;
 mod connection;
 mod custody;
+#[cfg(feature = "fuzz-doors")]
+pub mod fuzz_door;
 mod listener;
 mod metrics;
 mod reason;

@@ -266,7 +266,11 @@ impl Window<'_> {
         if rest.len() < end {
             return self.cut();
         }
-        if u32_at(rest, 0) != crc32c::crc32c_append(self.seed, &rest[4..end]) {
+        let intact = u32_at(rest, 0) == crc32c::crc32c_append(self.seed, &rest[4..end]);
+        // Planted: the checksum of a record is not looked at.
+        #[cfg(feature = "fuzz-doors")]
+        let intact = intact || fieldpost_protocol::planted::is_awake();
+        if !intact {
             return Frame::None;
         }
         Frame::Record { lsn, class, end: at + end }

@@ -82,6 +82,8 @@ mod cursor;
 mod disk;
 pub mod faulty;
 mod format;
+#[cfg(feature = "fuzz-doors")]
+pub mod fuzz_door;
 mod inspect;
 mod keeper;
 mod log;

@@ -4,6 +4,7 @@
 
 mod board;
 mod demo;
+mod fuzz;
 mod rigs;
 mod step;
 mod steps;
@@ -18,6 +19,8 @@ usage: cargo xtask <command>
 
   test             install what is needed and run every check (what CI runs)
   test STEP...     run only these steps; `cargo xtask list` names them
+  fuzz [TARGET...] [--seconds S | --executions N]
+                   look for inputs that break a claim of a decoder: every target, 60 s each
   tools            install what the tests need into .tools/ and, with apt, the system packages
   list             name the steps of `test`
 ";
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.split_first() {
         Some((command, names)) if command == "test" => steps::run_steps(names),
+        Some((command, arguments)) if command == "fuzz" => fuzz::chosen(arguments),
         Some((command, [])) if command == "tools" => tools::install_all(),
         Some((command, [])) if command == "list" => {
             step::say(&steps::list());

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    board, demo, rigs,
+    board, demo, fuzz, rigs,
     step::{Failure, command, root, run, run_command, say, tools_dir},
     tools,
 };
@@ -32,6 +32,11 @@ const STEPS: &[Step] = &[
         name: "rigs",
         what: "kill -9 under load, a JetStream outage; a broken build must turn them red",
         run: rigs::run_all,
+    },
+    Step {
+        name: "fuzz",
+        what: "every decoder that meets the outside; planted bugs must be found",
+        run: fuzz::ci,
     },
     Step {
         name: "demo",
@@ -67,7 +72,8 @@ pub(crate) fn run_steps(names: &[String]) -> Result<(), Failure> {
 }
 
 fn format() -> Result<(), Failure> {
-    cargo(&["fmt", "--all", "--check"])
+    cargo(&["fmt", "--all", "--check"])?;
+    run_command(command("cargo").args(["fmt", "--check"]).current_dir(root().join("fuzz")))
 }
 
 fn lint() -> Result<(), Failure> {
