@@ -23,6 +23,8 @@ pub mod sensor;
 pub mod settings;
 pub mod slot;
 pub mod storage;
+#[cfg(feature = "trace")]
+pub mod trace;
 pub mod uplink;
 
 pub use clock::{Clock, ClockPolicy, Judgement, Stamp, TimeSource};

@@ -49,6 +49,10 @@ pub const MQTT_PACKET_BYTES_MAX: usize = 2048;
 pub const STATUS_FRAME_BYTES_GOAL: usize = 32;
 /// See [`STATUS_FRAME_BYTES_GOAL`].
 pub const ALARM_FRAME_BYTES_GOAL: usize = 40;
+/// What a device of ours makes of both, and of an alarm's cancellation: frames of exactly this length, so that an onlooker
+/// cannot tell an officer in need from a device that says hello. Class, boot id, sequence and time of the longest head that
+/// can occur before 2109 (3 + 5 + 5 + 6), the body's length (1) and the longest alarm (22).
+pub const PADDED_FRAME_BYTES: usize = 19 + 1 + 22;
 /// Bytes per position of a batch of thirty, the whole frame shared out.
 pub const BATCH_POSITION_BYTES_GOAL: usize = 8;
 

@@ -1,12 +1,15 @@
 //! What goes on the air next: **alarm before live, live before health, health before backlog**, each lane oldest first.
 //!
+//! **An alarm, its cancellation and a status have the same length on the air**, [`PADDED_FRAME_BYTES`]: zeros follow the
+//! body. They are added here and not in storage, so that a gated alarm, which loses its position, has the same length too.
+//!
 //! Backlog positions that follow each other in the lane travel as batches; anything else travels alone, byte for byte as
 //! it was stored. While the duty gate is closed every record with a coordinate stays where it is, and an alarm goes out
 //! without its own.
 
 use fieldpost_protocol::{
     Alarm, BatchItem, Body, Class, Envelope, Head, Lane, Position, encode_batch,
-    limits::{BATCH_ITEMS_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX},
+    limits::{BATCH_ITEMS_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX, PADDED_FRAME_BYTES},
 };
 
 use super::{Handle, Outbox, WINDOW_COUNT_MAX, window::FrameKeys};
@@ -197,17 +200,26 @@ fn decode(entry: &Entry) -> Option<(Head, Option<Position>)> {
     }
 }
 
-/// Copies a stored frame; while the gate is closed an alarm loses its position.
+/// Copies a stored frame; while the gate is closed an alarm loses its position. What an onlooker must not tell apart is
+/// padded.
 fn write_lone(entry: &Entry, gate_is_open: bool, buffer: &mut FrameBuffer) -> Option<usize> {
-    if !gate_is_open
-        && let Ok(envelope) = Envelope::decode(entry)
-        && let Ok(Body::Alarm(alarm)) = Body::decode(&envelope.head, envelope.body)
-        && alarm.position.is_some()
-    {
-        let mut body = [0; ENTRY_BYTES_MAX];
-        let body = Alarm { position: None, position_age_s: 0, ..alarm }.encode(&mut body).ok()?;
-        return Envelope { body, ..envelope }.encode(buffer).ok().map(<[u8]>::len);
+    let envelope = Envelope::decode(entry).ok()?;
+    let mut gated = [0; ENTRY_BYTES_MAX];
+    let body = match Body::decode(&envelope.head, envelope.body) {
+        Ok(Body::Alarm(alarm)) if !gate_is_open && alarm.position.is_some() => {
+            Alarm { position: None, position_age_s: 0, ..alarm }.encode(&mut gated).ok()?
+        }
+        _ => envelope.body,
+    };
+    let envelope = Envelope { body, ..envelope };
+    let is_padded = envelope.head.class.is_alarm_family() || envelope.head.class == Class::STATUS;
+    let len = envelope.encode(buffer).ok()?.len();
+    if !is_padded || len >= PADDED_FRAME_BYTES {
+        return Some(len);
     }
-    buffer[..entry.len()].copy_from_slice(entry);
-    Some(entry.len())
+    let mut padded = [0; PADDED_FRAME_BYTES];
+    padded.get_mut(..body.len())?.copy_from_slice(body);
+    // The body's length stays one byte, so each byte of padding is one byte of frame.
+    let body = padded.get(..body.len() + PADDED_FRAME_BYTES - len)?;
+    Envelope { body, ..envelope }.encode(buffer).ok().map(<[u8]>::len)
 }

@@ -1,73 +1,61 @@
-//! One core, three bodies: the same stimuli and seed give the same frame bytes. The board runs this script too; its hash
-//! must be the one below, which changes only with the logic or the wire and is then changed by hand.
+//! One core, three bodies: the same stimuli and seed give the same frame bytes. The board plays this script too.
 
-use fieldpost_firmware::{Device, FrameBuffer, Input, Output, Posture, RamStorage, Settings, Storage};
-use fieldpost_protocol::{Duty, EventCode, Mode, Power, SensorEvent, limits::FRAME_BYTES_MAX};
-
-use crate::bench::fix;
-
-/// FNV-1a, 64 bits.
-struct Hash(u64);
-
-impl Hash {
-    fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
-        }
-    }
-}
-
-/// Ten minutes of a shift: a walk, a drawn CED, a radio hole, an officer down, a break.
-fn play(mut seed: u32) -> (u64, usize) {
-    let mut device = Device::start(Settings::body_worn(Mode::Test), RamStorage::<128>::new()).unwrap();
-    let mut hash = Hash(0xCBF2_9CE4_8422_2325);
-    let mut frames = 0;
-    for second in 0..600u64 {
-        let now_ms = second * 1000;
-        stimulate(&mut device, now_ms, second);
-        let mut buffer: FrameBuffer = [0; FRAME_BYTES_MAX];
-        let mut random = || {
-            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            seed
-        };
-        while let Some(output) = device.poll(now_ms, &mut random, &mut buffer) {
-            match output {
-                Output::Connect if (200..260).contains(&second) => device.handle(now_ms, Input::Disconnected),
-                Output::Connect => device.handle(now_ms, Input::Connected { session_present: second > 0 }),
-                Output::Publish { handle, lane, frame } => {
-                    hash.add(&now_ms.to_le_bytes());
-                    hash.add(&[lane as u8]);
-                    hash.add(frame);
-                    frames += 1;
-                    device.handle(now_ms, Input::Acknowledged(handle));
-                }
-                _ => {}
-            }
-        }
-    }
-    assert!(device.ledger().balances());
-    (hash.0, frames)
-}
-
-fn stimulate<S: Storage>(device: &mut Device<S>, now_ms: u64, second: u64) {
-    let event = |code| SensorEvent { code, index: 0, value: 0 };
-    match second {
-        5 => device.on_duty(now_ms, Duty::AVAILABLE),
-        50 => device.on_battery(now_ms, 80, Power::BATTERY),
-        100 => device.on_event(now_ms, event(EventCode::UNHOLSTERED)),
-        150 => device.on_event(now_ms, event(EventCode::HOLSTERED)),
-        200 => device.handle(now_ms, Input::Disconnected),
-        300 => device.on_posture(now_ms, Posture::Down),
-        400 => device.on_cancel(now_ms),
-        401 => device.on_posture(now_ms, Posture::Up),
-        500 => device.on_duty(now_ms, Duty::REFRESHMENTS),
-        _ => {}
-    }
-    device.on_fix(now_ms, &fix(now_ms, i32::try_from(second).unwrap() * 13));
-}
+use fieldpost_firmware::trace::{EXPECTED, Store, play, play_to};
+use fieldpost_protocol::{AlarmCause, Body, Envelope, EventCode};
 
 #[test]
-fn the_same_stimuli_give_the_same_bytes_in_every_body() {
-    assert_eq!(play(7), play(7));
-    assert_eq!(play(7), (0x09B9_A38E_FB79_73F2, 61), "hash and frames");
+fn the_script_gives_the_committed_bytes_on_the_host() {
+    let played = [0, 1].map(|which| play(which, Store::new()).unwrap());
+    assert_eq!(played, EXPECTED);
+}
+
+/// With the second each came in.
+#[derive(Default)]
+struct Told {
+    alarms: Vec<(u64, AlarmCause, bool)>,
+    events: Vec<(u64, EventCode)>,
+}
+
+fn told(which: usize) -> Told {
+    let mut told = Told::default();
+    let outcome = play_to(which, Store::new(), |now_ms, _, frame| {
+        let envelope = Envelope::decode(frame).unwrap();
+        match Body::decode(&envelope.head, envelope.body).unwrap() {
+            Body::Alarm(alarm) => told.alarms.push((now_ms / 1000, alarm.cause, alarm.silent)),
+            Body::SensorEvent(event) => told.events.push((now_ms / 1000, event.code)),
+            _ => {}
+        }
+    });
+    assert!(outcome.is_ok());
+    told
+}
+
+/// A hash alone would also agree on a script in which nothing happens.
+#[test]
+fn the_script_raises_what_its_table_says() {
+    let Told { alarms, events } = told(0);
+    let common = [(91, AlarmCause::CED, false), (161, AlarmCause::BUTTON, true)];
+    let check_in = (551, AlarmCause::CHECK_IN, false);
+    // The fall at 130 is not among them: the wearer ended its pre-alarm.
+    assert_eq!(alarms, [common[0], common[1], (341, AlarmCause::OFFICER_DOWN, false), check_in]);
+    assert_eq!(
+        events,
+        [
+            (61, EventCode::CED_TEST),
+            (62, EventCode::CED_ARC),
+            (91, EventCode::CED_TRIGGER),
+            (101, EventCode::UNHOLSTERED),
+            (151, EventCode::HOLSTERED),
+            (471, EventCode::GNSS_JUMP),
+            (493, EventCode::SENSOR_FAILED),
+            (496, EventCode::SENSOR_BACK),
+            (560, EventCode::GNSS_SILENT),
+            (571, EventCode::GNSS_BACK),
+        ]
+    );
+    let Told { alarms, events } = told(1);
+    let crashes = [(261, AlarmCause::CRASH, false), (363, AlarmCause::CRASH, false)];
+    // In a vehicle nobody is down, but the vehicle is hit, and lies on its side.
+    assert_eq!(alarms, [common[0], common[1], crashes[0], crashes[1], check_in]);
+    assert!(events.contains(&(261, EventCode::CRASH)) && events.contains(&(353, EventCode::ROLLOVER)));
 }
