@@ -1,27 +1,75 @@
-//! Two executors. **What senses and what stores never waits for what talks**: one poll of a TLS handshake takes more than a
-//! second of a small processor, so it runs in thread mode and everything else interrupts it.
+//! Two executors, and sleep. **What senses and what stores never waits for what talks**: one poll of a TLS handshake takes more
+//! than a second of a small processor, so everything else interrupts it.
+//!
+//! Both run in interrupts that no device uses, pended by software; thread mode only sleeps, so the time it sleeps is the time
+//! nobody needed the processor.
 
-use embassy_executor::{Executor, InterruptExecutor, SendSpawner, Spawner};
-use static_cell::StaticCell;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use embassy_executor::{InterruptExecutor, SendSpawner, Spawner};
+use embassy_time::{Duration, Instant};
 
 use crate::board::Interrupt;
 
 static URGENT: InterruptExecutor = InterruptExecutor::new();
-static CALM: StaticCell<Executor> = StaticCell::new();
+static CALM: InterruptExecutor = InterruptExecutor::new();
+
+/// Two halves of a count of microseconds: this processor has no 64-bit atomics. Only thread mode writes.
+static ASLEEP_US: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
 
 /// Starts the executor of sensors, device and flash.
 pub(crate) fn start_urgent() -> SendSpawner {
-    URGENT.start(Interrupt::Tasks)
+    URGENT.start(Interrupt::Urgent)
+}
+
+/// Starts the executor of the network.
+pub(crate) fn start_calm() -> SendSpawner {
+    CALM.start(Interrupt::Calm)
+}
+
+/// The spawner of the executor that runs the caller.
+///
+/// # Safety
+/// Awaited in a task of an executor of this module.
+pub(crate) async unsafe fn here() -> Spawner {
+    // SAFETY: promised by the caller.
+    unsafe { Spawner::for_current_executor() }.await
 }
 
 /// # Safety
-/// Called from the handler of [`Interrupt::Tasks`] only, after [`start_urgent`].
-pub(crate) unsafe fn on_interrupt() {
+/// Called from the handler of [`Interrupt::Urgent`] only, after [`start_urgent`].
+pub(crate) unsafe fn on_urgent() {
     // SAFETY: promised by the caller.
     unsafe { URGENT.on_interrupt() }
 }
 
-/// Runs the executor of the network for ever.
-pub(crate) fn run_calm(begin: impl FnOnce(Spawner)) -> ! {
-    CALM.init_with(Executor::new).run(begin)
+/// # Safety
+/// Called from the handler of [`Interrupt::Calm`] only, after [`start_calm`].
+pub(crate) unsafe fn on_calm() {
+    // SAFETY: promised by the caller.
+    unsafe { CALM.on_interrupt() }
+}
+
+/// Sleeps whenever no interrupt has work.
+pub(crate) fn sleep_for_ever() -> ! {
+    let mut asleep_us: u64 = 0;
+    loop {
+        // Masked, so that the handlers' time is not counted: a pending interrupt ends the sleep all the same.
+        critical_section::with(|_| {
+            let begun = Instant::now();
+            cortex_m::asm::dsb();
+            cortex_m::asm::wfi();
+            asleep_us += begun.elapsed().as_micros();
+            ASLEEP_US[0].store(asleep_us as u32, Ordering::Relaxed);
+            ASLEEP_US[1].store((asleep_us >> 32) as u32, Ordering::Relaxed);
+        });
+    }
+}
+
+/// How long the processor has slept since start.
+pub(crate) fn asleep() -> Duration {
+    critical_section::with(|_| {
+        let [low, high] = [&ASLEEP_US[0], &ASLEEP_US[1]].map(|half| u64::from(half.load(Ordering::Relaxed)));
+        Duration::from_micros(high << 32 | low)
+    })
 }

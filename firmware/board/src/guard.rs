@@ -16,8 +16,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use embassy_time::{Duration, Instant, Ticker};
 
 use crate::{
-    board::{Gnss, Watchdog, usage},
-    say, wire,
+    board::{self, Gnss, Watchdog, usage},
+    executor, say, wire,
 };
 
 /// What the guard watches.
@@ -90,9 +90,10 @@ fn silent() -> Option<Watched> {
     })
 }
 
-fn say_usage() {
+/// The costs so far.
+pub(crate) fn say_usage() {
     let late = Duration::from_micros(SENSE_LATE_US_MAX.load(Ordering::Relaxed).into());
-    say::usage(usage(), late, Gnss::dropped_bytes());
+    say::usage(usage(), executor::asleep(), late, Gnss::dropped_bytes());
 }
 
 /// Guards until a task falls silent.
@@ -107,7 +108,7 @@ pub(crate) async fn guard() {
             return;
         }
         watchdog.feed();
-        if round.is_multiple_of(ROUNDS_PER_USAGE) {
+        if board::is_asked() || round.is_multiple_of(ROUNDS_PER_USAGE) {
             say_usage();
         }
     }

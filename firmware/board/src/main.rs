@@ -4,7 +4,8 @@
 //!  urgent executor (interrupt):  sense -> device (logic, flash)      guard -> watchdog
 //!                                           |  ^
 //!                                    ORDERS v  | NEWS
-//!  calm executor (thread):       net (Ethernet, DHCP, TCP) <-> link (TLS, MQTT)
+//!  calm executor (interrupt):    net (Ethernet, DHCP, TCP) <-> link (TLS, MQTT)
+//!  thread:                       sleep
 //! ```
 //!
 //! `main` is the life of the device in one page: start the board, read the slot, start the device, start the tasks. The board's
@@ -20,24 +21,22 @@ mod guard;
 mod release;
 mod say;
 mod task;
+mod wearer;
 mod wire;
 
-use embassy_executor::Spawner;
 use fieldpost_firmware::{
     Device, RamStorage, Settings,
     slot::{self, Provision},
     storage::{FlashMap, Region},
 };
-use fieldpost_protocol::Duty;
 use static_cell::StaticCell;
 
 use crate::{
-    board::{Board, Cause, Ending, Ethernet, Gnss, NetDevice, NoController, Nor, SensorBus},
-    task::device::Desk,
+    board::{Board, Cause, Ending, EthernetPort, Gnss, Nor, SensorBus},
+    task::{device::Desk, sense::Senses},
 };
 
 type Store = &'static mut RamStorage<64>;
-type Network = Result<(Ethernet, NetDevice), NoController>;
 
 static STORE: StaticCell<RamStorage<64>> = StaticCell::new();
 static DESK: StaticCell<Desk<Store>> = StaticCell::new();
@@ -45,28 +44,26 @@ static PROVISION: StaticCell<Provision<'static>> = StaticCell::new();
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    let (network, provision) = begin();
-    executor::run_calm(|calm| match (network, provision) {
-        (Ok((ethernet, device)), Some(provision)) => start_network(calm, ethernet, device, provision),
-        (Err(error), _) => say::no_controller(error),
-        (_, None) => {}
-    })
+    begin();
+    executor::sleep_for_ever()
 }
 
-/// Starts everything but the network. Not inlined: what it needs of the stack it gives back; `main` keeps its own for ever.
+/// Starts everything. Not inlined: what it needs of the stack it gives back; `main` keeps its own for ever.
 #[inline(never)]
-fn begin() -> (Network, Option<&'static Provision<'static>>) {
+fn begin() {
     let mut board = Board::start().expect("main runs once");
     say::start(&board.ending);
     let provision = read_slots(&mut board.flash);
-    let urgent = executor::start_urgent();
-    if let Some(provision) = provision {
-        let desk = begin_device(provision, &board.ending);
+    let (urgent, calm) = (executor::start_urgent(), executor::start_calm());
+    let desk = provision.map(|provision| begin_device(provision, &board.ending));
+    urgent.spawn(guard::guard().expect(ONCE));
+    urgent.spawn(sense_task(board.bus).expect(ONCE));
+    if let Some(desk) = desk {
         urgent.spawn(device_task(desk, board.gnss).expect(ONCE));
     }
-    urgent.spawn(sense(board.bus).expect(ONCE));
-    urgent.spawn(guard::guard().expect(ONCE));
-    (board.ethernet, provision)
+    if let Some(provision) = provision {
+        calm.spawn(network_task(board.ethernet, provision).expect(ONCE));
+    }
 }
 
 #[inline(never)]
@@ -88,12 +85,8 @@ fn read_slots(flash: &mut Nor) -> Option<&'static Provision<'static>> {
 
 #[inline(never)]
 fn begin_device(provision: &Provision<'_>, ending: &Ending) -> &'static mut Desk<Store> {
-    let settings = Settings {
-        duty: Duty::AVAILABLE,
-        firmware: release::VERSION,
-        reset_reason: ending.cause.reason(),
-        ..provision.settings()
-    };
+    let settings =
+        Settings { firmware: release::VERSION, reset_reason: ending.cause.reason(), ..provision.settings() };
     let store = STORE.init_with(RamStorage::new);
     let device = match Device::start(settings, store) {
         Ok(device) => device,
@@ -106,30 +99,32 @@ fn begin_device(provision: &Provision<'_>, ending: &Ending) -> &'static mut Desk
     DESK.init_with(|| Desk::new(device))
 }
 
-#[inline(never)]
-fn start_network(
-    calm: Spawner,
-    ethernet: Ethernet,
-    device: NetDevice,
-    provision: &'static Provision<'static>,
-) {
+/// Why spawning does not fail.
+const ONCE: &str = "a task has one place and is spawned once";
+
+#[embassy_executor::task]
+async fn sense_task(bus: SensorBus) -> ! {
+    Senses::new(bus).run().await
+}
+
+#[embassy_executor::task]
+async fn device_task(desk: &'static mut Desk<Store>, mut gnss: Gnss) -> ! {
+    desk.run(&mut gnss).await
+}
+
+/// Starts what must not leave the calm executor.
+#[embassy_executor::task]
+async fn network_task(port: EthernetPort, provision: &'static Provision<'static>) {
+    // SAFETY: this is a task of the calm executor.
+    let calm = unsafe { executor::here().await };
+    let (ethernet, device) = match port.start() {
+        Ok(parts) => parts,
+        Err(error) => return say::no_controller(error),
+    };
     let (stack, runner) = task::net::new(device);
     calm.spawn(task::net::ethernet(ethernet).expect(ONCE));
     calm.spawn(task::net::stack(runner).expect(ONCE));
     calm.spawn(task::net::tick().expect(ONCE));
     calm.spawn(task::net::watch(stack).expect(ONCE));
     calm.spawn(task::link::run(stack, provision).expect(ONCE));
-}
-
-/// Why spawning does not fail.
-const ONCE: &str = "a task has one place and is spawned once";
-
-#[embassy_executor::task]
-async fn sense(mut bus: SensorBus) -> ! {
-    task::sense::run(&mut bus).await
-}
-
-#[embassy_executor::task]
-async fn device_task(desk: &'static mut Desk<Store>, mut gnss: Gnss) -> ! {
-    desk.run(&mut gnss).await
 }

@@ -120,16 +120,17 @@ pub(crate) fn ledger(ledger: &Ledger, uplink: &UplinkCounters) {
 }
 
 /// The costs so far, for the table of sizes.
-pub(crate) fn usage(usage: Usage, sense_late: Duration, gnss_dropped_bytes: u32) {
+pub(crate) fn usage(usage: Usage, asleep: Duration, sense_late: Duration, gnss_dropped_bytes: u32) {
     defmt::info!(
-        "usage heap={=usize} heap_peak={=usize} heap_size={=usize} stack_peak={=usize} stack_size={=usize} sense_late_us_max={=u64} gnss_dropped={=u32}",
+        "usage heap={=usize} heap_peak={=usize} heap_size={=usize} stack_peak={=usize} stack_size={=usize} sense_late_us_max={=u64} gnss_dropped={=u32} idle_us={=u64}",
         usage.heap_bytes,
         usage.heap_peak_bytes,
         HEAP_BYTES,
         usage.stack_peak_bytes,
         STACK_BYTES,
         sense_late.as_micros(),
-        gnss_dropped_bytes
+        gnss_dropped_bytes,
+        asleep.as_micros(),
     );
 }
 

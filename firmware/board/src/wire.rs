@@ -11,9 +11,12 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, channel::Channel};
+use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, channel::Channel, signal::Signal};
 use embassy_time::Instant;
-use fieldpost_firmware::{FrameBuffer, Handle};
+use fieldpost_firmware::{
+    FrameBuffer, Handle,
+    sensor::{Fault, Sensor, accelerometer::Samples, gauge::Charge, inputs::Inputs},
+};
 use fieldpost_link::{End, News, Order};
 use fieldpost_protocol::limits::{DOWNLINK_BYTES_MAX, FRAME_BYTES_MAX};
 
@@ -81,14 +84,24 @@ impl Letter {
     }
 }
 
-/// What a sensor said.
+/// What a sensor said, or what is wrong with it.
 pub(crate) enum Sensed {
-    Temperature(i8),
+    Inputs(Result<Inputs, Fault>),
+    Acceleration(Result<Samples, Fault>),
+    Temperature(Result<i8, Fault>),
+    Battery(Result<Charge, Fault>),
+    /// Unix time in ms.
+    Rtc(Result<u64, Fault>),
+    /// Something was written to it.
+    Outcome(Sensor, Result<(), Fault>),
 }
 
 pub(crate) static ORDERS: Channel<CriticalSectionRawMutex, Sheet, ORDERS_MAX> = Channel::new();
 pub(crate) static NEWS: Channel<CriticalSectionRawMutex, Letter, NEWS_MAX> = Channel::new();
 pub(crate) static SENSED: Channel<CriticalSectionRawMutex, Sensed, SENSED_MAX> = Channel::new();
+
+/// Unix time in ms that the real-time clock should be set to.
+pub(crate) static SET_RTC: Signal<CriticalSectionRawMutex, u64> = Signal::new();
 
 /// Unix time of the start in seconds, by the device's clock; 0 while that is not good.
 static STARTED_UNIX_S: AtomicU32 = AtomicU32::new(0);

@@ -4,8 +4,9 @@
 //!  urgent  NMI       watchdog's last warning
 //!    |     GNSS_RX   one byte of buffer in the UART: it must not wait
 //!    |     TIMER, ETHERNET   wake tasks
-//!    |     TASKS     the executor of sensors, device logic and flash
-//!  calm    (thread)  the executor of network, TLS and MQTT
+//!    |     URGENT    the executor of sensors, device logic and flash
+//!  calm    CALM      the executor of network, TLS and MQTT
+//!          (thread)  sleep
 //! ```
 
 use cortex_m::{interrupt::InterruptNumber, peripheral::NVIC};
@@ -13,7 +14,7 @@ use cortex_m::{interrupt::InterruptNumber, peripheral::NVIC};
 use super::{clock, ethernet, gnss};
 use crate::executor;
 
-/// The interrupts in use. Source: Arm AN386, table 4-? "Interrupt assignments"; QEMU `hw/arm/mps2.c`.
+/// The interrupts in use. Source: Arm AN386, interrupt map; QEMU `hw/arm/mps2.c`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub(crate) enum Interrupt {
@@ -23,8 +24,10 @@ pub(crate) enum Interrupt {
     Timer = 9,
     /// The LAN9118 wants something.
     Ethernet = 13,
-    /// No device's line: pended by software to run tasks.
-    Tasks = 31,
+    /// No device's line: pended by software to run the urgent tasks.
+    Urgent = 31,
+    /// No device's line: pended by software to run the calm tasks.
+    Calm = 30,
 }
 
 // SAFETY: the numbers are lines of this part's NVIC, and the mapping never changes.
@@ -51,7 +54,8 @@ static __INTERRUPTS: [Handler; INTERRUPT_COUNT] = {
     table[Interrupt::GnssRx as usize] = gnss_rx;
     table[Interrupt::Timer as usize] = timer;
     table[Interrupt::Ethernet as usize] = ethernet_wants;
-    table[Interrupt::Tasks as usize] = tasks;
+    table[Interrupt::Urgent as usize] = urgent;
+    table[Interrupt::Calm as usize] = calm;
     table
 };
 
@@ -67,25 +71,36 @@ extern "C" fn ethernet_wants() {
     ethernet::on_interrupt();
 }
 
-extern "C" fn tasks() {
+extern "C" fn urgent() {
     // SAFETY: this is the handler of the interrupt that the executor was started with.
-    unsafe { executor::on_interrupt() }
+    unsafe { executor::on_urgent() }
 }
 
-/// Lets the devices' interrupts through. The executor unmasks its own.
+extern "C" fn calm() {
+    // SAFETY: this is the handler of the interrupt that the executor was started with.
+    unsafe { executor::on_calm() }
+}
+
+/// Sets who may interrupt whom, and lets the interrupts of clock and receiver through. Executors unmask their own.
 pub(super) fn enable(nvic: &mut NVIC) {
     // Three bits of priority at least: the upper bits of the byte; smaller is more urgent.
     for (interrupt, priority) in [
         (Interrupt::GnssRx, 0x20),
         (Interrupt::Timer, 0x40),
         (Interrupt::Ethernet, 0x40),
-        (Interrupt::Tasks, 0x80),
+        (Interrupt::Urgent, 0x80),
+        (Interrupt::Calm, 0xE0),
     ] {
         // SAFETY: no critical section relies on priorities; ours masks every interrupt.
         unsafe { nvic.set_priority(interrupt, priority) }
     }
-    for interrupt in [Interrupt::GnssRx, Interrupt::Timer, Interrupt::Ethernet] {
-        // SAFETY: the handlers are in the table and their devices are set up.
-        unsafe { NVIC::unmask(interrupt) }
+    for interrupt in [Interrupt::GnssRx, Interrupt::Timer] {
+        unmask(interrupt);
     }
+}
+
+/// Lets a device's interrupt through; call it when the device is set up.
+pub(super) fn unmask(interrupt: Interrupt) {
+    // SAFETY: the handler is in the table, and no critical section relies on this mask.
+    unsafe { NVIC::unmask(interrupt) }
 }

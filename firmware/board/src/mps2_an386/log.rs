@@ -9,6 +9,7 @@ use core::{
 };
 
 use critical_section::RestoreState;
+use embassy_time::Instant;
 
 use super::uart;
 
@@ -78,6 +79,13 @@ fn send(bytes: &[u8]) {
     }
 }
 
-pub(super) fn start() {
-    uart::LOG.start_tx();
+/// Somebody has sent a byte since the last call: a line of usage is wanted now.
+pub(crate) fn is_asked() -> bool {
+    uart::LOG.read().is_some()
 }
+
+pub(super) fn start() {
+    uart::LOG.start_log();
+}
+
+defmt::timestamp!("{=u64:us}", Instant::now().as_micros());

@@ -9,11 +9,12 @@
 //! | `gnss` | `embedded_io_async::Read` | UART1 |
 //! | `bus` | `embedded_hal::i2c::I2c`, `embedded_hal_async::i2c::I2c` | bit-banged SBCon |
 //! | `flash` | `embedded_storage(_async)::nor_flash::NorFlash` | memory kept in a file |
-//! | `ethernet`, `net` | `embassy_net::driver::Driver` | LAN9118 |
+//! | `ethernet` | `embassy_net::driver::Driver` | LAN9118 |
 //! | [`ENTROPY`] | [`fieldpost_link::Entropy`] | the host's, by semihosting |
 //! | - | `embassy_time_driver::Driver` | TIMER0, TIMER1 |
 //! | - | `defmt::Logger` | UART0 |
 //! | [`Watchdog`] | - | CMSDK watchdog |
+//! | [`parts`] | traits of `fieldpost_firmware::sensor` | what is on the bus |
 
 mod clock;
 mod entropy;
@@ -24,6 +25,7 @@ mod interrupt;
 mod log;
 mod memory;
 mod nor;
+pub(crate) mod parts;
 mod register;
 mod reset;
 mod uart;
@@ -31,10 +33,11 @@ mod watchdog;
 
 pub(crate) use self::{
     entropy::HOST_ENTROPY as ENTROPY,
-    ethernet::{Ethernet, NetDevice, NoController},
+    ethernet::{Ethernet, EthernetPort, NetDevice, NoController},
     gnss::Gnss,
     i2c::SensorBus,
     interrupt::Interrupt,
+    log::is_asked,
     memory::{HEAP_BYTES, STACK_BYTES, Usage, usage},
     nor::Nor,
     reset::{Cause, Ending, now as reset_now},
@@ -47,7 +50,7 @@ pub(crate) struct Board {
     pub(crate) gnss: Gnss,
     pub(crate) bus: SensorBus,
     pub(crate) flash: Nor,
-    pub(crate) ethernet: Result<(Ethernet, NetDevice), NoController>,
+    pub(crate) ethernet: EthernetPort,
 }
 
 impl Board {
@@ -63,7 +66,7 @@ impl Board {
             gnss: Gnss::start(),
             bus: SensorBus::start(),
             flash: Nor::start(),
-            ethernet: Ethernet::start(),
+            ethernet: EthernetPort::new(),
         };
         interrupt::enable(&mut core.NVIC);
         Some(board)

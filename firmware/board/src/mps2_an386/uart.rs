@@ -44,11 +44,13 @@ impl Uart {
         }
     }
 
-    pub(super) fn start_tx(self) {
+    /// Both ways, no interrupts.
+    pub(super) fn start_log(self) {
         self.baud_divisor.write(DIVISOR);
-        self.ctrl.write(CTRL_TX);
+        self.ctrl.write(CTRL_TX | CTRL_RX);
     }
 
+    /// Receives, with an interrupt for each byte.
     pub(super) fn start_rx(self) {
         self.baud_divisor.write(DIVISOR);
         self.ctrl.write(CTRL_RX | CTRL_RX_INTERRUPT);

@@ -7,7 +7,7 @@ use core::future::poll_fn;
 use embassy_futures::select::{Either4, select4};
 use embassy_time::{Duration, Instant, Timer};
 use embedded_io_async::Read;
-use fieldpost_firmware::{Device, FrameBuffer, Ledger, Output, Storage};
+use fieldpost_firmware::{Device, FrameBuffer, Ledger, Output, Storage, sensor::Sensor};
 use fieldpost_link::{News, Order, Switchboard};
 use fieldpost_protocol::{ClockQuality, limits::FRAME_BYTES_MAX};
 
@@ -15,11 +15,15 @@ use crate::{
     entropy::draw,
     guard::{self, Watched},
     say,
-    wire::{self, Letter, NEWS, ORDERS, SENSED, Sensed, Sheet},
+    task::sense::ROUND_MS,
+    wearer::Wearer,
+    wire::{self, Letter, NEWS, ORDERS, SENSED, SET_RTC, Sensed, Sheet},
 };
 
 /// A turn comes at least this often, for the guard.
 const TURN_MAX: Duration = Duration::from_secs(1);
+/// The real-time clock drifts by seconds a day.
+const SET_RTC_INTERVAL: Duration = Duration::from_secs(3600);
 /// One gulp of the receiver's output.
 const GNSS_BYTES: usize = 64;
 
@@ -30,6 +34,8 @@ pub(crate) struct Desk<S> {
     frame: FrameBuffer,
     ledger_said: Option<Ledger>,
     say_at: Instant,
+    set_rtc_at: Instant,
+    wearer: Wearer,
 }
 
 impl<S: Storage> Desk<S> {
@@ -40,6 +46,8 @@ impl<S: Storage> Desk<S> {
             frame: [0; FRAME_BYTES_MAX],
             ledger_said: None,
             say_at: Instant::MIN,
+            set_rtc_at: Instant::MIN,
+            wearer: Wearer::default(),
         }
     }
 
@@ -79,7 +87,10 @@ impl<S: Storage> Desk<S> {
         while !ORDERS.is_full() {
             let Some(output) = self.device.poll(now_ms(), &mut draw, &mut self.frame) else { break };
             match &output {
-                Output::Notice(notice) => say::notice(notice),
+                Output::Notice(notice) => {
+                    say::notice(notice);
+                    self.wearer.show(notice);
+                }
                 Output::HangUp(reason) => say::hang_up(*reason),
                 Output::Connect | Output::Subscribe | Output::Publish { .. } => {}
             }
@@ -90,10 +101,21 @@ impl<S: Storage> Desk<S> {
             let frame = if let Output::Publish { frame, .. } = output { frame } else { &[] };
             assert!(ORDERS.try_send(Sheet::new(order, frame)).is_ok(), "there is room: nobody else sends");
         }
-        let stamp = self.device.stamp(now_ms());
+        self.tell_time();
+        self.say_ledger();
+    }
+
+    /// Tells the link what time it is, and the real-time clock once an hour, if that is known from outside.
+    fn tell_time(&mut self) {
+        let now = Instant::now();
+        let stamp = self.device.stamp(now.as_millis());
         let is_good = stamp.quality != ClockQuality::Unset;
         wire::set_unix_s(is_good.then(|| u32::try_from(stamp.time_ms / 1000).unwrap_or(u32::MAX)));
-        self.say_ledger();
+        let is_told = matches!(stamp.quality, ClockQuality::Gnss | ClockQuality::Network);
+        if is_told && now >= self.set_rtc_at {
+            self.set_rtc_at = now + SET_RTC_INTERVAL;
+            SET_RTC.signal(stamp.time_ms);
+        }
     }
 
     fn say_ledger(&mut self) {
@@ -106,9 +128,25 @@ impl<S: Storage> Desk<S> {
     }
 
     fn sense(&mut self, sensed: &Sensed) {
-        match sensed {
-            Sensed::Temperature(degc) => self.device.on_temperature(*degc),
-        }
+        let (now_ms, device) = (now_ms(), &mut self.device);
+        let (sensor, outcome) = match sensed {
+            Sensed::Inputs(read) => (Sensor::Inputs, read.map(|inputs| device.on_inputs(now_ms, inputs))),
+            Sensed::Acceleration(read) => {
+                let outcome = read.as_ref().map_err(|fault| *fault);
+                (
+                    Sensor::Accelerometer,
+                    outcome.map(|samples| device.on_acceleration(now_ms, ROUND_MS, samples)),
+                )
+            }
+            Sensed::Temperature(read) => (Sensor::Temperature, read.map(|degc| device.on_temperature(degc))),
+            Sensed::Battery(read) => (
+                Sensor::Battery,
+                read.map(|charge| device.on_battery(now_ms, charge.battery_pct, charge.power)),
+            ),
+            Sensed::Rtc(read) => (Sensor::Rtc, read.map(|unix_ms| device.on_rtc(now_ms, unix_ms))),
+            Sensed::Outcome(sensor, outcome) => (*sensor, *outcome),
+        };
+        device.on_sensor(now_ms, sensor, outcome);
     }
 
     fn hear(&mut self, letter: &Letter) {

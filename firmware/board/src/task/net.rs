@@ -3,8 +3,11 @@
 //! **DHCP lost**: the address is given up when its lease ends or the cable is cut, asking goes on for ever (at most every
 //! minute by itself), connections end by their own deadlines, and records are kept. Nothing else happens.
 
+use core::pin::pin;
+
+use embassy_futures::select::{Either, select};
 use embassy_net::{Config, Runner, Stack, StackResources};
-use embassy_time::{Duration, Ticker};
+use embassy_time::{Duration, Ticker, Timer};
 use static_cell::StaticCell;
 
 use crate::{
@@ -18,6 +21,9 @@ use crate::{
 const SOCKETS: usize = 3;
 /// QEMU's user network answers a new connection up to a second late unless the guest wakes this often.
 const TICK: Duration = Duration::from_millis(5);
+
+/// How long DHCP may take before its silence is said.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 static RESOURCES: StaticCell<StackResources<SOCKETS>> = StaticCell::new();
 
@@ -63,19 +69,26 @@ pub(crate) async fn watch(stack: Stack<'static>) -> ! {
     }
 }
 
-/// Until the cable is cut.
+/// Until the cable is cut. A server that is slower than [`PATIENCE`] is said to be missing.
 async fn watch_address(stack: Stack<'static>) {
-    use embassy_futures::select::{Either, select};
     loop {
-        if let Either::First(()) = select(stack.wait_link_down(), stack.wait_config_up()).await {
+        let mut configured = pin!(select(stack.wait_link_down(), stack.wait_config_up()));
+        let found = match select(&mut configured, Timer::after(PATIENCE)).await {
+            Either::First(found) => found,
+            Either::Second(()) => {
+                say::no_address();
+                configured.await
+            }
+        };
+        if let Either::First(()) = found {
             return;
         }
         if let Some(config) = stack.config_v4() {
             say::address(config.address.address().octets());
         }
-        let end = select(stack.wait_link_down(), stack.wait_config_down()).await;
+        let lost = select(stack.wait_link_down(), stack.wait_config_down()).await;
         say::no_address();
-        if let Either::First(()) = end {
+        if let Either::First(()) = lost {
             return;
         }
     }

@@ -20,6 +20,8 @@ use static_cell::StaticCell;
 
 use lan9118::Lan9118;
 
+use super::interrupt::{self, Interrupt};
+
 /// Longest Ethernet frame without its check sequence.
 pub(crate) const FRAME_BYTES_MAX: usize = 1514;
 /// Four received frames: a TCP window of 2 KiB and an ARP.
@@ -43,15 +45,27 @@ pub(crate) struct Ethernet {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, defmt::Format)]
 pub(crate) struct NoController;
 
-impl Ethernet {
-    pub(super) fn start() -> Result<(Self, NetDevice), NoController> {
+/// The controller before it is started, in the task that will use it.
+pub(crate) struct EthernetPort(());
+
+impl EthernetPort {
+    pub(super) fn new() -> Self {
+        Self(())
+    }
+
+    /// Starts it.
+    pub(crate) fn start(self) -> Result<(Ethernet, NetDevice), NoController> {
         let mut controller = Lan9118::start()?;
         let address = HardwareAddress::Ethernet(controller.address());
         let state = STATE.init_with(State::new);
         let (runner, device) = embassy_net_driver_channel::new(state, address);
-        Ok((Self { controller, runner }, device))
+        // Not before: an LAN9118 that is not set up holds its line active.
+        interrupt::unmask(Interrupt::Ethernet);
+        Ok((Ethernet { controller, runner }, device))
     }
+}
 
+impl Ethernet {
     /// Moves frames for ever; says whether the cable has a link.
     pub(crate) async fn run(self) -> ! {
         let Self { mut controller, runner } = self;
