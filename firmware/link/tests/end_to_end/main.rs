@@ -4,4 +4,7 @@ mod body;
 mod cost;
 mod delivery;
 mod gateway;
+mod hostile;
+mod memory;
+mod rogue;
 mod wire;

@@ -12,30 +12,37 @@ use rustls::{
     },
 };
 
+use super::guard::{Excess, Guard};
+
 const KEY_BYTES: usize = 16;
 const TAG_BYTES: usize = 16;
 
 pub(super) struct Aes128Gcm;
 
-/// One direction of a connection.
-struct Records {
+/// The way out.
+struct Sealer {
     cipher: Cipher,
     iv: Iv,
 }
 
-impl Records {
-    fn new(key: &AeadKey, iv: Iv) -> Self {
-        Self { cipher: Cipher::new(Key::<Cipher>::from_slice(&key.as_ref()[..KEY_BYTES])), iv }
-    }
+/// The way in, and what may pass on it.
+struct Opener {
+    cipher: Cipher,
+    iv: Iv,
+    guard: Guard,
+}
+
+fn keyed(key: &AeadKey) -> Cipher {
+    Cipher::new(Key::<Cipher>::from_slice(&key.as_ref()[..KEY_BYTES]))
 }
 
 impl Tls13AeadAlgorithm for Aes128Gcm {
     fn encrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageEncrypter> {
-        Box::new(Records::new(&key, iv))
+        Box::new(Sealer { cipher: keyed(&key), iv })
     }
 
     fn decrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageDecrypter> {
-        Box::new(Records::new(&key, iv))
+        Box::new(Opener { cipher: keyed(&key), iv, guard: Guard::default() })
     }
 
     fn key_len(&self) -> usize {
@@ -51,7 +58,7 @@ impl Tls13AeadAlgorithm for Aes128Gcm {
     }
 }
 
-impl MessageEncrypter for Records {
+impl MessageEncrypter for Sealer {
     fn encrypt(&mut self, msg: OutboundPlainMessage<'_>, seq: u64) -> Result<OutboundOpaqueMessage, Error> {
         let sealed_len = self.encrypted_payload_len(msg.payload.len());
         let mut payload = PrefixedPayload::with_capacity(sealed_len);
@@ -72,7 +79,7 @@ impl MessageEncrypter for Records {
     }
 }
 
-impl MessageDecrypter for Records {
+impl MessageDecrypter for Opener {
     fn decrypt<'a>(
         &mut self,
         mut msg: InboundOpaqueMessage<'a>,
@@ -87,6 +94,10 @@ impl MessageDecrypter for Records {
             .decrypt_in_place_detached(&nonce.0.into(), &aad, sealed, Tag::from_slice(tag))
             .map_err(|_| Error::DecryptError)?;
         payload.truncate(opened_len);
-        msg.into_tls13_unpadded_message()
+        let message = msg.into_tls13_unpadded_message()?;
+        if message.typ == ContentType::Handshake {
+            self.guard.pass(message.payload).map_err(|Excess| Error::PeerSentOversizedRecord)?;
+        }
+        Ok(message)
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! One of each, because a second is flash that no device uses: gateway and authority are ours. The `p256` crate is not
 //! independently audited (docs/SECURITY.md); to put a secure element or other code in its place, write another
-//! [`CryptoProvider`] and hand it to [`crate::Tls::with_provider`].
+//! [`CryptoProvider`] and hand it to [`crate::Tls::with_provider`]. It should bound handshake messages as `guard` does here:
+//! no other place sees them before rustls takes them apart.
 //!
 //! **Randomness comes from the caller.** There is no global source that a board could forget to replace.
 
 mod agreement;
 mod cipher;
 mod digest;
+mod guard;
 mod signing;
 mod verification;
 
