@@ -7,11 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    Failure,
-    inputs::{Day, rmc},
-    qemu::Board,
-};
+use crate::{Failure, inputs::rmc, qemu::Board};
 
 /// A running feed.
 #[derive(Debug)]
@@ -79,14 +75,18 @@ impl Drop for Feed {
     }
 }
 
-/// A walk without end: one fix a second of GNSS time, each 5 m further east, from `start_s` of the day.
-pub fn walk(day: Day, start_s: u32) -> impl Iterator<Item = Vec<u8>> + Send + 'static {
-    (0..86_400 - start_s).map(move |second| {
-        let east = i32::try_from(second).expect("a day has fewer seconds") * 75;
-        rmc(day, start_s + second, WALK_LATITUDE_UDEG, WALK_LONGITUDE_UDEG + east).into_bytes()
+/// A walk: one fix a second of GNSS time from `start_unix_s` on, each 5 m further east.
+pub fn walk(start_unix_s: u64) -> impl Iterator<Item = Vec<u8>> + Send + 'static {
+    (0..WALK_FIXES_MAX).map(move |fix| {
+        let at_s = start_unix_s + u64::from(fix.unsigned_abs());
+        rmc(at_s, WALK_LATITUDE_UDEG, WALK_LONGITUDE_UDEG + fix * WALK_STEP_UDEG).into_bytes()
     })
 }
 
+/// A day of walking.
+const WALK_FIXES_MAX: i32 = 86_400;
+/// 5 m at this latitude.
+const WALK_STEP_UDEG: i32 = 75;
 /// Where the walk is: invented, in the North Sea.
 pub const WALK_LATITUDE_UDEG: i32 = 54_321_098;
 /// Where the walk begins.

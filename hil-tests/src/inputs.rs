@@ -3,7 +3,7 @@
 //! Pins are those of the port expander (max7310 at 0x20); their meaning is the firmware's. The accelerometer of the emulated
 //! board is a stand-in: QEMU's magnetometer `lsm303dlhc_mag`, whose counts from 0 to 2047 the image reads as -4 g to +4 g.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
@@ -86,9 +86,9 @@ const COUNTS_PER_G: i32 = 256;
 /// The stand-in's properties, and its counts for a field of 100,000 at the gain it has after reset.
 const AXES: [(&str, i64); 3] = [("mag-x", 1100), ("mag-y", 1100), ("mag-z", 980)];
 
-/// An NMEA RMC sentence with its checksum: a fix at a place (millionths of a degree) and a UTC second of a day.
+/// An NMEA RMC sentence with its checksum: a fix at a Unix second and a place in millionths of a degree.
 #[must_use]
-pub fn rmc(day: Day, second: u32, latitude_udeg: i32, longitude_udeg: i32) -> String {
+pub fn rmc(unix_s: u64, latitude_udeg: i32, longitude_udeg: i32) -> String {
     let angle = |udeg: i32, width: usize, letters: [char; 2]| {
         let (whole, rest) = (udeg.unsigned_abs() / 1_000_000, udeg.unsigned_abs() % 1_000_000);
         // Ten-thousandths of a minute, as receivers print them.
@@ -96,25 +96,33 @@ pub fn rmc(day: Day, second: u32, latitude_udeg: i32, longitude_udeg: i32) -> St
         let letter = letters[usize::from(udeg < 0)];
         format!("{whole:0width$}{:02}.{:04},{letter}", minutes / 10_000, minutes % 10_000)
     };
+    let (second, (year, month, day)) = (unix_s % 86_400, date(unix_s / 86_400));
     let time = format!("{:02}{:02}{:02}.00", second / 3600, second / 60 % 60, second % 60);
     let (latitude, longitude) = (angle(latitude_udeg, 2, ['N', 'S']), angle(longitude_udeg, 3, ['E', 'W']));
     sentence(&format!(
-        "GPRMC,{time},A,{latitude},{longitude},5.0,90.0,{:02}{:02}{:02},,,A",
-        day.day,
-        day.month,
-        day.year % 100
+        "GPRMC,{time},A,{latitude},{longitude},5.0,90.0,{day:02}{month:02}{:02},,,A",
+        year % 100
     ))
 }
 
-/// A date for fixes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Day {
-    /// Year, 2000 to 2079.
-    pub year: u16,
-    /// Month from 1.
-    pub month: u8,
-    /// Day from 1.
-    pub day: u8,
+/// Seconds since 1970 on this machine: certificates issued a moment ago are valid from about then.
+#[must_use]
+pub fn unix_s_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.expect("this machine's clock stands after 1970").as_secs()
+}
+
+/// Year, month and day of a number of days since 1970. Source: Howard Hinnant, "chrono-compatible low-level date
+/// algorithms", `civil_from_days`, for days that are not negative.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let (day, month) =
+        (of_year - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
 /// An NMEA sentence around its contents.
@@ -122,4 +130,23 @@ pub struct Day {
 pub fn sentence(contents: &str) -> String {
     let checksum = contents.bytes().fold(0, |sum, byte| sum ^ byte);
     format!("${contents}*{checksum:02X}\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentence_has_the_checksum_of_a_receiver() {
+        let known = "$GPRMC,123519,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W*6A\r\n";
+        assert_eq!(sentence(&known[1..known.len() - 5]), known);
+    }
+
+    #[test]
+    fn fix_says_its_date_and_place() {
+        // 2026-11-22 01:02:03 UTC.
+        let fix = rmc(1_795_309_323, 54_321_098, -3_456_789);
+        assert!(fix.starts_with("$GPRMC,010203.00,A,5419.2658,N,00327.4073,W,5.0,90.0,221126,,,A*"), "{fix}");
+        assert_eq!((date(0), date(11_016), date(20_512)), ((1970, 1, 1), (2000, 2, 29), (2026, 2, 28)));
+    }
 }

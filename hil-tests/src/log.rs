@@ -92,23 +92,32 @@ impl Log {
     /// # Errors
     /// [`Failure::Late`], at once if the board has ended.
     pub fn wait_from(&self, from: usize, what: &str, wait: Duration) -> Result<(usize, Line), Failure> {
+        self.wait_that(from, &format!("the log line `{what}`"), wait, |line| line.text.contains(what))
+    }
+
+    /// The first line from number `from` on that is right: its number and itself.
+    ///
+    /// # Errors
+    /// [`Failure::Late`], at once if the board has ended.
+    pub fn wait_that(
+        &self,
+        from: usize,
+        awaited: &str,
+        wait: Duration,
+        is_right: impl Fn(&Line) -> bool,
+    ) -> Result<(usize, Line), Failure> {
         let deadline = Instant::now() + wait;
         let mut state = self.shared.lock();
         let mut looked = from;
         loop {
-            let found =
-                state.lines.iter().enumerate().skip(looked).find(|(_, line)| line.text.contains(what));
+            let found = state.lines.iter().enumerate().skip(looked).find(|(_, line)| is_right(line));
             if let Some((number, line)) = found {
                 return Ok((number, line.clone()));
             }
             looked = state.lines.len().max(from);
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || state.ended {
-                return Err(Failure::Late {
-                    awaited: format!("the log line `{what}`"),
-                    waited: wait,
-                    seen: state.tail(),
-                });
+                return Err(Failure::Late { awaited: awaited.to_owned(), waited: wait, seen: state.tail() });
             }
             state = self.shared.wait(state, left);
         }
@@ -120,6 +129,20 @@ impl Log {
     /// As [`Log::wait_from`].
     pub fn wait_for(&self, what: &str, wait: Duration) -> Result<Line, Failure> {
         self.wait_from(0, what, wait).map(|(_, line)| line)
+    }
+
+    /// Waits until the board has issued `issued` records and owes none: the gateway has STORED them all, and the board knows.
+    ///
+    /// # Errors
+    /// [`Failure::Late`].
+    pub fn wait_until_stored(&self, issued: u64, wait: Duration) -> Result<Line, Failure> {
+        let awaited = format!("a ledger with {issued} records issued and none owed");
+        let is_right = |line: &Line| {
+            line.text.starts_with("ledger ")
+                && line.number("issued").is_ok_and(|count| count >= issued)
+                && line.number("owed").is_ok_and(|count| count == 0)
+        };
+        self.wait_that(0, &awaited, wait, is_right).map(|(_, line)| line)
     }
 
     /// Every line so far that holds `what`.
@@ -166,6 +189,18 @@ impl Line {
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
         self.text.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// The board's own time in microseconds.
+    ///
+    /// # Errors
+    /// [`Failure`] if the line has no such time.
+    pub fn at_us(&self) -> Result<u64, Failure> {
+        let (seconds, fraction) = self.at.split_once('.').unwrap_or((&self.at, "0"));
+        let time = seconds.parse::<u64>().ok().zip(format!("{fraction:0<6}").parse::<u64>().ok());
+        time.map(|(seconds, micros)| seconds * 1_000_000 + micros).ok_or_else(|| {
+            Failure::child("board", format!("says `{}` at `{}`, which is no time", self.text, self.at))
+        })
     }
 
     /// The number in `name=number`.

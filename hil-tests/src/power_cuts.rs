@@ -25,7 +25,7 @@ use crate::{
     account::{self, Life, Verdict},
     bench::{DEVICE, LINK_WAIT_MAX},
     feed::{Feed, walk},
-    inputs::{Day, Pin},
+    inputs::{Pin, unix_s_now},
     qemu::{Board, Image},
 };
 
@@ -37,7 +37,6 @@ const CUT_MS_MAX: u64 = 1500;
 const PRESS: Duration = Duration::from_millis(80);
 /// For the last power-on to bring everything that is owed.
 const SETTLE_WAIT_MAX: Duration = Duration::from_secs(180);
-const DAY: Day = Day { year: 2026, month: 6, day: 1 };
 
 /// How often and with what.
 #[derive(Debug, Clone)]
@@ -72,8 +71,7 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(usize)) -> Result<Verdict, Fail
             presses: dice.random_bool(0.5),
             cut_after: Duration::from_micros(dice.random_range(0..CUT_MS_MAX * 1000)),
         };
-        let start_s = u32::try_from(cut * 10 % 80_000).expect("below 80,000");
-        let log = one_life(&bench, fate, start_s)?;
+        let log = one_life(&bench, fate)?;
         lives.extend(account::lives(&log)?);
         resets.extend(account::resets(&log));
         progress(cut + 1);
@@ -84,9 +82,9 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(usize)) -> Result<Verdict, Fail
     Ok(verdict)
 }
 
-fn one_life(bench: &Bench, fate: Fate, start_s: u32) -> Result<crate::log::Log, Failure> {
+fn one_life(bench: &Bench, fate: Fate) -> Result<crate::log::Log, Failure> {
     let mut board = bench.power_on()?;
-    let feed = Feed::start(&board, walk(DAY, start_s), FIX_PERIOD)?;
+    let feed = Feed::start(&board, walk(unix_s_now()), FIX_PERIOD)?;
     if fate.waits_for_link {
         board.log().wait_for("link up", LINK_WAIT_MAX)?;
     }

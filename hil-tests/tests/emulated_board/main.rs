@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use fieldpost_hil_tests::{image, qemu::Image};
 
+mod alarm;
 mod rig;
 mod start;
 mod track;
