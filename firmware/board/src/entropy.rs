@@ -14,6 +14,14 @@ compile_error!(
      random number generator"
 );
 
+#[cfg(all(
+    feature = "device-image",
+    any(feature = "drills", feature = "broken-remove-before-stored", feature = "broken-reuse-boot-id")
+))]
+compile_error!(
+    "a device image must not fail on demand nor be broken on purpose: build without `drills` and `broken-*`"
+);
+
 #[cfg(not(feature = "emulated"))]
 compile_error!(
     "no source of random numbers: this board is emulated and has none of its own. For tests build with `--features emulated`; \

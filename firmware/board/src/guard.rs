@@ -40,12 +40,13 @@ impl Watched {
         }
     }
 
-    /// The device reports once it has started; the network, once there is one.
+    /// What has not started is not missed: a device without a slot only waits to be provisioned.
     fn is_due(self) -> bool {
         match self {
-            Self::Sense => true,
             Self::Link => !wire::ORDERS.is_empty(),
-            Self::Device | Self::Network => REPORTED_MS[self as usize].load(Ordering::Relaxed) != 0,
+            Self::Sense | Self::Device | Self::Network => {
+                REPORTED_MS[self as usize].load(Ordering::Relaxed) != 0
+            }
         }
     }
 }
@@ -108,7 +109,10 @@ pub(crate) async fn guard() {
             return;
         }
         watchdog.feed();
-        if board::is_asked() || round.is_multiple_of(ROUNDS_PER_USAGE) {
+        let asked = board::asked();
+        #[cfg(feature = "drills")]
+        asked.into_iter().for_each(crate::drill::perform);
+        if asked.is_some() || round.is_multiple_of(ROUNDS_PER_USAGE) {
             say_usage();
         }
     }

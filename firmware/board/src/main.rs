@@ -15,6 +15,8 @@
 
 #[path = "mps2_an386/mod.rs"]
 mod board;
+#[cfg(feature = "drills")]
+mod drill;
 mod entropy;
 mod executor;
 mod guard;
@@ -57,8 +59,8 @@ fn begin() {
     let (urgent, calm) = (executor::start_urgent(), executor::start_calm());
     let desk = provision.map(|provision| begin_device(provision, &board.ending));
     urgent.spawn(guard::guard().expect(ONCE));
-    urgent.spawn(sense_task(board.bus).expect(ONCE));
     if let Some(desk) = desk {
+        urgent.spawn(sense_task(board.bus).expect(ONCE));
         urgent.spawn(device_task(desk, board.gnss).expect(ONCE));
     }
     if let Some(provision) = provision {

@@ -79,9 +79,9 @@ fn send(bytes: &[u8]) {
     }
 }
 
-/// Somebody has sent a byte since the last call: a line of usage is wanted now.
-pub(crate) fn is_asked() -> bool {
-    uart::LOG.read().is_some()
+/// What somebody sent since the last call: a line of usage is wanted now.
+pub(crate) fn asked() -> Option<u8> {
+    uart::LOG.read()
 }
 
 pub(super) fn start() {

@@ -10,13 +10,14 @@ use core::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
+use cortex_m::peripheral::{MPU, SCB};
 use embedded_alloc::LlffHeap;
 
 /// 32 KiB: a handshake takes 9.6 KiB; the rest is for a gateway that names hundreds of authorities.
 pub(crate) const HEAP_BYTES: usize = 32 * 1024;
 
-/// As `memory.x` has it.
-pub(crate) const STACK_BYTES: usize = 36 * 1024;
+/// As `memory.x` has it, less the guard.
+pub(crate) const STACK_BYTES: usize = 36 * 1024 - GUARD_BYTES;
 
 const PAINT: u32 = 0xC5C5_C5C5;
 
@@ -74,8 +75,54 @@ pub(crate) struct Usage {
     pub(crate) stack_peak_bytes: usize,
 }
 
-/// Paints what of the stack is not in use and gives the heap its memory.
-pub(super) fn start() {
+/// No access to the lowest part of the stack: **an overflow is a fault, not somebody's broken variable.** The hard-fault handler
+/// runs without protection (HFNMIENA is 0), on what the guard kept free.
+const GUARD_BYTES: usize = 1024;
+/// Region size 2^(9+1), enabled, no access, never executed.
+const GUARD_ATTRIBUTES: u32 = 9 << 1 | 1 | 1 << 28;
+const MPU_ENABLE_WITH_DEFAULT_MAP: u32 = 1 << 2 | 1;
+
+fn guard_stack(mpu: &mut MPU) {
+    // SAFETY: nothing lives in the guard, and everything else keeps the default map.
+    unsafe {
+        mpu.rnr.write(0);
+        mpu.rbar.write(&raw const _stack_end as u32);
+        mpu.rasr.write(GUARD_ATTRIBUTES);
+        mpu.ctrl.write(MPU_ENABLE_WITH_DEFAULT_MAP);
+    }
+    cortex_m::asm::dsb();
+    cortex_m::asm::isb();
+}
+
+const CFSR_DATA_ACCESS: u32 = 1 << 1;
+const CFSR_STACKING: u32 = 1 << 4;
+const CFSR_MMFAR_VALID: u32 = 1 << 7;
+const CFSR_BFAR_VALID: u32 = 1 << 15;
+
+/// The fault that is being handled was the stack's.
+pub(super) fn has_overflowed() -> bool {
+    // SAFETY: a read of a status register.
+    let cfsr = unsafe { (*SCB::PTR).cfsr.read() };
+    let guard = &raw const _stack_end as usize;
+    let is_in_guard = (guard..guard + GUARD_BYTES).contains(&(fault_address() as usize));
+    cfsr & CFSR_STACKING != 0 || (cfsr & CFSR_DATA_ACCESS != 0 && is_in_guard)
+}
+
+/// The address whose access failed, or 0.
+pub(super) fn fault_address() -> u32 {
+    // SAFETY: reads of status registers.
+    unsafe {
+        let scb = &*SCB::PTR;
+        match scb.cfsr.read() {
+            cfsr if cfsr & CFSR_MMFAR_VALID != 0 => scb.mmfar.read(),
+            cfsr if cfsr & CFSR_BFAR_VALID != 0 => scb.bfar.read(),
+            _ => 0,
+        }
+    }
+}
+
+/// Paints what of the stack is not in use, guards its end, and gives the heap its memory.
+pub(super) fn start(mpu: &mut MPU) {
     // SAFETY: called once; nothing else names the arena.
     unsafe { HEAP.heap.init(&raw mut ARENA as usize, HEAP_BYTES) }
     let here: u32 = 0;
@@ -89,6 +136,7 @@ pub(super) fn start() {
             cell = cell.add(1);
         }
     }
+    guard_stack(mpu);
 }
 
 /// An allocation has failed.
@@ -107,7 +155,7 @@ pub(crate) fn usage() -> Usage {
 
 fn stack_peak_bytes() -> usize {
     let top = &raw const _stack_start as usize;
-    let mut cell = &raw const _stack_end;
+    let mut cell = (&raw const _stack_end).wrapping_byte_add(GUARD_BYTES);
     // SAFETY: inside the stack; its words are read as words whatever they hold.
     while (cell as usize) < top && unsafe { ptr::read_volatile(cell) } == PAINT {
         cell = cell.wrapping_add(1);

@@ -37,12 +37,19 @@ pub(crate) use self::{
     gnss::Gnss,
     i2c::SensorBus,
     interrupt::Interrupt,
-    log::is_asked,
+    log::asked,
     memory::{HEAP_BYTES, STACK_BYTES, Usage, usage},
     nor::Nor,
     reset::{Cause, Ending, now as reset_now},
     watchdog::Watchdog,
 };
+
+/// A read where nothing is: a fault.
+#[cfg(feature = "drills")]
+pub(crate) fn read_nothing() {
+    // SAFETY: it ends in a fault and in nothing else, which is the purpose.
+    let _ = unsafe { core::ptr::read_volatile(0xF000_0000 as *const u32) };
+}
 
 /// What the firmware is given at start.
 pub(crate) struct Board {
@@ -58,7 +65,7 @@ impl Board {
     pub(crate) fn start() -> Option<Self> {
         let mut core = cortex_m::Peripherals::take()?;
         let ending = reset::take();
-        memory::start();
+        memory::start(&mut core.MPU);
         log::start();
         clock::start();
         let board = Self {

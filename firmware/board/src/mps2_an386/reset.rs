@@ -9,7 +9,7 @@
 
 use core::{cell::UnsafeCell, mem::MaybeUninit, panic::PanicInfo, ptr};
 
-use cortex_m_rt::{ExceptionFrame, exception};
+use cortex_m_rt::exception;
 use fieldpost_protocol::ResetReason;
 
 use super::memory;
@@ -26,16 +26,18 @@ pub(crate) enum Cause {
     Watchdog = 3,
     /// A panic; the place is noted.
     Panic = 4,
-    /// A processor fault; the program counter is noted.
+    /// A processor fault; the address that could not be reached is noted, or 0.
     Fault = 5,
     /// The heap had no room.
     OutOfMemory = 6,
     /// The firmware asked for it.
     Requested = 7,
+    /// The stack ran into its guard.
+    StackOverflow = 8,
 }
 
 impl Cause {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::PowerOn,
         Self::Unexplained,
         Self::Watchdog,
@@ -43,6 +45,7 @@ impl Cause {
         Self::Fault,
         Self::OutOfMemory,
         Self::Requested,
+        Self::StackOverflow,
     ];
 
     /// As the device reports it.
@@ -50,14 +53,14 @@ impl Cause {
         match self {
             Self::PowerOn => ResetReason::POWER_ON,
             Self::Unexplained | Self::Watchdog => ResetReason::WATCHDOG,
-            Self::Panic | Self::Fault => ResetReason::FAULT,
+            Self::Panic | Self::Fault | Self::StackOverflow => ResetReason::FAULT,
             Self::OutOfMemory => ResetReason::OUT_OF_MEMORY,
             Self::Requested => ResetReason::SOFTWARE,
         }
     }
 }
 
-/// Where the last life ended: for a panic a line, for a fault a program counter, else 0.
+/// Where the last life ended: for a panic a line, for a fault an address, else 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, defmt::Format)]
 pub(crate) struct Ending {
     /// Why.
@@ -149,9 +152,13 @@ fn defmt_panic() -> ! {
     core::panic!()
 }
 
-#[exception]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    end(Cause::Fault, frame.pc(), 0)
+/// Without a look at the stack, which may be gone: the fault's registers say enough.
+#[exception(trampoline = false)]
+unsafe fn HardFault() -> ! {
+    if memory::has_overflowed() {
+        end(Cause::StackOverflow, 0, 0);
+    }
+    end(Cause::Fault, memory::fault_address(), 0)
 }
 
 #[exception]

@@ -100,6 +100,10 @@ impl<S: Storage> Desk<S> {
             }
             let frame = if let Output::Publish { frame, .. } = output { frame } else { &[] };
             assert!(ORDERS.try_send(Sheet::new(order, frame)).is_ok(), "there is room: nobody else sends");
+            #[cfg(feature = "broken-remove-before-stored")]
+            if let Order::Publish { handle, .. } = order {
+                self.device.handle(now_ms(), fieldpost_firmware::Input::Acknowledged(handle));
+            }
         }
         self.tell_time();
         self.say_ledger();

@@ -55,6 +55,8 @@ pub(crate) async fn tick() -> ! {
     loop {
         ticker.next().await;
         guard::report(Watched::Network);
+        #[cfg(feature = "drills")]
+        crate::drill::perform_calm();
     }
 }
 
