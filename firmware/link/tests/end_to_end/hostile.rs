@@ -1,6 +1,6 @@
 //! A device and gateways that are none: refused for the right reason, nothing leaked, nothing panics.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::LazyLock;
 use std::thread::JoinHandle;
 
@@ -61,14 +61,22 @@ impl Enrolled {
 
     /// A rogue for one connection.
     pub(crate) fn rogue(&self, attack: Attack) -> (SocketAddr, JoinHandle<Seen>) {
+        self.server(move |tcp, forger| rogue::serve(tcp, forger, attack))
+    }
+
+    /// A server for one connection, in a thread of its own.
+    pub(crate) fn server<T: Send + 'static>(
+        &self,
+        serve: impl FnOnce(TcpStream, &Forger) -> T + Send + 'static,
+    ) -> (SocketAddr, JoinHandle<T>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let forger = self.forger();
-        let rogue = std::thread::spawn(move || {
+        let server = std::thread::spawn(move || {
             let (tcp, _) = listener.accept().expect("the device dials");
-            rogue::serve(tcp, &forger, attack)
+            serve(tcp, &forger)
         });
-        (address, rogue)
+        (address, server)
     }
 }
 

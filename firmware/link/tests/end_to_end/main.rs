@@ -7,4 +7,5 @@ mod gateway;
 mod hostile;
 mod memory;
 mod rogue;
+mod stream;
 mod wire;

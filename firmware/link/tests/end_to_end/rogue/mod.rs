@@ -136,6 +136,30 @@ pub(crate) struct Seen {
     pub(crate) alert: Option<u8>,
 }
 
+/// A gateway as it should be, whose flight ends the stream: nothing more comes after the handshake.
+pub(crate) fn shake_hands_and_end(tcp: TcpStream, forger: &Forger) -> Option<()> {
+    let mut server = Server::accept(tcp)?;
+    shake_hands(&mut server, forger, Attack::None)?;
+    server.end();
+    server.drain(&mut Seen::default());
+    Some(())
+}
+
+/// A gateway as it should be, that sends back every byte until `count` have come.
+pub(crate) fn echo(tcp: TcpStream, forger: &Forger, count: usize) -> Option<()> {
+    let mut server = Server::accept(tcp)?;
+    shake_hands(&mut server, forger, Attack::None)?;
+    let mut echoed = 0;
+    while echoed < count {
+        let Next::Application(bytes) = server.next() else { return None };
+        echoed += bytes.len();
+        let record = server.seal(&bytes);
+        server.send(&record)?;
+    }
+    server.drain(&mut Seen::default());
+    Some(())
+}
+
 /// Serves one connection until the device ends it.
 pub(crate) fn serve(tcp: TcpStream, forger: &Forger, attack: Attack) -> Seen {
     let mut seen = Seen::default();

@@ -1,7 +1,7 @@
 //! The server's side of one TLS 1.3 handshake (RFC 8446), which says whatever it is told to.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use aes_gcm::{AeadInPlace as _, Aes128Gcm, KeyInit as _, Tag};
@@ -186,6 +186,12 @@ impl Server {
     /// Sends bytes as they are.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Option<()> {
         self.tcp.write_all(bytes).ok()
+    }
+
+    /// Says nothing more.
+    pub(crate) fn end(&mut self) {
+        // A client that is gone has no need of it.
+        _ = self.tcp.shutdown(Shutdown::Write);
     }
 
     /// Reads on to the next thing that matters. The client's Finished turns to application keys on the way.
