@@ -193,6 +193,17 @@ impl<S: Storage> Bench<S> {
         published
     }
 
+    /// Lets time pass with a gateway that answers everything.
+    pub(crate) fn stay(&mut self, ms: u64) -> Vec<Published> {
+        let until_ms = self.now_ms + ms;
+        let mut published = Vec::new();
+        while self.now_ms < until_ms {
+            let first = self.wait((until_ms - self.now_ms).min(10_000));
+            published.extend(self.settle(first));
+        }
+        published
+    }
+
     pub(crate) fn event(&mut self, code: EventCode) {
         self.device.on_event(self.now_ms, SensorEvent { code, index: 0, value: 0 });
     }

@@ -1,7 +1,10 @@
 //! Whatever sensors, network and caller do, in whatever order: the device goes on and its ledger balances.
 
-use fieldpost_firmware::{Device, FrameBuffer, Handle, Input, Output, Posture, RamStorage};
-use fieldpost_protocol::{Duty, EventCode, Health, Power, SensorEvent, limits::FRAME_BYTES_MAX};
+use fieldpost_firmware::{
+    Device, Fault, FrameBuffer, Handle, Input, Inputs, Motion, Output, Posture, RamStorage, Sample, Sensor,
+    Settings,
+};
+use fieldpost_protocol::{Duty, EventCode, Health, Mode, Power, SensorEvent, limits::FRAME_BYTES_MAX};
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 
 use crate::bench::{every_fix, fix};
@@ -14,6 +17,12 @@ enum Act {
     Duty(u8),
     Battery(u8, u8),
     Posture(bool),
+    Fall,
+    Samples(u16, Vec<[i16; 3]>),
+    Inputs(u8),
+    Rtc(u64),
+    Sensor(u8, bool),
+    Well,
     Button,
     Cancel,
     Health,
@@ -36,6 +45,13 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         (0u8..13).prop_map(Act::Duty),
         (any::<u8>(), 0u8..5).prop_map(|(pct, power)| Act::Battery(pct, power)),
         any::<bool>().prop_map(Act::Posture),
+        Just(Act::Fall),
+        (any::<u16>(), prop::collection::vec(any::<[i16; 3]>(), 0..40))
+            .prop_map(|(period_ms, samples)| Act::Samples(period_ms, samples)),
+        any::<u8>().prop_map(Act::Inputs),
+        any::<u64>().prop_map(Act::Rtc),
+        (0u8..5, any::<bool>()).prop_map(|(sensor, works)| Act::Sensor(sensor, works)),
+        Just(Act::Well),
         Just(Act::Button),
         Just(Act::Cancel),
         Just(Act::Health),
@@ -51,8 +67,9 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 
 proptest! {
     #[test]
-    fn nothing_from_outside_stops_a_device(acts in acts()) {
-        let mut device = Device::start(every_fix(), RamStorage::<32>::new()).unwrap();
+    fn nothing_from_outside_stops_a_device(acts in acts(), profile in 0usize..3) {
+        let settings = [every_fix(), Settings::body_worn(Mode::Test), Settings::vehicle(Mode::Test)][profile];
+        let mut device = Device::start(settings, RamStorage::<32>::new()).unwrap();
         let mut buffer: FrameBuffer = [0; FRAME_BYTES_MAX];
         let mut now_ms = 0;
         for act in acts {
@@ -72,6 +89,19 @@ proptest! {
                 Act::Posture(down) => {
                     device.on_posture(now_ms, if down { Posture::Down } else { Posture::Up });
                 }
+                Act::Fall => device.on_motion(now_ms, Motion::Fall),
+                Act::Samples(period_ms, samples) => {
+                    let samples: Vec<_> =
+                        samples.iter().map(|[x_mg, y_mg, z_mg]| Sample { x_mg: *x_mg, y_mg: *y_mg, z_mg: *z_mg }).collect();
+                    device.on_acceleration(now_ms, period_ms, &samples);
+                }
+                Act::Inputs(levels) => device.on_inputs(now_ms, Inputs(levels)),
+                Act::Rtc(unix_ms) => device.on_rtc(now_ms, unix_ms),
+                Act::Sensor(sensor, works) => {
+                    let outcome = if works { Ok(()) } else { Err(Fault::Implausible) };
+                    device.on_sensor(now_ms, Sensor::ALL[usize::from(sensor)], outcome);
+                }
+                Act::Well => device.on_well(now_ms),
                 Act::Button => device.on_button(now_ms, true),
                 Act::Cancel => device.on_cancel(now_ms),
                 Act::Health => device.on_health(now_ms, Health { heart_rate_bpm: 90, confidence_pct: 80 }),

@@ -1,8 +1,14 @@
 //! Alarms: raised at once or after a warning, taken back by the wearer, never by time.
 
-use fieldpost_firmware::{Notice, Posture, RamStorage};
+use std::cell::Cell;
+
+use fieldpost_firmware::{
+    Motion, Notice, Posture, RamStorage, Storage, StorageError,
+    sensor::motion::{Impact, Severity},
+    storage::{Entry, Key, Partition},
+};
 use fieldpost_protocol::{
-    AlarmCause, Body, Class, Envelope, EventCode, Lane, Power, ReportReason, SensorEvent,
+    AlarmCause, Body, BootId, Class, Duty, Envelope, EventCode, Lane, Power, ReportReason, SensorEvent,
 };
 
 use crate::bench::{Bench, Published, Ram, every_fix};
@@ -136,6 +142,10 @@ fn a_cancellation_marks_every_active_alarm() {
     assert_eq!(bench.drain(), [], "nothing is left to take back");
 }
 
+fn causes(published: &[Published]) -> Vec<AlarmCause> {
+    alarms(published).iter().map(|alarm| alarm.cause).collect()
+}
+
 #[test]
 fn ced_test_and_training_never_alarm() {
     let mut bench = online();
@@ -146,6 +156,208 @@ fn ced_test_and_training_never_alarm() {
     assert!(published.iter().all(|frame| !frame.class().is_alarm_family()));
     let events = published.iter().filter(|frame| frame.class() == Class::SENSOR_EVENT).count();
     assert_eq!(events, 4, "reported all the same");
+}
+
+#[test]
+fn a_fired_ced_is_an_alarm_at_once_and_its_cycles_are_one() {
+    for code in [EventCode::CED_TRIGGER, EventCode::CED_ARC] {
+        let mut bench = online();
+        for _ in 0..5 {
+            bench.event(code);
+            bench.now_ms += 5000;
+        }
+        assert_eq!(causes(&bench.drain()), [AlarmCause::CED]);
+        assert!(!bench.notices.iter().any(|notice| matches!(notice, Notice::PreAlarm { .. })));
+    }
+}
+
+#[test]
+fn a_test_covers_its_own_weapon_for_ten_seconds_and_no_other() {
+    let mut bench = online();
+    let event = |code, index| SensorEvent { code, index, value: 0 };
+    bench.device.on_event(bench.now_ms, event(EventCode::CED_TEST, 0));
+    bench.now_ms += 9_999;
+    bench.device.on_event(bench.now_ms, event(EventCode::CED_ARC, 0));
+    assert_eq!(causes(&bench.drain()), []);
+    bench.device.on_event(bench.now_ms, event(EventCode::CED_ARC, 1));
+    assert_eq!(causes(&bench.drain()), [AlarmCause::CED], "the other weapon");
+    bench.now_ms += 60_001;
+    bench.device.on_event(bench.now_ms, event(EventCode::CED_ARC, 0));
+    assert_eq!(causes(&bench.drain()), [AlarmCause::CED], "later it is fired");
+}
+
+#[test]
+fn training_ends_with_the_holster() {
+    let mut bench = online();
+    bench.event(EventCode::CED_TRAINING);
+    bench.stay(600_000);
+    bench.event(EventCode::CED_TRIGGER);
+    bench.event(EventCode::HOLSTERED);
+    bench.event(EventCode::UNHOLSTERED);
+    assert_eq!(causes(&bench.stay(1000)), []);
+    bench.event(EventCode::CED_TRIGGER);
+    assert_eq!(causes(&bench.stay(1000)), [AlarmCause::CED]);
+}
+
+#[test]
+fn a_drawn_weapon_is_an_event_and_no_alarm() {
+    let mut bench = online();
+    bench.event(EventCode::UNHOLSTERED);
+    let published = bench.stay(300_000);
+    assert_eq!(causes(&published), []);
+    assert_eq!(published.iter().filter(|frame| frame.class() == Class::SENSOR_EVENT).count(), 1);
+}
+
+#[test]
+fn at_rest_nothing_is_inferred_and_the_button_still_calls() {
+    let severe = Motion::Impact(Impact { severity: Severity::Severe, peak_mg: 9000, delta_v_cmps: 900 });
+    let power = |bench: &mut Bench<Ram>, power| bench.device.on_battery(bench.now_ms, 50, power);
+    let duty = |bench: &mut Bench<Ram>, duty| bench.device.on_duty(bench.now_ms, duty);
+    for rest in 0..4 {
+        let mut bench = online();
+        match rest {
+            0 => power(&mut bench, Power::DOCKED),
+            1 => power(&mut bench, Power::CHARGING),
+            2 => duty(&mut bench, Duty::AT_STATION),
+            _ => duty(&mut bench, Duty::OFF_DUTY),
+        }
+        for code in [EventCode::UNHOLSTERED, EventCode::CED_ARC, EventCode::CASE_OPEN] {
+            bench.event(code);
+        }
+        for motion in
+            [Motion::Posture(Posture::Down), Motion::Fall, severe, Motion::Rollover { roll_deg: 90 }]
+        {
+            bench.device.on_motion(bench.now_ms, motion);
+        }
+        assert_eq!(causes(&bench.stay(300_000)), []);
+        bench.device.on_button(bench.now_ms, false);
+        assert_eq!(causes(&bench.drain()), [AlarmCause::BUTTON]);
+    }
+}
+
+#[test]
+fn every_pre_alarm_ends_by_one_press_and_none_comes_back_by_itself() {
+    let major = Motion::Impact(Impact { severity: Severity::Major, peak_mg: 3000, delta_v_cmps: 300 });
+    let mut bench = online();
+    bench.event(EventCode::UNHOLSTERED);
+    bench.device.on_posture(bench.now_ms, Posture::Down);
+    bench.stay(20_001);
+    for motion in [Motion::Fall, major, Motion::Rollover { roll_deg: 80 }] {
+        bench.device.on_motion(bench.now_ms, motion);
+    }
+    bench.drain();
+    let warned: Vec<_> = bench
+        .notices
+        .iter()
+        .filter_map(|notice| match notice {
+            Notice::PreAlarm { cause, alarm_at_ms } => Some((*cause, alarm_at_ms - bench.now_ms)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        warned,
+        [
+            (AlarmCause::OFFICER_DOWN, 14_999),
+            (AlarmCause::WEAPON_AND_FALL, 5_000),
+            (AlarmCause::CRASH, 10_000)
+        ]
+    );
+    bench.device.on_well(bench.now_ms);
+    assert_eq!(causes(&bench.stay(600_000)), []);
+    assert_eq!(bench.notices.iter().filter(|notice| **notice == Notice::PreAlarmEnded).count(), 1);
+}
+
+#[test]
+fn pre_alarms_that_nobody_ends_become_alarms_each_in_its_time() {
+    let mut bench = online();
+    bench.event(EventCode::UNHOLSTERED);
+    bench.device.on_posture(bench.now_ms, Posture::Down);
+    bench.device.on_motion(bench.now_ms, Motion::Fall);
+    assert_eq!(causes(&bench.stay(4_999)), []);
+    assert_eq!(causes(&bench.stay(1)), [AlarmCause::WEAPON_AND_FALL]);
+    assert_eq!(causes(&bench.stay(30_000)), [AlarmCause::OFFICER_DOWN]);
+}
+
+#[test]
+fn the_button_answers_every_running_pre_alarm() {
+    let mut bench = online();
+    bench.event(EventCode::UNHOLSTERED);
+    bench.device.on_motion(bench.now_ms, Motion::Fall);
+    bench.device.on_motion(bench.now_ms, Motion::Rollover { roll_deg: 90 });
+    bench.device.on_button(bench.now_ms, true);
+    assert_eq!(causes(&bench.stay(300_000)), [AlarmCause::BUTTON]);
+}
+
+#[test]
+fn a_sign_of_life_takes_no_raised_alarm_back() {
+    let mut bench = online();
+    bench.device.on_button(bench.now_ms, false);
+    bench.device.on_well(bench.now_ms);
+    let published = bench.drain();
+    assert!(published.iter().all(|frame| frame.class() != Class::ALARM_CANCEL));
+}
+
+/// Storage that takes nothing while it is told so.
+struct Stubborn<'a> {
+    storage: RamStorage<64>,
+    is_full: &'a Cell<bool>,
+}
+
+impl Storage for Stubborn<'_> {
+    fn next_boot(&mut self) -> Result<BootId, StorageError> {
+        self.storage.next_boot()
+    }
+
+    fn push(&mut self, partition: Partition, entry: &Entry) -> Result<Key, StorageError> {
+        if self.is_full.get() { Err(StorageError::Full) } else { self.storage.push(partition, entry) }
+    }
+
+    fn next(
+        &mut self,
+        partition: Partition,
+        after: Option<Key>,
+        entry: &mut Entry,
+    ) -> Result<Option<Key>, StorageError> {
+        self.storage.next(partition, after, entry)
+    }
+
+    fn remove(&mut self, key: Key) -> Result<(), StorageError> {
+        self.storage.remove(key)
+    }
+
+    fn count(&self, partition: Partition) -> usize {
+        self.storage.count(partition)
+    }
+
+    fn capacity(&self) -> usize {
+        self.storage.capacity()
+    }
+}
+
+#[test]
+fn alarms_of_several_causes_wait_for_room_together() {
+    let is_full = Cell::new(true);
+    let storage = Stubborn { storage: RamStorage::new(), is_full: &is_full };
+    let mut bench = Bench::with_storage(every_fix(), storage);
+    bench.connect(false);
+    bench.device.on_button(bench.now_ms, true);
+    bench.event(EventCode::CED_ARC);
+    bench.event(EventCode::CASE_OPEN);
+    bench.device.on_button(bench.now_ms, false);
+    bench.device.on_motion(bench.now_ms, Motion::Rollover { roll_deg: 90 });
+    assert_eq!(bench.wait(60_000), []);
+    is_full.set(false);
+    let raised: Vec<_> = alarms(&bench.stay(2_000)).iter().map(|alarm| (alarm.cause, alarm.silent)).collect();
+    assert_eq!(
+        raised,
+        [
+            (AlarmCause::BUTTON, true),
+            (AlarmCause::CED, false),
+            (AlarmCause::TAMPER, true),
+            (AlarmCause::CRASH, false)
+        ],
+        "each once, and what was called silently stays silent"
+    );
 }
 
 #[test]

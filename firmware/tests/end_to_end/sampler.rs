@@ -107,3 +107,13 @@ fn a_recording_reports_every_fix() {
     let mut sampler = Sampler::new(Profile::Every);
     assert_eq!(reported(&mut sampler, 0..5, 0), [0, 1, 2, 3, 4]);
 }
+
+#[test]
+fn a_vehicle_in_an_emergency_every_second_then_every_five() {
+    let mut sampler = Sampler::new(Profile::Vehicle);
+    sampler.begin_emergency(0);
+    assert_eq!(reported(&mut sampler, 0..4, 1000), [0, 1, 2, 3]);
+    // Two minutes later its own two seconds while it moves are the faster ones.
+    assert_eq!(reported(&mut sampler, 119..127, 1000), [119, 121, 123, 125]);
+    assert_eq!(reported(&mut sampler, 127..138, 0), [130, 135]);
+}
