@@ -17,6 +17,9 @@ static CALM: InterruptExecutor = InterruptExecutor::new();
 /// Two halves of a count of microseconds: this processor has no 64-bit atomics. Only thread mode writes.
 static ASLEEP_US: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
 
+/// When the last sleep ended, in microseconds since start, the low 32 bits.
+static WOKEN_US: AtomicU32 = AtomicU32::new(0);
+
 /// Starts the executor of sensors, device and flash.
 pub(crate) fn start_urgent() -> SendSpawner {
     URGENT.start(Interrupt::Urgent)
@@ -59,11 +62,21 @@ pub(crate) fn sleep_for_ever() -> ! {
             let begun = Instant::now();
             cortex_m::asm::dsb();
             cortex_m::asm::wfi();
-            asleep_us += begun.elapsed().as_micros();
+            let woken = Instant::now();
+            asleep_us += (woken - begun).as_micros();
+            WOKEN_US.store(woken.as_micros() as u32, Ordering::Relaxed);
             ASLEEP_US[0].store(asleep_us as u32, Ordering::Relaxed);
             ASLEEP_US[1].store((asleep_us >> 32) as u32, Ordering::Relaxed);
         });
     }
+}
+
+/// How long something that was due has waited for the processor. **A processor that slept kept nobody waiting**: if the alarm of
+/// a sleeping one rings late, its emulator's host was busy, and the time until it rang is not counted.
+pub(crate) fn waited_since(due: Instant) -> Duration {
+    let now = Instant::now();
+    let awake_us = (now.as_micros() as u32).wrapping_sub(WOKEN_US.load(Ordering::Relaxed));
+    now.saturating_duration_since(due).min(Duration::from_micros(awake_us.into()))
 }
 
 /// How long the processor has slept since start.

@@ -70,7 +70,7 @@ pub(crate) fn report(watched: Watched) {
     REPORTED_MS[watched as usize].store(now_ms().max(1), Ordering::Relaxed);
 }
 
-/// A round of the sensors began this late.
+/// A round of the sensors waited this long for the processor.
 pub(crate) fn note_late(late: Duration) {
     let late_us = u32::try_from(late.as_micros()).unwrap_or(u32::MAX);
     SENSE_LATE_US_MAX.fetch_max(late_us, Ordering::Relaxed);

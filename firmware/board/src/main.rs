@@ -55,6 +55,8 @@ fn main() -> ! {
 fn begin() {
     let mut board = Board::start().expect("main runs once");
     say::start(&board.ending);
+    #[cfg(feature = "trace")]
+    play_trace();
     let provision = read_slots(&mut board.flash);
     let (urgent, calm) = (executor::start_urgent(), executor::start_calm());
     let desk = provision.map(|provision| begin_device(provision, &board.ending));
@@ -65,6 +67,18 @@ fn begin() {
     }
     if let Some(provision) = provision {
         calm.spawn(network_task(board.ethernet, provision).expect(ONCE));
+    }
+}
+
+/// The same stimuli as on the host, on a storage of their own, which the heap has room for before TLS needs it.
+#[cfg(feature = "trace")]
+#[inline(never)]
+fn play_trace() {
+    use fieldpost_firmware::trace;
+    extern crate alloc;
+    for which in 0..trace::EXPECTED.len() {
+        let mut store = alloc::boxed::Box::new(trace::Store::new());
+        say::trace(which, trace::play(which, &mut *store));
     }
 }
 

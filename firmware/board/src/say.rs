@@ -25,6 +25,21 @@ pub(crate) fn start(ending: &Ending) {
     );
 }
 
+/// What this body made of a script, and whether it is what every body makes of it.
+#[cfg(feature = "trace")]
+pub(crate) fn trace(which: usize, outcome: Result<fieldpost_firmware::trace::Outcome, StartError>) {
+    match outcome {
+        Ok(outcome) => defmt::info!(
+            "trace which={=usize} hash={=u64:016x} frames={=u32} as_expected={=bool}",
+            which,
+            outcome.hash,
+            outcome.frame_count,
+            outcome == fieldpost_firmware::trace::EXPECTED[which]
+        ),
+        Err(error) => no_device(&error),
+    }
+}
+
 /// The device has its storage and its boot id.
 pub(crate) fn boot(ledger: &Ledger) {
     defmt::info!("boot id={=u32} owed={=u32}", ledger.boot.0, ledger.owed_at_start);

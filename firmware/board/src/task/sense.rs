@@ -10,6 +10,7 @@ use fieldpost_firmware::sensor::{
 
 use crate::{
     board::parts::{self, FieldAsAcceleration, TemperatureAsCharge},
+    executor,
     guard::{self, Watched},
     wearer,
     wire::{SENSED, SET_RTC, Sensed},
@@ -42,7 +43,7 @@ impl<B: I2c> Senses<B> {
         let mut due = Instant::now();
         for number in 0_u32.. {
             Timer::at(due).await;
-            guard::note_late(due.elapsed());
+            guard::note_late(executor::waited_since(due));
             guard::report(Watched::Sense);
             // A round that came late does not make the next ones come early.
             due = (due + round).max(Instant::now());
