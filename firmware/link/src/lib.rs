@@ -13,6 +13,9 @@
 //! Start at [`session::Session`].
 #![no_std]
 
+#[cfg(all(feature = "broken-checks", target_os = "none"))]
+compile_error!("a device image must judge gateways completely: build it without `broken-checks`");
+
 extern crate alloc;
 #[cfg(test)]
 extern crate std;

@@ -16,6 +16,10 @@ use super::{
 /// From a PINGREQ, or a CONNECT, to anything heard.
 const ANSWER_MS_MAX: u64 = 15_000;
 
+/// From a publish without an answer to the PINGREQ that asks whether anybody is there. A gateway whose disk is full
+/// answers no publish but every ping; a connection that is dead must not hold an alarm until the keep-alive finds out.
+const UNANSWERED_MS_MAX: u64 = 10_000;
+
 /// What the gateway did wrong, or that it ended the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -77,6 +81,8 @@ pub struct Conversation<'d> {
     last_packet_id: u16,
     heard_ms: u64,
     sent_ms: u64,
+    /// Since when a publish waits without anything heard.
+    unanswered_ms: Option<u64>,
     /// When the gateway was last asked for a sign of life, if none has come since.
     asked_ms: Option<u64>,
 }
@@ -107,6 +113,7 @@ impl<'d> Conversation<'d> {
             last_packet_id: 0,
             heard_ms: now_ms,
             sent_ms: now_ms,
+            unanswered_ms: None,
             asked_ms: Some(now_ms),
         };
         (conversation, Outgoing(connect.write()))
@@ -124,6 +131,12 @@ impl<'d> Conversation<'d> {
     /// [`Fault`]: the connection is over.
     pub fn on_packet<'p>(&mut self, now_ms: u64, packet: &Packet<'p>) -> Result<Event<'p>, Fault> {
         (self.heard_ms, self.asked_ms) = (now_ms, None);
+        let event = self.understand(packet);
+        self.unanswered_ms = (!self.in_flight.is_empty()).then_some(now_ms);
+        event
+    }
+
+    fn understand<'p>(&mut self, packet: &Packet<'p>) -> Result<Event<'p>, Fault> {
         match (self.state, packet) {
             (_, Packet::Disconnect { reason }) => Err(Fault::Disconnected(*reason)),
             (State::Connecting { .. }, Packet::Connack(connack)) if connack.reason != 0 => {
@@ -195,6 +208,9 @@ impl<'d> Conversation<'d> {
     /// Something was sent.
     pub fn note_sent(&mut self, now_ms: u64) {
         self.sent_ms = now_ms;
+        if !self.in_flight.is_empty() {
+            self.unanswered_ms.get_or_insert(now_ms);
+        }
     }
 
     /// PINGREQ if it is due.
@@ -219,9 +235,12 @@ impl<'d> Conversation<'d> {
     }
 
     /// An interval after the last of ours, as the gateway demands, or after the last of its, so that a connection that
-    /// only takes is found out too. 0: no keep-alive.
+    /// only takes is found out too (0: no keep-alive); sooner after a publish that nothing answers.
     fn ping_at_ms(&self) -> Option<u64> {
-        (self.keep_alive_ms > 0).then(|| self.sent_ms.min(self.heard_ms) + self.keep_alive_ms)
+        let keep_alive =
+            (self.keep_alive_ms > 0).then(|| self.sent_ms.min(self.heard_ms) + self.keep_alive_ms);
+        let unanswered = self.unanswered_ms.map(|since_ms| since_ms + UNANSWERED_MS_MAX);
+        keep_alive.into_iter().chain(unanswered).min()
     }
 
     /// 1 to 65535, not in flight.
@@ -328,6 +347,23 @@ mod tests {
         let mut conversation = connected(&device);
         conversation.note_sent(59_000);
         assert!(conversation.tick(60_000).expect("not yet").is_some(), "heard nothing since 0");
+    }
+
+    #[test]
+    fn a_publish_that_nothing_answers_is_asked_about_after_10_s_however_much_is_sent_after_it() {
+        let device = device();
+        let mut conversation = connected(&device);
+        conversation.publish(Handle(1), Lane::Alarm, 42).expect("it fits");
+        for now_ms in [1000, 5000, 9000] {
+            conversation.note_sent(now_ms);
+        }
+        assert_eq!(conversation.tick_at_ms(), Some(11_000));
+        assert!(conversation.tick(11_000).expect("not yet").is_some());
+        // The gateway is there and cannot store just now: asked again, not left.
+        conversation.on_packet(11_500, &Packet::Pingresp).expect("welcome");
+        assert_eq!(conversation.tick_at_ms(), Some(21_500));
+        conversation.on_packet(12_000, &Packet::Puback { packet_id: 1, reason: 0 }).expect("stored");
+        assert_eq!(conversation.tick_at_ms(), Some(69_000));
     }
 
     #[test]

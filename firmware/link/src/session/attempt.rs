@@ -15,6 +15,8 @@ use crate::{
 
 /// A write that takes longer has no gateway at its end.
 const WRITE_MS_MAX: u64 = 10_000;
+/// A goodbye.
+const GOODBYE_MS_MAX: u64 = 1000;
 
 /// How an attempt was left.
 enum Left {
@@ -35,7 +37,8 @@ impl Session<'_> {
         desk: &mut K,
         clock: &C,
     ) -> Option<u32> {
-        self.tls.set_clock(clock.unix_s());
+        let unix_s = clock.unix_s();
+        self.tls.set_clock(unix_s);
         let connecting = connect(dial, &self.tls, &mut self.buffers.stream);
         let connected = match select(connecting, interruption(desk, &mut self.buffers.frame)).await {
             Either::First(connected) => connected,
@@ -50,7 +53,7 @@ impl Session<'_> {
                     number,
                     packet: &mut self.buffers.packet,
                     packet_len: 0,
-                    dates: (clock.unix_s().is_none()).then(|| self.tls.accepted_dates()),
+                    dates: unix_s.is_none().then(|| self.tls.accepted_dates()),
                 };
                 line.converse(&self.device, &mut self.has_session, desk, &mut self.buffers.frame).await
             }
@@ -93,8 +96,8 @@ async fn finish<K: Desk>(number: u32, left: Left, desk: &mut K) -> Option<u32> {
 }
 
 /// A verified connection.
-struct Line<'s, IO, C> {
-    stream: IO,
+struct Line<'s, 'b, IO, C> {
+    stream: TlsStream<'b, IO>,
     clock: &'s C,
     number: u32,
     /// The beginning of a packet.
@@ -104,10 +107,7 @@ struct Line<'s, IO, C> {
     dates: Option<Dates>,
 }
 
-impl<IO, C: Clock> Line<'_, IO, C>
-where
-    IO: Read<Error = TlsFailure> + Write<Error = TlsFailure>,
-{
+impl<IO: Read + Write, C: Clock> Line<'_, '_, IO, C> {
     async fn converse<K: Desk>(
         &mut self,
         device: &DeviceId,
@@ -123,11 +123,21 @@ where
             Err(end) => Err(end),
         };
         let left = outcome.unwrap_or_else(Left::Ended);
-        // A goodbye to whoever still speaks MQTT; it must not keep a new attempt waiting.
         if let Some(reason) = goodbye_reason(&left) {
-            _ = self.send(&Conversation::goodbye(reason), &[]).await;
+            self.say_goodbye(reason).await;
         }
         left
+    }
+
+    /// DISCONNECT and close_notify, to whoever still listens; a new attempt does not wait long for it.
+    async fn say_goodbye(&mut self, reason: u8) {
+        let goodbye = Conversation::goodbye(reason);
+        let saying = async {
+            write_all(&mut self.stream, goodbye.bytes()).await?;
+            Ok(self.stream.close().await?)
+        };
+        // The gateway finds out by itself otherwise.
+        _ = in_time(self.clock, GOODBYE_MS_MAX, saying).await;
     }
 
     async fn serve<K: Desk>(
@@ -260,7 +270,7 @@ where
             write_all(&mut self.stream, packet.bytes()).await?;
             write_all(&mut self.stream, payload).await
         };
-        in_time(self.clock, writing).await
+        in_time(self.clock, WRITE_MS_MAX, writing).await
     }
 
     async fn send(&mut self, packet: &Outgoing, payload: &[u8]) -> Result<(), End> {
@@ -269,11 +279,11 @@ where
             write_all(&mut self.stream, payload).await?;
             Ok(self.stream.flush().await?)
         };
-        in_time(self.clock, sending).await
+        in_time(self.clock, WRITE_MS_MAX, sending).await
     }
 
     async fn flush(&mut self) -> Result<(), End> {
-        in_time(self.clock, async { Ok(self.stream.flush().await?) }).await
+        in_time(self.clock, WRITE_MS_MAX, async { Ok(self.stream.flush().await?) }).await
     }
 }
 
@@ -281,8 +291,12 @@ async fn write_all<W: Write<Error = TlsFailure>>(stream: &mut W, bytes: &[u8]) -
     stream.write_all(bytes).await.map_err(End::Tls)
 }
 
-async fn in_time<C: Clock>(clock: &C, writing: impl Future<Output = Result<(), End>>) -> Result<(), End> {
-    let deadline = clock.wait_until_ms(clock.now_ms() + WRITE_MS_MAX);
+async fn in_time<C: Clock>(
+    clock: &C,
+    ms_max: u64,
+    writing: impl Future<Output = Result<(), End>>,
+) -> Result<(), End> {
+    let deadline = clock.wait_until_ms(clock.now_ms() + ms_max);
     match select(writing, deadline).await {
         Either::First(outcome) => outcome,
         Either::Second(()) => Err(End::Stalled),

@@ -151,7 +151,8 @@ pub trait Desk {
 /// The way to the gateway's TCP port.
 #[allow(async_fn_in_trait, reason = "driven within one task: its futures need not be Send")]
 pub trait Dial {
-    /// A connected socket. Its reads and writes must be cancel-safe; dropping it closes it.
+    /// A connected socket. Its reads and writes must be cancel-safe; what is written leaves by itself, and a flush must not
+    /// wait for the peer to acknowledge it, or each publish waits a round trip for the one before. Dropping it closes it.
     type Stream<'a>: embedded_io_async::Read + embedded_io_async::Write
     where
         Self: 'a;
@@ -217,7 +218,7 @@ impl<'b> Session<'b> {
         Self { tls, device, buffers, has_session: false }
     }
 
-    /// Another provisioning, from the next attempt on.
+    /// Another provisioning, from the next attempt on. Drop what [`Session::run`] returned first.
     pub fn renew(&mut self, tls: Tls) {
         self.tls = tls;
     }

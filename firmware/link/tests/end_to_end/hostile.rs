@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use fieldpost_gateway::pki::Authority;
 use fieldpost_link::mqtt::{Fault, Malformed};
 use fieldpost_link::tls::{Checks, Refusal, TlsFailure};
-use fieldpost_link::{End, Tls, TlsIdentity};
+use fieldpost_link::{End, Order, Tls, TlsIdentity};
 use fieldpost_protocol::{ForceId, Mode};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -181,4 +181,19 @@ async fn a_verifier_that_leaves_a_check_out_leaks_the_connect_to_the_attack_that
 async fn without_a_clock_a_certificate_that_ended_before_the_image_was_built_is_refused() {
     let failure = refusal(Attack::Expired, TestClock::at(0)).await;
     assert_eq!(failure, TlsFailure::Refused(Refusal::Dates));
+}
+
+#[tokio::test]
+async fn a_device_that_hangs_up_says_so_in_mqtt_and_in_tls() {
+    let (address, rogue) = ENROLLED.rogue(Attack::None);
+    let mut link =
+        Link::start(address, ENROLLED.tls(Checks::ALL, BUILT_UNIX_S), &device(), TestClock::good());
+    assert_eq!(link.connect().await, Heard::Connected { session_present: false });
+    link.order(Order::HangUp, &[]).await;
+    let seen = tokio::task::spawn_blocking(|| rogue.join())
+        .await
+        .expect("joined")
+        .expect("the rogue does not panic");
+    assert_eq!(seen.application.last_chunk(), Some(&[0xE0, 0]), "DISCONNECT");
+    assert_eq!(seen.alert, Some(0), "close_notify");
 }
