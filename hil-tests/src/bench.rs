@@ -45,11 +45,22 @@ impl Bench {
         Ok(Self { gateway, plan, dir })
     }
 
-    /// Powers the board on, on duty, the weapon in its holster, no button pressed.
+    /// Powers the board on, on duty, at rest, the weapon in its holster, no button pressed.
     ///
     /// # Errors
     /// [`Failure`].
     pub fn power_on(&self) -> Result<Board, Failure> {
+        self.power_on_with(|_| Ok(()))
+    }
+
+    /// The same, with other inputs from the first instruction on.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn power_on_with(
+        &self,
+        inputs: impl FnOnce(&mut Board) -> Result<(), Failure>,
+    ) -> Result<Board, Failure> {
         let mut board = Board::start(&self.plan)?;
         for (pin, level) in
             [(Pin::Holster, true), (Pin::Duty, true), (Pin::Panic, false), (Pin::Cancel, false)]
@@ -59,6 +70,7 @@ impl Bench {
         board.set_acceleration(AT_REST_MG)?;
         board.set_temperature(20_000)?;
         board.watch_wearer()?;
+        inputs(&mut board)?;
         board.go()?;
         Ok(board)
     }

@@ -9,9 +9,15 @@ use std::sync::OnceLock;
 use fieldpost_hil_tests::{image, qemu::Image};
 
 mod alarm;
+mod duty;
+mod hostile;
 mod rig;
 mod start;
 mod track;
+
+/// Gateways that are none, shared with the tests of the link.
+#[path = "../../../firmware/link/tests/end_to_end/rogue/mod.rs"]
+mod rogue;
 
 /// The image as it would be flashed, built once.
 fn image() -> Image {
