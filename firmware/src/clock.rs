@@ -139,6 +139,13 @@ impl Clock {
         }
     }
 
+    /// Whether somebody outside the device has said the time since its start, however long ago: a real-time clock alone
+    /// may be years off, and must not make anyone refuse a certificate.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.setting.is_some_and(|setting| setting.quality != ClockQuality::Holdover)
+    }
+
     /// Offers the time of a satellite fix that arrived just now.
     pub fn offer_gnss(&mut self, now_ms: u64, unix_ms: u64) -> Judgement {
         self.offer(now_ms, unix_ms, ClockQuality::Gnss)

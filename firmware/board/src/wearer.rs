@@ -26,7 +26,7 @@ impl Wearer {
     /// Shows what the wearer may see of it.
     pub(crate) fn show(&mut self, notice: &Notice) {
         match notice {
-            Notice::PreAlarm { .. } => IS_WARNING.store(true, Ordering::Relaxed),
+            Notice::PreAlarm { silent: false, .. } => IS_WARNING.store(true, Ordering::Relaxed),
             Notice::PreAlarmEnded => IS_WARNING.store(false, Ordering::Relaxed),
             Notice::AlarmRaised { alarm, silent, .. } => {
                 IS_WARNING.store(false, Ordering::Relaxed);

@@ -75,7 +75,8 @@ impl<S: Storage> Device<S> {
         match demand {
             None => {}
             Some(Demand::PreAlarm { cause, alarm_at_ms }) => {
-                self.notices.add(Notice::PreAlarm { cause, alarm_at_ms });
+                let silent = self.rules.silence_lasts();
+                self.notices.add(Notice::PreAlarm { cause, alarm_at_ms, silent });
             }
             Some(Demand::PreAlarmEnded) => self.notices.add(Notice::PreAlarmEnded),
             Some(Demand::Raise(cause)) => self.raise(now_ms, cause, silent),
@@ -85,14 +86,17 @@ impl<S: Storage> Device<S> {
 
     /// Issues an alarm, or keeps trying. Whoever tampers with a device is not told that it noticed.
     fn raise(&mut self, now_ms: u64, cause: AlarmCause, silent: bool) {
-        let silent = silent || cause == AlarmCause::TAMPER || self.unissued.is_silent(cause);
+        let silent = silent
+            || cause == AlarmCause::TAMPER
+            || self.unissued.is_silent(cause)
+            || self.rules.silence_lasts();
         let Some(alarm) = self.try_raise(now_ms, cause, silent) else {
             self.unissued.keep(cause, silent, now_ms + RETRY_MS);
             return;
         };
         self.unissued.remove(cause);
         self.heard.follow(alarm);
-        self.rules.note_raised(now_ms, alarm, cause);
+        self.rules.note_raised(now_ms, alarm, cause, silent);
         if is_emergency(cause) {
             self.sampler.begin_emergency(now_ms);
             self.settle_gate(now_ms);

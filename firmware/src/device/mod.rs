@@ -318,6 +318,14 @@ impl<S: Storage> Device<S> {
         self.clock.stamp(now_ms)
     }
 
+    /// The time in ms of Unix time if somebody outside has said it since the start: what certificates may be judged by.
+    /// A real-time clock alone does not do; refusing the gateway for a flat cell would keep the device from ever being
+    /// told better.
+    #[must_use]
+    pub fn told_unix_ms(&self, now_ms: u64) -> Option<u64> {
+        self.clock.is_told().then(|| self.clock.stamp(now_ms).time_ms)
+    }
+
     /// What went otherwise than wished in the device itself.
     #[must_use]
     pub fn counters(&self) -> &DeviceCounters {

@@ -22,6 +22,8 @@ pub enum Notice {
         cause: AlarmCause,
         /// Monotonic time in ms.
         alarm_at_ms: u64,
+        /// The device must not sound, light or vibrate: the wearer has called silently.
+        silent: bool,
     },
     /// No pre-alarm runs any more, and no alarm came of it.
     PreAlarmEnded,

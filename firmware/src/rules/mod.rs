@@ -15,7 +15,7 @@
 //! The times are [`RuleSettings`]. Grades are the gateway's: it sees what happened before and who is near.
 //!
 //! **Human-triggered beats inferred**: the button ends every running pre-alarm by raising its alarm, and no state of the
-//! device holds it back. Every pre-alarm can be cancelled by the wearer, who takes back all of them at once.
+//! device holds it back. After a silent call everything is silent, pre-alarms too, until it is taken back. Every pre-alarm can be cancelled by the wearer, who takes back all of them at once.
 //!
 //! **At rest nothing is inferred**: in the dock, on a charger, at the station or off duty R2 to R8 and R12 say nothing, and
 //! what was running ends. A CED test covers that weapon for 10 s, training for 15 min or until it is holstered or made
@@ -103,6 +103,7 @@ pub(crate) enum Demand {
 struct Active {
     id: AlarmId,
     cause: AlarmCause,
+    silent: bool,
     raised_ms: u64,
 }
 
@@ -148,6 +149,11 @@ impl Rules {
     /// Whether somebody needs help: tampering is no such thing.
     pub(crate) fn emergency_lasts(&self) -> bool {
         self.active.iter().any(|active| is_emergency(active.cause))
+    }
+
+    /// Whether the wearer has called silently and not taken it back: then nothing may sound, light or vibrate.
+    pub(crate) fn silence_lasts(&self) -> bool {
+        self.active.iter().any(|active| active.silent && is_emergency(active.cause))
     }
 
     /// R1: the emergency button was held or pressed twice.
@@ -259,11 +265,13 @@ impl Rules {
     }
 
     /// The alarm that was demanded has an identity now.
-    pub(crate) fn note_raised(&mut self, now_ms: u64, id: AlarmId, cause: AlarmCause) {
+    pub(crate) fn note_raised(&mut self, now_ms: u64, id: AlarmId, cause: AlarmCause, silent: bool) {
         if self.active.is_full() {
             self.active.remove(0);
         }
-        self.active.push(Active { id, cause, raised_ms: now_ms }).expect("has room: the oldest gave way");
+        self.active
+            .push(Active { id, cause, silent, raised_ms: now_ms })
+            .expect("has room: the oldest gave way");
     }
 
     /// The cancellation is in the outbox.

@@ -12,6 +12,10 @@ pub(super) const RULE_COUNT_MAX: usize = 32;
 
 const DOWN_MS_MIN: u8 = 1;
 const PRE_ALARM_MS: u8 = 2;
+const FALL_WINDOW_MS: u8 = 3;
+const FALL_PRE_ALARM_MS: u8 = 4;
+const CRASH_PRE_ALARM_MS: u8 = 5;
+const CHECK_IN_PRE_ALARM_MS: u8 = 6;
 
 /// One setting: its number, and its value in its own unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,10 +28,17 @@ pub(super) type RuleValues = heapless::Vec<RuleValue, RULE_COUNT_MAX>;
 
 /// Every setting, so that a later firmware with other values of its own still does what was decided.
 pub(super) fn values(rules: &RuleSettings) -> RuleValues {
-    [(DOWN_MS_MIN, rules.down_ms_min), (PRE_ALARM_MS, rules.pre_alarm_ms)]
-        .into_iter()
-        .map(|(id, value)| RuleValue { id, value })
-        .collect()
+    [
+        (DOWN_MS_MIN, rules.down_ms_min),
+        (PRE_ALARM_MS, rules.pre_alarm_ms),
+        (FALL_WINDOW_MS, rules.fall_window_ms),
+        (FALL_PRE_ALARM_MS, rules.fall_pre_alarm_ms),
+        (CRASH_PRE_ALARM_MS, rules.crash_pre_alarm_ms),
+        (CHECK_IN_PRE_ALARM_MS, rules.check_in_pre_alarm_ms),
+    ]
+    .into_iter()
+    .map(|(id, value)| RuleValue { id, value })
+    .collect()
 }
 
 /// The firmware's own settings with these values in them.
@@ -37,6 +48,10 @@ pub(super) fn settings(values: &RuleValues) -> RuleSettings {
         match *id {
             DOWN_MS_MIN => rules.down_ms_min = *value,
             PRE_ALARM_MS => rules.pre_alarm_ms = *value,
+            FALL_WINDOW_MS => rules.fall_window_ms = *value,
+            FALL_PRE_ALARM_MS => rules.fall_pre_alarm_ms = *value,
+            CRASH_PRE_ALARM_MS => rules.crash_pre_alarm_ms = *value,
+            CHECK_IN_PRE_ALARM_MS => rules.check_in_pre_alarm_ms = *value,
             _ => {}
         }
     }

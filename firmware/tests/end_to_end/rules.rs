@@ -250,7 +250,9 @@ fn every_pre_alarm_ends_by_one_press_and_none_comes_back_by_itself() {
         .notices
         .iter()
         .filter_map(|notice| match notice {
-            Notice::PreAlarm { cause, alarm_at_ms } => Some((*cause, alarm_at_ms - bench.now_ms)),
+            Notice::PreAlarm { cause, alarm_at_ms, silent: false } => {
+                Some((*cause, alarm_at_ms - bench.now_ms))
+            }
             _ => None,
         })
         .collect();
@@ -286,6 +288,23 @@ fn the_button_answers_every_running_pre_alarm() {
     bench.device.on_motion(bench.now_ms, Motion::Rollover { roll_deg: 90 });
     bench.device.on_button(bench.now_ms, true);
     assert_eq!(causes(&bench.stay(300_000)), [AlarmCause::BUTTON]);
+}
+
+#[test]
+fn after_a_silent_call_nothing_sounds_until_it_is_taken_back() {
+    let mut bench = online();
+    bench.device.on_button(bench.now_ms, true);
+    bench.event(EventCode::CED_ARC);
+    bench.device.on_motion(bench.now_ms, Motion::Rollover { roll_deg: 90 });
+    bench.stay(20_000);
+    let is_loud = |notice: &Notice| {
+        matches!(notice, Notice::PreAlarm { silent: false, .. } | Notice::AlarmRaised { silent: false, .. })
+    };
+    assert!(!bench.notices.iter().any(is_loud), "{:?}", bench.notices);
+    bench.device.on_cancel(bench.now_ms);
+    bench.event(EventCode::CED_ARC);
+    bench.drain();
+    assert!(bench.notices.iter().any(is_loud));
 }
 
 #[test]
@@ -352,11 +371,11 @@ fn alarms_of_several_causes_wait_for_room_together() {
         raised,
         [
             (AlarmCause::BUTTON, true),
-            (AlarmCause::CED, false),
+            (AlarmCause::CED, true),
             (AlarmCause::TAMPER, true),
-            (AlarmCause::CRASH, false)
+            (AlarmCause::CRASH, true)
         ],
-        "each once, and what was called silently stays silent"
+        "each once, and after a silent call everything is silent"
     );
 }
 

@@ -146,9 +146,11 @@ fn a_real_time_clock_is_worth_holdover_until_somebody_better_speaks() {
     bench.device.on_rtc(bench.now_ms, NOON_MS + 1500);
     let stamp = bench.device.stamp(bench.now_ms);
     assert_eq!((stamp.time_ms, stamp.quality), (NOON_MS + 1500, ClockQuality::Holdover));
+    assert_eq!(bench.device.told_unix_ms(bench.now_ms), None, "no certificate is refused for it");
     bench.now_ms += 1000;
     bench.device.on_fix(bench.now_ms, &fix(bench.now_ms, 0));
     assert_eq!(bench.device.stamp(bench.now_ms).quality, ClockQuality::Gnss);
+    assert_eq!(bench.device.told_unix_ms(bench.now_ms), Some(NOON_MS + bench.now_ms));
     bench.device.on_rtc(bench.now_ms, NOON_MS + 900_000);
     assert_eq!(bench.device.stamp(bench.now_ms).time_ms, NOON_MS + bench.now_ms, "not heard any more");
     bench.drain();

@@ -113,8 +113,8 @@ impl<S: Storage> Desk<S> {
     fn tell_time(&mut self) {
         let now = Instant::now();
         let stamp = self.device.stamp(now.as_millis());
-        let is_good = stamp.quality != ClockQuality::Unset;
-        wire::set_unix_s(is_good.then(|| u32::try_from(stamp.time_ms / 1000).unwrap_or(u32::MAX)));
+        let told_ms = self.device.told_unix_ms(now.as_millis());
+        wire::set_unix_s(told_ms.map(|unix_ms| u32::try_from(unix_ms / 1000).unwrap_or(u32::MAX)));
         let is_told = matches!(stamp.quality, ClockQuality::Gnss | ClockQuality::Network);
         if is_told && now >= self.set_rtc_at {
             self.set_rtc_at = now + SET_RTC_INTERVAL;
