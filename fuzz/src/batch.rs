@@ -100,6 +100,6 @@ fn stored(head: &Head, body: &[u8]) {
             }
         }
         Decoded::Quarantine(_, head) => assert!(head.is_some(), "a readable head was thrown away"),
-        Decoded::Lone(_) => panic!("a batch became a lone record"),
+        Decoded::Lone(..) => panic!("a batch became a lone record"),
     }
 }

@@ -13,6 +13,7 @@
 use fieldpost_protocol::limits::{HEAD_BYTES_MAX, POSITION_BYTES_MAX};
 use fieldpost_protocol::{BatchDecoder, BatchItem, Body, Class, Envelope, Head, Lane, Mode};
 
+use crate::fingerprint::Fingerprint;
 use crate::record::QuarantineReason;
 
 /// Longest lone position: head, body length (1, varint), body.
@@ -22,11 +23,11 @@ pub const LONE_POSITION_BYTES_MAX: usize = HEAD_BYTES_MAX + 1 + POSITION_BYTES_M
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decoded<'a> {
     /// One record.
-    Lone(Head),
+    Lone(Head, Fingerprint),
     /// Several: every item decodes, and is written by [`lone_position`].
     Batch(Head, BatchDecoder<'a>),
     /// Keep the bytes with the reason. The head is there if it could be read.
-    Quarantine(QuarantineReason, Option<Head>),
+    Quarantine(QuarantineReason, Option<(Head, Fingerprint)>),
 }
 
 impl Decoded<'_> {
@@ -34,7 +35,7 @@ impl Decoded<'_> {
     #[must_use]
     pub fn is_alarm(&self) -> bool {
         match self {
-            Self::Lone(head) | Self::Quarantine(_, Some(head)) => head.class.is_alarm_family(),
+            Self::Lone(head, _) | Self::Quarantine(_, Some((head, _))) => head.class.is_alarm_family(),
             Self::Batch(..) | Self::Quarantine(_, None) => false,
         }
     }
@@ -47,19 +48,22 @@ pub fn decode(lane: Lane, ceiling: Mode, payload: &[u8]) -> Decoded<'_> {
         return Decoded::Quarantine(QuarantineReason::Envelope, None);
     };
     let head = envelope.head;
+    let print = Fingerprint::of_envelope(&envelope);
     if !ceiling.permits(head.mode) {
-        return Decoded::Quarantine(QuarantineReason::AboveCeiling, Some(head));
+        return Decoded::Quarantine(QuarantineReason::AboveCeiling, Some((head, print)));
     }
     if !lane_carries(lane, head.class) {
-        return Decoded::Quarantine(QuarantineReason::WrongLane, Some(head));
+        return Decoded::Quarantine(QuarantineReason::WrongLane, Some((head, print)));
     }
     match Body::decode(&head, envelope.body) {
         // All or nothing: half a batch would leave the rest without a state.
         Ok(Body::PositionBatch(items)) if items.clone().all(|item| item.is_ok()) => {
             Decoded::Batch(head, items)
         }
-        Ok(Body::PositionBatch(_)) | Err(_) => Decoded::Quarantine(QuarantineReason::Body, Some(head)),
-        Ok(_) => Decoded::Lone(head),
+        Ok(Body::PositionBatch(_)) | Err(_) => {
+            Decoded::Quarantine(QuarantineReason::Body, Some((head, print)))
+        }
+        Ok(_) => Decoded::Lone(head, print),
     }
 }
 
@@ -122,7 +126,7 @@ mod tests {
         for lane in [Lane::Alarm, Lane::Live, Lane::Backlog, Lane::Health] {
             let unknown_alarm = frame(0x1F, Mode::Test, b"from the future");
             let decoded = decode(lane, Mode::Test, &unknown_alarm);
-            assert!(matches!(decoded, Decoded::Lone(_)) && decoded.is_alarm(), "{lane:?}");
+            assert!(matches!(decoded, Decoded::Lone(..)) && decoded.is_alarm(), "{lane:?}");
         }
     }
 
@@ -168,7 +172,7 @@ mod tests {
                         let mut buffer = [0; LONE_POSITION_BYTES_MAX];
                         let item = item.unwrap();
                         let lone = lone_position(&head, &item, &mut buffer);
-                        proptest::prop_assert!(matches!(decode(lane, Mode::Actual, lone), Decoded::Lone(_)));
+                        proptest::prop_assert!(matches!(decode(lane, Mode::Actual, lone), Decoded::Lone(..)));
                     }
                 }
             }

@@ -1,19 +1,32 @@
-//! Which records the spool already has: (force, device, boot, sequence).
+//! Which records the spool already has: (force, device, boot, sequence), and what they said.
 //!
-//! **A record that was seen is never appended twice while it is remembered, and forgetting is safe**: what is forgotten
-//! and comes again is stored again, and every sink drops it by its key. So every bound below may bite at any time.
+//! **A record is dropped as a redelivery only if the very same content was appended under its identity and is remembered.**
+//! Everything else is stored: forgetting is safe, so every bound below may bite at any time.
+//!
+//! | identity | content | verdict |
+//! |---|---|---|
+//! | not appended yet | - | new; but if a later boot had begun by then, the boot id is used again: repeats |
+//! | appended | remembered, the same | again: counted, not appended |
+//! | appended | remembered, another | repeats: appended under a key of its own |
+//! | appended | forgotten | an alarm: repeats. Else new if its time fits what was appended of its boot (a sink that has it drops it by its key), repeats if not |
 //!
 //! ```text
 //! Dedup: 16 shards of unit -> Arc<DeviceSeen>            a session holds its own Arc: one lock nobody else wants
 //! DeviceSeen: newest boots -> ascending ranges of sequences   [0..=41] [60..=60]
+//!             newest records -> fingerprints; newest alarms likewise, which positions do not push out
 //! ```
+//! Identities come back from the loss ledger at start, so that a boot id is known again after a year; fingerprints from the
+//! spool's tail, those of alarms from the ledger.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fieldpost_protocol::{BootId, DeviceId, Envelope, ForceId, Seq};
+use fieldpost_protocol::{BootId, ClockQuality, DeviceId, Envelope, ForceId, Head, Seq};
+use serde::{Deserialize, Serialize};
 
+use crate::fingerprint::Fingerprint;
+use crate::ledger::Ledger;
 use crate::record::{Record, RecordKind};
 use crate::spool::{BatchLimits, Lsn, ReadError, Spool};
 
@@ -29,17 +42,38 @@ pub struct DedupBounds {
 }
 
 impl Default for DedupBounds {
-    /// 100,000 devices (a force has 40,000) x 4 boots x 64 ranges: at most 56 B + 2 KiB a device, 200 B in practice.
+    /// 100,000 devices (a force has 40,000) x 8 boots x 64 ranges: at most 4 KiB a device and 3 KiB of fingerprints; 300 B
+    /// for one that has sent nothing since the start.
     fn default() -> Self {
-        Self { devices_max: 100_000, boots_max: 4, ranges_max: 64 }
+        Self { devices_max: 100_000, boots_max: 8, ranges_max: 64 }
     }
 }
 
 const SHARDS: usize = 16;
 
 /// Entries read back at start: what a thousand messages a second leave in four minutes, read in well under a second.
-/// What was appended longer ago was acknowledged long ago, and every sink drops it by its key.
+/// The contents of what was appended longer ago are forgotten.
 pub const REBUILD_ENTRIES_MAX: u64 = 262_144;
+
+/// Records of a device whose contents are remembered: eight batches of 32, which is the device logic's window.
+const RECENT_MAX: usize = 256;
+
+/// Alarms of a device whose contents are remembered.
+pub const ALARMS_MAX: usize = 16;
+
+/// How far a boot may begin before the end of an earlier one without that being odd: clocks are set late and drift.
+const BOOTS_OVERLAP_MS_MAX: u64 = 5 * 60_000;
+
+/// What a record is to the device's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Append it.
+    New,
+    /// A redelivery: it was appended, and is durable once [`Seen::newest`] is committed.
+    Again,
+    /// Another record under an identity that was used: append it as [`RecordKind::Repeated`].
+    Repeats,
+}
 
 /// The memory of every device. Clones share it.
 #[derive(Debug, Clone)]
@@ -65,6 +99,8 @@ pub struct DeviceSeen {
 pub struct Seen {
     /// Heard of longest ago first.
     boots: Vec<BootSeen>,
+    recent: Recent<RECENT_MAX>,
+    alarms: Recent<ALARMS_MAX>,
     /// The newest entry appended for the device: once it is committed, so is every record remembered here.
     newest: Lsn,
     boots_max: usize,
@@ -76,6 +112,29 @@ struct BootSeen {
     boot: BootId,
     /// First and last sequence, ascending, with a hole between any two.
     ranges: Vec<(u32, u32)>,
+    times: BootTimes,
+}
+
+/// What the times of a boot's records say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BootTimes {
+    /// Earliest time by a clock set from outside, Unix ms.
+    #[serde(rename = "t0", default, skip_serializing_if = "Option::is_none")]
+    first_ms: Option<u64>,
+    /// Latest time by a clock that is set, Unix ms.
+    #[serde(rename = "t1", default, skip_serializing_if = "Option::is_none")]
+    last_ms: Option<u64>,
+    /// The boot id was used again: its times say nothing any more.
+    #[serde(rename = "r", default, skip_serializing_if = "std::ops::Not::not")]
+    is_repeated: bool,
+}
+
+/// The fingerprints of the newest records, at most `MAX`.
+#[derive(Debug, Default)]
+struct Recent<const MAX: usize> {
+    entries: Vec<(BootId, Seq, Fingerprint)>,
+    /// The oldest, once there are `MAX`.
+    at: usize,
 }
 
 impl Dedup {
@@ -130,12 +189,37 @@ impl Dedup {
     }
 
     fn remember(&self, record: &Record) {
-        let head = match record.kind {
-            RecordKind::Envelope | RecordKind::Quarantine(_) => Envelope::decode(&record.payload).ok(),
+        let envelope = match record.kind {
+            RecordKind::Envelope | RecordKind::Repeated | RecordKind::Quarantine(_) => {
+                Envelope::decode(&record.payload).ok()
+            }
             RecordKind::Acknowledged => None,
         };
-        if let Some(Envelope { head, .. }) = head {
-            self.device(&record.force, &record.device).lock().remember(head.boot, head.seq, record.lsn);
+        if let Some(envelope) = envelope {
+            let repeats = record.kind == RecordKind::Repeated;
+            let print = Fingerprint::of_envelope(&envelope);
+            let device = self.device(&record.force, &record.device);
+            device.lock().remember(&envelope.head, print, record.lsn, repeats);
+        }
+    }
+
+    /// Learns from the ledger which identities were ever used. Call before [`Dedup::rebuild_from`].
+    pub fn learn_from(&self, ledger: &Ledger) {
+        for (unit, account) in ledger.accounts(None) {
+            let device = self.device(&unit.force, &unit.device);
+            let mut seen = device.lock();
+            seen.advance(account.heard());
+            for boot in account.boots() {
+                let ranges_max = seen.ranges_max;
+                let known = seen.boot(BootId(boot.id()));
+                known.times = boot.times();
+                for (first, last) in boot.held() {
+                    known.insert(first, last, ranges_max);
+                }
+            }
+            for (boot, seq, print) in account.alarms() {
+                seen.alarms.add(*boot, *seq, *print);
+            }
         }
     }
 }
@@ -160,19 +244,51 @@ impl Seen {
     fn new(bounds: DedupBounds) -> Self {
         Self {
             boots: Vec::new(),
+            recent: Recent::default(),
+            alarms: Recent::default(),
             newest: Lsn(0),
             boots_max: bounds.boots_max.max(1),
             ranges_max: bounds.ranges_max.max(1),
         }
     }
 
-    /// Whether the record was appended before. If so, it is durable once [`Seen::newest`] is committed.
+    /// Whether a record of this identity was appended before.
     #[must_use]
     pub fn contains(&self, boot: BootId, seq: Seq) -> bool {
-        let Some(of_boot) = self.boots.iter().rev().find(|of_boot| of_boot.boot == boot) else {
-            return false;
+        self.find(boot).is_some_and(|of_boot| of_boot.contains(seq.0))
+    }
+
+    fn find(&self, boot: BootId) -> Option<&BootSeen> {
+        self.boots.iter().rev().find(|of_boot| of_boot.boot == boot)
+    }
+
+    /// What a record is: see the module.
+    #[must_use]
+    pub fn judge(&self, head: &Head, print: Fingerprint) -> Verdict {
+        let Some(boot) = self.find(head.boot).filter(|boot| boot.contains(head.seq.0)) else {
+            return if self.is_boot_over(head) { Verdict::Repeats } else { Verdict::New };
         };
-        of_boot.contains(seq.0)
+        let remembered =
+            [self.alarms.find(head.boot, head.seq, print), self.recent.find(head.boot, head.seq, print)];
+        if remembered.contains(&Some(true)) {
+            Verdict::Again
+        } else if remembered.contains(&Some(false)) || head.class.is_alarm_family() || !boot.times.allow(head)
+        {
+            Verdict::Repeats
+        } else {
+            Verdict::New
+        }
+    }
+
+    /// Whether a later boot had begun when the record was made, so that its boot id is in use for the second time.
+    fn is_boot_over(&self, head: &Head) -> bool {
+        let is_certain = matches!(head.clock, ClockQuality::Network | ClockQuality::Gnss);
+        is_certain
+            && self.boots.iter().any(|later| {
+                let began =
+                    later.times.first_ms.filter(|_| later.boot > head.boot && !later.times.is_repeated);
+                began.is_some_and(|began| head.time_ms > began.saturating_add(BOOTS_OVERLAP_MS_MAX))
+            })
     }
 
     /// The newest entry appended for the device.
@@ -181,29 +297,77 @@ impl Seen {
         self.newest
     }
 
-    /// Remembers that the record was appended as entry `lsn`.
-    pub fn remember(&mut self, boot: BootId, seq: Seq, lsn: Lsn) {
+    /// Remembers that the record was appended as entry `lsn`, and whether it repeats an identity.
+    pub fn remember(&mut self, head: &Head, print: Fingerprint, lsn: Lsn, repeats: bool) {
         self.advance(lsn);
-        let at = match self.boots.iter().rposition(|of_boot| of_boot.boot == boot) {
-            Some(at) => {
-                // A device that drains an old boot must not lose the memory of its present one.
-                self.boots[at..].rotate_left(1);
-                self.boots.len() - 1
+        let ranges_max = self.ranges_max;
+        let boot = self.boot(head.boot);
+        boot.insert(head.seq.0, head.seq.0, ranges_max);
+        boot.times.note(head, repeats);
+        if head.class.is_alarm_family() {
+            self.alarms.add(head.boot, head.seq, print);
+        } else {
+            self.recent.add(head.boot, head.seq, print);
+        }
+    }
+
+    /// The memory of a boot, now the one heard of last.
+    fn boot(&mut self, id: BootId) -> &mut BootSeen {
+        if let Some(at) = self.boots.iter().rposition(|of_boot| of_boot.boot == id) {
+            // A device that drains an old boot must not lose the memory of its present one.
+            self.boots[at..].rotate_left(1);
+        } else {
+            if self.boots.len() >= self.boots_max {
+                self.boots.remove(0);
             }
-            None => {
-                if self.boots.len() >= self.boots_max {
-                    self.boots.remove(0);
-                }
-                self.boots.push(BootSeen { boot, ranges: Vec::with_capacity(1) });
-                self.boots.len() - 1
-            }
-        };
-        self.boots[at].insert(seq.0, self.ranges_max);
+            let times = BootTimes::default();
+            self.boots.push(BootSeen { boot: id, ranges: Vec::with_capacity(1), times });
+        }
+        self.boots.last_mut().expect("rotated to the end or pushed above")
     }
 
     /// Notes an entry without a sequence: quarantined bytes that are no envelope.
     pub fn advance(&mut self, lsn: Lsn) {
         self.newest = self.newest.max(lsn);
+    }
+}
+
+impl BootTimes {
+    /// Whether a record of forgotten content may be one of the boot's.
+    fn allow(self, head: &Head) -> bool {
+        let is_set = head.clock != ClockQuality::Unset;
+        is_set && !self.is_repeated && self.last_ms.is_some_and(|last| head.time_ms <= last)
+    }
+
+    /// Notes a record of the boot, and whether it repeats an identity.
+    pub fn note(&mut self, head: &Head, repeats: bool) {
+        self.is_repeated |= repeats;
+        if self.is_repeated || head.clock == ClockQuality::Unset {
+            return;
+        }
+        self.last_ms = self.last_ms.max(Some(head.time_ms));
+        if head.clock != ClockQuality::Holdover {
+            self.first_ms = Some(self.first_ms.map_or(head.time_ms, |first| first.min(head.time_ms)));
+        }
+    }
+}
+
+impl<const MAX: usize> Recent<MAX> {
+    fn add(&mut self, boot: BootId, seq: Seq, print: Fingerprint) {
+        let entry = (boot, seq, print);
+        if self.entries.len() < MAX {
+            self.entries.push(entry);
+        } else {
+            self.entries[self.at] = entry;
+            self.at = (self.at + 1) % MAX;
+        }
+    }
+
+    /// Whether the content is one of those remembered under the identity; `None` if there are none.
+    fn find(&self, boot: BootId, seq: Seq, print: Fingerprint) -> Option<bool> {
+        let mut alike = self.entries.iter().filter(|entry| (entry.0, entry.1) == (boot, seq)).peekable();
+        alike.peek()?;
+        Some(alike.any(|entry| entry.2 == print))
     }
 }
 
@@ -214,24 +378,21 @@ impl BootSeen {
         candidate.is_some_and(|(_, last)| seq <= *last)
     }
 
-    fn insert(&mut self, seq: u32, ranges_max: usize) {
-        let after = self.ranges.iter().rposition(|(first, _)| *first <= seq).map_or(0, |before| before + 1);
-        let touches_before = after > 0 && seq <= self.ranges[after - 1].1.saturating_add(1);
-        let touches_after =
-            self.ranges.get(after).is_some_and(|(first, _)| seq.checked_add(1) == Some(*first));
-        match (touches_before, touches_after) {
-            (true, true) => {
-                self.ranges[after - 1].1 = self.ranges[after].1;
-                self.ranges.remove(after);
+    /// Adds `first..=last`, joining what it touches.
+    fn insert(&mut self, first: u32, last: u32, ranges_max: usize) {
+        // What ends before `first` and does not touch it stays in front; what begins after `last` likewise behind.
+        let from =
+            self.ranges.partition_point(|(_, end)| end.checked_add(1).is_some_and(|next| next < first));
+        let to = self.ranges.partition_point(|(begin, _)| *begin <= last.saturating_add(1));
+        if from == to {
+            self.ranges.insert(from, (first, last));
+            if self.ranges.len() > ranges_max {
+                self.ranges.remove(0);
             }
-            (true, false) => self.ranges[after - 1].1 = self.ranges[after - 1].1.max(seq),
-            (false, true) => self.ranges[after].0 = seq,
-            (false, false) => {
-                self.ranges.insert(after, (seq, seq));
-                if self.ranges.len() > ranges_max {
-                    self.ranges.remove(0);
-                }
-            }
+        } else {
+            let joined = (first.min(self.ranges[from].0), last.max(self.ranges[to - 1].1));
+            self.ranges[from] = joined;
+            self.ranges.drain(from + 1..to);
         }
     }
 }
@@ -242,88 +403,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::{any, prop_assert_eq, proptest};
-
-    use super::*;
-
-    fn seen(boots_max: usize, ranges_max: usize) -> Seen {
-        Seen::new(DedupBounds { devices_max: 1, boots_max, ranges_max })
-    }
-
-    #[test]
-    fn a_record_is_seen_once_it_was_appended_and_not_before() {
-        let mut seen = seen(2, 8);
-        assert!(!seen.contains(BootId(1), Seq(0)));
-        seen.remember(BootId(1), Seq(0), Lsn(7));
-        assert!(seen.contains(BootId(1), Seq(0)));
-        assert!(!seen.contains(BootId(1), Seq(1)) && !seen.contains(BootId(2), Seq(0)));
-        assert_eq!(seen.newest(), Lsn(7));
-    }
-
-    #[test]
-    fn the_boot_heard_of_longest_ago_is_forgotten_first() {
-        let mut seen = seen(2, 8);
-        for boot in 1..=3 {
-            seen.remember(BootId(boot), Seq(0), Lsn(u64::from(boot)));
-        }
-        assert!(!seen.contains(BootId(1), Seq(0)));
-        assert!(seen.contains(BootId(2), Seq(0)) && seen.contains(BootId(3), Seq(0)));
-    }
-
-    #[test]
-    fn a_boot_that_is_heard_of_again_is_not_the_next_to_go() {
-        let mut seen = seen(2, 8);
-        for boot in [1, 2, 1, 3] {
-            seen.remember(BootId(boot), Seq(boot), Lsn(1));
-        }
-        assert!(seen.contains(BootId(1), Seq(1)) && !seen.contains(BootId(2), Seq(2)));
-    }
-
-    #[test]
-    fn too_many_holes_forget_the_lowest_and_never_claim_a_hole() {
-        let mut seen = seen(1, 3);
-        for seq in [0, 10, 20, 30] {
-            seen.remember(BootId(1), Seq(seq), Lsn(1));
-        }
-        assert!(!seen.contains(BootId(1), Seq(0)));
-        for seq in [9, 11, 19, 21, 29, 31] {
-            assert!(!seen.contains(BootId(1), Seq(seq)), "{seq}");
-        }
-    }
-
-    #[test]
-    fn a_connected_device_is_never_forgotten() {
-        let dedup = Dedup::new(DedupBounds { devices_max: SHARDS, ..DedupBounds::default() });
-        let force = ForceId::try_new("f").unwrap();
-        let held: Vec<_> =
-            (0..100).map(|n| dedup.device(&force, &DeviceId::try_new(&format!("d{n}")).unwrap())).collect();
-        for (n, seen) in held.iter().enumerate() {
-            let again = dedup.device(&force, &DeviceId::try_new(&format!("d{n}")).unwrap());
-            assert!(Arc::ptr_eq(seen, &again));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn ranges_agree_with_a_plain_set(seqs in proptest::collection::vec(
-            proptest::prop_oneof![0u32..40, any::<u32>()], 0..200)) {
-            let mut seen = seen(1, 1000);
-            let mut model = BTreeSet::new();
-            for (n, seq) in seqs.iter().enumerate() {
-                prop_assert_eq!(seen.contains(BootId(1), Seq(*seq)), model.contains(seq));
-                seen.remember(BootId(1), Seq(*seq), Lsn(n as u64));
-                model.insert(*seq);
-            }
-            for probe in (0..45).chain([u32::MAX - 1, u32::MAX]) {
-                prop_assert_eq!(seen.contains(BootId(1), Seq(probe)), model.contains(&probe));
-            }
-            let ranges = &seen.boots.first().map(|boot| boot.ranges.clone()).unwrap_or_default();
-            for pair in ranges.windows(2) {
-                prop_assert_eq!(pair[0].1 < pair[1].0 - 1, true, "holes between ranges");
-            }
-        }
-    }
-}
+mod tests;

@@ -22,6 +22,7 @@ pub mod config;
 pub mod decode;
 pub mod dedup;
 pub mod downlink;
+pub mod fingerprint;
 pub mod forward;
 pub mod health;
 pub mod http;

@@ -12,6 +12,7 @@ use std::fmt;
 use bytes::{BufMut, Bytes, BytesMut};
 use fieldpost_protocol::{BootId, DeviceId, Envelope, ForceId, Lane, Mode, Seq};
 
+use crate::fingerprint::Fingerprint;
 use crate::spool::Lsn;
 
 /// What a record's payload is.
@@ -19,11 +20,16 @@ use crate::spool::Lsn;
 pub enum RecordKind {
     /// An envelope that decodes, body included or of an unknown class.
     Envelope,
+    /// The same, under an identity (boot id, sequence) that the device had already used for something else.
+    Repeated,
     /// Bytes from an authenticated device that could not be taken as a record, kept with the reason.
     Quarantine(QuarantineReason),
     /// A person acknowledged an alarm; the payload is JSON written by `alarms`.
     Acknowledged,
 }
+
+/// In the place of the reason: [`RecordKind::Repeated`].
+const REPEATED: u8 = 1;
 
 /// Why a payload is in quarantine. Closed, so that it can be a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,6 +107,8 @@ impl Record {
     ) {
         let (kind, reason) = match kind {
             RecordKind::Envelope => (1, 0),
+            // A version that does not know of this takes it for a plain envelope, as it would have stored it.
+            RecordKind::Repeated => (1, REPEATED),
             RecordKind::Quarantine(reason) => (2, reason as u8),
             RecordKind::Acknowledged => (3, 0),
         };
@@ -128,6 +136,7 @@ impl Record {
         let (force, at) = take_id(entry, 12)?;
         let (device, at) = take_id(entry, at)?;
         let kind = match kind {
+            1 if reason == REPEATED => RecordKind::Repeated,
             1 => RecordKind::Envelope,
             2 => RecordKind::Quarantine(QuarantineReason::ALL.into_iter().find(|r| *r as u8 == reason)?),
             3 => RecordKind::Acknowledged,
@@ -149,19 +158,30 @@ impl Record {
     #[must_use]
     pub fn envelope(&self) -> Option<Envelope<'_>> {
         match self.kind {
-            RecordKind::Envelope => Envelope::decode(&self.payload).ok(),
+            RecordKind::Envelope | RecordKind::Repeated => Envelope::decode(&self.payload).ok(),
             _ => None,
         }
     }
 
     /// The idempotency key: the same for every delivery of the same record, everywhere, and no other record's. See
-    /// [`Record::key_of`]. A record without a readable envelope has `force.device.lsn.N`.
+    /// [`Record::key_of`]. One under a repeated identity has its fingerprint behind a `~`, so no sink takes it for the
+    /// other. A record without a readable envelope has `force.device.lsn.N`.
     #[must_use]
     pub fn key(&self) -> String {
-        match self.envelope() {
-            Some(Envelope { head, .. }) => self.key_of(head.boot, head.seq),
-            None => format!("{}.lsn.{}", self.unit_key(), self.lsn.0),
+        match (self.envelope(), self.repeat()) {
+            (Some(Envelope { head, .. }), None) => self.key_of(head.boot, head.seq),
+            (Some(Envelope { head, .. }), Some(print)) => {
+                format!("{}~{print}", self.key_of(head.boot, head.seq))
+            }
+            (None, _) => format!("{}.lsn.{}", self.unit_key(), self.lsn.0),
         }
+    }
+
+    /// What tells the record from the other under its identity, if it repeats one.
+    #[must_use]
+    pub fn repeat(&self) -> Option<Fingerprint> {
+        let repeated = self.envelope().filter(|_| self.kind == RecordKind::Repeated);
+        repeated.map(|envelope| Fingerprint::of_envelope(&envelope))
     }
 
     /// The key `force.device.boot.seq` of another record of the same device. A dot inside an identity is written `%2E`,
@@ -231,8 +251,12 @@ mod tests {
 
     #[test]
     fn a_record_reads_back_as_it_was_written() {
-        let kinds =
-            [RecordKind::Envelope, RecordKind::Quarantine(QuarantineReason::Body), RecordKind::Acknowledged];
+        let kinds = [
+            RecordKind::Envelope,
+            RecordKind::Repeated,
+            RecordKind::Quarantine(QuarantineReason::Body),
+            RecordKind::Acknowledged,
+        ];
         for kind in kinds {
             let mut bytes = BytesMut::new();
             record(kind).encode(&mut bytes);

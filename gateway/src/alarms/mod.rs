@@ -25,6 +25,7 @@ use std::str::FromStr;
 use fieldpost_protocol::{AlarmCause, BootId, DeviceId, ForceId, Mode, Seq};
 use serde::{Deserialize, Serialize};
 
+use crate::fingerprint::Fingerprint;
 use crate::live::unit::UnitId;
 use crate::spool::Lsn;
 
@@ -41,7 +42,7 @@ pub const WAITING_MAX: usize = ALARMS_MAX;
 /// So many alarms acknowledged last stay, however full the queue is: their operators see that they have them.
 pub const TAKEN_MIN: usize = 64;
 
-/// An alarm's identity: its record's. Written `force/device/boot/seq`.
+/// An alarm's identity: its record's. Written `force/device/boot/seq`, and `~fingerprint` behind it if that is repeated.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AlarmId {
     /// Who raised it.
@@ -50,6 +51,8 @@ pub struct AlarmId {
     pub boot: BootId,
     /// Sequence of its record.
     pub seq: Seq,
+    /// What tells it from another alarm, if its device had already used boot and sequence for something else.
+    pub repeat: Option<Fingerprint>,
 }
 
 /// What raised an alarm, as the page names it.
@@ -196,8 +199,12 @@ impl Book {
         }
     }
 
-    /// Marks an alarm as taken back by its wearer. The first mark stays.
+    /// Marks an alarm as taken back by its wearer: of several under a repeated identity the newest. The first mark stays.
     pub fn cancel(&mut self, id: &AlarmId, at_ms: u64) {
+        let of_unit = of(&self.alarms, &id.unit).chain(of(&self.waiting, &id.unit));
+        let alike = of_unit.filter(|(alike, _)| (alike.boot, alike.seq) == (id.boot, id.seq));
+        let newest = alike.max_by_key(|(_, alarm)| alarm.received_at_ms).map(|(id, _)| id.clone());
+        let Some(id) = &newest else { return };
         let Some(alarm) = self.alarms.get_mut(id).or_else(|| self.waiting.get_mut(id)) else { return };
         if alarm.cancelled_at_ms.is_none() {
             alarm.cancelled_at_ms = Some(at_ms);
@@ -335,7 +342,7 @@ fn of<'a>(
     unit: &UnitId,
 ) -> impl Iterator<Item = (&'a AlarmId, &'a Alarm)> + use<'a> {
     let unit = unit.clone();
-    let first = AlarmId { unit: unit.clone(), boot: BootId(0), seq: Seq(0) };
+    let first = AlarmId { unit: unit.clone(), boot: BootId(0), seq: Seq(0), repeat: None };
     alarms.range(first..).take_while(move |(id, _)| id.unit == unit)
 }
 
@@ -355,7 +362,8 @@ impl From<AlarmCause> for Cause {
 
 impl fmt::Display for AlarmId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.unit, self.boot.0, self.seq.0)
+        write!(f, "{}/{}/{}", self.unit, self.boot.0, self.seq.0)?;
+        self.repeat.map_or(Ok(()), |repeat| write!(f, "~{repeat}"))
     }
 }
 
@@ -373,8 +381,12 @@ impl FromStr for AlarmId {
         let force = ForceId::try_new(part()?).map_err(|_| AlarmIdError)?;
         let device = DeviceId::try_new(part()?).map_err(|_| AlarmIdError)?;
         let boot = part()?.parse().map_err(|_| AlarmIdError)?;
-        let seq = part()?.parse().map_err(|_| AlarmIdError)?;
-        let id = Self { unit: UnitId { force, device }, boot: BootId(boot), seq: Seq(seq) };
+        let last = part()?;
+        let (seq, repeat) = last.split_once('~').map_or((last, None), |(seq, repeat)| (seq, Some(repeat)));
+        let seq = seq.parse().map_err(|_| AlarmIdError)?;
+        let repeat = repeat.map(|repeat| u32::from_str_radix(repeat, 16).map(Fingerprint)).transpose();
+        let repeat = repeat.map_err(|_| AlarmIdError)?;
+        let id = Self { unit: UnitId { force, device }, boot: BootId(boot), seq: Seq(seq), repeat };
         // Only the canonical form: "+1" and "01" would name the same alarm twice.
         if id.to_string() == text { Ok(id) } else { Err(AlarmIdError) }
     }

@@ -105,6 +105,12 @@ fn print(account: &AccountView) {
 fn print_boot(boot: &BootView) {
     let newest = boot.newest.map_or_else(|| "nothing".to_owned(), |newest| format!("0 to {newest}"));
     output::line(&format!("  boot {}: {newest}  {}", boot.boot, words(boot.counts.iter())));
+    if boot.repeated > 0 {
+        output::line(&format!(
+            "    {} records under a sequence that was used before: the device was wiped, or its key is copied",
+            boot.repeated
+        ));
+    }
     if boot.settled > 0 {
         output::line(&format!("    0 to {}  known in number only", boot.settled - 1));
     }

@@ -96,6 +96,7 @@ fn line(entry: &ExportedEntry<'_>) -> serde_json::Value {
     };
     let (kind, reason) = match record.kind {
         RecordKind::Envelope => ("envelope", None),
+        RecordKind::Repeated => ("envelope", Some("repeated-identity")),
         RecordKind::Quarantine(reason) => ("quarantine", Some(reason.as_str())),
         RecordKind::Acknowledged => ("acknowledged", None),
     };

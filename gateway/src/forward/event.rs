@@ -207,7 +207,7 @@ impl Renderer {
 /// Takes a record apart, or says why it stays here. An alarm whose body is not understood is still an alarm.
 fn classify(record: &Record) -> Result<(Envelope<'_>, Option<Body<'_>>), Withheld> {
     match record.kind {
-        RecordKind::Envelope => {}
+        RecordKind::Envelope | RecordKind::Repeated => {}
         RecordKind::Quarantine(_) => return Err(Withheld::Quarantine),
         RecordKind::Acknowledged => return Err(Withheld::Acknowledgement),
     }
@@ -255,6 +255,9 @@ fn write_record(
     event.display("fieldpostboot", format_args!("{}", head.boot.0));
     event.display("fieldpostseq", format_args!("{}", head.seq.0));
     event.time("fieldpostreceived", record.received_at_ms);
+    if record.kind == RecordKind::Repeated {
+        event.text("fieldpostidentity", "repeated");
+    }
     let mut data = event.object("data");
     body::write(&mut data, record, head, body, envelope.body);
     data.close();

@@ -5,11 +5,12 @@
 //! same device (a takeover) cannot both append a record.
 
 use bytes::BytesMut;
-use fieldpost_protocol::{ClockQuality, DeviceId, Envelope, ForceId, Head, Lane, Mode};
+use fieldpost_protocol::{Class, ClockQuality, DeviceId, Envelope, ForceId, Head, Lane, Mode};
 
 use super::config::ClockBounds;
 use crate::decode::{Decoded, LONE_POSITION_BYTES_MAX, decode, lone_position};
-use crate::dedup::Seen;
+use crate::dedup::{Seen, Verdict};
+use crate::fingerprint::Fingerprint;
 use crate::metrics::IngestMetrics;
 use crate::record::{QuarantineReason, Record, RecordKind};
 use crate::spool::{EntryClass, Lsn, Spool, TryAppendError};
@@ -38,6 +39,7 @@ pub(super) struct Counts {
     pub(super) payload_bytes: u64,
     pub(super) records: u64,
     pub(super) duplicates: u64,
+    pub(super) repeated: u64,
     pub(super) clock_future: u64,
     pub(super) clock_ancient: u64,
 }
@@ -60,24 +62,26 @@ impl Custody<'_> {
         let decoded = decode(lane, self.ceiling, payload);
         let class = if decoded.is_alarm() { EntryClass::Alarm } else { class_of(lane) };
         match decoded {
-            Decoded::Lone(head) => {
-                self.store_one(class, lane, RecordKind::Envelope, Some(&head), payload)?;
+            Decoded::Lone(head, print) => {
+                self.store_one(class, lane, RecordKind::Envelope, Some((&head, print)), payload)?;
             }
             Decoded::Quarantine(reason, head) => {
-                self.store_quarantined(class, lane, reason, head.as_ref(), payload)?;
+                let head = head.as_ref().map(|(head, print)| (head, *print));
+                self.store_quarantined(class, lane, reason, head, payload)?;
             }
             Decoded::Batch(head, items) => {
                 let mut buffer = [0; LONE_POSITION_BYTES_MAX];
                 for (index, item) in (0u8..).zip(items).skip(usize::from(items_done)) {
                     let item = item.expect("decode has read every item once");
-                    let head = Head { seq: item.seq, time_ms: item.time_ms, ..head };
+                    let head = Head { class: Class::POSITION, seq: item.seq, time_ms: item.time_ms, ..head };
                     let lone = lone_position(&head, &item, &mut buffer);
-                    self.store_one(class, lane, RecordKind::Envelope, Some(&head), lone).map_err(
-                        |not_stored| match not_stored {
+                    let named = Some((&head, Fingerprint::of_position(&head, &item.position)));
+                    self.store_one(class, lane, RecordKind::Envelope, named, lone).map_err(|not_stored| {
+                        match not_stored {
                             NotStored::Full { .. } => NotStored::Full { items_done: index },
                             other => other,
-                        },
-                    )?;
+                        }
+                    })?;
                 }
             }
         }
@@ -91,7 +95,7 @@ impl Custody<'_> {
         class: EntryClass,
         lane: Lane,
         reason: QuarantineReason,
-        head: Option<&Head>,
+        head: Option<(&Head, Fingerprint)>,
         payload: &[u8],
     ) -> Result<(), NotStored> {
         if self.store_one(class, lane, RecordKind::Quarantine(reason), head, payload)? {
@@ -100,19 +104,26 @@ impl Custody<'_> {
         Ok(())
     }
 
-    /// Appends one record unless the device's memory has it. True if it is new.
+    /// Appends one record unless the device's memory has it. True if it was appended. What repeats the identity of another
+    /// record is never taken for a redelivery of that.
     fn store_one(
         &mut self,
         class: EntryClass,
         lane: Lane,
         kind: RecordKind,
-        head: Option<&Head>,
+        head: Option<(&Head, Fingerprint)>,
         payload: &[u8],
     ) -> Result<bool, NotStored> {
-        if head.is_some_and(|head| self.seen.contains(head.boot, head.seq)) {
-            self.counts.duplicates += 1;
-            return Ok(false);
-        }
+        let verdict = head.map_or(Verdict::New, |(head, print)| self.seen.judge(head, print));
+        let kind = match (verdict, kind) {
+            (Verdict::Again, _) => {
+                self.counts.duplicates += 1;
+                return Ok(false);
+            }
+            (Verdict::Repeats, RecordKind::Envelope) => RecordKind::Repeated,
+            // Each quarantined payload has a key of its own already.
+            (Verdict::Repeats | Verdict::New, kind) => kind,
+        };
         self.entry.clear();
         Record::encode_parts(
             self.entry,
@@ -129,9 +140,11 @@ impl Custody<'_> {
             TryAppendError::Failed | TryAppendError::Closed => NotStored::Failed,
         })?;
         self.counts.records += 1;
+        let repeats = verdict == Verdict::Repeats;
+        self.counts.repeated += u64::from(repeats);
         match head {
-            Some(head) => {
-                self.seen.remember(head.boot, head.seq, lsn);
+            Some((head, print)) => {
+                self.seen.remember(head, print, lsn, repeats);
                 self.judge_clock(head);
             }
             None => self.seen.advance(lsn),
@@ -160,6 +173,7 @@ impl Counts {
             (self.payload_bytes, &metrics.payload_bytes),
             (self.records, &metrics.records),
             (self.duplicates, &metrics.duplicates),
+            (self.repeated, &metrics.repeated),
             (self.clock_future, &metrics.clock_future),
             (self.clock_ancient, &metrics.clock_ancient),
         ];

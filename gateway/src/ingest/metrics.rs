@@ -31,6 +31,8 @@ pub struct IngestMetrics {
     pub records: Counter,
     /// Records that the spool had already.
     pub duplicates: Counter,
+    /// Records under an identity that their device had used before for another one.
+    pub repeated: Counter,
     /// Payloads kept in quarantine, by reason.
     quarantined: ByReason,
     /// PUBLISH packets on a topic that is not the device's.
@@ -83,6 +85,7 @@ impl Default for IngestMetrics {
             payload_bytes: Counter::default(),
             records: Counter::default(),
             duplicates: Counter::default(),
+            repeated: Counter::default(),
             quarantined: ByReason::new(QuarantineReason::ALL.map(QuarantineReason::as_str)),
             foreign_topics: Counter::default(),
             clock_future: Counter::default(),
@@ -121,6 +124,11 @@ impl IngestMetrics {
             ("payload_bytes", "Bytes of PUBLISH payloads", &self.payload_bytes),
             ("records", "Records appended to the spool", &self.records),
             ("duplicates", "Records that the spool had already", &self.duplicates),
+            (
+                "repeated_identities",
+                "Records under an identity that their device had used for another",
+                &self.repeated,
+            ),
             ("foreign_topics", "PUBLISH packets on a topic that is not the device's", &self.foreign_topics),
             ("clock_future", "Records from a clock too far ahead", &self.clock_future),
             ("clock_ancient", "Records from a clock too far behind", &self.clock_ancient),

@@ -33,6 +33,8 @@ pub(super) struct Session {
     seen: Arc<DeviceSeen>,
     uplink: Uplink,
     client: Client,
+    /// The log has been told that identities repeat.
+    said_repeated: bool,
 }
 
 /// What became of fed bytes.
@@ -129,6 +131,7 @@ impl Session {
             identity,
             config,
             client,
+            said_repeated: false,
         }
     }
 
@@ -173,7 +176,14 @@ impl Session {
             counts: Counts::default(),
         };
         let done = work(&mut self.uplink, &mut self.client, &mut custody);
-        custody.counts.add_to(&self.door.metrics.ingest);
+        let counts = custody.counts;
+        drop(seen);
+        counts.add_to(&self.door.metrics.ingest);
+        if counts.repeated > 0 && !std::mem::replace(&mut self.said_repeated, true) {
+            // Once a connection: each record is in the metric, and the page names the device.
+            let unit = format!("{}/{}", self.identity.force, self.identity.device);
+            tracing::warn!(unit, "device uses record identities twice");
+        }
         done
     }
 

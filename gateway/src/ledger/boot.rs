@@ -12,6 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fate::{Counts, Fate};
+use crate::dedup::BootTimes;
 
 /// Consecutive sequences in one state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,12 @@ pub struct Boot {
     below: Counts,
     #[serde(rename = "s")]
     spans: Vec<Span>,
+    /// What the front door has to know of the boot after a restart.
+    #[serde(flatten)]
+    pub(super) times: BootTimes,
+    /// Records under an identity of this boot that was used before.
+    #[serde(rename = "n", default, skip_serializing_if = "is_zero_u64")]
+    pub(super) repeated_count: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -81,6 +88,24 @@ impl Boot {
             Some(span) => Some(span.last),
             None => self.floor.checked_sub(1).and_then(|newest| u32::try_from(newest).ok()),
         }
+    }
+
+    /// What its times say.
+    #[must_use]
+    pub fn times(&self) -> BootTimes {
+        self.times
+    }
+
+    /// Records under an identity of this boot that was used before.
+    #[must_use]
+    pub fn repeated_count(&self) -> u64 {
+        self.repeated_count
+    }
+
+    /// First and last sequence of everything the spool was given, as far as it is known one by one.
+    pub fn held(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let held = self.spans.iter().filter(|span| span.fate.rank() > Fate::Evicted.rank());
+        held.map(|span| (span.first, span.last))
     }
 
     pub(super) fn spans_count(&self) -> usize {

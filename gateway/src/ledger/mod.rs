@@ -23,11 +23,13 @@ pub mod view;
 
 use std::collections::BTreeMap;
 
-use fieldpost_protocol::{Body, Envelope, Loss};
+use fieldpost_protocol::{Body, BootId, Envelope, Loss, Seq};
 use serde::{Deserialize, Serialize};
 
 pub use self::boot::{Boot, Span};
 pub use self::fate::{Counts, Fate};
+use crate::dedup;
+use crate::fingerprint::Fingerprint;
 use crate::live::unit::UnitId;
 use crate::record::{Record, RecordKind};
 use crate::spool::Lsn;
@@ -87,6 +89,9 @@ pub struct Account {
     unnumbered_count: u64,
     /// The newest record of the device.
     heard: Lsn,
+    /// What the newest alarms said, oldest first: their redeliveries must be known after a restart, however late.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    alarms: Vec<(BootId, Seq, Fingerprint)>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -162,7 +167,9 @@ impl Ledger {
         let (fate, envelope) = match record.kind {
             // What a person said: it has no sequence.
             RecordKind::Acknowledged => return,
-            RecordKind::Envelope => (Some(Fate::Stored), Envelope::decode(&record.payload).ok()),
+            RecordKind::Envelope | RecordKind::Repeated => {
+                (Some(Fate::Stored), Envelope::decode(&record.payload).ok())
+            }
             RecordKind::Quarantine(reason) => {
                 (Fate::quarantined(reason), Envelope::decode(&record.payload).ok())
             }
@@ -173,7 +180,14 @@ impl Ledger {
             return;
         };
         let (boot, seq) = (envelope.head.boot.0, envelope.head.seq.0);
-        self.enter(&unit, record.lsn, |account, boots| account.boot(boot, seq, boots).enter(seq, seq, fate));
+        let repeats = record.kind == RecordKind::Repeated;
+        self.enter(&unit, record.lsn, |account, boots| {
+            account.note_alarm(&envelope);
+            let boot = account.boot(boot, seq, boots);
+            boot.enter(seq, seq, fate);
+            boot.times.note(&envelope.head, repeats);
+            boot.repeated_count += u64::from(repeats);
+        });
         if fate == Fate::Stored
             && let Ok(Body::Loss(loss)) = Body::decode(&envelope.head, envelope.body)
         {
@@ -245,6 +259,28 @@ impl Account {
     #[must_use]
     pub fn unnumbered_count(&self) -> u64 {
         self.unnumbered_count
+    }
+
+    /// The newest record of the device.
+    #[must_use]
+    pub fn heard(&self) -> Lsn {
+        self.heard
+    }
+
+    /// What the newest alarms said, oldest first.
+    #[must_use]
+    pub fn alarms(&self) -> &[(BootId, Seq, Fingerprint)] {
+        &self.alarms
+    }
+
+    fn note_alarm(&mut self, envelope: &Envelope<'_>) {
+        let head = &envelope.head;
+        if head.class.is_alarm_family() {
+            if self.alarms.len() == dedup::ALARMS_MAX {
+                self.alarms.remove(0);
+            }
+            self.alarms.push((head.boot, head.seq, Fingerprint::of_envelope(envelope)));
+        }
     }
 
     /// Of all boots together.

@@ -13,17 +13,22 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{Bounds, Ledger, snapshot};
+use crate::dedup::Dedup;
 use crate::record::Record;
 use crate::sealed::SealedError;
-use crate::spool::{Batch, BatchLimits, Cursor, Lsn, ReadError, Reader, Spool, SpoolError};
+use crate::spool::{
+    Batch, BatchLimits, CommitState, Cursor, Health, Lsn, ReadError, Reader, Spool, SpoolError,
+};
 
 /// Name of the spool cursor that keeps records until they are in a snapshot.
 pub(crate) const CURSOR_NAME: &str = "ledger";
 
 /// A snapshot follows at the latest after so many records: folded anew in a fraction of a second.
 pub const SNAPSHOT_RECORDS: u64 = 200_000;
-/// And at the latest after this, if there was any record.
-const SNAPSHOT_MS: u64 = 30_000;
+/// And at the latest after so many looks a second apart, if there was any record; at the next look if the spool is full, as
+/// it may be waiting for us to let go.
+const SNAPSHOT_LOOKS: u64 = 30;
+const LOOK_MS: u64 = 1_000;
 /// How soon a failed read of the spool is tried again.
 const READ_RETRY_MS: u64 = 1_000;
 /// Half a second of records at once, or a megabyte of a backlog.
@@ -40,6 +45,8 @@ pub struct SharedLedger {
 #[derive(Debug)]
 pub struct Running {
     shared: SharedLedger,
+    /// What it says is stored may not be in the spool any more.
+    is_ahead: bool,
     task: JoinHandle<()>,
     shutdown: CancellationToken,
 }
@@ -56,7 +63,8 @@ pub fn start(
 ) -> Result<Running, SpoolError> {
     let cursor = spool.cursor(CURSOR_NAME)?;
     let (mut ledger, may_snapshot) = restore(data_dir, Bounds::default(), now_ms);
-    if ledger.goes_back_to(spool.committed()) {
+    let is_ahead = ledger.goes_back_to(spool.committed());
+    if is_ahead {
         tracing::warn!(
             lsn = spool.committed().0,
             "the spool is shorter than the ledger: it was replaced or lost records; the ledger keeps what it knew"
@@ -71,12 +79,13 @@ pub fn start(
         data_dir: data_dir.to_owned(),
         reader,
         cursor,
+        commits: spool.committed_watch(),
         written: shared.lock().folded(),
         may_snapshot,
         has_failed: false,
     };
     let task = tokio::spawn(keeper.run(shutdown.clone()));
-    Ok(Running { shared, task, shutdown })
+    Ok(Running { shared, is_ahead, task, shutdown })
 }
 
 /// The ledger as the last run left it, and whether a new snapshot may be written.
@@ -137,6 +146,14 @@ impl Running {
         &self.shared
     }
 
+    /// Teaches the front door's memory which identities were used. Not if the spool lost records that the ledger has:
+    /// their devices may send them again.
+    pub fn teach(&self, dedup: &Dedup) {
+        if !self.is_ahead {
+            dedup.learn_from(&self.shared.lock());
+        }
+    }
+
     /// Writes the snapshot and returns when that is done.
     pub async fn stop(self) {
         self.shutdown.cancel();
@@ -150,6 +167,7 @@ struct Keeper {
     data_dir: PathBuf,
     reader: Reader,
     cursor: Cursor,
+    commits: watch::Receiver<CommitState>,
     /// Records up to here are in the snapshot on disk.
     written: Lsn,
     may_snapshot: bool,
@@ -158,14 +176,18 @@ struct Keeper {
 
 impl Keeper {
     async fn run(mut self, shutdown: CancellationToken) {
-        let mut ticks = interval(Duration::from_millis(SNAPSHOT_MS));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks.tick().await; // the first one comes at once
+        let mut looks = interval(Duration::from_millis(LOOK_MS));
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks_count: u64 = 0;
         loop {
             let batch = tokio::select! {
                 () = shutdown.cancelled() => break,
-                _ = ticks.tick() => {
-                    self.write_snapshot().await;
+                _ = looks.tick() => {
+                    looks_count += 1;
+                    let is_full = self.commits.borrow().health == Health::Full;
+                    if is_full || looks_count.is_multiple_of(SNAPSHOT_LOOKS) {
+                        self.write_snapshot().await;
+                    }
                     continue;
                 }
                 batch = self.reader.next_batch(READ_LIMITS) => batch,

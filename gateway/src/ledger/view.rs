@@ -50,6 +50,9 @@ pub struct BootView {
     pub newest: Option<u32>,
     /// Sequences in each state: newest + 1 in all.
     pub counts: BTreeMap<&'static str, u64>,
+    /// Records under an identity of this boot that the device had used before: stored all the same, under their own keys.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub repeated: u64,
     /// So many of the lowest sequences are in `counts` only.
     #[serde(skip_serializing_if = "is_zero")]
     pub settled: u64,
@@ -123,6 +126,7 @@ impl From<&Boot> for BootView {
             boot: boot.id(),
             newest: boot.newest(),
             counts: named(&boot.counts()),
+            repeated: boot.repeated_count(),
             settled: boot.settled_count(),
             ranges: boot.ranges(),
         }

@@ -12,6 +12,7 @@
 //! | alarm cancel | a mark on the alarm |
 //! | acknowledged | the alarm has its owner |
 //! | quarantined alarm whose head is readable | an alarm of unknown cause |
+//! | under a repeated identity | the same, its alarm beside the other; the page says whose identities repeat |
 //! | health | nothing: it is not for this page |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use super::order::{ClockBounds, JudgedTime, Order};
 use super::unit::{Place, Unit, UnitId, UnitName};
 use crate::alarms::{Acknowledgement, Alarm, AlarmId, Book, Cause, Owner, SeenReceipt};
 use crate::config::roster::Roster;
+use crate::fingerprint::Fingerprint;
 use crate::record::{QuarantineReason, Record, RecordKind};
 use crate::spool::Lsn;
 
@@ -39,7 +41,11 @@ pub struct State {
     roster: Arc<Roster>,
     folded: Lsn,
     refused_count: u64,
+    repeaters: BTreeMap<UnitId, u64>,
 }
+
+/// Devices with repeated identities that are remembered, those that did it last.
+const REPEATERS_MAX: usize = 64;
 
 impl State {
     /// Knows nothing but the alarms in `alarms`.
@@ -55,6 +61,7 @@ impl State {
             roster,
             folded: Lsn(0),
             refused_count: 0,
+            repeaters: BTreeMap::new(),
         }
     }
 
@@ -147,6 +154,7 @@ impl State {
                 forgotten.push(id.clone());
             }
         }
+        self.repeaters.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) <= forget_after_ms);
         changed.iter().for_each(|id| self.touch(id));
         for id in &forgotten {
             self.units.remove(id);
@@ -185,6 +193,21 @@ impl State {
         }
     }
 
+    /// A device repeats identities: a person has to look at it.
+    fn note_repeater(&mut self, told: &Told<'_>) {
+        self.repeaters.insert(told.id.clone(), told.received_at_ms);
+        if self.repeaters.len() > REPEATERS_MAX {
+            let oldest = self.repeaters.iter().min_by_key(|(_, at_ms)| **at_ms).map(|(id, _)| id.clone());
+            oldest.map(|id| self.repeaters.remove(&id));
+        }
+    }
+
+    /// Devices that repeated identities in the last day or so, with when they last did, Unix ms.
+    #[must_use]
+    pub fn repeaters(&self) -> &BTreeMap<UnitId, u64> {
+        &self.repeaters
+    }
+
     fn unit_or_new(&mut self, id: &UnitId, head: &Head) -> Option<&mut Unit> {
         if !self.units.contains_key(id) {
             if self.units.len() >= self.units_max {
@@ -207,6 +230,14 @@ struct Told<'a> {
     received_at_ms: u64,
     time: JudgedTime,
     order: Order,
+    /// Set if the record's identity was used before.
+    repeat: Option<Fingerprint>,
+}
+
+impl Told<'_> {
+    fn alarm_id(&self) -> AlarmId {
+        AlarmId { unit: self.id.clone(), boot: self.head.boot, seq: self.head.seq, repeat: self.repeat }
+    }
 }
 
 /// Folds one committed record into `state`. Records must come in ascending LSN.
@@ -224,12 +255,15 @@ pub fn fold(state: &mut State, record: &Record) {
                 && envelope.head.class != Class::ALARM_CANCEL
                 && to_alarms
             {
-                let told = tell(state, record, &envelope.head);
+                let mut told = tell(state, record, &envelope.head);
+                // Kept twice under one identity: not a redelivery that was known for one, so possibly another alarm.
+                let is_known = state.alarms.get(&told.alarm_id()).is_some();
+                told.repeat = is_known.then(|| Fingerprint::of_envelope(&envelope));
                 fold_report(state, &told);
                 fold_alarm(state, &told, None);
             }
         }
-        RecordKind::Envelope => {
+        RecordKind::Envelope | RecordKind::Repeated => {
             if let Ok(envelope) = Envelope::decode(&record.payload) {
                 fold_envelope(state, record, &envelope, to_alarms);
             }
@@ -241,7 +275,8 @@ fn tell<'a>(state: &State, record: &Record, head: &'a Head) -> Told<'a> {
     let time = JudgedTime::of(head, record.received_at_ms, state.bounds);
     let order = Order::of(head, time, record.lane, record.received_at_ms);
     let id = UnitId { force: record.force.clone(), device: record.device.clone() };
-    Told { id, head, lane: record.lane, received_at_ms: record.received_at_ms, time, order }
+    let repeat = record.repeat();
+    Told { id, head, lane: record.lane, received_at_ms: record.received_at_ms, time, order, repeat }
 }
 
 fn fold_envelope(state: &mut State, record: &Record, envelope: &Envelope<'_>, to_alarms: bool) {
@@ -253,11 +288,14 @@ fn fold_envelope(state: &mut State, record: &Record, envelope: &Envelope<'_>, to
     let told = tell(state, record, head);
     let body = Body::decode(head, envelope.body);
     fold_report(state, &told);
+    if told.repeat.is_some() {
+        state.note_repeater(&told);
+    }
     match body {
         Ok(Body::Position(position)) => fold_position(state, &told, position, told.time),
         Ok(Body::Status(status)) => fold_status(state, &told, status),
         Ok(Body::AlarmCancel(cancel)) if to_alarms => {
-            let id = AlarmId { unit: told.id.clone(), boot: cancel.boot, seq: cancel.seq };
+            let id = AlarmId { unit: told.id.clone(), boot: cancel.boot, seq: cancel.seq, repeat: None };
             let at_ms = told.time.believed_ms(told.received_at_ms).unwrap_or(told.received_at_ms);
             state.alarms.cancel(&id, at_ms);
             state.touch(&told.id);
@@ -337,7 +375,7 @@ fn fold_status(state: &mut State, told: &Told<'_>, status: Status) {
 fn fold_alarm(state: &mut State, told: &Told<'_>, body: Option<&AlarmBody>) {
     let position = body.and_then(|body| body.position);
     state.alarms.raise(Alarm {
-        id: AlarmId { unit: told.id.clone(), boot: told.head.boot, seq: told.head.seq },
+        id: told.alarm_id(),
         callsign: UnitName::of(&told.id, &state.roster).callsign.to_string(),
         cause: body.map_or(Cause::Unknown, |body| body.cause.into()),
         mode: told.head.mode,

@@ -303,6 +303,12 @@ impl Hub {
             self.has_stopped.load(Ordering::Relaxed),
             "This page has stopped: new alarms are NOT shown. Restart the gateway".to_owned(),
         );
+        if let Some((unit, _)) = state.repeaters().iter().max_by_key(|(_, at_ms)| **at_ms) {
+            let count = state.repeaters().len();
+            degraded.push(format!(
+                "Security: {count} devices use record numbers twice, last {unit}. Wiped, or its key is copied: find it, enrol it anew"
+            ));
+        }
         let devices_connected = state.connected_count();
         drop(state);
         GatewayView {

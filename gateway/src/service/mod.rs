@@ -4,7 +4,7 @@
 //! acknowledged and leaves every sink at a batch border.** Start-up reads a bounded tail of the spool, never the backlog.
 //!
 //! ```text
-//! start:     data dir -> spool (recover) -> metrics listener -> live -> ledger -> page -> forwarders -> front door
+//! start:     data dir -> spool (recover) -> metrics listener -> ledger -> live -> page -> forwarders -> front door
 //! shut down: not ready -> front door (last PUBACKs, 0x8B) -> forwarders -> page -> live -> ledger -> spool -> metrics listener
 //! reload:    check everything -> certificates, revoked sessions, forces, roster, sinks -> say what needs a restart
 //! ```
@@ -134,7 +134,9 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         admin_closing.clone(),
     ));
     let login = Arc::new(LoginLinks::open(&config.data_dir, system_now_ms())?);
+    let ledger = ledger::task::start(&config.data_dir, &spool, system_now_ms(), &starting)?;
     let dedup = Dedup::new(DedupBounds::default());
+    ledger.teach(&dedup);
     match dedup.rebuild_from(&spool).await {
         Ok(records_count) => tracing::info!(records_count, "newest records known again"),
         Err(error) => {
@@ -150,7 +152,6 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         Arc::clone(&counters),
         &starting,
     )?;
-    let ledger = ledger::task::start(&config.data_dir, &spool, system_now_ms(), &starting)?;
     let page = page::start(
         &config,
         page_tls.as_ref(),

@@ -2,9 +2,9 @@
 
 use fieldpost_gateway::dedup::{Dedup, DedupBounds};
 use fieldpost_gateway::ingest::Reason;
-use fieldpost_gateway::record::{QuarantineReason, RecordKind};
+use fieldpost_gateway::record::{QuarantineReason, Record, RecordKind};
 use fieldpost_gateway::spool::{Health, SpoolSettings};
-use fieldpost_protocol::{Alarm, AlarmCause, BatchItem, Body, Class, Mode, Seq, encode_batch};
+use fieldpost_protocol::{Alarm, AlarmCause, BatchItem, Body, Class, Head, Mode, Seq, encode_batch};
 
 use crate::door::{FORCE, TestDoor};
 use crate::mqtt::{Client, Connect, Heard, a_position, envelope, head, now_ms, position};
@@ -57,6 +57,39 @@ async fn a_duplicate_is_counted_acknowledged_and_stored_once() {
     assert_eq!(client.hear().await, Heard::Puback { packet_id: 3, code: 0 });
     assert_eq!(door.records().await.len(), 1);
     assert_eq!(door.metrics.ingest.duplicates.get(), 2);
+}
+
+/// Publishes an alarm and hears its PUBACK.
+async fn raise(client: &mut Client, packet_id: u16, seq: u32, time_ms: u64) {
+    let alarm = Alarm { cause: AlarmCause::BUTTON, silent: false, position: None, position_age_s: 0 };
+    let mut body = [0; 64];
+    let head = Head { time_ms, ..head(Class::ALARM, Mode::Test, seq) };
+    let payload = envelope(head, alarm.encode(&mut body).unwrap());
+    client.publish("fp1/pc-1/alarm", packet_id, &payload).await;
+    assert_eq!(client.hear().await, Heard::Puback { packet_id, code: 0 });
+}
+
+#[tokio::test]
+async fn an_alarm_of_a_wiped_device_is_stored_beside_the_one_whose_identity_it_repeats() {
+    let mut door = TestDoor::open().await;
+    let mut client = Client::connected(&mut door, "pc-1").await;
+    let then_ms = now_ms() - 86_400_000;
+    for (packet_id, time_ms) in (1..).zip([then_ms, then_ms, now_ms() - 5, now_ms()]) {
+        raise(&mut client, packet_id, 0, time_ms).await;
+    }
+    // What repeats is a record of its own, and its redelivery is one.
+    let repeated = door.records().await.pop().unwrap();
+    client.publish("fp1/pc-1/alarm", 9, &repeated.payload).await;
+    assert_eq!(client.hear().await, Heard::Puback { packet_id: 9, code: 0 });
+    let records = door.records().await;
+    let kinds: Vec<_> = records.iter().map(|record| record.kind).collect();
+    assert_eq!(kinds, [RecordKind::Envelope, RecordKind::Repeated, RecordKind::Repeated]);
+    let mut keys: Vec<_> = records.iter().map(Record::key).collect();
+    assert_eq!(keys[0], format!("{FORCE}.pc-1.1.0"));
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    assert_eq!((door.metrics.ingest.repeated.get(), door.metrics.ingest.duplicates.get()), (2, 2));
 }
 
 #[tokio::test]
@@ -122,7 +155,8 @@ async fn a_batch_becomes_one_record_an_item() {
     // One item is there already: the rest of the batch is not lost for it.
     let mut lone = [0; 64];
     let lone = items[3].position.encode(&mut lone).unwrap().to_vec();
-    client.publish("fp1/pc-1/live", 1, &envelope(head(Class::POSITION, Mode::Test, 16), &lone)).await;
+    let same = Head { time_ms: items[3].time_ms, ..head(Class::POSITION, Mode::Test, 16) };
+    client.publish("fp1/pc-1/live", 1, &envelope(same, &lone)).await;
     client.hear().await;
     client.publish("fp1/pc-1/backlog", 2, &frame).await;
     assert_eq!(client.hear().await, Heard::Puback { packet_id: 2, code: 0 });

@@ -1,6 +1,6 @@
 //! A raw MQTT client: it sends exactly the bytes a test wants, right or wrong, and shows what came back.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use fieldpost_protocol::{BootId, ClockQuality, Envelope, Head, Mode, Seq};
 use rustls::pki_types::ServerName;
@@ -283,9 +283,13 @@ pub(crate) fn a_position() -> fieldpost_protocol::Position {
     }
 }
 
-/// A lone position of boot 1.
+/// When the tests began, so that a record made twice is the same record.
+static BEGAN_MS: LazyLock<u64> = LazyLock::new(now_ms);
+
+/// A lone position of boot 1: the same one for the same sequence.
 pub(crate) fn position(mode: Mode, seq: u32) -> Vec<u8> {
     let mut body = [0; 64];
     let body = a_position().encode(&mut body).unwrap().to_vec();
-    envelope(head(fieldpost_protocol::Class::POSITION, mode, seq), &body)
+    let head = head(fieldpost_protocol::Class::POSITION, mode, seq);
+    envelope(Head { time_ms: *BEGAN_MS + u64::from(seq), ..head }, &body)
 }

@@ -33,6 +33,8 @@ struct Open {
     packet_id: u16,
     seq: Seq,
     issued_at: Instant,
+    /// Its device time, Unix ms: sent again it is the same record, byte by byte.
+    made_ms: u64,
 }
 
 /// What a device has sent and not heard of, oldest first. It outlives connections, as an outbox does.
@@ -75,13 +77,14 @@ impl Window {
         self.unacknowledged.len()
     }
 
-    fn issue(&mut self) -> (u16, Seq) {
+    fn issue(&mut self) -> Open {
         let seq = Seq(self.next);
         self.next += 1;
         // Packet ids 1 to 65535: far more than any window, so an open one is never reused.
         let packet_id = u16::try_from(seq.0 % 65_535 + 1).expect("1 to 65535");
-        self.unacknowledged.push_back(Open { packet_id, seq, issued_at: Instant::now() });
-        (packet_id, seq)
+        let open = Open { packet_id, seq, issued_at: Instant::now(), made_ms: unix_ms() };
+        self.unacknowledged.push_back(open);
+        open
     }
 
     fn settle(&mut self, packet_id: u16) {
@@ -144,7 +147,7 @@ impl Client {
     pub async fn resend(&mut self, window: &mut Window) -> Result<(), ClientError> {
         let owed: Vec<Open> = window.unacknowledged.iter().copied().collect();
         for open in owed {
-            self.push(window, open.packet_id, open.seq);
+            self.push(window, open);
         }
         self.flush().await
     }
@@ -160,8 +163,8 @@ impl Client {
         issue_max: u32,
     ) -> Result<(), ClientError> {
         while window.unacknowledged.len() < open_max && window.next < issue_max {
-            let (packet_id, seq) = window.issue();
-            self.push(window, packet_id, seq);
+            let open = window.issue();
+            self.push(window, open);
         }
         self.flush().await
     }
@@ -181,10 +184,10 @@ impl Client {
         Ok(())
     }
 
-    fn push(&mut self, window: &mut Window, packet_id: u16, seq: Seq) {
+    fn push(&mut self, window: &mut Window, open: Open) {
         let mut frame = [0; limits::FRAME_BYTES_MAX];
-        let len = codec::padded_position(window.boot, seq, unix_ms(), self.frame_bytes, &mut frame);
-        codec::publish(&self.topic, packet_id, &frame[..len], &mut self.out);
+        let len = codec::padded_position(window.boot, open.seq, open.made_ms, self.frame_bytes, &mut frame);
+        codec::publish(&self.topic, open.packet_id, &frame[..len], &mut self.out);
         window.published_count += 1;
     }
 

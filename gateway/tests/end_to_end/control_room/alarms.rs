@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use bytes::Bytes;
+use fieldpost_gateway::record::{Record, RecordKind};
+use fieldpost_protocol::{Envelope, Head};
 use serde_json::Value;
 
 use super::rig::{PATIENCE, Site};
@@ -185,4 +188,38 @@ async fn an_acknowledgement_that_cannot_be_stored_is_not_one() {
 fn state_of<'a>(alarms: &'a Value, id: &str) -> (&'a str, &'a str) {
     let alarm = alarms["alarms"].as_array().unwrap().iter().find(|alarm| alarm["id"] == id).unwrap();
     (alarm["state"].as_str().unwrap(), alarm["receipt"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn two_alarms_of_one_identity_are_both_shown_and_each_is_acknowledged_for_itself() {
+    let site = Site::new();
+    let room = site.open().await;
+    site.fleet.connect(&site.unit("pc-0001"));
+    site.fleet.confirm();
+    let (first, record) = site.alarm("pc-0001");
+    room.commit(&record).await;
+    let Envelope { head, body, .. } = Envelope::decode(&record.payload).unwrap();
+    let mut buffer = [0; 256];
+    let later = Envelope { head: Head { time_ms: head.time_ms + 1, ..head }, body, trailer: None };
+    let payload = Bytes::copy_from_slice(later.encode(&mut buffer).unwrap());
+    room.commit(&Record { kind: RecordKind::Repeated, payload, ..record.clone() }).await;
+
+    let browser = room.browser("anna").await;
+    let alarms = browser.get("/api/v1/alarms").await.json();
+    let ids: Vec<_> = alarms["alarms"].as_array().unwrap().iter().map(|alarm| alarm["id"].clone()).collect();
+    let second = ids.iter().find(|id| **id != first.to_string()).unwrap().as_str().unwrap();
+    assert_eq!((ids.len(), second.starts_with(&format!("{first}~"))), (2, true), "{ids:?}");
+    assert_eq!(browser.acknowledge(second).await.status, 200);
+    assert_eq!(room.live().unacknowledged_count(), 1, "the other is still open");
+    let degraded = room.live().gateway().degraded;
+    assert!(
+        degraded
+            .iter()
+            .any(|words| words.starts_with("Security: 1 devices") && words.contains("sim/pc-0001"))
+    );
+    room.stop().await;
+
+    let room = site.open().await;
+    assert_eq!(room.live().unacknowledged_count(), 1, "also after a restart");
+    room.stop().await;
 }

@@ -255,7 +255,7 @@ impl Site {
         let mut buffer = [0; 64];
         let record = self.record(device, Class::ALARM, Lane::Alarm, alarm.encode(&mut buffer).unwrap());
         let head = record.envelope().unwrap().head;
-        (AlarmId { unit: self.unit(device), boot: head.boot, seq: head.seq }, record)
+        (AlarmId { unit: self.unit(device), boot: head.boot, seq: head.seq, repeat: None }, record)
     }
 }
 
