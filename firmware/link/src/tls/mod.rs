@@ -12,6 +12,7 @@
 //! (`tests/end_to_end/memory.rs`).
 
 mod config;
+mod failure;
 mod gateway_certificate;
 pub mod provider;
 mod stream;
@@ -19,8 +20,9 @@ mod verify;
 
 pub use self::{
     config::{CHAIN_BYTES_MAX, ConfigError, Tls, TlsIdentity},
+    failure::TlsFailure,
     gateway_certificate::{CertificateFacts, Malformed},
     provider::{Entropy, EntropyFailed, Provider},
-    stream::{HANDSHAKE_BYTES_MAX, RECEIVE_BYTES, StreamBuffers, TlsFailure, TlsStream},
+    stream::{HANDSHAKE_BYTES_MAX, RECEIVE_BYTES, StreamBuffers, TlsStream},
     verify::{Checks, Dates, GatewayVerifier, Refusal},
 };

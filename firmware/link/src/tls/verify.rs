@@ -19,6 +19,9 @@
 //! the image was built is of no use, and a device that has lost its clock still reports. [`Dates`] keeps the period of
 //! the last accepted chain: the session judges it again as soon as the clock is good.
 
+mod dates;
+mod refusal;
+
 use alloc::sync::Arc;
 use core::{
     fmt,
@@ -37,78 +40,14 @@ use rustls::{
     server::ParsedCertificate,
 };
 
+pub use self::{
+    dates::Dates,
+    refusal::{Checks, Refusal},
+};
 use super::gateway_certificate::{CertificateFacts, Malformed};
 
 /// Intermediate authorities that a gateway may show.
 const INTERMEDIATES_MAX: usize = 2;
-
-/// Why a gateway is none, as far as the verifier decides. rustls carries it as text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Refusal {
-    /// Not a readable certificate, or too many.
-    Shape,
-    /// A device's certificate, or one not made for servers.
-    Role,
-    /// Expired, not valid yet, or never valid since this image was built.
-    Dates,
-    /// No way to a known authority.
-    Chain,
-    /// Another name.
-    Name,
-    /// The handshake is not signed by the certificate's key.
-    Possession,
-}
-
-/// What is checked. In a device everything is; only rigs that prove a check's worth can leave one out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Checks {
-    omitted: Option<Refusal>,
-}
-
-impl Checks {
-    /// Everything.
-    pub const ALL: Self = Self { omitted: None };
-
-    /// Everything but one. **For rigs**: a device image is built without this feature.
-    #[cfg(feature = "broken-checks")]
-    #[must_use]
-    pub const fn all_but(omitted: Refusal) -> Self {
-        Self { omitted: Some(omitted) }
-    }
-
-    fn wants(self, check: Refusal) -> bool {
-        self.omitted != Some(check)
-    }
-}
-
-/// The period in which a chain is valid, in Unix seconds, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dates {
-    /// The latest beginning.
-    pub from_unix_s: u64,
-    /// The earliest end.
-    pub to_unix_s: u64,
-}
-
-impl Dates {
-    /// Whether the chain is valid now.
-    #[must_use]
-    pub fn contain(self, unix_s: u64) -> bool {
-        (self.from_unix_s..=self.to_unix_s).contains(&unix_s)
-    }
-
-    fn of(mut chain: impl Iterator<Item = Result<CertificateFacts, Malformed>>) -> Result<Self, Malformed> {
-        let forever = Self { from_unix_s: 0, to_unix_s: u64::MAX };
-        chain.try_fold(forever, |dates, facts| {
-            let facts = facts?;
-            Ok(Self {
-                from_unix_s: dates.from_unix_s.max(facts.not_before_unix_s),
-                to_unix_s: dates.to_unix_s.min(facts.not_after_unix_s),
-            })
-        })
-    }
-}
 
 /// Judges gateways. Shared by all connections of one provisioning.
 pub struct GatewayVerifier {
@@ -264,36 +203,6 @@ impl ServerCertVerifier for GatewayVerifier {
 
     fn supported_verify_schemes(&self) -> alloc::vec::Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
-    }
-}
-
-/// The alerts of RFC 8446 section 6.2 follow from these.
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        Self::InvalidCertificate(match refusal {
-            Refusal::Shape => CertificateError::BadEncoding,
-            Refusal::Role => CertificateError::InvalidPurpose,
-            Refusal::Dates => CertificateError::Expired,
-            Refusal::Chain => CertificateError::UnknownIssuer,
-            Refusal::Name => CertificateError::NotValidForName,
-            Refusal::Possession => CertificateError::BadSignature,
-        })
-    }
-}
-
-impl Refusal {
-    /// The refusal behind an error of rustls, if it is one.
-    pub(super) fn behind(error: &Error) -> Option<Self> {
-        let Error::InvalidCertificate(error) = error else { return None };
-        Some(match error {
-            CertificateError::BadEncoding => Self::Shape,
-            CertificateError::InvalidPurpose => Self::Role,
-            CertificateError::Expired => Self::Dates,
-            CertificateError::UnknownIssuer => Self::Chain,
-            CertificateError::NotValidForName => Self::Name,
-            CertificateError::BadSignature => Self::Possession,
-            _ => return None,
-        })
     }
 }
 

@@ -6,7 +6,8 @@ use rustls::{
     unbuffered::{ConnectionState, EncodeTlsData, UnbufferedStatus, WriteTraffic},
 };
 
-use super::{StreamBuffers, TlsFailure};
+use super::StreamBuffers;
+use crate::tls::TlsFailure;
 
 pub(super) struct Engine<'b> {
     connection: UnbufferedClientConnection,
