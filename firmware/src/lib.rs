@@ -41,5 +41,5 @@ pub use sensor::{
     panel::PanelSettings,
 };
 pub use settings::{GatePolicy, Settings};
-pub use storage::{RamStorage, Storage, StorageError};
+pub use storage::{CounterState, FlashMap, FlashReport, FlashStorage, RamStorage, Storage, StorageError};
 pub use uplink::{HangUp, Random, UplinkCounters, UplinkSettings};

@@ -10,7 +10,7 @@ use fieldpost_protocol::{Class, ClockQuality, Envelope, Loss, LossReason, Seq};
 use super::{Draught, IssueError, Outbox, ranges};
 use crate::{
     clock::Stamp,
-    storage::{ENTRY_BYTES_MAX, Entry, Key, Partition, Storage, StorageError},
+    storage::{Damage, ENTRY_BYTES_MAX, Entry, Key, Partition, Storage, StorageError},
 };
 
 /// Most records that give way at once: a loss record is written per chunk, not per record.
@@ -76,6 +76,24 @@ impl<S: Storage> Outbox<S> {
         Ok(())
     }
 
+    /// Before the next record: that storage lost records it held, of sequences nobody knows. The loss record names none; the
+    /// gateway finds the holes by itself, and this says why they are there.
+    pub(super) fn say_damage(&mut self, stamp: Stamp) -> Result<(), IssueError> {
+        if self.damage.is_none() {
+            return Ok(());
+        }
+        let reason = if self.damage.is_formatted { LossReason::FORMATTED } else { LossReason::DAMAGED };
+        let loss = Loss { boot: self.boot, reason, ranges: heapless::Vec::new() };
+        let mut body = [0; ENTRY_BYTES_MAX];
+        let body = loss.encode(&mut body).map_err(|_| IssueError::TooLong)?;
+        self.damage = Damage::default();
+        let said = self.push(Partition::Routine, &Draught { class: Class::LOSS, stamp, body });
+        if said.is_err() {
+            self.damage.is_unknown = true;
+        }
+        said.map(drop)
+    }
+
     /// The oldest records of the class that gives way first, and the loss record with them in it.
     fn choose_victims(&mut self, partition: Partition) -> Result<Choice, DraftIsFull> {
         let classes = if partition == Partition::Routine { &GIVE_WAY[..] } else { &GIVE_WAY[2..] };
@@ -136,7 +154,9 @@ impl<S: Storage> Outbox<S> {
         };
         let draught = Draught { class: Class::LOSS, stamp: old.stamp, body };
         let entry = self.encode(old.seq, &draught).ok_or(IssueError::TooLong)?;
-        match self.storage.push(Partition::Routine, &entry) {
+        let pushed = self.storage.push(Partition::Routine, &entry);
+        self.settle_damage();
+        match pushed {
             Ok(key) => {
                 // The sequence moves to the new copy: this removal is neither stored nor lost.
                 if !self.remove(old.key) {

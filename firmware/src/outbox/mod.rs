@@ -36,7 +36,7 @@ pub use self::{
 };
 use crate::{
     clock::Stamp,
-    storage::{ENTRY_BYTES_MAX, Entry, Key, Note, Partition, Storage, StorageError},
+    storage::{Damage, ENTRY_BYTES_MAX, Entry, Key, Note, Partition, Storage, StorageError},
 };
 
 /// Storage must hold this many entries: below it the quotas would be nothing.
@@ -113,7 +113,7 @@ pub struct OutboxCounters {
     pub refused: u32,
     /// Calls of the storage that failed.
     pub storage_failures: u32,
-    /// Entries that came back as no envelope; removed.
+    /// Entries that the storage lost, or that came back as no envelope and were removed.
     pub damaged: u32,
     /// Receipts for handles that are not in flight.
     pub receipts_unknown: u32,
@@ -194,6 +194,8 @@ pub struct Outbox<S> {
     copies_count: u32,
     /// Sequences of this start that a failing storage swallowed, until a loss record names them.
     swallowed: Ranges,
+    /// What the storage lost of what it held, until a loss record says so.
+    damage: Damage,
     /// Last key handed out by partition; everything up to it is in flight, held back or gone.
     cursors: [Option<Key>; 3],
     counters: OutboxCounters,
@@ -224,9 +226,11 @@ impl<S: Storage> Outbox<S> {
             draft: None,
             copies_count: 0,
             swallowed: Ranges::new(),
+            damage: Damage::default(),
             cursors: [None; 3],
             counters: OutboxCounters::default(),
         };
+        outbox.settle_damage();
         outbox.drop_outgrown_losses();
         // A damaged entry found at start was owed, and is lost.
         outbox.owed_at_start = outbox.owed() + outbox.lost;
@@ -296,6 +300,7 @@ impl<S: Storage> Outbox<S> {
         let issued = self
             .make_room(partition, draught.stamp)
             .and_then(|()| self.name_swallowed(draught.stamp))
+            .and_then(|()| self.say_damage(draught.stamp))
             .and_then(|()| self.push(partition, draught));
         match issued {
             Ok((seq, key)) => {
@@ -387,7 +392,9 @@ impl<S: Storage> Outbox<S> {
         }
         let seq = Seq(self.next_seq);
         let entry = self.encode(seq, draught).ok_or(IssueError::TooLong)?;
-        match self.storage.push(partition, &entry) {
+        let pushed = self.storage.push(partition, &entry);
+        self.settle_damage();
+        match pushed {
             Ok(key) => {
                 self.next_seq += 1;
                 Ok((seq, key))
@@ -440,7 +447,9 @@ impl<S: Storage> Outbox<S> {
     /// The next entry that is an envelope; others are removed and counted.
     fn next_entry(&mut self, partition: Partition, mut after: Option<Key>, entry: &mut Entry) -> Option<Key> {
         loop {
-            let key = match self.storage.next(partition, after, entry) {
+            let next = self.storage.next(partition, after, entry);
+            self.settle_damage();
+            let key = match next {
                 Ok(key) => key?,
                 Err(_) => {
                     self.count_failure();
@@ -451,9 +460,25 @@ impl<S: Storage> Outbox<S> {
                 return Some(key);
             }
             self.counters.damaged = self.counters.damaged.wrapping_add(1);
+            self.damage.records = self.damage.records.saturating_add(1);
             self.remove_lost(key);
             after = Some(key);
         }
+    }
+
+    /// Takes what the storage lost into the books.
+    fn settle_damage(&mut self) {
+        let damage = self.storage.take_damage();
+        if damage.is_none() {
+            return;
+        }
+        self.lost = self.lost.wrapping_add(damage.records);
+        self.counters.damaged = self.counters.damaged.wrapping_add(damage.records);
+        self.damage.records = self.damage.records.saturating_add(damage.records);
+        self.damage.is_unknown |= damage.is_unknown;
+        self.damage.is_formatted |= damage.is_formatted;
+        // It may be the loss record that grows which is gone: the next one begins anew.
+        self.draft = None;
     }
 
     fn remove_stored(&mut self, key: Key) {

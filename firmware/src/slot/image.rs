@@ -1,11 +1,7 @@
 //! Header, CRC and body.
 
-use crc::{CRC_32_ISO_HDLC, Crc, Table};
-
 use super::{HEADER_BYTES, IMAGE_BYTES_MAX, MAGIC, Provision, SlotError, VERSION, wire, wire::Wire};
-
-/// Bit by bit: a slot is read once per start, and a table is 1 KiB of flash.
-const CRC: Crc<u32, Table<0>> = Crc::<u32, Table<0>>::new(&CRC_32_ISO_HDLC);
+use crate::storage::crc32;
 
 /// Bytes 0 to 4 magic, to 6 version, to 8 length, to 12 CRC.
 struct Header {
@@ -71,9 +67,5 @@ fn open(image: &[u8]) -> Result<(Header, &[u8]), SlotError> {
 }
 
 fn crc(version: u16, length: u16, body: &[u8]) -> u32 {
-    let mut digest = CRC.digest();
-    digest.update(&version.to_le_bytes());
-    digest.update(&length.to_le_bytes());
-    digest.update(body);
-    digest.finalize()
+    crc32(&[&version.to_le_bytes(), &length.to_le_bytes(), body])
 }

@@ -3,12 +3,17 @@
 //! The caller gives the [`Storage`]; [`crate::outbox`] decides what goes in and out. Three partitions keep a flood of one
 //! kind from pushing out another. Entries are lone frames of at most [`ENTRY_BYTES_MAX`] bytes.
 
+mod flash;
 mod map;
 mod ram;
 
 use fieldpost_protocol::BootId;
 
+pub(crate) use self::flash::crc32;
 pub use self::{
+    flash::{
+        CounterState, FLASH_STORAGE_BYTES_MAX, FlashReport, FlashStorage, ROUTINE_COUNT_MAX, SMALL_COUNT_MAX,
+    },
     map::{FlashMap, Region},
     ram::RamStorage,
 };
@@ -68,6 +73,26 @@ impl core::fmt::Display for StorageError {
 
 impl core::error::Error for StorageError {}
 
+/// What a medium lost of the entries it held. The outbox says it to the gateway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Damage {
+    /// Entries that were there and cannot be read any more. They are not counted as held.
+    pub records: u32,
+    /// More may have been lost, nobody knows how many.
+    pub is_unknown: bool,
+    /// Nothing could be read in a partition, and all of it was erased.
+    pub is_formatted: bool,
+}
+
+impl Damage {
+    /// Whether there is nothing to say.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A store of entries, oldest first within a partition, and a counter of starts.
 pub trait Storage {
     /// Counts this start. The number is durable before it is returned and larger than every one before it.
@@ -98,6 +123,11 @@ pub trait Storage {
     /// # Errors
     /// [`StorageError::Failed`]: the entry may come back after a restart, which the gateway sees as a duplicate.
     fn remove(&mut self, key: Key) -> Result<(), StorageError>;
+
+    /// What was lost since the last call; asked after every other call, so the books stay balanced.
+    fn take_damage(&mut self) -> Damage {
+        Damage::default()
+    }
 
     /// Copies the note that was written last to `note`; false if there is none. A storage without room for one keeps
     /// none: the device then starts with its settings alone.
@@ -145,6 +175,10 @@ impl<S: Storage + ?Sized> Storage for &mut S {
 
     fn remove(&mut self, key: Key) -> Result<(), StorageError> {
         (**self).remove(key)
+    }
+
+    fn take_damage(&mut self) -> Damage {
+        (**self).take_damage()
     }
 
     fn read_note(&mut self, note: &mut Note) -> Result<bool, StorageError> {

@@ -7,6 +7,7 @@
 mod bench;
 mod clock;
 mod downlink;
+mod flash;
 mod gate;
 mod lanes;
 mod logs;
