@@ -329,6 +329,23 @@ async fn a_topic_alias_names_its_topic_for_the_rest_of_the_connection() {
 }
 
 #[tokio::test]
+async fn a_topic_of_one_letter_is_the_lane_of_the_device_that_the_certificate_names() {
+    let mut door = TestDoor::open().await;
+    let credentials = door.issue(FORCE, "pc-1", Mode::Test);
+    for level in [4, 5] {
+        let mut client = Client::dial(&door, Some(&credentials), level).await.unwrap();
+        client.connect(&Connect::clean("pc-1")).await;
+        client.hear().await;
+        client.publish("b", 1, &position(Mode::Test, u32::from(level))).await;
+        assert_eq!(client.hear().await, Heard::Puback { packet_id: 1, code: 0 });
+    }
+    let records = door.records().await;
+    let lanes: Vec<_> = records.iter().map(|record| record.lane).collect();
+    assert_eq!(lanes, [fieldpost_protocol::Lane::Backlog; 2]);
+    assert!(records.iter().all(|record| record.device.as_str() == "pc-1"));
+}
+
+#[tokio::test]
 async fn an_alias_of_a_foreign_topic_stays_foreign() {
     let mut door = TestDoor::open().await;
     let mut client = Client::connected(&mut door, "pc-1").await;
