@@ -8,7 +8,7 @@ use fieldpost_protocol::{Alarm, AlarmCancel, AlarmCause, CancelReason, Class, Po
 use super::{Device, Notice};
 use crate::{
     outbox::Draught,
-    rules::{AlarmId, Demand, is_emergency},
+    rules::{Active, AlarmId, Demand, is_emergency},
     settings::GatePolicy,
     storage::{ENTRY_BYTES_MAX, Storage},
 };
@@ -96,7 +96,8 @@ impl<S: Storage> Device<S> {
         };
         self.unissued.remove(cause);
         self.heard.follow(alarm);
-        self.rules.note_raised(now_ms, alarm, cause, silent);
+        self.rules.note_raised(Active { id: alarm, cause, silent, raised_ms: Some(now_ms) });
+        self.remember_alarms();
         if is_emergency(cause) {
             self.sampler.begin_emergency(now_ms);
             self.settle_gate(now_ms);
@@ -129,6 +130,7 @@ impl<S: Storage> Device<S> {
         while let Some(alarm) = next {
             let cancel = AlarmCancel { boot: alarm.boot, seq: alarm.seq, reason: CancelReason::WEARER };
             if !self.issue_body(now_ms, Class::ALARM_CANCEL, |buffer| cancel.encode(buffer).ok()) {
+                self.remember_alarms();
                 return;
             }
             self.rules.note_cancelled(alarm);
@@ -138,8 +140,24 @@ impl<S: Storage> Device<S> {
                 _ => None,
             };
         }
+        self.end_emergency(now_ms);
+        self.uplink.hurry(now_ms);
+    }
+
+    /// The device was put away.
+    pub(super) fn forget_alarms(&mut self, now_ms: u64) {
+        self.rules.forget_active();
+        self.end_emergency(now_ms);
+    }
+
+    fn end_emergency(&mut self, now_ms: u64) {
+        self.remember_alarms();
         self.sampler.end_emergency();
         self.settle_gate(now_ms);
-        self.uplink.hurry(now_ms);
+    }
+
+    fn remember_alarms(&mut self) {
+        let active = self.rules.active().clone();
+        self.remember(|remembered| remembered.active = active);
     }
 }

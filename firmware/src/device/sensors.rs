@@ -279,11 +279,14 @@ impl<S: Storage> Device<S> {
     /// Tells the rules how the device is powered; true if that changed.
     fn settle_power(&mut self, now_ms: u64) -> bool {
         let power = if self.is_docked { Power::DOCKED } else { self.gauge_power };
-        let has_changed = power != self.power;
-        self.power = power;
+        let is_away = |power| matches!(power, Power::DOCKED | Power::CHARGING);
+        let before = core::mem::replace(&mut self.power, power);
         let demand = self.rules.on_power(now_ms, power);
         self.obey(now_ms, demand, false);
-        has_changed
+        if is_away(power) && !is_away(before) {
+            self.forget_alarms(now_ms);
+        }
+        power != before
     }
 
     fn issue_event(&mut self, now_ms: u64, event: SensorEvent) {

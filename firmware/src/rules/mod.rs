@@ -15,7 +15,8 @@
 //! The times are [`RuleSettings`]. Grades are the gateway's: it sees what happened before and who is near.
 //!
 //! **Human-triggered beats inferred**: the button ends every running pre-alarm by raising its alarm, and no state of the
-//! device holds it back. After a silent call everything is silent, pre-alarms too, until it is taken back. Every pre-alarm can be cancelled by the wearer, who takes back all of them at once.
+//! device holds it back. An emergency lasts until the wearer takes it back or puts the device into its dock or on its charger;
+//! a restart does not end it. After a silent call everything is silent, pre-alarms too, until it is taken back. Every pre-alarm can be cancelled by the wearer, who takes back all of them at once.
 //!
 //! **At rest nothing is inferred**: in the dock, on a charger, at the station or off duty R2 to R8 and R12 say nothing, and
 //! what was running ends. A CED test covers that weapon for 10 s, training for 15 min or until it is holstered or made
@@ -62,7 +63,7 @@ impl RuleSettings {
 }
 
 /// Alarms that one cancellation takes back.
-const ACTIVE_COUNT_MAX: usize = 8;
+pub(crate) const ACTIVE_COUNT_MAX: usize = 4;
 
 /// Identity of an alarm on this device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,20 +100,24 @@ pub(crate) enum Demand {
     Cancel(AlarmId),
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Active {
-    id: AlarmId,
-    cause: AlarmCause,
-    silent: bool,
-    raised_ms: u64,
+/// An alarm that the wearer has not taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Active {
+    pub(crate) id: AlarmId,
+    pub(crate) cause: AlarmCause,
+    pub(crate) silent: bool,
+    /// `None` if an earlier start raised it: then a new press is a new call.
+    pub(crate) raised_ms: Option<u64>,
 }
+
+/// Oldest first.
+pub(crate) type ActiveAlarms = heapless::Vec<Active, ACTIVE_COUNT_MAX>;
 
 /// The rules' state.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     settings: RuleSettings,
-    /// Oldest first.
-    active: heapless::Vec<Active, ACTIVE_COUNT_MAX>,
+    active: ActiveAlarms,
     pre_alarms: PreAlarms,
     watch: Watch,
     weapons: Weapons,
@@ -136,7 +141,7 @@ impl Rules {
     pub(crate) fn new(settings: RuleSettings, duty: Duty) -> Self {
         Self {
             settings,
-            active: heapless::Vec::new(),
+            active: ActiveAlarms::new(),
             pre_alarms: PreAlarms::default(),
             watch: Watch::Up,
             weapons: Weapons::default(),
@@ -264,14 +269,22 @@ impl Rules {
         self.active.last().map(|active| Demand::Cancel(active.id))
     }
 
-    /// The alarm that was demanded has an identity now.
-    pub(crate) fn note_raised(&mut self, now_ms: u64, id: AlarmId, cause: AlarmCause, silent: bool) {
+    /// Alarms that the wearer has not taken back.
+    pub(crate) fn active(&self) -> &ActiveAlarms {
+        &self.active
+    }
+
+    /// The alarm that was demanded has an identity now, or had one in an earlier start.
+    pub(crate) fn note_raised(&mut self, active: Active) {
         if self.active.is_full() {
             self.active.remove(0);
         }
-        self.active
-            .push(Active { id, cause, silent, raised_ms: now_ms })
-            .expect("has room: the oldest gave way");
+        self.active.push(active).expect("has room: the oldest gave way");
+    }
+
+    /// The device was put away: what was raised stays with the control room, and is no business of the next wearer.
+    pub(crate) fn forget_active(&mut self) {
+        self.active.clear();
     }
 
     /// The cancellation is in the outbox.
@@ -318,9 +331,10 @@ impl Rules {
     }
 
     fn is_repeat(&self, now_ms: u64, cause: AlarmCause) -> bool {
-        self.active
-            .iter()
-            .any(|active| active.cause == cause && now_ms.saturating_sub(active.raised_ms) < repeat_ms(cause))
+        let raised = self.active.iter().filter(|active| active.cause == cause);
+        raised
+            .filter_map(|active| active.raised_ms)
+            .any(|raised_ms| now_ms.saturating_sub(raised_ms) < repeat_ms(cause))
     }
 
     fn raise(&mut self, now_ms: u64, cause: AlarmCause) -> Option<Demand> {

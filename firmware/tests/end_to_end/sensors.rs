@@ -229,6 +229,50 @@ fn a_command_is_carried_out_once_whatever_happens_to_power() {
 }
 
 #[test]
+fn an_emergency_and_its_silence_outlive_a_restart() {
+    let settings = Settings { duty: Duty::ON_DUTY, ..Settings::body_worn(Mode::Test) };
+    let mut bench = worn(Duty::ON_DUTY);
+    bench.device.on_button(bench.now_ms, true);
+    bench.drain();
+    let mut bench = bench.restart(settings);
+    let first = bench.connect(false);
+    bench.settle(first);
+    let before = bench.device.ledger().issued;
+    bench.walk(20);
+    assert!(bench.device.ledger().issued - before >= 10, "a position every two seconds");
+    let first = bench.drain();
+    bench.settle(first);
+    bench.event(EventCode::CED_ARC);
+    assert_eq!(alarms(&bench.drain()), [(AlarmCause::CED, true)]);
+    bench.device.on_button(bench.now_ms, false);
+    assert_eq!(alarms(&bench.drain()), [(AlarmCause::BUTTON, true)], "a new press is a new call");
+    // The wearer takes back what an earlier start raised, too.
+    bench.device.on_cancel(bench.now_ms);
+    let cancelled = bodies(&bench.drain(), |body| match body {
+        Body::AlarmCancel(cancel) => Some(cancel.boot.0),
+        _ => None,
+    });
+    assert_eq!(cancelled, [2, 2, 1]);
+    let mut bench = bench.restart(settings);
+    bench.device.on_cancel(bench.now_ms);
+    assert_eq!(bench.device.ledger().issued, 0, "nothing is left");
+}
+
+#[test]
+fn the_next_wearer_does_not_inherit_a_silent_call() {
+    let mut bench = worn(Duty::ON_DUTY);
+    bench.press(REST, 100);
+    bench.device.on_button(bench.now_ms, true);
+    bench.press(REST | Inputs::DOCK, 100);
+    bench.press(REST, 100);
+    bench.event(EventCode::CED_ARC);
+    assert_eq!(alarms(&bench.drain()), [(AlarmCause::CED, false)]);
+    bench.device.on_cancel(bench.now_ms);
+    let cancels = bodies(&bench.drain(), |body| matches!(body, Body::AlarmCancel(_)).then_some(()));
+    assert_eq!(cancels.len(), 1, "of the new alarm; the old one stays with the control room");
+}
+
+#[test]
 fn a_storage_without_a_note_starts_with_its_settings() {
     let settings = Settings { duty: Duty::AVAILABLE, ..Settings::body_worn(Mode::Test) };
     let bench = Bench::with_storage(settings, RamStorage::<64>::new());
