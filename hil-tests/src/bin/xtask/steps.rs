@@ -73,18 +73,25 @@ pub(crate) fn run_steps(names: &[String]) -> Result<(), Failure> {
 
 fn format() -> Result<(), Failure> {
     cargo(&["fmt", "--all", "--check"])?;
-    run_command(command("cargo").args(["fmt", "--check"]).current_dir(root().join("fuzz")))
+    run_command(command("cargo").args(["fmt", "--check"]).current_dir(root().join("fuzz")))?;
+    run_command(command("cargo").args(["fmt", "--check"]).current_dir(board::folder()))
 }
 
 fn lint() -> Result<(), Failure> {
     let all = ["clippy", "--workspace", "--all-targets", "--features", board::FEATURE, "--quiet"];
-    cargo(&[all.as_slice(), &["--", "-D", "warnings"]].concat())
+    cargo(&[all.as_slice(), &["--", "-D", "warnings"]].concat())?;
+    board::lint()
 }
 
 /// The advisory database is a git repository that test machines may not reach: docs/TESTING.md has its command.
 fn deny() -> Result<(), Failure> {
     let program = tools_dir().join("bin/cargo-deny");
-    run(&program.to_string_lossy(), &["check", "bans", "licenses", "sources"])
+    let program = program.to_string_lossy();
+    let checks = ["check", "bans", "licenses", "sources"];
+    run(&program, &checks)?;
+    let board =
+        ["--manifest-path", "firmware/board/Cargo.toml", "--features", "emulated", "--config", "deny.toml"];
+    run(&program, &[board.as_slice(), &checks].concat())
 }
 
 /// A green host build does not prove no_std: the host unifies features.
