@@ -15,6 +15,8 @@
 
 #[path = "mps2_an386/mod.rs"]
 mod board;
+#[cfg(feature = "broken-reuse-boot-id")]
+mod broken;
 #[cfg(feature = "drills")]
 mod drill;
 mod entropy;
@@ -27,7 +29,7 @@ mod wearer;
 mod wire;
 
 use fieldpost_firmware::{
-    Device, RamStorage, Settings,
+    Device, FlashStorage, Settings,
     slot::{self, Provision},
     storage::{FlashMap, Region},
 };
@@ -38,9 +40,13 @@ use crate::{
     task::{device::Desk, sense::Senses},
 };
 
-type Store = &'static mut RamStorage<64>;
+type Flash = FlashStorage<Nor>;
+#[cfg(not(feature = "broken-reuse-boot-id"))]
+type Store = &'static mut Flash;
+#[cfg(feature = "broken-reuse-boot-id")]
+type Store = broken::BootIdReused<&'static mut Flash>;
 
-static STORE: StaticCell<RamStorage<64>> = StaticCell::new();
+static FLASH: StaticCell<Flash> = StaticCell::new();
 static DESK: StaticCell<Desk<Store>> = StaticCell::new();
 static PROVISION: StaticCell<Provision<'static>> = StaticCell::new();
 
@@ -59,7 +65,7 @@ fn begin() {
     play_trace();
     let provision = read_slots(&mut board.flash);
     let (urgent, calm) = (executor::start_urgent(), executor::start_calm());
-    let desk = provision.map(|provision| begin_device(provision, &board.ending));
+    let desk = provision.map(|provision| begin_device(provision, &board.ending, board.flash));
     urgent.spawn(guard::guard().expect(ONCE));
     if let Some(desk) = desk {
         urgent.spawn(sense_task(board.bus).expect(ONCE));
@@ -100,11 +106,18 @@ fn read_slots(flash: &mut Nor) -> Option<&'static Provision<'static>> {
 }
 
 #[inline(never)]
-fn begin_device(provision: &Provision<'_>, ending: &Ending) -> &'static mut Desk<Store> {
+fn begin_device(provision: &Provision<'_>, ending: &Ending, flash: Nor) -> &'static mut Desk<Store> {
     let settings =
         Settings { firmware: release::VERSION, reset_reason: ending.cause.reason(), ..provision.settings() };
-    let store = STORE.init_with(RamStorage::new);
-    let device = match Device::start(settings, store) {
+    let flash = FLASH.init_with(|| FlashStorage::new(flash, &FlashMap::STANDARD));
+    if let Err(error) = flash.mount() {
+        say::no_storage(error);
+        board::reset_now(Cause::Requested)
+    }
+    say::flash(flash.report());
+    #[cfg(feature = "broken-reuse-boot-id")]
+    let flash = broken::BootIdReused(flash);
+    let device = match Device::start(settings, flash) {
         Ok(device) => device,
         Err(error) => {
             say::no_device(&error);

@@ -4,8 +4,9 @@
 
 use embassy_time::Duration;
 use fieldpost_firmware::{
-    HangUp, Ledger, Notice, StartError, UplinkCounters,
+    HangUp, Ledger, Notice, StartError, StorageError, UplinkCounters,
     slot::{Provision, SlotError, SlotName, SlotsError},
+    storage::FlashReport,
 };
 use fieldpost_link::{ConfigError, End};
 
@@ -43,6 +44,16 @@ pub(crate) fn trace(which: usize, outcome: Result<fieldpost_firmware::trace::Out
 /// The device has its storage and its boot id.
 pub(crate) fn boot(ledger: &Ledger) {
     defmt::info!("boot id={=u32} owed={=u32}", ledger.boot.0, ledger.owed_at_start);
+}
+
+/// What the start found in flash, one line in every life; `flash: ..` lines before it say what a person should know.
+pub(crate) fn flash(report: &FlashReport) {
+    defmt::info!("flash {}", report);
+}
+
+/// The flash cannot be read at all; a reset follows.
+pub(crate) fn no_storage(error: StorageError) {
+    defmt::error!("no device: flash: {}", error);
 }
 
 /// Without storage there is no device; a reset follows.

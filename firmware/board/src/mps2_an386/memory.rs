@@ -17,7 +17,7 @@ use embedded_alloc::LlffHeap;
 pub(crate) const HEAP_BYTES: usize = 32 * 1024;
 
 /// As `memory.x` has it, less the guard.
-pub(crate) const STACK_BYTES: usize = 36 * 1024 - GUARD_BYTES;
+pub(crate) const STACK_BYTES: usize = 34 * 1024 - GUARD_BYTES;
 
 const PAINT: u32 = 0xC5C5_C5C5;
 
