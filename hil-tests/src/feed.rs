@@ -7,7 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Failure, inputs::rmc, qemu::Board};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+use crate::{
+    Failure,
+    inputs::{Fix, rmc},
+    qemu::Board,
+};
 
 /// A running feed.
 #[derive(Debug)]
@@ -75,11 +81,19 @@ impl Drop for Feed {
     }
 }
 
-/// A walk: one fix a second of GNSS time from `start_unix_s` on, each 5 m further east.
+/// A walk: one fix a second of GNSS time from `start_unix_s` on, each about 5 m further east, with a receiver's jitter.
 pub fn walk(start_unix_s: u64) -> impl Iterator<Item = Vec<u8>> + Send + 'static {
-    (0..WALK_FIXES_MAX).map(move |fix| {
-        let at_s = start_unix_s + u64::from(fix.unsigned_abs());
-        rmc(at_s, WALK_LATITUDE_UDEG, WALK_LONGITUDE_UDEG + fix * WALK_STEP_UDEG).into_bytes()
+    // The same walk every time: what it costs on the wire is held to 3 %.
+    let mut dice = StdRng::seed_from_u64(1);
+    (0..WALK_FIXES_MAX).map(move |number| {
+        let fix = Fix {
+            unix_s: start_unix_s + u64::from(number.unsigned_abs()),
+            latitude_udeg: WALK_LATITUDE_UDEG + dice.random_range(-20..20),
+            longitude_udeg: WALK_LONGITUDE_UDEG + number * WALK_STEP_UDEG + dice.random_range(-20..20),
+            speed: dice.random_range(85..110),
+            course: dice.random_range(850..950),
+        };
+        rmc(&fix).into_bytes()
     })
 }
 

@@ -99,6 +99,17 @@ pub fn write(flash: &Path, address: u32, bytes: &[u8]) -> Result<(), Failure> {
     file.write_all_at(bytes, address.into()).map_err(Failure::at("write", flash))
 }
 
+/// Copies a part of the flash to another place in it.
+///
+/// # Errors
+/// [`Failure::Io`].
+pub fn copy(flash: &Path, from: u32, to: u32, length: usize) -> Result<(), Failure> {
+    let file = OpenOptions::new().read(true).open(flash).map_err(Failure::at("open", flash))?;
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, from.into()).map_err(Failure::at("read", flash))?;
+    write(flash, to, &bytes)
+}
+
 /// Fills a range with zeros: what a failed supply leaves of a sector.
 ///
 /// # Errors

@@ -86,9 +86,24 @@ const COUNTS_PER_G: i32 = 256;
 /// The stand-in's properties, and its counts for a field of 100,000 at the gain it has after reset.
 const AXES: [(&str, i64); 3] = [("mag-x", 1100), ("mag-y", 1100), ("mag-z", 980)];
 
-/// An NMEA RMC sentence with its checksum: a fix at a Unix second and a place in millionths of a degree.
+/// What a receiver says of one second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fix {
+    /// Seconds since 1970.
+    pub unix_s: u64,
+    /// Millionths of a degree.
+    pub latitude_udeg: i32,
+    /// Millionths of a degree.
+    pub longitude_udeg: i32,
+    /// Tenths of a knot.
+    pub speed: u32,
+    /// Tenths of a degree from north.
+    pub course: u32,
+}
+
+/// An NMEA RMC sentence with its checksum.
 #[must_use]
-pub fn rmc(unix_s: u64, latitude_udeg: i32, longitude_udeg: i32) -> String {
+pub fn rmc(fix: &Fix) -> String {
     let angle = |udeg: i32, width: usize, letters: [char; 2]| {
         let (whole, rest) = (udeg.unsigned_abs() / 1_000_000, udeg.unsigned_abs() % 1_000_000);
         // Ten-thousandths of a minute, as receivers print them.
@@ -96,11 +111,13 @@ pub fn rmc(unix_s: u64, latitude_udeg: i32, longitude_udeg: i32) -> String {
         let letter = letters[usize::from(udeg < 0)];
         format!("{whole:0width$}{:02}.{:04},{letter}", minutes / 10_000, minutes % 10_000)
     };
-    let (second, (year, month, day)) = (unix_s % 86_400, date(unix_s / 86_400));
+    let (second, (year, month, day)) = (fix.unix_s % 86_400, date(fix.unix_s / 86_400));
     let time = format!("{:02}{:02}{:02}.00", second / 3600, second / 60 % 60, second % 60);
-    let (latitude, longitude) = (angle(latitude_udeg, 2, ['N', 'S']), angle(longitude_udeg, 3, ['E', 'W']));
+    let latitude = angle(fix.latitude_udeg, 2, ['N', 'S']);
+    let longitude = angle(fix.longitude_udeg, 3, ['E', 'W']);
+    let motion = format!("{}.{},{}.{}", fix.speed / 10, fix.speed % 10, fix.course / 10, fix.course % 10);
     sentence(&format!(
-        "GPRMC,{time},A,{latitude},{longitude},5.0,90.0,{day:02}{month:02}{:02},,,A",
+        "GPRMC,{time},A,{latitude},{longitude},{motion},{day:02}{month:02}{:02},,,A",
         year % 100
     ))
 }
@@ -145,8 +162,9 @@ mod tests {
     #[test]
     fn fix_says_its_date_and_place() {
         // 2026-11-22 01:02:03 UTC.
-        let fix = rmc(1_795_309_323, 54_321_098, -3_456_789);
-        assert!(fix.starts_with("$GPRMC,010203.00,A,5419.2658,N,00327.4073,W,5.0,90.0,221126,,,A*"), "{fix}");
+        let (latitude_udeg, longitude_udeg) = (54_321_098, -3_456_789);
+        let fix = rmc(&Fix { unix_s: 1_795_309_323, latitude_udeg, longitude_udeg, speed: 52, course: 905 });
+        assert!(fix.starts_with("$GPRMC,010203.00,A,5419.2658,N,00327.4073,W,5.2,90.5,221126,,,A*"), "{fix}");
         assert_eq!((date(0), date(11_016), date(20_512)), ((1970, 1, 1), (2000, 2, 29), (2026, 2, 28)));
     }
 }

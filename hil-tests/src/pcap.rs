@@ -41,10 +41,22 @@ pub struct Capture {
 /// Bytes at IP level.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bytes {
-    /// From the device.
+    /// From the device, in packets that carry something.
     pub up: usize,
-    /// To the device.
+    /// From the device, in bare acknowledgements.
+    pub up_acks: usize,
+    /// To the device, in packets that carry something.
     pub down: usize,
+    /// To the device, in bare acknowledgements.
+    pub down_acks: usize,
+}
+
+impl Bytes {
+    /// Both ways, acknowledgements included.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.up + self.up_acks + self.down + self.down_acks
+    }
 }
 
 impl Capture {
@@ -86,11 +98,15 @@ impl Capture {
     pub fn bytes(&self, port: u16, from: usize) -> Bytes {
         let mut bytes = Bytes::default();
         for packet in self.tcp.iter().skip(from) {
-            if packet.destination.1 == port {
-                bytes.up += packet.ip_bytes;
-            } else if packet.source.1 == port {
-                bytes.down += packet.ip_bytes;
-            }
+            let is_bare = packet.payload.is_empty();
+            let counter = match (packet.destination.1 == port, packet.source.1 == port) {
+                (true, _) if is_bare => &mut bytes.up_acks,
+                (true, _) => &mut bytes.up,
+                (_, true) if is_bare => &mut bytes.down_acks,
+                (_, true) => &mut bytes.down,
+                _ => continue,
+            };
+            *counter += packet.ip_bytes;
         }
         bytes
     }
@@ -157,8 +173,8 @@ mod tests {
             (2, DEVICE, GATEWAY, 5000, 53, b"not this port"),
         ]);
         let read = Capture::parse(&file).unwrap();
-        assert_eq!(read.bytes(8883, 0), Bytes { up: 87, down: 40 });
-        assert_eq!(read.bytes(8883, 2), Bytes { up: 44, down: 0 });
+        assert_eq!(read.bytes(8883, 0), Bytes { up: 87, down_acks: 40, ..Bytes::default() });
+        assert_eq!(read.bytes(8883, 2), Bytes { up: 44, ..Bytes::default() });
         assert!(read.holds(b"late") && !read.holds(b"never sent"));
     }
 

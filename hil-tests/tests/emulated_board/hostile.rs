@@ -5,7 +5,13 @@
 
 use std::{fs, net::TcpListener, thread, time::Duration};
 
-use fieldpost_hil_tests::{Bench, gateway::GATEWAY_NAME, log::Log};
+use fieldpost_hil_tests::{
+    Bench,
+    feed::{Feed, walk},
+    gateway::GATEWAY_NAME,
+    inputs::unix_s_now,
+    log::Log,
+};
 
 use crate::{
     image,
@@ -27,6 +33,8 @@ fn meet(attack: Attack) -> (Seen, Log) {
         rogue::serve(tcp, &forger, attack)
     });
     let board = bench.power_on().unwrap();
+    // A receiver with a fix: only a clock that somebody vouches for judges dates.
+    let _feed = Feed::start(&board, walk(unix_s_now()), Duration::from_secs(1)).unwrap();
     let expected = if attack == Attack::None { "link up" } else { "link down attempt=1" };
     board.log().wait_for(expected, DOWN_WAIT_MAX).unwrap();
     let log = board.cut_power().unwrap().unwrap();
