@@ -40,7 +40,7 @@ pub struct SlotArguments {
     #[arg(long, value_name = "NAME")]
     gateway_name: String,
     /// What the device is worn by.
-    #[arg(long, value_enum, default_value_t = Worn::BodyWorn)]
+    #[arg(long, value_enum, default_value_t = Worn::Body)]
     profile: Worn,
     /// Less real than the certificate allows: exercise or test. Default: as the certificate says.
     #[arg(long, value_parser = mode)]
@@ -58,7 +58,8 @@ pub struct SlotArguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Worn {
-    BodyWorn,
+    #[value(name = "body-worn")]
+    Body,
     Vehicle,
     /// A recording with its own times, every fix reported; never `actual`.
     Replay,
@@ -111,7 +112,7 @@ impl SlotArguments {
             generation: self.generation,
             device: identity.device,
             profile: match self.profile {
-                Worn::BodyWorn => Profile::BodyWorn,
+                Worn::Body => Profile::BodyWorn,
                 Worn::Vehicle => Profile::Vehicle,
                 Worn::Replay => Profile::Every,
             },

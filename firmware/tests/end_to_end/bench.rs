@@ -65,8 +65,12 @@ impl Bench<Ram> {
 
 impl<S: Storage> Bench<S> {
     pub(crate) fn with_storage(settings: Settings, storage: S) -> Self {
+        Self::of(Device::start(settings, storage).unwrap())
+    }
+
+    pub(crate) fn of(device: Device<S>) -> Self {
         Self {
-            device: Device::start(settings, storage).unwrap(),
+            device,
             now_ms: 0,
             random: 1,
             published: Vec::new(),

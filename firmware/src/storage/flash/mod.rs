@@ -14,7 +14,7 @@
 //!
 //! Every word is written once between erases, written data is read back, and sectors are used in turn. Any part with sectors
 //! of 512 bytes to 32 KiB and words of at most 4 bytes serves, behind `embedded-storage-async`'s [`NorFlash`]. Costs, wear and
-//! why this is not a queue of another crate: `docs/decisions/0019`.
+//! why this is not a queue of another crate: `docs/decisions/0020`.
 
 mod counter;
 mod log;

@@ -223,18 +223,18 @@ fn cut_at_every_step(chip: &Nor<SECTOR>, told: &Told, rounds: u32) -> (u32, u64)
 fn a_cut_at_every_word_and_every_erase_loses_nothing() {
     let (chip, mut told) = worn_chip();
     let (mut resumed, mut steps) = (0, 0);
-    for _ in 0..36 {
+    for _ in 0..14 {
         let (window_resumed, window_steps) = cut_at_every_step(&chip, &told, 8);
         resumed += window_resumed;
         steps += window_steps;
         start_and_load(&chip, &mut told, 8);
     }
     println!("{steps} cuts, {resumed} of them in the middle of an erase");
-    assert!(steps > 2500 && resumed > 0);
+    assert!(steps > 1500 && resumed > 0);
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::default())]
+    #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]
     fn a_life_of_random_cuts_loses_nothing(cuts in prop::collection::vec((0u64..700, any::<u64>()), 1..60)) {
         let (chip, mut told) = (new_chip(), Told::default());

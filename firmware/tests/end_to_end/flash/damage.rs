@@ -6,7 +6,9 @@ use fieldpost_firmware::{
     CounterState, FlashReport, FlashStorage, Storage, StorageError,
     storage::{Damage, Entry, FlashMap, Note, Partition},
 };
-use fieldpost_protocol::BootId;
+use fieldpost_protocol::{Body, BootId, Envelope, LossReason};
+
+use crate::bench::{Bench, every_fix};
 
 use super::{
     SECTOR, SMALL, SMALL_BYTES, mount, new_chip,
@@ -200,6 +202,38 @@ fn a_damaged_note_brings_the_one_before_and_then_none() {
     assert!(!storage.read_note(&mut note).unwrap());
     storage.write_note(&note).unwrap();
     assert!(mount(&chip).read_note(&mut note).unwrap());
+}
+
+/// The loss records that a device sends after this happened to its flash while it was off: reason, and whether it names any.
+fn losses_said(happens: impl FnOnce(&Nor<SECTOR>)) -> Vec<(LossReason, bool)> {
+    let chip = new_chip();
+    let mut bench = Bench::with_storage(every_fix(), mount(&chip));
+    bench.walk(60);
+    drop(bench);
+    happens(&chip);
+    let mut bench = Bench::with_storage(every_fix(), mount(&chip));
+    let first = bench.connect(false);
+    let published = bench.settle(first);
+    assert_eq!(bench.device.ledger().owed, 0);
+    let losses = published.iter().filter_map(|frame| {
+        let envelope = Envelope::decode(&frame.frame).unwrap();
+        match Body::decode(&envelope.head, envelope.body) {
+            Ok(Body::Loss(loss)) => Some((loss.reason, !loss.ranges.is_empty())),
+            _ => None,
+        }
+    });
+    losses.collect()
+}
+
+#[test]
+fn what_the_flash_lost_is_said_to_the_gateway() {
+    let routine = SMALL.routine.start as usize;
+    assert_eq!(losses_said(|_| {}), []);
+    // A record, a sector, a partition.
+    assert_eq!(losses_said(|chip| chip.zero(routine + 16 + 16, 8)), [(LossReason::DAMAGED, false)]);
+    assert_eq!(losses_said(|chip| chip.zero(routine, SECTOR)), [(LossReason::DAMAGED, false)]);
+    let all = SMALL.routine.bytes as usize;
+    assert_eq!(losses_said(|chip| chip.zero(routine, all)), [(LossReason::FORMATTED, false)]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod cuts;
 mod damage;
+mod device;
 mod model;
 mod nor;
 mod wear;
