@@ -11,7 +11,7 @@ use fieldpost_firmware::{
 use fieldpost_link::{ConfigError, End};
 
 use crate::{
-    board::{Ending, HEAP_BYTES, NoController, STACK_BYTES, Usage},
+    board::{Ending, HEAP_BYTES, NoController, Usage, stack_bytes},
     guard::Watched,
 };
 
@@ -153,7 +153,7 @@ pub(crate) fn usage(usage: Usage, asleep: Duration, sense_late: Duration, gnss_d
         usage.heap_peak_bytes,
         HEAP_BYTES,
         usage.stack_peak_bytes,
-        STACK_BYTES,
+        stack_bytes(),
         sense_late.as_micros(),
         gnss_dropped_bytes,
         asleep.as_micros(),

@@ -16,9 +16,6 @@ use embedded_alloc::LlffHeap;
 /// 32 KiB: a handshake takes 9.6 KiB; the rest is for a gateway that names hundreds of authorities.
 pub(crate) const HEAP_BYTES: usize = 32 * 1024;
 
-/// As `memory.x` has it, less the guard.
-pub(crate) const STACK_BYTES: usize = 34 * 1024 - GUARD_BYTES;
-
 const PAINT: u32 = 0xC5C5_C5C5;
 
 struct MeteredHeap {
@@ -151,6 +148,11 @@ pub(crate) fn usage() -> Usage {
         heap_peak_bytes: HEAP.peak_bytes.load(Ordering::Relaxed),
         stack_peak_bytes: stack_peak_bytes(),
     }
+}
+
+/// What the stack may take: all of its room in `memory.x` but the guard.
+pub(crate) fn stack_bytes() -> usize {
+    &raw const _stack_start as usize - &raw const _stack_end as usize - GUARD_BYTES
 }
 
 fn stack_peak_bytes() -> usize {

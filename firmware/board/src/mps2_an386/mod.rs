@@ -38,7 +38,7 @@ pub(crate) use self::{
     i2c::SensorBus,
     interrupt::Interrupt,
     log::asked,
-    memory::{HEAP_BYTES, STACK_BYTES, Usage, usage},
+    memory::{HEAP_BYTES, Usage, stack_bytes, usage},
     nor::Nor,
     reset::{Cause, Ending, now as reset_now},
     watchdog::Watchdog,

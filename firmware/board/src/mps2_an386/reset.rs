@@ -4,6 +4,9 @@
 //! after power-on holds anything. A life that ended without a note, while the RAM shows there was one, ended by the watchdog's
 //! hard reset or the reset line.
 //!
+//! QEMU models no register that says why this part was reset; its RAM keeps its contents through a reset, and a new process begins
+//! with zeros. A part with such a register reads it in [`take`].
+//!
 //! The note lives through a reset, not through a power cut right after it; from then on the reason is in the device's first
 //! STATUS record, which is on flash.
 

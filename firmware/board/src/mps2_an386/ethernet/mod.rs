@@ -24,8 +24,8 @@ use super::interrupt::{self, Interrupt};
 
 /// Longest Ethernet frame without its check sequence.
 pub(crate) const FRAME_BYTES_MAX: usize = 1514;
-/// Four received frames: a TCP window of 2 KiB and an ARP.
-const RX_FRAMES: usize = 4;
+/// Two received frames; the controller's own FIFO holds what comes while they are looked at.
+const RX_FRAMES: usize = 2;
 /// Two: one leaves while the next is made.
 const TX_FRAMES: usize = 2;
 
