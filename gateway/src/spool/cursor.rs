@@ -88,7 +88,7 @@ impl Cursor {
         let slots = Arc::clone(&self.slots);
         let shared = Arc::clone(&self.shared);
         let name = self.name.clone();
-        let written = tokio::task::spawn_blocking(move || {
+        let written = self.shared.off_runtime(move || {
             let mut slots = lock(&slots);
             if to.0 <= slots.position {
                 return Ok(());
@@ -98,7 +98,7 @@ impl Cursor {
             shared.poke_keeper();
             Ok(())
         });
-        let written = written.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked)));
+        let written = written.await.flatten();
         written.map_err(io_error("advance", &self.path))
     }
 }

@@ -29,9 +29,19 @@ pub(super) fn run(shared: &Shared) {
         if shared.writer_done.load(Ordering::Acquire) {
             return;
         }
-        tend(shared);
-        shared.rounds.send_modify(|rounds| *rounds += 1);
+        round(shared);
     }
+}
+
+/// Whether somebody has asked for a round since this was last asked.
+pub(super) fn is_asked(shared: &Shared) -> bool {
+    std::mem::take(&mut *lock(&shared.poked))
+}
+
+/// One round, counted for those who wait for one.
+pub(super) fn round(shared: &Shared) {
+    tend(shared);
+    shared.rounds.send_modify(|rounds| *rounds += 1);
 }
 
 /// One round: retire what may go, refill the spares, decide who may write.

@@ -42,6 +42,8 @@ pub(super) struct Spare {
 pub(super) struct Log {
     pub(super) segments: VecDeque<SegmentMeta>,
     pub(super) spares: VecDeque<Spare>,
+    /// Taken from `spares` and not among `segments` yet: a file all the same.
+    in_hand_count: u64,
     /// Next number for a spare's name.
     pub(super) spare_serial: u64,
     pub(super) committed: u64,
@@ -86,7 +88,26 @@ impl Log {
     /// Bytes of all files.
     pub(super) fn bytes(&self, segment_bytes: u64) -> u64 {
         let segments: u64 = self.segments.iter().map(|segment| segment.file_bytes).sum();
-        segments + self.spares.len() as u64 * segment_bytes
+        segments + (self.spares.len() as u64 + self.in_hand_count) * segment_bytes
+    }
+
+    /// Takes a spare to make a segment of it, until [`Log::add_segment`] or [`Log::put_back`].
+    pub(super) fn take_spare(&mut self) -> Option<Spare> {
+        let spare = self.spares.pop_front()?;
+        self.in_hand_count += 1;
+        Some(spare)
+    }
+
+    /// The spare could not become a segment now.
+    pub(super) fn put_back(&mut self, spare: Spare) {
+        self.in_hand_count -= 1;
+        self.spares.push_front(spare);
+    }
+
+    /// The spare has become a segment.
+    pub(super) fn add_segment(&mut self, segment: SegmentMeta) {
+        self.in_hand_count -= 1;
+        self.segments.push_back(segment);
     }
 
     /// The segment where `next` is due.

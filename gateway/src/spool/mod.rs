@@ -78,6 +78,7 @@
 //! health is [`Health::Full`]. When the reserve is used up too, the writer keeps its batch and waits. Nothing
 //! undelivered is ever deleted to make room.
 
+mod crew;
 mod cursor;
 mod disk;
 pub mod faulty;
@@ -104,6 +105,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::watch;
 
+pub use crew::Crew;
 pub use cursor::Cursor;
 pub use disk::{DirLock, Disk, DiskFile, RealDisk};
 pub use format::PAYLOAD_BYTES_MAX;
@@ -115,8 +117,9 @@ pub use reader::{Batch, BatchLimits, Entry, Gap, GapReason, ReadError, Reader};
 pub use recovery::{RecoveryReport, TornTail};
 pub use settings::{Clock, SpoolSettings};
 pub use shared::{CursorStats, SpoolStats};
+pub use writer::Wait;
 
-use shared::Handle;
+use shared::{Handle, Shared};
 
 /// Log sequence number: the place of an entry in the spool. Dense; the first entry is 1, and 0 means "before any".
 #[derive(
@@ -316,8 +319,28 @@ impl Spool {
         settings: SpoolSettings,
         disk: Arc<dyn Disk>,
     ) -> Result<(Self, RecoveryReport), SpoolError> {
-        let (handle, report) = Handle::open(dir, settings, disk)?;
-        Ok((Self { handle: Arc::new(handle) }, report))
+        let (shared, work, report) = Shared::open(dir, settings, disk, false)?;
+        let writer = writer::start(Arc::clone(&shared), work.active, work.dir_lock)?;
+        Ok((Self::of(shared, Some(writer)), report))
+    }
+
+    /// [`Spool::open`] without threads: the [`Crew`] does the writer's and the keeper's work when its owner says so, and
+    /// readers and cursors do theirs in their caller's thread. For tests under virtual time.
+    ///
+    /// # Errors
+    /// As [`Spool::open`].
+    pub fn open_by_hand(
+        dir: &Path,
+        settings: SpoolSettings,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Self, Crew, RecoveryReport), SpoolError> {
+        let (shared, work, report) = Shared::open(dir, settings, disk, true)?;
+        let crew = Crew::new(Arc::clone(&shared), work);
+        Ok((Self::of(shared, None), crew, report))
+    }
+
+    fn of(shared: Arc<Shared>, writer: Option<std::thread::JoinHandle<()>>) -> Self {
+        Self { handle: Arc::new(Handle::new(shared, writer)) }
     }
 
     /// Copies an entry into the pending batch and returns its number. **Durable only once

@@ -158,11 +158,11 @@ impl Reader {
         let mut place = self.place.take().unwrap_or_else(|| Place { next: self.next, open: None });
         let shared = Arc::clone(&self.shared);
         let salvage = self.failures_count >= READ_TRIES;
-        let read = tokio::task::spawn_blocking(move || {
+        let read = self.shared.off_runtime(move || {
             let batch = read_batch(&shared, &mut place, limits, salvage);
             (place, batch)
         });
-        let (place, batch) = read.await.map_err(io::Error::other)?;
+        let (place, batch) = read.await?;
         let batch = match batch {
             Ok(batch) => batch,
             Err(error) => {

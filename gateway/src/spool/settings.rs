@@ -48,7 +48,9 @@ impl Clock {
         })
     }
 
-    pub(super) fn now_ms(&self) -> u64 {
+    /// Unix milliseconds.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
         (self.0)()
     }
 }

@@ -3,6 +3,7 @@
 //! **An append is a copy into one buffer under a short lock**: no allocation, channel or system call per record. The
 //! writer swaps the buffer out, so the batch is whatever arrived during the previous fdatasync.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,12 +12,13 @@ use std::thread::JoinHandle;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
-use super::disk::Disk;
+use super::disk::{DirLock, Disk};
 use super::format::{BATCH_HEADER_BYTES, RECORD_HEADER_BYTES, push_record};
 use super::log::Log;
+use super::writer::Active;
 use super::{
     CommitState, EntryClass, FullReason, Health, Lsn, RecoveryReport, SpoolError, SpoolSettings,
-    TryAppendError, recovery, writer,
+    TryAppendError, recovery,
 };
 
 /// Entries not yet taken by the writer.
@@ -52,6 +54,8 @@ pub(super) struct Shared {
     pub(super) dir: PathBuf,
     pub(super) settings: SpoolSettings,
     pub(super) disk: Arc<dyn Disk>,
+    /// Nobody else works here: see [`super::Crew`].
+    pub(super) by_hand: bool,
     pub(super) pending: Mutex<Pending>,
     /// Wakes the writer.
     pub(super) work: Condvar,
@@ -283,27 +287,28 @@ impl Shared {
     }
 }
 
-/// Owns the threads: they end when it is closed or dropped.
-pub(super) struct Handle {
-    pub(super) shared: Arc<Shared>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+/// What opening left for whoever does the work: the writer's place, and the directory's lock.
+pub(super) struct Work {
+    pub(super) active: Active,
+    pub(super) dir_lock: Box<dyn DirLock>,
 }
 
-impl Handle {
+impl Shared {
+    /// Recovers what is in `dir`. `by_hand`: readers and cursors work in their caller's thread.
     pub(super) fn open(
         dir: &Path,
         settings: SpoolSettings,
         disk: Arc<dyn Disk>,
-    ) -> Result<(Self, RecoveryReport), SpoolError> {
+        by_hand: bool,
+    ) -> Result<(Arc<Self>, Work, RecoveryReport), SpoolError> {
         settings.check()?;
         let recovered = recovery::recover(dir, &settings, &*disk)?;
-        let report = recovered.report;
-        let committed = recovered.next_lsn - 1;
         let mut buf = Vec::with_capacity(settings.pending_bytes_max);
         buf.resize(BATCH_HEADER_BYTES, 0);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(Self {
             dir: dir.to_owned(),
             disk,
+            by_hand,
             pending: Mutex::new(Pending {
                 buf,
                 count: 0,
@@ -321,7 +326,7 @@ impl Handle {
             keeper: Condvar::new(),
             rounds: watch::Sender::new(0),
             watch: watch::Sender::new(CommitState {
-                committed: Lsn(committed),
+                committed: Lsn(recovered.next_lsn - 1),
                 health: Health::Ok,
                 stalled: false,
                 closed: false,
@@ -332,8 +337,34 @@ impl Handle {
             counters: Counters::default(),
             settings,
         });
-        let writer = writer::start(Arc::clone(&shared), recovered.active, recovered.lock)?;
-        Ok((Self { shared, writer: Mutex::new(Some(writer)) }, report))
+        let work = Work { active: recovered.active, dir_lock: recovered.lock };
+        Ok((shared, work, recovered.report))
+    }
+
+    /// Runs what reads or writes files: on a thread of its own, or here if the spool is worked by hand.
+    ///
+    /// # Errors
+    /// The work panicked, or the runtime is shutting down.
+    pub(super) async fn off_runtime<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        if self.by_hand {
+            return Ok(work());
+        }
+        tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
+    }
+}
+
+/// Closes the spool when it is dropped. Owns the writer's thread, if it has one.
+pub(super) struct Handle {
+    pub(super) shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Handle {
+    pub(super) fn new(shared: Arc<Shared>, writer: Option<JoinHandle<()>>) -> Self {
+        Self { shared, writer: Mutex::new(writer) }
     }
 
     pub(super) async fn close(&self) {

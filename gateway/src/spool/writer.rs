@@ -8,8 +8,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -36,18 +36,55 @@ pub(super) struct Active {
     pub(super) end: u64,
 }
 
-/// Why a batch could not be committed.
-enum CommitError {
+/// Why a batch is not on the disk (yet).
+enum WriteError {
     /// Storage failed; final.
     Failed(&'static str, io::Error),
-    /// Closed while waiting for space: the batch was never acknowledged.
-    GaveUp,
+    /// No space: try again later.
+    NoSpace,
 }
 
-struct Writer {
+impl WriteError {
+    fn of(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| if is_full(&error) { Self::NoSpace } else { Self::Failed(action, error) }
+    }
+}
+
+/// What has to happen before the next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Nothing.
+    Nothing,
+    /// An entry, or the closing.
+    Work,
+    /// More entries, but no longer than this.
+    Company(Duration),
+    /// Room on the disk: look again after this, or when the keeper has made some.
+    Space(Duration),
+    /// The storage has failed: nothing but the closing.
+    Closing,
+}
+
+/// How far the batch has come.
+#[derive(Clone, Copy)]
+enum Phase {
+    /// There is none.
+    Idle,
+    /// Taken over from the appends.
+    Taken { first_lsn: u64, count: u32 },
+    /// Written up to the offset `end`, not synced.
+    Written { end: u64, last_lsn: u64, count: u32 },
+    /// Storage failed.
+    Failed,
+}
+
+/// Turns pending entries into committed ones, a step at a time: take, write, sync and publish. What may take long is at
+/// most one system call a step, so whoever steps it can put anything between a write and its fsync.
+pub(super) struct Writer {
     shared: Arc<Shared>,
     active: Active,
     batch: Vec<u8>,
+    phase: Phase,
     /// When the last commit began.
     last_began: Option<Instant>,
 }
@@ -64,20 +101,31 @@ pub(super) fn start(
         move || keeper::run(&shared)
     })?;
     spawn("spool-writer", &dir, move || {
-        let ending = Ending { shared: Arc::clone(&shared), keeper: Some(keeper), dir_lock: Some(dir_lock) };
-        let batch = Vec::with_capacity(shared.settings.pending_bytes_max);
-        let mut writer = Writer { shared, active, batch, last_began: None };
-        writer.run();
+        let ending = Ending::new(Arc::clone(&shared), Some(keeper), dir_lock);
+        let mut writer = Writer::new(shared, active);
+        while let Some(wait) = writer.step(Instant::now()) {
+            writer.wait(wait);
+        }
         drop(writer);
         drop(ending);
     })
 }
 
 /// Closes the spool for everybody else, whichever way the writer ends.
-struct Ending {
+pub(super) struct Ending {
     shared: Arc<Shared>,
     keeper: Option<JoinHandle<()>>,
     dir_lock: Option<Box<dyn DirLock>>,
+}
+
+impl Ending {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        keeper: Option<JoinHandle<()>>,
+        dir_lock: Box<dyn DirLock>,
+    ) -> Self {
+        Self { shared, keeper, dir_lock: Some(dir_lock) }
+    }
 }
 
 impl Drop for Ending {
@@ -114,47 +162,72 @@ fn spawn(
 }
 
 impl Writer {
-    fn run(&mut self) {
-        while let Some((first_lsn, count)) = self.take_pending() {
-            match self.commit(first_lsn, count) {
-                Ok(()) => {}
-                Err(CommitError::GaveUp) => return,
-                Err(CommitError::Failed(action, error)) => {
-                    tracing::error!(%error, action, "spool failed: nothing is accepted any more; check the disk, then restart");
-                    lock(&self.shared.pending).failed = true;
-                    self.shared.publish_health();
-                    return self.wait_for_closing();
-                }
+    pub(super) fn new(shared: Arc<Shared>, active: Active) -> Self {
+        let batch = Vec::with_capacity(shared.settings.pending_bytes_max);
+        Self { shared, active, batch, phase: Phase::Idle, last_began: None }
+    }
+
+    /// Goes one step on, if there is one; says what to wait for before the next. `None` when closing and done.
+    pub(super) fn step(&mut self, now: Instant) -> Option<Wait> {
+        let stepped = match self.phase {
+            Phase::Idle => return self.take_pending(now),
+            Phase::Taken { first_lsn, count } => self.write(first_lsn, count),
+            Phase::Written { end, last_lsn, count } => self.sync(end, last_lsn, count),
+            Phase::Failed => return (!lock(&self.shared.pending).closing).then_some(Wait::Closing),
+        };
+        match stepped {
+            Ok(phase) => {
+                self.phase = phase;
+                Some(Wait::Nothing)
+            }
+            Err(WriteError::NoSpace) => self.stall(),
+            Err(WriteError::Failed(action, error)) => {
+                tracing::error!(%error, action, "spool failed: nothing is accepted any more; check the disk, then restart");
+                lock(&self.shared.pending).failed = true;
+                self.shared.publish_health();
+                self.phase = Phase::Failed;
+                Some(Wait::Nothing)
             }
         }
     }
 
-    /// Swaps the pending batch for an empty buffer; waits for the first entry. `None` when closing and done.
-    fn take_pending(&mut self) -> Option<(u64, u32)> {
+    /// Blocks until what `wait` names may have happened.
+    fn wait(&self, wait: Wait) {
+        if wait == Wait::Nothing {
+            return;
+        }
+        let pending = lock(&self.shared.pending);
+        // Whoever had something for a sleeping writer since it looked has marked it awake.
+        let is_called = matches!(wait, Wait::Work | Wait::Company(_)) && pending.wake_at == AWAKE;
+        if pending.closing || is_called {
+            return;
+        }
+        let work = &self.shared.work;
+        match wait {
+            Wait::Company(longest) | Wait::Space(longest) => {
+                drop(work.wait_timeout(pending, longest).unwrap_or_else(PoisonError::into_inner));
+            }
+            _ => drop(work.wait(pending).unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    /// Swaps the pending batch for an empty buffer, if it is due.
+    fn take_pending(&mut self, now: Instant) -> Option<Wait> {
         self.batch.clear();
         self.batch.resize(BATCH_HEADER_BYTES, 0);
         let mut pending = lock(&self.shared.pending);
-        loop {
-            let pace_left =
-                self.last_began.map_or(Duration::ZERO, |began| PACE.saturating_sub(began.elapsed()));
-            let is_due =
-                pending.urgent || pending.count >= PACE_COUNT || pending.closing || pace_left.is_zero();
-            if pending.count > 0 && is_due {
-                break;
-            }
-            if pending.count == 0 && pending.closing {
-                return None;
-            }
-            pending = if pending.count == 0 {
-                pending.wake_at = 1;
-                self.shared.work.wait(pending).unwrap_or_else(std::sync::PoisonError::into_inner)
-            } else {
-                pending.wake_at = PACE_COUNT;
-                let waited = self.shared.work.wait_timeout(pending, pace_left);
-                waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
-            };
+        if pending.count == 0 {
+            pending.wake_at = 1;
+            return (!pending.closing).then_some(Wait::Work);
         }
-        self.last_began = Some(Instant::now());
+        let since_last = self.last_began.map_or(PACE, |began| now.saturating_duration_since(began));
+        let pace_left = PACE.saturating_sub(since_last);
+        let is_due = pending.urgent || pending.count >= PACE_COUNT || pending.closing || pace_left.is_zero();
+        if !is_due {
+            pending.wake_at = PACE_COUNT;
+            return Some(Wait::Company(pace_left));
+        }
+        self.last_began = Some(now);
         pending.wake_at = AWAKE;
         pending.urgent = false;
         std::mem::swap(&mut pending.buf, &mut self.batch);
@@ -162,10 +235,13 @@ impl Writer {
         let first_lsn = pending.next_lsn - u64::from(count);
         drop(pending);
         self.shared.room.notify_waiters();
-        Some((first_lsn, count))
+        self.phase = Phase::Taken { first_lsn, count };
+        Some(Wait::Nothing)
     }
 
-    fn commit(&mut self, first_lsn: u64, count: u32) -> Result<(), CommitError> {
+    /// Writes the batch, in a new segment if it does not fit this one. A preallocated file can still meet a full disk, on
+    /// a copy-on-write system.
+    fn write(&mut self, first_lsn: u64, count: u32) -> Result<Phase, WriteError> {
         if self.active.end + self.batch.len() as u64 > self.active.header.segment_bytes {
             self.roll(first_lsn)?;
         }
@@ -176,13 +252,18 @@ impl Writer {
             bytes: (self.batch.len() - BATCH_HEADER_BYTES) as u32,
         };
         seal_batch(&mut self.batch, self.active.header.seed(), header);
-        self.write()?;
+        write_all_at(&*self.active.file, &self.batch, self.active.end)
+            .map_err(WriteError::of("write a batch"))?;
+        self.set_stalled(false);
         let end = self.active.end + self.batch.len() as u64;
-        let last_lsn = first_lsn + u64::from(count) - 1;
+        Ok(Phase::Written { end, last_lsn: first_lsn + u64::from(count) - 1, count })
+    }
+
+    fn sync(&mut self, end: u64, last_lsn: u64, count: u32) -> Result<Phase, WriteError> {
         #[cfg(test)]
         self.sabotage(end, last_lsn);
         let sync_started = Instant::now();
-        self.sync()?;
+        self.sync_file()?;
         let sync_us = sync_started.elapsed().as_micros() as u64;
         let counters = &self.shared.counters;
         counters.commits.fetch_add(1, Ordering::Relaxed);
@@ -191,24 +272,10 @@ impl Writer {
         counters.sync_us.fetch_add(sync_us, Ordering::Relaxed);
         counters.sync_us_max.fetch_max(sync_us, Ordering::Relaxed);
         self.publish(end, last_lsn);
-        Ok(())
+        Ok(Phase::Idle)
     }
 
-    /// Writes the batch; waits out a full disk (a preallocated file can still meet one on a copy-on-write system).
-    fn write(&self) -> Result<(), CommitError> {
-        loop {
-            match write_all_at(&*self.active.file, &self.batch, self.active.end) {
-                Ok(()) => {
-                    self.set_stalled(false);
-                    return Ok(());
-                }
-                Err(error) if is_full(&error) => self.wait_for_space()?,
-                Err(error) => return Err(CommitError::Failed("write a batch", error)),
-            }
-        }
-    }
-
-    fn sync(&self) -> Result<(), CommitError> {
+    fn sync_file(&self) -> Result<(), WriteError> {
         let synced = self.active.file.sync_data();
         #[cfg(test)]
         let synced = synced.or_else(|error| {
@@ -219,7 +286,8 @@ impl Writer {
                 Err(error)
             }
         });
-        synced.map_err(|error| CommitError::Failed("fdatasync a batch", error))
+        // Whatever the error: it is never tried again.
+        synced.map_err(|error| WriteError::Failed("fdatasync a batch", error))
     }
 
     /// From here on the entries are the gateway's.
@@ -236,69 +304,46 @@ impl Writer {
     }
 
     /// Goes on in a new segment that starts with `base`.
-    fn roll(&mut self, base: u64) -> Result<(), CommitError> {
-        loop {
-            let spare = lock(&self.shared.log).spares.pop_front();
-            let Some(spare) = spare else {
-                keeper::tend(&self.shared);
-                if lock(&self.shared.log).spares.is_empty() {
-                    self.wait_for_space()?;
-                }
-                continue;
-            };
-            let header = new_header(&self.shared.settings, base, &spare);
-            let promoted = promote_spare(&*self.shared.disk, &self.shared.dir, &spare, &header);
-            let (file, meta) = match promoted {
-                Ok(promoted) => promoted,
-                Err(error) if is_full(&error) => {
-                    lock(&self.shared.log).spares.push_front(spare);
-                    self.wait_for_space()?;
-                    continue;
-                }
-                Err(error) => return Err(CommitError::Failed("start a segment", error)),
-            };
-            self.active = Active { file, header, end: meta.end };
-            let spares_left = {
-                let mut log = lock(&self.shared.log);
-                log.segments.push_back(meta);
-                log.spares.len()
-            };
-            self.set_stalled(false);
-            if spares_left < self.shared.settings.reserve_segments() {
-                // The reserve is touched: decide now, not in a moment, who may still write.
-                keeper::tend(&self.shared);
-            } else {
-                self.shared.poke_keeper();
+    fn roll(&mut self, base: u64) -> Result<(), WriteError> {
+        let mut spare = lock(&self.shared.log).take_spare();
+        if spare.is_none() {
+            keeper::tend(&self.shared);
+            spare = lock(&self.shared.log).take_spare();
+        }
+        let spare = spare.ok_or(WriteError::NoSpace)?;
+        let header = new_header(&self.shared.settings, base, &spare);
+        let promoted = promote_spare(&*self.shared.disk, &self.shared.dir, &spare, &header);
+        let (file, meta) = promoted.map_err(WriteError::of("start a segment")).inspect_err(|error| {
+            if matches!(error, WriteError::NoSpace) {
+                lock(&self.shared.log).put_back(spare);
             }
-            return Ok(());
-        }
-    }
-
-    fn wait_for_space(&self) -> Result<(), CommitError> {
-        self.set_stalled(true);
-        self.shared.poke_keeper();
-        let pending = lock(&self.shared.pending);
-        if pending.closing {
-            return Err(CommitError::GaveUp);
-        }
-        let (pending, _) =
-            self.shared.work.wait_timeout(pending, RETRY).unwrap_or_else(std::sync::PoisonError::into_inner);
-        if pending.closing {
-            return Err(CommitError::GaveUp);
+        })?;
+        self.active = Active { file, header, end: meta.end };
+        let spares_left = {
+            let mut log = lock(&self.shared.log);
+            log.add_segment(meta);
+            log.spares.len()
+        };
+        self.set_stalled(false);
+        if spares_left < self.shared.settings.reserve_segments() {
+            // The reserve is touched: decide now, not in a moment, who may still write.
+            keeper::tend(&self.shared);
+        } else {
+            self.shared.poke_keeper();
         }
         Ok(())
+    }
+
+    /// There is no space for the batch: it is kept. Closing, it is given up; it was never acknowledged.
+    fn stall(&self) -> Option<Wait> {
+        self.set_stalled(true);
+        self.shared.poke_keeper();
+        (!lock(&self.shared.pending).closing).then_some(Wait::Space(RETRY))
     }
 
     fn set_stalled(&self, stalled: bool) {
         if self.shared.stalled.swap(stalled, Ordering::AcqRel) != stalled {
             self.shared.publish_health();
-        }
-    }
-
-    fn wait_for_closing(&self) {
-        let mut pending = lock(&self.shared.pending);
-        while !pending.closing {
-            pending = self.shared.work.wait(pending).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
     }
 
