@@ -14,13 +14,14 @@ use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fieldpost_protocol::limits::DOWNLINK_BYTES_MAX;
 use fieldpost_protocol::{DeviceId, Downlink as Frame, ForceId};
 use futures_util::task::AtomicWaker;
 use tokio::sync::{broadcast, oneshot};
+use tokio::time::Instant;
 
 use crate::ingest::Reason;
 

@@ -3,7 +3,44 @@
 //! **A delay is never longer than `delay_ms_max` and never shorter than half its step**, so that a thousand gateways
 //! do not come back to a sink at the same instant, and none hammers it.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// Numbers uniform over `u32`, given by the caller so that a run can be repeated.
+#[derive(Clone)]
+pub struct Random(Arc<dyn Fn() -> u32 + Send + Sync>);
+
+impl Random {
+    /// Draws from `number`.
+    pub fn new(number: impl Fn() -> u32 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(number))
+    }
+
+    /// The system's randomness. It is for jitter only: without a source the delay is the shortest of its step.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::new(|| {
+            let mut bytes = [0; 4];
+            match aws_lc_rs::rand::fill(&mut bytes) {
+                Ok(()) => u32::from_le_bytes(bytes),
+                Err(_) => 0,
+            }
+        })
+    }
+
+    /// The next number.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Random {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Random")
+    }
+}
 
 /// How long to wait between attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::event::{EventState, Gap, GapReason};
 use super::testing::{MemorySink, MemorySource, alarm_record, entry, position_record};
 use super::{
-    BackoffSettings, ClockBounds, ForwardMetrics, Forwarder, ForwarderSettings, RefuseReason, RetryReason,
-    Sink, SinkError,
+    BackoffSettings, ClockBounds, ForwardMetrics, Forwarder, ForwarderSettings, Random, RefuseReason,
+    RetryReason, Sink, SinkError,
 };
-use crate::spool::Lsn;
+use crate::spool::{Clock, Lsn};
 
 fn settings(dir: &Path) -> ForwarderSettings {
     ForwarderSettings {
@@ -23,6 +23,8 @@ fn settings(dir: &Path) -> ForwarderSettings {
         stop_ms_max: 1_000,
         clock: ClockBounds::default(),
         refusals: dir.join("refused.ndjson"),
+        wall: Clock::system(),
+        random: Random::system(),
     }
 }
 

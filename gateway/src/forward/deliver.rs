@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::event::{Event, EventState};
-use super::forwarder::{Forwarder, Outage, Stopped, now_ms};
+use super::forwarder::{Forwarder, Outage, Stopped};
 use super::source::Source;
 use super::{RefuseReason, RetryReason, Sink, SinkError};
 
@@ -21,7 +21,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         events: &mut [Event],
         oldest_ms: Option<u64>,
     ) -> Result<(), Stopped> {
-        let oldest_ms = oldest_ms.unwrap_or_else(now_ms);
+        let oldest_ms = oldest_ms.unwrap_or_else(|| self.now_ms());
         // A stack of the ranges still owed, the first on top: halving needs log2(events) of them.
         let mut ranges = Vec::with_capacity(16);
         ranges.push(0..events.len());
@@ -65,6 +65,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         let limit = Duration::from_millis(self.settings.attempt_ms_max);
         let grace = Duration::from_millis(self.settings.stop_ms_max);
         let attempt = tokio::select! {
+            biased;
             attempt = timeout(limit, self.sink.deliver(piece)) => attempt,
             () = async { self.stop.cancelled().await; sleep(grace).await } => return Err(Stopped),
         };
@@ -94,7 +95,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         let Some(event) = piece.iter_mut().find(|event| event.state == EventState::Owed) else {
             return Ok(());
         };
-        while let Err(error) = self.refusals.keep(event, reason, detail, now_ms()).await {
+        while let Err(error) = self.refusals.keep(event, reason, detail, self.now_ms()).await {
             let detail = format!("cannot keep a refused event: {error}");
             self.pause_after_failure(RetryReason::Storage, &detail, None).await?;
         }
@@ -110,7 +111,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
             );
         }
         if self.refused_in_a_row_count >= REFUSED_IN_A_ROW_MAX {
-            let delay = self.backoff.longest_delay(random());
+            let delay = self.backoff.longest_delay(self.settings.random.number());
             self.pause(delay).await?;
         }
         Ok(())
@@ -137,14 +138,14 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
                 "delivery failed; the spool holds the records"
             );
         }
-        let delay = self.backoff.next_delay(random());
+        let delay = self.backoff.next_delay(self.settings.random.number());
         self.pause(delay.max(Duration::from_millis(after_ms.unwrap_or(0)))).await
     }
 
     fn note_success(&mut self) {
         self.backoff.reset();
         self.metrics.failing.set(0);
-        self.metrics.last_success.set(i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX));
+        self.metrics.last_success.set(i64::try_from(self.now_ms() / 1000).unwrap_or(i64::MAX));
         if let Some(outage) = self.outage.take() {
             tracing::info!(
                 forwarder = self.settings.name,
@@ -177,13 +178,4 @@ fn halve(range: &Range<usize>, ranges: &mut Vec<Range<usize>>) {
     let middle = range.start + range.len() / 2;
     ranges.push(middle..range.end);
     ranges.push(range.start..middle);
-}
-
-/// Jitter only; without a random source the delay is the shortest of its step.
-fn random() -> u32 {
-    let mut bytes = [0; 4];
-    match aws_lc_rs::rand::fill(&mut bytes) {
-        Ok(()) => u32::from_le_bytes(bytes),
-        Err(_) => 0,
-    }
 }

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::{Backoff, BackoffSettings};
+use super::backoff::{Backoff, BackoffSettings, Random};
 use super::event::{ClockBounds, Event, EventState, Gap, GapReason, Renderer};
 use super::metrics::ForwarderMetrics;
 use super::refusals::Refusals;
@@ -15,7 +14,7 @@ use super::source::{Source, SourceError, Taken};
 use super::{RetryReason, Sink};
 use crate::metrics::Metrics;
 use crate::record::Record;
-use crate::spool::Lsn;
+use crate::spool::{Clock, Lsn};
 
 /// Most alarms remembered as delivered ahead of their place; more would be delivered twice.
 const OVERTAKEN_MAX: usize = 100_000;
@@ -35,6 +34,10 @@ pub struct ForwarderSettings {
     pub clock: ClockBounds,
     /// Where refused events are kept.
     pub refusals: PathBuf,
+    /// Wall clock.
+    pub wall: Clock,
+    /// For jitter.
+    pub random: Random,
 }
 
 /// One forwarder: a source, a sink, and what stands between them.
@@ -124,7 +127,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
             return delivered;
         }
         self.advance(through).await;
-        self.observe_lag(now_ms());
+        self.observe_lag(self.now_ms());
         Ok(())
     }
 
@@ -218,17 +221,21 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
                 first_lsn = gap.first.0,
                 "records lost to this forwarder; the loss is forwarded in their place"
             );
-            events.push(self.renderer.gap(&self.settings.name, gap, now_ms()));
+            events.push(self.renderer.gap(&self.settings.name, gap, self.now_ms()));
         }
         if !gaps.is_empty() {
             events.sort_by_key(|event| event.lsn);
         }
     }
 
+    pub(super) fn now_ms(&self) -> u64 {
+        self.settings.wall.now_ms()
+    }
+
     pub(super) fn observe_lag(&self, oldest_ms: u64) {
         let lag_count = self.source.lag_records_count();
         self.metrics.lag_records.set(i64::try_from(lag_count).unwrap_or(i64::MAX));
-        let age_ms = if lag_count == 0 { 0 } else { now_ms().saturating_sub(oldest_ms) };
+        let age_ms = if lag_count == 0 { 0 } else { self.now_ms().saturating_sub(oldest_ms) };
         // Whole ms of any age that matters fit 32 bits (49 days); beyond that the gauge stays there.
         self.metrics.lag_seconds.set(f64::from(u32::try_from(age_ms).unwrap_or(u32::MAX)) / 1000.0);
     }
@@ -238,9 +245,4 @@ struct Batch {
     events: Vec<Event>,
     /// When the gateway received the first of them.
     oldest_ms: Option<u64>,
-}
-
-pub(super) fn now_ms() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }

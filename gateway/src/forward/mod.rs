@@ -35,7 +35,7 @@ pub mod webhook;
 
 use std::future::Future;
 
-pub use backoff::BackoffSettings;
+pub use backoff::{BackoffSettings, Random};
 pub use event::{ClockBounds, Event, EventState, Gap, GapReason, Renderer, Withheld};
 pub use files::SinkFiles;
 pub use forwarder::{Forwarder, ForwarderSettings};

@@ -9,10 +9,10 @@ use super::file::{FileSettings, FileSink};
 use super::metrics::ForwarderMetrics;
 use super::nats::{NatsSettings, NatsSink};
 use super::webhook::{WebhookError, WebhookSettings, WebhookSink};
-use super::{BackoffSettings, ClockBounds, Forwarder, ForwarderSettings, Sink, SpoolSource};
+use super::{BackoffSettings, ClockBounds, Forwarder, ForwarderSettings, Random, Sink, SpoolSource};
 use crate::config::{self, Config};
 use crate::metrics::Metrics;
-use crate::spool::{BatchLimits, Spool, SpoolError};
+use crate::spool::{BatchLimits, Clock, Spool, SpoolError};
 
 /// The file sink begins a new file at this size: a day of a middle-sized force.
 const FILE_ROTATE_BYTES: u64 = 256 * 1024 * 1024;
@@ -248,6 +248,8 @@ fn settings(config: &Config, forward: &config::Forward) -> ForwarderSettings {
             past_ms_max: u64::from(config.clock.past_hours_max) * 3_600_000,
         },
         refusals: config.data_dir.join("refused").join(format!("{}.ndjson", forward.name)),
+        wall: Clock::system(),
+        random: Random::system(),
     }
 }
 

@@ -5,7 +5,7 @@
 //! thread, and what remains of a packet cut in two is kept only while it is cut.
 
 use std::cell::RefCell;
-use std::future::{Future as _, poll_fn};
+use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -15,10 +15,12 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use prometheus_client::metrics::gauge::Gauge;
+use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::codec;
+use super::pipe::Pipe;
 use super::reason::Reason;
 use super::session::{Session, read_connect};
 use super::tls::Link;
@@ -51,10 +53,21 @@ struct Scratch {
 }
 
 /// Serves one accepted connection to its end.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
+pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, tls: Arc<ServerConfig>, door: Arc<Door>) {
+    // PUBACKs are small and late already: they must not wait for more of their kind. A failure shows on first use.
+    _ = stream.set_nodelay(true);
+    serve_on(Link::accept(stream, tls), peer, door).await;
+}
+
+/// Serves the connection that `accepting` brings to its end.
+pub(super) async fn serve_on<W: Pipe>(
+    accepting: impl Future<Output = Result<(W, Identity), (Reason, String)>>,
+    peer: SocketAddr,
+    door: Arc<Door>,
+) {
     let _counted = Counted::new(&door.metrics.ingest.connections);
     // Boxed: arriving is done once, the connection stays for hours.
-    if let Some(mut connection) = Box::pin(arrive(stream, peer, &door)).await {
+    if let Some(mut connection) = Box::pin(arrive(accepting, peer, &door)).await {
         let reason = poll_fn(|cx| connection.poll(cx)).await;
         connection.finish(peer, reason);
         let Connection { link, out, session, .. } = connection;
@@ -80,13 +93,18 @@ impl Drop for Counted<'_> {
 }
 
 /// From accept to CONNACK, under one deadline. `None` if the connection was refused, which is counted, logged and told.
-async fn arrive(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>) -> Option<Connection<'_>> {
+async fn arrive<W: Pipe>(
+    accepting: impl Future<Output = Result<(W, Identity), (Reason, String)>>,
+    peer: SocketAddr,
+    door: &Arc<Door>,
+) -> Option<Connection<'_, W>> {
     let config = door.config();
     let mut arrival = Arrival { peer, identity: None, link: None, received: Vec::new(), out: Vec::new() };
     let outcome = tokio::select! {
-        outcome = arrival.proceed(stream, &config, door) => outcome,
-        () = tokio::time::sleep(config.connect_deadline) => Err(Reason::ConnectDeadline.into()),
+        biased;
         () = door.closing.cancelled() => Err(Reason::Draining.into()),
+        outcome = arrival.proceed(accepting, &config, door) => outcome,
+        () = tokio::time::sleep(config.connect_deadline) => Err(Reason::ConnectDeadline.into()),
     };
     match outcome {
         Ok(session) => Some(Connection::new(arrival, session, door)),
@@ -101,24 +119,22 @@ async fn arrive(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>) -> Option
 }
 
 /// A connection on its way to CONNACK.
-struct Arrival {
+struct Arrival<W> {
     peer: SocketAddr,
     identity: Option<Identity>,
-    link: Option<Link>,
+    link: Option<W>,
     received: Vec<u8>,
     out: Vec<u8>,
 }
 
-impl Arrival {
+impl<W: Pipe> Arrival<W> {
     async fn proceed(
         &mut self,
-        stream: TcpStream,
+        accepting: impl Future<Output = Result<(W, Identity), (Reason, String)>>,
         config: &Arc<IngestConfig>,
         door: &Arc<Door>,
     ) -> Result<Session, (Reason, String)> {
-        // PUBACKs are small and late already: they must not wait for more of their kind. A failure shows on first use.
-        _ = stream.set_nodelay(true);
-        let (link, identity) = Link::accept(stream, Arc::clone(&door.tls)).await?;
+        let (link, identity) = accepting.await?;
         let link = self.link.insert(link);
         let identity = self.identity.insert(identity);
         loop {
@@ -163,9 +179,9 @@ impl Arrival {
 }
 
 /// A connected device.
-struct Connection<'d> {
+struct Connection<'d, W> {
     door: &'d Door,
-    link: Link,
+    link: W,
     session: Session,
     /// The beginning of a packet, or what a blocked session has not taken.
     kept: Vec<u8>,
@@ -179,8 +195,8 @@ struct Connection<'d> {
     room_asked_at: Option<u64>,
 }
 
-impl<'d> Connection<'d> {
-    fn new(arrival: Arrival, session: Session, door: &'d Door) -> Self {
+impl<'d, W: Pipe> Connection<'d, W> {
+    fn new(arrival: Arrival<W>, session: Session, door: &'d Door) -> Self {
         tracing::debug!(peer = %arrival.peer, unit = %session.identity(), "device connected");
         let heard_at = Instant::now();
         Self {
@@ -333,6 +349,6 @@ impl<'d> Connection<'d> {
 }
 
 /// Writes what is left and closes, within [`CLOSE_DEADLINE`]. A peer that is gone, or too slow, misses it.
-async fn say_goodbye(mut link: Link, mut out: Vec<u8>) {
+async fn say_goodbye(mut link: impl Pipe, mut out: Vec<u8>) {
     _ = tokio::time::timeout(CLOSE_DEADLINE, link.close(&mut out)).await;
 }

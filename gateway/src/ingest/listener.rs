@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
 use super::Door;
@@ -17,7 +18,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Accepts until the door closes, then tells every connection to end.
-pub(super) async fn accept(listener: TcpListener, door: Arc<Door>) {
+pub(super) async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, door: Arc<Door>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -34,7 +35,7 @@ pub(super) async fn accept(listener: TcpListener, door: Arc<Door>) {
                     }
                     continue;
                 }
-                door.connections.spawn(connection::serve(stream, peer, Arc::clone(&door)));
+                door.connections.spawn(connection::serve(stream, peer, Arc::clone(&tls), Arc::clone(&door)));
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
@@ -58,7 +59,7 @@ pub(super) async fn sweep(door: Arc<Door>) {
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         tokio::select! {
-            _ = interval.tick() => door.downlink.sweep(Instant::now()),
+            _ = interval.tick() => door.downlink.sweep(tokio::time::Instant::now()),
             () = door.closing.cancelled() => return,
         }
     }

@@ -18,6 +18,7 @@
 //! `receive_max` PUBACKs under way, 16 KiB written but not taken by the client. The receive buffer is one per worker
 //! thread, not one per connection.
 
+mod bare;
 mod client;
 mod codec;
 mod commit;
@@ -28,6 +29,7 @@ mod custody;
 pub mod fuzz_door;
 mod listener;
 mod metrics;
+mod pipe;
 mod reason;
 mod session;
 mod strangers;
@@ -37,22 +39,24 @@ mod uplink;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::bare::BareDoor;
 use self::commit::CommitBell;
 pub use self::config::{ClockBounds, IngestConfig};
 pub use self::metrics::IngestMetrics;
+pub use self::pipe::Pipe;
 pub use self::reason::Reason;
 use self::strangers::StrangersLog;
 use crate::dedup::Dedup;
 use crate::downlink::Downlink;
 use crate::metrics::Metrics;
-use crate::spool::Spool;
+use crate::spool::{Clock, Spool};
 
 /// A running front door. Dropping it stops nothing; [`FrontDoor::drain`] does.
 #[derive(Debug)]
@@ -65,7 +69,6 @@ pub struct FrontDoor {
 #[derive(Debug)]
 pub(crate) struct Door {
     config: RwLock<Arc<IngestConfig>>,
-    tls: Arc<ServerConfig>,
     spool: Spool,
     bell: CommitBell,
     dedup: Dedup,
@@ -75,6 +78,7 @@ pub(crate) struct Door {
     strangers: StrangersLog,
     /// Accepting ends.
     closing: CancellationToken,
+    clock: Clock,
 }
 
 impl FrontDoor {
@@ -94,24 +98,12 @@ impl FrontDoor {
         let listener = TcpListener::bind(config.listen).await?;
         let address = listener.local_addr()?;
         let commits = spool.committed_watch();
-        let bell = CommitBell::new(&commits.borrow());
-        let door = Arc::new(Door {
-            config: RwLock::new(Arc::new(config)),
-            tls,
-            spool,
-            bell,
-            dedup,
-            downlink,
-            metrics,
-            connections: TaskTracker::new(),
-            strangers: StrangersLog::new(std::time::Instant::now()),
-            closing,
-        });
+        let door = Door::new(config, spool, dedup, downlink, metrics, closing, Clock::system());
         tokio::spawn({
             let door = Arc::clone(&door);
             async move { door.bell.follow(commits).await }
         });
-        tokio::spawn(listener::accept(listener, Arc::clone(&door)));
+        tokio::spawn(listener::accept(listener, tls, Arc::clone(&door)));
         tokio::spawn(listener::sweep(Arc::clone(&door)));
         Ok(Self { address, door })
     }
@@ -149,14 +141,36 @@ impl FrontDoor {
 }
 
 impl Door {
+    fn new(
+        config: IngestConfig,
+        spool: Spool,
+        dedup: Dedup,
+        downlink: Downlink,
+        metrics: Arc<Metrics>,
+        closing: CancellationToken,
+        clock: Clock,
+    ) -> Arc<Self> {
+        let bell = CommitBell::new(&spool.committed_watch().borrow());
+        Arc::new(Self {
+            config: RwLock::new(Arc::new(config)),
+            spool,
+            bell,
+            dedup,
+            downlink,
+            metrics,
+            connections: TaskTracker::new(),
+            strangers: StrangersLog::new(std::time::Instant::now()),
+            closing,
+            clock,
+        })
+    }
+
     fn config(&self) -> Arc<IngestConfig> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Unix time in ms.
-    #[expect(clippy::unused_self, reason = "the clock is the door's, so that it can be turned in one place")]
     fn now_ms(&self) -> u64 {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+        self.clock.now_ms()
     }
 }

@@ -18,6 +18,7 @@ use rustls::{CertificateError, Error as TlsError, ServerConfig};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::pipe::Pipe;
 use super::reason::Reason;
 use crate::pki::{Identity, device_identity};
 
@@ -112,18 +113,6 @@ impl Link {
         self.poll_flush(cx)
     }
 
-    /// Reads and opens what is there into `opened`, which is empty afterwards only at the end of the stream.
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, opened: &mut Vec<u8>) -> Poll<io::Result<()>> {
-        opened.clear();
-        opened.append(&mut self.early);
-        while opened.is_empty() && !self.has_ended {
-            if ready!(self.poll_records(cx, opened))? == 0 {
-                break;
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
     /// Reads once from the socket and opens every whole record, adding what was in them to `opened`. Returns the bytes
     /// read, 0 at the end of the stream.
     fn poll_records(&mut self, cx: &mut Context<'_>, opened: &mut Vec<u8>) -> Poll<io::Result<usize>> {
@@ -147,26 +136,6 @@ impl Link {
         })
     }
 
-    /// Seals and writes `bytes`, emptying it, once the kernel has taken what came before. Ready when the kernel has all.
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &mut Vec<u8>) -> Poll<io::Result<()>> {
-        ready!(self.poll_flush(cx))?;
-        if bytes.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        // Sealed and written in the thread's buffer: the connection's own is used only if the kernel does not take all.
-        self.outgoing = WIRE.with_borrow_mut(|wire| std::mem::take(&mut wire.sealed));
-        self.send(Send::Bytes(bytes))?;
-        bytes.clear();
-        let written = self.poll_flush(cx);
-        let sealed = std::mem::take(&mut self.outgoing);
-        self.outgoing.extend_from_slice(&sealed);
-        WIRE.with_borrow_mut(|wire| {
-            wire.sealed = sealed;
-            wire.sealed.clear();
-        });
-        written
-    }
-
     /// Writes sealed bytes until the kernel has them all.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut written = 0;
@@ -183,15 +152,6 @@ impl Link {
         };
         self.outgoing.drain(..written);
         outcome
-    }
-
-    /// Writes `bytes` and close_notify, then ends our side.
-    pub(super) async fn close(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
-        if !self.has_failed {
-            poll_fn(|cx| self.poll_write(cx, bytes)).await?;
-            self.send(Send::CloseNotify)?;
-        }
-        self.end_write().await
     }
 
     /// Ends the write side of TCP and takes what the peer still sends until it has seen that: closing over unread bytes
@@ -311,6 +271,49 @@ impl Link {
                 return Ok(());
             }
         }
+    }
+}
+
+impl Pipe for Link {
+    /// Reads and opens what is there into `opened`, which is empty afterwards only at the end of the stream.
+    fn poll_read(&mut self, cx: &mut Context<'_>, opened: &mut Vec<u8>) -> Poll<io::Result<()>> {
+        opened.clear();
+        opened.append(&mut self.early);
+        while opened.is_empty() && !self.has_ended {
+            if ready!(self.poll_records(cx, opened))? == 0 {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Seals and writes `bytes`, emptying it, once the kernel has taken what came before. Ready when the kernel has all.
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &mut Vec<u8>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(cx))?;
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        // Sealed and written in the thread's buffer: the connection's own is used only if the kernel does not take all.
+        self.outgoing = WIRE.with_borrow_mut(|wire| std::mem::take(&mut wire.sealed));
+        self.send(Send::Bytes(bytes))?;
+        bytes.clear();
+        let written = self.poll_flush(cx);
+        let sealed = std::mem::take(&mut self.outgoing);
+        self.outgoing.extend_from_slice(&sealed);
+        WIRE.with_borrow_mut(|wire| {
+            wire.sealed = sealed;
+            wire.sealed.clear();
+        });
+        written
+    }
+
+    /// Writes `bytes` and close_notify, then ends our side.
+    async fn close(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        if !self.has_failed {
+            poll_fn(|cx| self.poll_write(cx, bytes)).await?;
+            self.send(Send::CloseNotify)?;
+        }
+        self.end_write().await
     }
 }
 

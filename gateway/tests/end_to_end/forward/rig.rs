@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use fieldpost_gateway::forward::{
-    BackoffSettings, ClockBounds, Forwarder, ForwarderSettings, ForwarderSnapshot, Sink, SpoolSource,
+    BackoffSettings, ClockBounds, Forwarder, ForwarderSettings, ForwarderSnapshot, Random, Sink, SpoolSource,
 };
 use fieldpost_gateway::metrics::Metrics;
 use fieldpost_gateway::record::{Record, RecordKind};
-use fieldpost_gateway::spool::{BatchLimits, EntryClass, Lsn, RealDisk, Spool, SpoolSettings};
+use fieldpost_gateway::spool::{BatchLimits, Clock, EntryClass, Lsn, RealDisk, Spool, SpoolSettings};
 use fieldpost_protocol::{
     Alarm, AlarmCause, BootId, Class, ClockQuality, DeviceId, Envelope, FixSource, ForceId, Head, Lane, Mode,
     Position, ReportReason, Seq,
@@ -114,6 +114,8 @@ fn settings(dir: &Path) -> ForwarderSettings {
         stop_ms_max: 1_000,
         clock: ClockBounds::default(),
         refusals: dir.join("refused.ndjson"),
+        wall: Clock::system(),
+        random: Random::system(),
     }
 }
 
