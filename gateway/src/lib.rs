@@ -14,6 +14,8 @@
 compile_error!("broken-ack-before-commit loses records on purpose: it is for the rig, in debug builds only");
 #[cfg(all(feature = "broken-ledger", not(debug_assertions)))]
 compile_error!("broken-ledger forgets records on purpose: it is for the rig, in debug builds only");
+#[cfg(all(feature = "sabotage", not(debug_assertions)))]
+compile_error!("sabotage breaks promises on purpose: it is for the simulation, in debug builds only");
 
 pub mod admin;
 pub mod alarms;
@@ -35,6 +37,7 @@ pub mod login;
 pub mod metrics;
 pub mod pki;
 pub mod record;
+pub mod sabotage;
 pub mod sealed;
 pub mod service;
 pub mod spool;

@@ -12,6 +12,7 @@ use crate::{
     fleet::source::Pace,
     rig::RigCommand,
     run::{self, Outside, Plan, Recording},
+    simulation::CheckCommand,
     slot::SlotArguments,
     summary::Summary,
     world::{Town, geojson},
@@ -51,6 +52,8 @@ enum Command {
     Streets(Streets),
     /// Writes a device's provisioning slot from the files of `fieldpost pki issue`.
     Slot(SlotArguments),
+    /// Devices, network, disk and gateway under virtual time, with faults from a seed.
+    Check(CheckCommand),
     /// Breaks real servers and counts what was lost.
     #[command(subcommand)]
     Rig(RigCommand),
@@ -162,6 +165,13 @@ pub fn main() -> ExitCode {
                 ExitCode::from(2)
             }
         },
+        Command::Check(check) => {
+            if check.run() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
         Command::Rig(rig) => block_on(break_something(rig)),
         Command::Bench(bench) => block_on(measure(bench)),
         Command::Demo(demo) => execute(demo.plan(), demo.json),

@@ -22,6 +22,7 @@ pub mod host;
 pub mod raw;
 pub mod rig;
 pub mod run;
+pub mod simulation;
 pub mod slot;
 pub mod summary;
 pub mod world;

@@ -9,6 +9,7 @@ use std::task::Waker;
 
 use tokio::sync::watch;
 
+use crate::sabotage::{self, Sabotage};
 use crate::spool::{CommitState, Health, Lsn};
 
 /// What the connections wait for.
@@ -76,7 +77,7 @@ impl CommitBell {
 
     pub(super) fn committed(&self) -> Lsn {
         // The build that the kill rig must find out: everything counts as committed at once.
-        if cfg!(feature = "broken-ack-before-commit") {
+        if cfg!(feature = "broken-ack-before-commit") || sabotage::is(Sabotage::AckBeforeCommit) {
             return Lsn(u64::MAX);
         }
         Lsn(self.committed.load(Ordering::Acquire))

@@ -20,6 +20,7 @@ use super::log::{Log, SegmentMeta, Spare, create_spare, new_header, promote_spar
 use super::reader::{Gap, GapReason};
 use super::writer::Active;
 use super::{Lsn, SpoolError, SpoolSettings};
+use crate::sabotage::{self, Sabotage};
 
 /// The end of the log was cut by a crash in the middle of a write. Those entries were never acknowledged, unless the
 /// bytes were damaged later on the disk (then the device's receipt and our log disagree: the cut is logged for that).
@@ -259,6 +260,7 @@ pub(super) fn find_tail(
     let mut tail = Tail { end: at as u64, next_lsn: header.base, ..Tail::default() };
     // End and last LSN of the newest batch whose header is intact.
     let mut promised: Option<(u64, u64)> = None;
+    let mut before_last = (tail.end, tail.next_lsn);
     loop {
         match window.step(at, tail.next_lsn) {
             Step::Batch(batch) => {
@@ -267,6 +269,7 @@ pub(super) fn find_tail(
                     Some((at as u64 + u64::from(batch.bytes), batch.first_lsn + u64::from(batch.count)));
             }
             Step::Record { lsn, class, payload_start, end } => {
+                before_last = (tail.end, tail.next_lsn);
                 each(lsn, class, &bytes[payload_start..end]);
                 at = end;
                 tail.end = end as u64;
@@ -285,6 +288,9 @@ pub(super) fn find_tail(
             }
             Step::NeedMore | Step::End => break,
         }
+    }
+    if sabotage::is(Sabotage::ForgetLastRecord) {
+        (tail.end, tail.next_lsn) = before_last;
     }
     tail.torn = match promised {
         Some((end, next_lsn)) if next_lsn > tail.next_lsn => {

@@ -6,6 +6,7 @@ mod board;
 mod demo;
 mod fuzz;
 mod rigs;
+mod simulation;
 mod step;
 mod steps;
 mod tools;

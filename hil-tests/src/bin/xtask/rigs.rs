@@ -17,7 +17,7 @@ pub(crate) fn run_all() -> Result<(), Failure> {
 }
 
 /// A binary of `package` built with `feature`, beside the honest one.
-fn broken_build(package: &str, feature: &str, binary: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn broken_build(package: &str, feature: &str, binary: &str) -> Result<PathBuf, Failure> {
     run("cargo", &["build", "--quiet", "-p", package, "--features", feature])?;
     let debug = target_dir().join("debug");
     let broken = debug.join(format!("{binary}-{feature}"));
@@ -31,7 +31,7 @@ fn rig(arguments: &[&str]) -> Result<(), Failure> {
 }
 
 /// Exit code 1 is a verdict of red; anything else would mean that the rig itself failed, which proves nothing.
-fn must_fail(mut rig: Command, arguments: &[&str]) -> Result<(), Failure> {
+pub(crate) fn must_fail(mut rig: Command, arguments: &[&str]) -> Result<(), Failure> {
     let shown = arguments.join(" ");
     say(&format!("  $ {} {shown}", rig.get_program().to_string_lossy()));
     let status = rig.args(arguments).status();
@@ -44,6 +44,6 @@ fn must_fail(mut rig: Command, arguments: &[&str]) -> Result<(), Failure> {
     }
 }
 
-fn simulator() -> Command {
+pub(crate) fn simulator() -> Command {
     command(&target_dir().join("debug/fieldpost-sim").to_string_lossy())
 }

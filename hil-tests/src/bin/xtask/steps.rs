@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    board, demo, fuzz, rigs,
+    board, demo, fuzz, rigs, simulation,
     step::{Failure, command, root, run, run_command, say, tools_dir},
     tools,
 };
@@ -28,6 +28,11 @@ const STEPS: &[Step] = &[
     },
     Step { name: "page", what: "the page: types, tests, and its build equals the committed one", run: page },
     Step { name: "gnss", what: "every fix of every receiver log arrives in JetStream", run: gnss },
+    Step {
+        name: "simulation",
+        what: "devices, network, disk and gateway under virtual time; a broken gateway must turn it red",
+        run: simulation::run_all,
+    },
     Step {
         name: "rigs",
         what: "kill -9 under load, a JetStream outage; a broken build must turn them red",

@@ -1,0 +1,146 @@
+//! `fieldpost-sim check`: many seeds, or one in detail.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
+
+use clap::Args;
+use fieldpost_gateway::sabotage::Sabotage;
+
+use super::{Outcome, Plan, Trace, simulate};
+use crate::console;
+
+/// Runs seeds of the deterministic simulation and checks every promise in each.
+#[derive(Debug, Clone, Args)]
+pub struct CheckCommand {
+    /// How many seeds.
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 1)]
+    first: u64,
+    /// This seed alone.
+    #[arg(long, conflicts_with_all = ["seeds", "first"])]
+    seed: Option<u64>,
+    /// Print everything that happens, of the one seed.
+    #[arg(long, requires = "seed")]
+    trace: bool,
+    /// With a gateway that is broken on purpose, in a build with the feature `sabotage`: must find it.
+    #[arg(long, value_name = "HOW", value_parser = how)]
+    broken: Option<Sabotage>,
+    /// Seeds at once. Default: one a processor.
+    #[arg(long)]
+    jobs: Option<usize>,
+}
+
+#[derive(Default)]
+struct Totals {
+    next: AtomicU64,
+    stored: AtomicU64,
+    crashes: AtomicU64,
+    events: AtomicU64,
+    virtual_ms: AtomicU64,
+    broken: AtomicU64,
+}
+
+impl CheckCommand {
+    /// Runs it. True if every promise held.
+    #[must_use]
+    pub fn run(&self) -> bool {
+        if self.broken.is_some() && !cfg!(feature = "sabotage") {
+            console::progress("error: this gateway cannot be broken; build with --features sabotage");
+            return false;
+        }
+        match self.seed {
+            Some(seed) => self.one(seed),
+            None => self.many(),
+        }
+    }
+
+    fn one(&self, seed: u64) -> bool {
+        let plan = Plan::of(seed);
+        if self.trace {
+            console::result(&format!("{plan:#?}"));
+        }
+        sabotage(self.broken);
+        let outcome = simulate(&plan, Trace::new(self.trace));
+        console::result(&format!(
+            "seed {seed}: {} virtual s, {} events, {} records STORED, {} crashes, trace {:016x}",
+            outcome.ended_ms / 1000,
+            outcome.trace.events(),
+            outcome.stored,
+            outcome.crashes,
+            outcome.trace.hash()
+        ));
+        tell(seed, &outcome)
+    }
+
+    fn many(&self) -> bool {
+        let began = Instant::now();
+        let totals = Totals { next: AtomicU64::new(self.first), ..Totals::default() };
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs.unwrap_or(processors).max(1) {
+                scope.spawn(|| self.work(&totals));
+            }
+        });
+        let total = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        console::result(&format!(
+            "{} seeds from {} in {:.1} s: {} virtual hours, {} events, {} records STORED, {} crashes of the gateway, {} seeds broke a promise",
+            self.seeds,
+            self.first,
+            began.elapsed().as_secs_f64(),
+            total(&totals.virtual_ms) / 3_600_000,
+            total(&totals.events),
+            total(&totals.stored),
+            total(&totals.crashes),
+            total(&totals.broken),
+        ));
+        total(&totals.broken) == 0
+    }
+
+    fn work(&self, totals: &Totals) {
+        sabotage(self.broken);
+        loop {
+            let seed = totals.next.fetch_add(1, Ordering::Relaxed);
+            if seed >= self.first + self.seeds {
+                return;
+            }
+            let outcome = simulate(&Plan::of(seed), Trace::new(false));
+            let add = |counter: &AtomicU64, count| _ = counter.fetch_add(count, Ordering::Relaxed);
+            add(&totals.stored, outcome.stored);
+            add(&totals.crashes, outcome.crashes);
+            add(&totals.events, outcome.trace.events());
+            add(&totals.virtual_ms, outcome.ended_ms);
+            add(&totals.broken, u64::from(!tell(seed, &outcome)));
+        }
+    }
+}
+
+/// Breaks the gateways of this thread, if they can be broken.
+fn sabotage(broken: Option<Sabotage>) {
+    #[cfg(feature = "sabotage")]
+    fieldpost_gateway::sabotage::choose(broken);
+    #[cfg(not(feature = "sabotage"))]
+    let _ = broken;
+}
+
+fn how(name: &str) -> Result<Sabotage, String> {
+    let names = Sabotage::ALL.map(Sabotage::as_str);
+    let chosen = Sabotage::ALL.into_iter().find(|sabotage| sabotage.as_str() == name);
+    chosen.ok_or_else(|| format!("not one of {}", names.join(", ")))
+}
+
+/// Says what was broken, if something was. True if nothing was.
+fn tell(seed: u64, outcome: &Outcome) -> bool {
+    if let Some(breach) = &outcome.breach {
+        console::result(&format!(
+            "seed {seed} BROKEN at {:.3} s: {}: {} (see it: fieldpost-sim check --seed {seed} --trace)",
+            outcome.ended_ms as f64 / 1000.0,
+            breach.promise,
+            breach.words
+        ));
+    }
+    outcome.breach.is_none()
+}

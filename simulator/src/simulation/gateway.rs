@@ -1,0 +1,175 @@
+//! One life of the gateway: from its start to its crash, on a disk that outlives it.
+
+use std::{
+    collections::HashSet,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use fieldpost_gateway::{
+    dedup::{Dedup, DedupBounds},
+    downlink::{Downlink, DownlinkBounds},
+    forward::{
+        BackoffSettings, ClockBounds as ForwardClock, Forwarder, ForwarderSettings, Random, SpoolSource,
+    },
+    ingest::{BareDoor, ClockBounds, IngestConfig},
+    metrics::Metrics,
+    record::Record,
+    spool::{BatchLimits, Clock, Crew, Disk, Lsn, ReadError, Spool, SpoolError, SpoolSettings, Wait},
+};
+use fieldpost_protocol::ForceId;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    sink::ForceSystem,
+    tasks::{TaskId, Tasks},
+};
+use crate::world::dice::Dice;
+
+/// The one force of the simulation.
+pub(super) const FORCE: &str = "sim";
+/// Where the spool lies on the simulated disk.
+const SPOOL_DIR: &str = "/spool";
+/// The wall clock at the start of a run, Unix ms.
+pub(super) const EPOCH_MS: u64 = 1_790_000_000_000;
+
+/// Small, so that a run of minutes fills, rolls and retires segments.
+const SEGMENT_BYTES: u64 = 8 << 10;
+
+fn spool_settings(segment_count: u64, clock: Clock) -> SpoolSettings {
+    SpoolSettings {
+        segment_bytes: SEGMENT_BYTES,
+        bytes_max: SEGMENT_BYTES * segment_count,
+        reserve_bytes: SEGMENT_BYTES,
+        retain_ms: 20_000,
+        pending_bytes_max: 2 << 10,
+        erase_recycled: true,
+        clock,
+    }
+}
+
+/// The gateway's wall clock: it may jump, and it outlives the gateway.
+#[derive(Clone, Default)]
+pub(super) struct WallClock(Arc<AtomicU64>);
+
+impl WallClock {
+    pub(super) fn set(&self, unix_ms: u64) {
+        self.0.store(unix_ms, Ordering::Relaxed);
+    }
+
+    fn clock(&self) -> Clock {
+        let now = Arc::clone(&self.0);
+        Clock::new(move || now.load(Ordering::Relaxed))
+    }
+}
+
+/// A running gateway.
+pub(super) struct Gateway {
+    pub(super) spool: Spool,
+    pub(super) crew: Crew,
+    pub(super) door: BareDoor,
+    tasks: Vec<TaskId>,
+    _stop: CancellationToken,
+}
+
+impl Gateway {
+    /// Starts on what is on the disk. Everything it runs is in `tasks`.
+    pub(super) async fn start(
+        disk: Arc<dyn Disk>,
+        segment_count: u64,
+        wall: &WallClock,
+        sink: ForceSystem,
+        dice: &Dice,
+        tasks: &mut Tasks,
+    ) -> Result<Self, SpoolError> {
+        let clock = wall.clock();
+        let (spool, crew, _) =
+            Spool::open_by_hand(Path::new(SPOOL_DIR), spool_settings(segment_count, clock.clone()), disk)?;
+        let metrics = Metrics::new();
+        let dedup = Dedup::new(DedupBounds::default());
+        // As in the product: a gateway that cannot read its newest records stores redeliveries twice, and sinks drop them.
+        _ = dedup.rebuild_from(&spool).await;
+        let downlink = Downlink::new(DownlinkBounds::default());
+        let door = BareDoor::new(
+            ingest_config(),
+            spool.clone(),
+            dedup,
+            downlink,
+            Arc::clone(&metrics),
+            clock.clone(),
+        );
+        let stop = CancellationToken::new();
+        let limits = BatchLimits { count_max: 64, bytes_max: 64 << 10, age_ms_max: 0 };
+        let source = SpoolSource::open(&spool, "force", limits)?;
+        let settings = forwarder_settings(clock, dice);
+        let forwarder = Forwarder::new(settings, source, sink, &metrics, stop.clone());
+        let running = vec![tasks.spawn(door.ring()), tasks.spawn(door.sweep()), tasks.spawn(forwarder.run())];
+        Ok(Self { spool, crew, door, tasks: running, _stop: stop })
+    }
+
+    /// Ends as a killed process does.
+    pub(super) fn kill(self, tasks: &mut Tasks) {
+        for task in self.tasks {
+            tasks.drop(task);
+        }
+    }
+
+    /// The writer's next step at `now_ms`.
+    pub(super) fn step(&mut self, began: Instant, now_ms: u64) -> Option<Wait> {
+        self.crew.tend_if_asked();
+        self.crew.step(began + Duration::from_millis(now_ms))
+    }
+
+    /// Every record that can be read.
+    pub(super) async fn records(&self) -> Result<Vec<Record>, ReadError> {
+        let committed = self.spool.committed();
+        let mut reader = self.spool.reader(Lsn(1));
+        let limits = BatchLimits { count_max: 4096, bytes_max: 1 << 20, age_ms_max: 0 };
+        let mut records = Vec::new();
+        while reader.position() <= committed {
+            let batch = reader.next_batch(limits).await?;
+            let whole = |payload: &Bytes| Bytes::copy_from_slice(payload);
+            let read = batch.entries.iter().filter_map(|e| Record::decode(e.lsn, &whole(&e.payload)).ok());
+            records.extend(read);
+        }
+        Ok(records)
+    }
+}
+
+fn ingest_config() -> IngestConfig {
+    let force = ForceId::try_new(FORCE).expect("an identity");
+    IngestConfig {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        forces: Arc::new(HashSet::from([force])),
+        revocation_list: None,
+        connections_max: 1000,
+        connect_deadline: Duration::from_secs(10),
+        keep_alive_s_max: 120,
+        session_expiry_s_max: 3600,
+        packet_bytes_max: fieldpost_protocol::limits::MQTT_PACKET_BYTES_MAX as u32,
+        receive_max: 100,
+        topic_alias_max: 4,
+        clock: ClockBounds { future_ms_max: 60_000, past_ms_max: 7 * 86_400_000 },
+    }
+}
+
+fn forwarder_settings(clock: Clock, dice: &Dice) -> ForwarderSettings {
+    let dice = std::sync::Mutex::new(dice.clone());
+    let number = move || dice.lock().map_or(0, |mut dice| (dice.number() >> 32) as u32);
+    ForwarderSettings {
+        name: "force".to_owned(),
+        backoff: BackoffSettings::default(),
+        attempt_ms_max: 10_000,
+        stop_ms_max: 1_000,
+        clock: ForwardClock { future_ms_max: 60_000, past_ms_max: 7 * 86_400_000 },
+        refusals: std::path::PathBuf::from("/nowhere/refusals.ndjson"),
+        wall: clock,
+        random: Random::new(number),
+    }
+}

@@ -1,0 +1,124 @@
+//! What a seed stands for: who is there, and what goes wrong when.
+//!
+//! **Each seed gets a few kinds of faults, not all of them** ("swarm testing", Groce et al. 2012): a run in which everything
+//! breaks at once rarely gets far enough to show what one fault does.
+
+use crate::world::dice::Dice;
+
+/// The stream of chance that the plan is drawn from.
+const PLAN: u64 = 1;
+
+/// One run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Decides everything below, and every coin of the run.
+    pub seed: u64,
+    /// Devices.
+    pub device_count: usize,
+    /// Faults come in this time; then all is healed and must settle.
+    pub trouble_ms: u64,
+    /// Between two fixes of a device, on average.
+    pub fix_ms: u64,
+    /// Segments that the spool may have.
+    pub segment_count: u64,
+    /// What goes wrong, in order.
+    pub faults: Vec<(u64, Fault)>,
+}
+
+/// Something that goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The gateway's process is killed; the page cache lives on.
+    GatewayKilled,
+    /// The gateway's host loses power: of what was not synced, each sector survives or not.
+    GatewayPowerCut,
+    /// A device loses power, at a write of its memory or between two.
+    DevicePowerCut,
+    /// A connection breaks; each side learns of it in its own time.
+    ConnectionCut,
+    /// A device is out of reach for a while.
+    Partition {
+        /// Not one device but all of them.
+        everybody: bool,
+        /// For so long.
+        lasts_ms: u64,
+    },
+    /// An fdatasync fails.
+    SyncFails {
+        /// After so many more.
+        after: u64,
+    },
+    /// Writes fail.
+    WriteFails {
+        /// After so many more.
+        after: u64,
+    },
+    /// There is no space.
+    DiskFull {
+        /// For so long.
+        lasts_ms: u64,
+    },
+    /// Every fdatasync takes up to two seconds.
+    SlowDisk {
+        /// For so long.
+        lasts_ms: u64,
+    },
+    /// The force system does not answer, or takes a part and says no.
+    SinkDown {
+        /// For so long.
+        lasts_ms: u64,
+    },
+    /// The gateway's wall clock jumps.
+    GatewayClock {
+        /// By so many seconds.
+        jump_s: i64,
+    },
+    /// A device's satellites tell a wrong time for a while.
+    DeviceClock {
+        /// By so many seconds.
+        jump_s: i64,
+    },
+}
+
+impl Plan {
+    /// What `seed` stands for.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let mut dice = Dice::new(seed, PLAN);
+        let trouble_ms = 60_000 + dice.index(180_000) as u64;
+        let kinds: Vec<usize> = (0..KINDS).filter(|_| dice.happens(0.4)).collect();
+        let count = 2 + dice.index(12);
+        let mut faults: Vec<(u64, Fault)> = (0..count)
+            .filter_map(|_| {
+                let kind = *kinds.get(dice.index(kinds.len()))?;
+                Some((dice.index(trouble_ms as usize) as u64, fault(kind, &mut dice)))
+            })
+            .collect();
+        faults.sort_by_key(|(at_ms, _)| *at_ms);
+        let fix_ms = [300, 1_000, 3_000, 10_000][dice.index(4)];
+        let segment_count = [5, 8, 16, 64][dice.index(4)];
+        Self { seed, device_count: 1 + dice.index(4), trouble_ms, fix_ms, segment_count, faults }
+    }
+}
+
+const KINDS: usize = 12;
+
+fn fault(kind: usize, dice: &mut Dice) -> Fault {
+    let lasts_ms = 500 + dice.index(45_000) as u64;
+    let jumps_s = [-400_000_000, -86_400, -3_600, -30, 30, 3_600, 86_400, 400_000_000];
+    let jump_s = jumps_s[dice.index(jumps_s.len())];
+    match kind {
+        0 => Fault::GatewayKilled,
+        1 => Fault::GatewayPowerCut,
+        2 => Fault::DevicePowerCut,
+        3 => Fault::ConnectionCut,
+        4 => Fault::Partition { everybody: dice.happens(0.3), lasts_ms },
+        5 => Fault::SyncFails { after: dice.index(4) as u64 },
+        6 => Fault::WriteFails { after: dice.index(4) as u64 },
+        7 => Fault::DiskFull { lasts_ms },
+        8 => Fault::SlowDisk { lasts_ms },
+        9 => Fault::SinkDown { lasts_ms: 4 * lasts_ms },
+        10 => Fault::GatewayClock { jump_s },
+        _ => Fault::DeviceClock { jump_s },
+    }
+}

@@ -1,0 +1,68 @@
+//! The promises, one checker each.
+//!
+//! **A checker sees only what a device, a force system or an auditor of the disk could see**, never what the gateway thinks
+//! of itself.
+
+mod custody;
+mod once;
+
+use std::collections::BTreeSet;
+
+use fieldpost_protocol::Lane;
+
+pub use self::{custody::Custody, once::OnceByKey};
+use crate::check::ledger::RecordId;
+
+/// Something that can be known from outside.
+#[derive(Debug)]
+pub enum Fact<'a> {
+    /// A device has issued so many sequences of a boot.
+    Issued {
+        /// Which device.
+        device: usize,
+        /// Its boot.
+        boot: u32,
+        /// So many.
+        count: u32,
+    },
+    /// A device handed a frame to its connection.
+    Published {
+        /// Which device.
+        device: usize,
+        /// In which lane.
+        lane: Lane,
+        /// What.
+        frame: &'a [u8],
+    },
+    /// A device has heard that these are STORED.
+    Stored(&'a [RecordId]),
+    /// The gateway has started, or the run is over: these can be read from its spool.
+    Found(&'a BTreeSet<RecordId>),
+    /// The force system accepted an event of this key.
+    Delivered(&'a str),
+    /// Everything is healed and has settled.
+    Settled {
+        /// Records that devices still owe.
+        owed: u64,
+    },
+}
+
+/// A promise that was broken: which, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breach {
+    /// The promise.
+    pub promise: &'static str,
+    /// What was seen.
+    pub words: String,
+}
+
+/// Watches one promise.
+pub trait Checker: Send {
+    /// The promise in a word.
+    fn name(&self) -> &'static str;
+    /// Something has become known.
+    ///
+    /// # Errors
+    /// In words, how this breaks the promise.
+    fn see(&mut self, fact: &Fact<'_>) -> Result<(), String>;
+}

@@ -1,0 +1,64 @@
+//! At the sink: **every record that was STORED arrives, and nothing arrives that no device sent.** Twice is allowed: the key
+//! makes it once.
+
+use std::collections::BTreeSet;
+
+use fieldpost_protocol::{Class, Envelope};
+
+use super::{Checker, Fact};
+use crate::{check::ledger::RecordId, simulation::key};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct OnceByKey {
+    published: BTreeSet<RecordId>,
+    /// Not for force systems: they stay in the gateway.
+    withheld: BTreeSet<RecordId>,
+    stored: BTreeSet<RecordId>,
+    delivered: BTreeSet<RecordId>,
+}
+
+impl Checker for OnceByKey {
+    fn name(&self) -> &'static str {
+        "exactly once by key"
+    }
+
+    fn see(&mut self, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Published { device, frame, .. } => {
+                let records = key::records(*device, frame);
+                if Envelope::decode(frame).is_ok_and(|envelope| envelope.head.class == Class::HEALTH) {
+                    self.withheld.extend(&records);
+                }
+                self.published.extend(records);
+                Ok(())
+            }
+            Fact::Stored(records) => {
+                self.stored.extend(*records);
+                Ok(())
+            }
+            Fact::Delivered(text) => {
+                // Any other key is the gateway's own: a loss it reports.
+                let Some(record) = key::parse(text) else { return Ok(()) };
+                self.delivered.insert(record);
+                if self.published.contains(&record) {
+                    Ok(())
+                } else {
+                    Err(format!("{text} arrived, and no device sent it"))
+                }
+            }
+            Fact::Settled { .. } => {
+                let owed = self.stored.difference(&self.delivered).filter(|r| !self.withheld.contains(r));
+                match owed.clone().next() {
+                    None => Ok(()),
+                    Some(first) => Err(format!(
+                        "{} records are STORED and never arrived, {} first",
+                        owed.count(),
+                        key::of(*first)
+                    )),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}

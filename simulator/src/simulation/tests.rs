@@ -1,0 +1,29 @@
+use super::{Outcome, Plan, Trace, simulate};
+
+/// Seeds that once broke a promise, and what it was. Each must hold for ever.
+const ONCE_BROKEN: [u64; 0] = [];
+
+fn run(seed: u64) -> Outcome {
+    simulate(&Plan::of(seed), Trace::new(false))
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    for seed in 1..40 {
+        let (first, second) = (run(seed), run(seed));
+        assert_eq!(first.trace.hash(), second.trace.hash(), "seed {seed}");
+        assert_eq!((first.ended_ms, first.stored), (second.ended_ms, second.stored), "seed {seed}");
+    }
+}
+
+#[test]
+fn different_seeds_are_different_runs() {
+    assert_ne!(run(1).trace.hash(), run(2).trace.hash());
+}
+
+#[test]
+fn every_promise_holds_in_the_seeds_that_once_broke_one() {
+    for seed in ONCE_BROKEN {
+        assert_eq!(run(seed).breach, None, "seed {seed}");
+    }
+}
