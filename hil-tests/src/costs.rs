@@ -1,7 +1,8 @@
 //! What the image costs, held against a committed table: **growth of more than 3 % is red, and so is a goal that is missed.**
 //!
-//! `costs.txt` in this crate is the table: name, value, and the goal if there is one. A value that fell is not red, but the
-//! table should follow it: what is not committed is not held.
+//! `costs.txt` in this crate is the table: name, value and goal. A `-` is no value (what the host's mood moves by more than 3 %
+//! is held by its goal alone) or no goal. A value that fell is not red, but the table should follow it: what is not committed is
+//! not held.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
@@ -21,7 +22,7 @@ pub struct Table {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Row {
-    value: u64,
+    value: Option<u64>,
     goal: Option<u64>,
 }
 
@@ -69,7 +70,7 @@ impl Table {
         Self::parse(&text)
     }
 
-    /// Reads rows of name, value and, perhaps, goal; `#` begins a comment.
+    /// Reads rows of name, value and goal; `#` begins a comment.
     ///
     /// # Errors
     /// [`Failure`] that shows the line.
@@ -79,16 +80,12 @@ impl Table {
             let words: Vec<&str> = line.split('#').next().unwrap_or("").split_whitespace().collect();
             let row = match words[..] {
                 [] => continue,
-                [name, value] => value.parse().ok().map(|value| (name, Row { value, goal: None })),
-                [name, value, goal] => {
-                    let goal = goal.parse().ok();
-                    goal.and_then(|goal| Some((name, Row { value: value.parse().ok()?, goal: Some(goal) })))
-                }
+                [name, value, goal] => number(value).zip(number(goal)).map(|row| (name, row)),
                 _ => None,
             };
-            let (name, row) =
+            let (name, (value, goal)) =
                 row.ok_or_else(|| Failure::child("costs.txt", format!("has no row in `{line}`")))?;
-            rows.insert(name.to_owned(), row);
+            rows.insert(name.to_owned(), Row { value, goal });
         }
         Ok(Self { rows })
     }
@@ -106,11 +103,12 @@ impl Table {
     /// The table with what was measured in it, for a person to look at and, if it is right, to commit.
     #[must_use]
     pub fn show(&self, measured: &Costs) -> String {
+        let or_dash =
+            |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
         let line = |(name, value): (&String, &u64)| {
-            let row = self.rows.get(name);
-            let goal = row.and_then(|row| row.goal).map(|goal| goal.to_string()).unwrap_or_default();
-            let committed = row.map_or_else(|| "-".to_owned(), |row| row.value.to_string());
-            format!("{name:<44} {value:>10} {goal:>10}  # committed {committed}").trim_end().to_owned()
+            let row = self.rows.get(name).copied().unwrap_or(Row { value: None, goal: None });
+            let (committed, goal) = (or_dash(row.value), or_dash(row.goal));
+            format!("{name:<46} {value:>10} {goal:>10}  # committed: {committed}")
         };
         measured.iter().map(line).collect::<Vec<_>>().join("\n")
     }
@@ -124,11 +122,19 @@ impl Row {
         if let Some(goal) = self.goal.filter(|goal| measured > *goal) {
             faults.push(Fault::GoalMissed { name: name.clone(), goal, measured });
         }
-        if measured * 1000 > self.value * (1000 + GROWTH_PERMILLE_MAX) {
-            faults.push(Fault::Grown { name, committed: self.value, measured });
+        if let Some(committed) =
+            self.value.filter(|value| measured * 1000 > value * (1000 + GROWTH_PERMILLE_MAX))
+        {
+            faults.push(Fault::Grown { name, committed, measured });
         }
         faults
     }
+}
+
+/// A number, or `-` for none; `None` if it is neither.
+#[expect(clippy::option_option, reason = "the outer one is whether it reads")]
+fn number(word: &str) -> Option<Option<u64>> {
+    if word == "-" { Some(None) } else { word.parse().ok().map(Some) }
 }
 
 impl fmt::Display for Fault {
@@ -159,15 +165,19 @@ mod tests {
 
     #[test]
     fn growth_of_more_than_3_percent_is_red() {
-        let table = Table::parse("flash_bytes 1000 2000 # two slots\nlive_bytes 100").unwrap();
-        assert_eq!(table.compare(&costs(&[("flash_bytes", 1030), ("live_bytes", 90)])), []);
+        let table =
+            Table::parse("flash_bytes 1000 2000 # two slots\nlive_bytes 100 -\nlate_us - 50").unwrap();
+        assert_eq!(table.compare(&costs(&[("flash_bytes", 1030), ("live_bytes", 90), ("late_us", 50)])), []);
         let grown = Fault::Grown { name: "flash_bytes".to_owned(), committed: 1000, measured: 1031 };
-        assert_eq!(table.compare(&costs(&[("flash_bytes", 1031), ("live_bytes", 100)])), [grown]);
+        assert_eq!(
+            table.compare(&costs(&[("flash_bytes", 1031), ("live_bytes", 100), ("late_us", 1)])),
+            [grown]
+        );
     }
 
     #[test]
     fn missed_goal_and_unmeasured_and_uncommitted_costs_are_red() {
-        let table = Table::parse("a 10 10\nb 5").unwrap();
+        let table = Table::parse("a 10 10\nb 5 -").unwrap();
         let faults = table.compare(&costs(&[("a", 11), ("c", 1)]));
         assert_eq!(
             faults,
@@ -178,6 +188,6 @@ mod tests {
                 Fault::NotCommitted("c".to_owned(), 1),
             ]
         );
-        assert!(Table::parse("a ten").is_err());
+        assert!(Table::parse("a ten -").is_err());
     }
 }

@@ -11,6 +11,7 @@ use fieldpost_hil_tests::{image, qemu::Image};
 
 mod alarm;
 mod bad_input;
+mod costs;
 mod duty;
 mod hostile;
 mod rig;
