@@ -8,7 +8,10 @@
 //! The device says `issued` only of what it has on flash, so nothing that it said may be missing. What it issued in the last
 //! instant before a cut and did not say yet is judged by its neighbours: **a hole below a sequence that arrived is a loss**.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use fieldpost_protocol::{Body, Class, Envelope};
 
@@ -54,6 +57,8 @@ pub struct Verdict {
     pub lost_and_stored: Vec<(u32, u32)>,
     /// Starts that the image made by itself, for a reason other than power.
     pub resets: Vec<String>,
+    /// Sequences that the gateway's own ledger still misses.
+    pub gateway_misses_count: u64,
 }
 
 /// Reads the lives out of a log: more than one if the image reset itself.
@@ -124,6 +129,36 @@ pub fn settle(device: &str, lives: &[Life], records: &Records) -> Verdict {
     verdict
 }
 
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { life_count, online_count, stored_count, declared_lost_count, alarm_count, .. } = self;
+        write!(
+            f,
+            "{life_count} lives, {online_count} of them online; {stored_count} records and {alarm_count} alarms stored, {declared_lost_count} declared lost"
+        )?;
+        let mut ids = |what: &str, ids: &[(u32, u32)]| match ids.first() {
+            Some(first) => write!(f, "; {} {what}, first (boot, sequence) {first:?}", ids.len()),
+            None => Ok(()),
+        };
+        ids("MISSING", &self.missing)?;
+        ids("ALARMS MISSING", &self.alarms_missing)?;
+        ids("DOUBLED", &self.doubled)?;
+        ids("STORED AND DECLARED LOST", &self.lost_and_stored)?;
+        for (what, boots) in [("REUSED", &self.boots_reused), ("UNKNOWN", &self.boots_unknown)] {
+            if !boots.is_empty() {
+                write!(f, "; boot ids {what}: {boots:?}")?;
+            }
+        }
+        if self.gateway_misses_count > 0 {
+            write!(f, "; the gateway's ledger MISSES {}", self.gateway_misses_count)?;
+        }
+        for reset in &self.resets {
+            write!(f, "; RESET: {reset}")?;
+        }
+        Ok(())
+    }
+}
+
 impl Verdict {
     /// Whether every promise held.
     #[must_use]
@@ -135,6 +170,7 @@ impl Verdict {
             && self.doubled.is_empty()
             && self.lost_and_stored.is_empty()
             && self.resets.is_empty()
+            && self.gateway_misses_count == 0
     }
 }
 

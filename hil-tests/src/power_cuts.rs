@@ -79,6 +79,9 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(usize)) -> Result<Verdict, Fail
     lives.extend(bring_in_the_rest(&bench)?);
     let mut verdict = account::settle(DEVICE, &lives, &bench.gateway.records()?);
     verdict.resets = resets;
+    let account = bench.gateway.account(DEVICE)?;
+    verdict.gateway_misses_count =
+        ["owed", "unaccounted"].iter().filter_map(|state| account.get(*state)).sum();
     Ok(verdict)
 }
 

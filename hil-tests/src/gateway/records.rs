@@ -43,6 +43,22 @@ impl Gateway {
     }
 }
 
+impl Gateway {
+    /// The gateway's own account of a device: sequences in each state, by the state's name.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn account(&self, device: &str) -> Result<BTreeMap<String, u64>, Failure> {
+        let config = self.config().display().to_string();
+        let text = self.command(&["ledger", "-c", &config, "--device", device, "--json"])?;
+        let view: Value = serde_json::from_str(&text).map_err(|error| Failure::child("gateway", error))?;
+        let counts = view["accounts"][0]["counts"].as_object();
+        let counts =
+            counts.ok_or_else(|| Failure::child("gateway", format!("has no account of {device}: {text}")))?;
+        Ok(counts.iter().filter_map(|(state, count)| Some((state.clone(), count.as_u64()?))).collect())
+    }
+}
+
 impl Records {
     /// What devices sent and the gateway understood as an envelope.
     pub fn envelopes(&self) -> impl Iterator<Item = &Record> {
@@ -96,19 +112,18 @@ impl std::fmt::Debug for Record {
 fn parse(line: &str) -> Option<Record> {
     let value: Value = serde_json::from_str(line).ok()?;
     let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
-    let key = text("key")?;
-    let mut parts = key.rsplit('.');
-    let (seq, boot) = (parts.next()?, parts.next()?);
     let payload = text("payload")?;
     let bytes =
         payload.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    let payload = bytes.collect::<Option<Vec<u8>>>()?;
+    let head = Envelope::decode(&payload).ok().map(|envelope| envelope.head);
     Some(Record {
         lsn: value.get("lsn")?.as_u64()?,
         device: text("device")?,
-        // Quarantined records are named otherwise: they have no identity of a device's making.
-        id: (boot.parse().unwrap_or(u32::MAX), seq.parse().unwrap_or(u32::MAX)),
+        // What is no envelope has no identity of a device's making.
+        id: head.map_or((u32::MAX, u32::MAX), |head| (head.boot.0, head.seq.0)),
         lane: text("lane")?,
         kind: text("kind")?,
-        payload: bytes.collect::<Option<Vec<u8>>>()?,
+        payload,
     })
 }

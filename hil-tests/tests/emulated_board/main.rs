@@ -14,6 +14,8 @@ mod bad_input;
 mod costs;
 mod duty;
 mod hostile;
+mod outage;
+mod power_cuts;
 mod rig;
 mod start;
 mod trace;

@@ -40,3 +40,14 @@ pub(crate) fn test() -> Result<(), Failure> {
     let tests = ["--quiet", "--", "--test-threads", "2"];
     run("cargo", &[&["test"], package.as_slice(), tests.as_slice()].concat())
 }
+
+/// A long rig on the emulated board, with the rig's own arguments.
+pub(crate) fn rig(name: &str, arguments: &[String]) -> Result<(), Failure> {
+    run("cargo", &["build", "--quiet", "-p", "fieldpost-gateway"])?;
+    let package = ["-p", "fieldpost-hil-tests", "--features", "emulated-board", "--bin", "board-rig"];
+    let mut words = vec!["run", "--quiet"];
+    words.extend(package);
+    words.extend(["--", name]);
+    words.extend(arguments.iter().map(String::as_str));
+    run("cargo", &words)
+}

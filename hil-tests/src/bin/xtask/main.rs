@@ -22,6 +22,8 @@ usage: cargo xtask <command>
   test STEP...     run only these steps; `cargo xtask list` names them
   fuzz [TARGET...] [--seconds S | --executions N]
                    look for inputs that break a claim of a decoder: every target, 60 s each
+  rig board-power-cuts [--cuts N] [--seed N] [--variant FEATURE]
+                   cut the emulated board's power at random instants under load (100 cuts, seed 1)
   tools            install what the tests need into .tools/ and, with apt, the system packages
   list             name the steps of `test`
 ";
@@ -31,6 +33,9 @@ fn main() -> ExitCode {
     let outcome = match arguments.split_first() {
         Some((command, names)) if command == "test" => steps::run_steps(names),
         Some((command, arguments)) if command == "fuzz" => fuzz::chosen(arguments),
+        Some((command, [rig, rest @ ..])) if command == "rig" && rig == "board-power-cuts" => {
+            board::rig("power-cuts", rest)
+        }
         Some((command, [])) if command == "tools" => tools::install_all(),
         Some((command, [])) if command == "list" => {
             step::say(&steps::list());
