@@ -41,16 +41,17 @@ impl UnissuedAlarms {
         self.waiting.iter().copied().find(|unissued| now_ms >= unissued.retry_at_ms)
     }
 
-    /// Keeps an alarm. Once silent it stays silent: a wearer who is watched must not be betrayed by a second call.
+    /// Keeps an alarm.
     fn keep(&mut self, cause: AlarmCause, silent: bool, retry_at_ms: u64) {
         if let Some(unissued) = self.waiting.iter_mut().find(|unissued| unissued.cause == cause) {
-            *unissued = Unissued { silent: silent || unissued.silent, retry_at_ms, ..*unissued };
+            *unissued = Unissued { silent, retry_at_ms, ..*unissued };
         } else {
             let unissued = Unissued { cause, silent, retry_at_ms };
             self.waiting.push(unissued).expect("seven causes are raised, and there is room for eight");
         }
     }
 
+    /// Once silent it stays silent: a wearer who is watched must not be betrayed by a second call.
     fn is_silent(&self, cause: AlarmCause) -> bool {
         self.waiting.iter().any(|unissued| unissued.cause == cause && unissued.silent)
     }

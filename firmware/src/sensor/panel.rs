@@ -285,6 +285,9 @@ mod tests {
         // Cancel first: its press says well, and then it is the chord's.
         let script = [(REST, 500), (CANCEL, 100), (chord, 6000), (CANCEL, 5000), (REST, 500)];
         assert_eq!(acts(&script), [Act::Well, Act::Help { silent: true }]);
+        // The hand that wanted to take back presses the emergency button just in time.
+        let script = [(REST, 500), (CANCEL, 1900), (chord, 3000), (REST, 500)];
+        assert_eq!(acts(&script), [Act::Well, Act::Help { silent: true }]);
         let always = PanelSettings { is_always_silent: true, ..PanelSettings::DEFAULT };
         let calls = play(always, &[(REST, 500), (PANIC, 2000)]);
         assert_eq!(calls[0].1, Act::Help { silent: true });

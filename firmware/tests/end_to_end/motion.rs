@@ -131,6 +131,29 @@ fn getting_up_ends_the_pre_alarm() {
 }
 
 #[test]
+fn crawling_ends_the_pre_alarm_too() {
+    let crawling = |n: u64| {
+        let Sample { x_mg, y_mg, z_mg } = walking(n);
+        sample(x_mg, z_mg, y_mg)
+    };
+    let mut bench = worn();
+    bench.feel(5000, walking);
+    bench.feel(30_000, breathing);
+    assert_eq!(alarms(&bench.feel(60_000, crawling)), []);
+    assert!(bench.notices.contains(&Notice::PreAlarmEnded));
+}
+
+#[test]
+fn a_device_that_is_knocked_about_while_it_lies_does_not_fall() {
+    let mut bench = worn();
+    bench.event(EventCode::UNHOLSTERED);
+    bench.feel(5000, walking);
+    bench.feel(6000, |_| LYING);
+    let knocked = |n: u64| if n % 50 < 2 { sample(0, 200, 2600) } else { LYING };
+    assert_eq!(alarms(&bench.feel(15_000, knocked)), []);
+}
+
+#[test]
 fn a_fall_with_a_drawn_weapon_needs_no_stillness() {
     let falling = |n: u64| match n {
         0..2 => sample(300, 2300, 700),
@@ -201,6 +224,18 @@ fn a_vehicle_on_its_side_says_by_how_much() {
     assert!((60..=90).contains(&roll_deg), "{roll_deg} degrees and rolling");
     assert_eq!(alarms(&bench.feel(10_000, |_| sample(20, 990, 80))), [AlarmCause::CRASH]);
     assert_eq!(alarms(&bench.feel(120_000, |_| sample(20, 990, 80))), [], "once");
+}
+
+#[test]
+fn two_halves_of_a_blow_with_a_gap_between_them_are_two_kerbs() {
+    let half = |n: u64| if n < 2 { sample(-4000, 0, 1000) } else { WHEELS };
+    let mut bench = driven();
+    bench.feel(5000, |_| WHEELS);
+    bench.feel(40, half);
+    bench.now_ms += 10_000;
+    assert_eq!(alarms(&bench.feel(15_000, half)), [], "1.6 m/s each");
+    let whole = |n: u64| if n < 4 { sample(-4000, 0, 1000) } else { WHEELS };
+    assert_eq!(alarms(&bench.feel(15_000, whole)), [AlarmCause::CRASH]);
 }
 
 #[test]

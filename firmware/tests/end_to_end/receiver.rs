@@ -147,6 +147,15 @@ fn who_stays_where_the_receiver_jumped_to_is_believed_after_five_fixes() {
 }
 
 #[test]
+fn a_receiver_that_is_somewhere_else_each_time_is_never_believed() {
+    let mut bench = driven();
+    bench.fixes_at(0, 10);
+    for n in 1..60 {
+        assert_eq!(latitudes(&bench.fixes_at(FAR_UDEG * (1 + n % 3), 1)), []);
+    }
+}
+
+#[test]
 fn a_first_fix_that_was_wrong_is_outvoted() {
     let mut bench = driven();
     bench.fixes_at(FAR_UDEG * 100, 1);

@@ -204,6 +204,11 @@ fn duty_survives_a_restart_whatever_the_settings_say() {
     assert!(!bench.device.gate_is_open(), "a break does not end because a device restarts");
     bench.press(REST, 100);
     assert_eq!(bench.device.duty(), Duty::REFRESHMENTS, "nor by a switch that was on all the time");
+    // Its position is known now: a command that ends duty is not undone by it either.
+    bench.device.on_duty(bench.now_ms, Duty::OFF_DUTY);
+    let mut bench = bench.restart(settings);
+    bench.press(REST, 100);
+    assert_eq!(bench.device.duty(), Duty::OFF_DUTY);
     bench.press(Inputs::HOLSTER, 100);
     assert_eq!(bench.device.duty(), Duty::OFF_DUTY);
     let mut bench = bench.restart(settings);
@@ -226,6 +231,22 @@ fn a_command_is_carried_out_once_whatever_happens_to_power() {
         crate::downlink::command(&mut bench, id, 60_000, show());
     }
     assert_eq!(bench.device.counters().commands_repeated, 16, "the last sixteen are remembered");
+}
+
+#[test]
+fn at_the_station_nobody_is_asked_and_afterwards_the_time_begins_anew() {
+    let mut bench = worn(Duty::ON_DUTY);
+    bench.walk(1);
+    crate::downlink::command(&mut bench, 1, 60_000, Action::CheckIn { seconds: 600 });
+    bench.device.on_duty(bench.now_ms, Duty::AT_STATION);
+    bench.stay(1_000_000);
+    bench.device.on_duty(bench.now_ms, Duty::ON_DUTY);
+    let warned =
+        |bench: &Bench<Ram>| bench.notices.iter().any(|notice| matches!(notice, Notice::PreAlarm { .. }));
+    bench.stay(599_000);
+    assert!(!warned(&bench));
+    bench.stay(2000);
+    assert!(warned(&bench));
 }
 
 #[test]

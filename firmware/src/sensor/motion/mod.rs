@@ -143,3 +143,90 @@ impl Detector {
         motions
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{vec, vec::Vec};
+
+    use super::*;
+
+    const UPRIGHT: Sample = Sample { x_mg: 0, y_mg: 1000, z_mg: 0 };
+    const LYING: Sample = Sample { x_mg: 0, y_mg: 0, z_mg: 1000 };
+
+    struct Rig {
+        detector: Detector,
+        now_ms: u64,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            Self { detector: Detector::new(MotionSettings::BODY_WORN), now_ms: 0 }
+        }
+
+        /// Samples 10 ms apart, and what they meant.
+        fn feel(&mut self, ms: u64, sample: impl Fn(u64) -> Sample) -> Vec<Motion> {
+            let mut motions = Vec::new();
+            for n in 0..ms / 10 {
+                self.now_ms += 10;
+                motions.extend(self.detector.push(self.now_ms, 10, sample(n)));
+            }
+            motions
+        }
+    }
+
+    const DOWN: Motion = Motion::Posture(Posture::Down);
+    const UP: Motion = Motion::Posture(Posture::Up);
+
+    #[test]
+    fn each_change_of_posture_is_said_once() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.feel(2000, |_| UPRIGHT), vec![]);
+        assert_eq!(rig.feel(30_000, |_| LYING), [DOWN]);
+        assert_eq!(rig.feel(30_000, |_| UPRIGHT), [UP]);
+    }
+
+    #[test]
+    fn nobody_is_said_to_be_down_while_moving() {
+        let mut rig = Rig::new();
+        rig.feel(2000, |_| UPRIGHT);
+        let crawling = |n: u64| Sample { y_mg: if n % 50 < 25 { 250 } else { -250 }, ..LYING };
+        assert_eq!(rig.feel(30_000, crawling), vec![]);
+        assert_eq!(rig.feel(30_000, |_| LYING), [DOWN]);
+        assert_eq!(rig.feel(30_000, crawling), [UP]);
+    }
+
+    #[test]
+    fn a_gap_is_no_stillness() {
+        let mut rig = Rig::new();
+        rig.feel(2000, |_| UPRIGHT);
+        // Long enough to be still, not long enough to be said.
+        let said = (0..600).find(|_| !rig.feel(10, |_| LYING).is_empty());
+        let until_said_ms = said.map(|n| n * 10).unwrap();
+        let mut rig = Rig::new();
+        rig.feel(2000, |_| UPRIGHT);
+        assert_eq!(rig.feel(until_said_ms - 500, |_| LYING), vec![]);
+        rig.now_ms += 60_000;
+        assert_eq!(rig.feel(1900, |_| LYING), vec![], "two seconds are counted anew");
+        assert_eq!(rig.feel(200, |_| LYING), [DOWN]);
+    }
+
+    #[test]
+    fn a_violent_shake_does_not_turn_the_world() {
+        let mut rig = Rig::new();
+        rig.feel(2000, |_| UPRIGHT);
+        rig.feel(1000, |_| Sample { x_mg: 8000, y_mg: 900, z_mg: 0 });
+        assert!(!rig.detector.gravity.is_tilted(2500));
+        assert!(rig.detector.gravity.tilt_deg() <= 2);
+    }
+
+    #[test]
+    fn the_tilt_is_right_to_a_degree_or_two() {
+        for (x_mg, y_mg, deg) in
+            [(0, 1000, 0), (500, 866, 30), (866, 500, 60), (1000, 0, 90), (866, -500, 120), (0, -1000, 180)]
+        {
+            let mut rig = Rig::new();
+            rig.feel(5000, |_| Sample { x_mg, y_mg, z_mg: 0 });
+            assert!(rig.detector.gravity.tilt_deg().abs_diff(deg) <= 2, "{deg}");
+        }
+    }
+}
