@@ -193,7 +193,7 @@ impl Dedup {
             RecordKind::Envelope | RecordKind::Repeated | RecordKind::Quarantine(_) => {
                 Envelope::decode(&record.payload).ok()
             }
-            RecordKind::Acknowledged => None,
+            RecordKind::Acknowledged | RecordKind::Delivered => None,
         };
         if let Some(envelope) = envelope {
             let repeats = record.kind == RecordKind::Repeated;

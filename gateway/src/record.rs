@@ -26,6 +26,8 @@ pub enum RecordKind {
     Quarantine(QuarantineReason),
     /// A person acknowledged an alarm; the payload is JSON written by `alarms`.
     Acknowledged,
+    /// A force system accepted an alarm; the payload is JSON written by `alarms`.
+    Delivered,
 }
 
 /// In the place of the reason: [`RecordKind::Repeated`].
@@ -111,6 +113,7 @@ impl Record {
             RecordKind::Repeated => (1, REPEATED),
             RecordKind::Quarantine(reason) => (2, reason as u8),
             RecordKind::Acknowledged => (3, 0),
+            RecordKind::Delivered => (4, 0),
         };
         out.reserve(14 + unit.0.len() + unit.1.len() + payload.len());
         out.put_slice(&[kind, reason, lane_code(lane), ceiling as u8]);
@@ -140,6 +143,7 @@ impl Record {
             1 => RecordKind::Envelope,
             2 => RecordKind::Quarantine(QuarantineReason::ALL.into_iter().find(|r| *r as u8 == reason)?),
             3 => RecordKind::Acknowledged,
+            4 => RecordKind::Delivered,
             _ => return None,
         };
         Some(Self {
@@ -256,6 +260,7 @@ mod tests {
             RecordKind::Repeated,
             RecordKind::Quarantine(QuarantineReason::Body),
             RecordKind::Acknowledged,
+            RecordKind::Delivered,
         ];
         for kind in kinds {
             let mut bytes = BytesMut::new();

@@ -67,6 +67,8 @@ pub struct Alarms {
     pub shown: usize,
     /// Of those, acknowledged by a person.
     pub acknowledged: usize,
+    /// Of those, the device heard that a force system has them.
+    pub delivered: usize,
     /// Of those, the acknowledgement was back on the device.
     pub seen: usize,
 }
@@ -76,7 +78,8 @@ impl Alarms {
     #[must_use]
     pub fn count(raised: &[RaisedAlarm], shown: usize, acknowledged: usize) -> Self {
         let seen = raised.iter().filter(|alarm| alarm.seen_us.is_some()).count();
-        Self { raised: raised.len(), shown, acknowledged, seen }
+        let delivered = raised.iter().filter(|alarm| alarm.delivered_us.is_some()).count();
+        Self { raised: raised.len(), shown, acknowledged, delivered, seen }
     }
 }
 
@@ -139,9 +142,9 @@ impl Summary {
                 "{name:<10} {count} delivered, {lost} lost, {duplicates_raw} redelivered, {duplicates_after_key} double after the key, {out_of_order} out of order"
             ));
         }
-        let Alarms { raised, shown, acknowledged, seen } = self.alarms;
+        let Alarms { raised, shown, acknowledged, delivered, seen } = self.alarms;
         line(format_args!(
-            "alarms     {raised} raised, {shown} shown, {acknowledged} acknowledged, {seen} back on the wearer"
+            "alarms     {raised} raised, {shown} shown, {acknowledged} acknowledged, {delivered} back on the wearer as DELIVERED, {seen} as SEEN"
         ));
         for (name, Percentiles { p50, p99 }) in &self.latency_ms {
             if let (Some(p50), Some(p99)) = (p50, p99) {

@@ -5,16 +5,18 @@
 //! committed, and only then folded. So the first committed acknowledgement owns the alarm, however many were sent.
 //!
 //! ```text
-//! SPOOL -- alarm, cancel, acknowledged --> Book --> page (SSE), snapshot file
-//!   ^                                       |
-//!   '---- Acknowledged <-- operator         '-- SEEN --> wearer (receipts)
+//! SPOOL -- alarm, cancel, acknowledged, delivered --> Book --> page (SSE), snapshot file
+//!   ^                                                  |
+//!   |---- Acknowledged <-- operator                    '-- DELIVERED, SEEN --> wearer (receipts)
+//!   '---- Delivered <-- forwarder: a force system has it
 //! ```
 //!
 //! Bounds: [`ALARMS_MAX`] unacknowledged alarms of 400 bytes, and as many in all with [`TAKEN_MIN`] on top: over that the
 //! oldest *acknowledged* one leaves the page (the spool keeps it), so an acknowledged one is never in the way. With
 //! [`ALARMS_MAX`] unacknowledged, or [`UNIT_OPEN_MAX`] of its unit, a new one waits, the page says how many do, and **the
 //! one that waited longest is shown as soon as somebody acknowledges**. [`WAITING_MAX`] wait, [`UNIT_OPEN_MAX`] of a unit;
-//! beyond that they are only counted, and in the spool.
+//! beyond that they are only counted, and in the spool. An alarm that leaves the page leaves the receipts that its wearer has
+//! not confirmed behind, [`OWED_MAX`] in all.
 
 pub mod snapshot;
 
@@ -22,11 +24,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use fieldpost_protocol::{AlarmCause, BootId, DeviceId, ForceId, Mode, Seq};
+use fieldpost_protocol::{AlarmCause, BootId, DeviceId, ForceId, Lane, Mode, Receipt, Seq};
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Fingerprint;
 use crate::live::unit::UnitId;
+use crate::record::{Record, RecordKind};
 use crate::spool::Lsn;
 
 /// Most alarms kept: one of every worn device of the largest force, at once, is 10,000; 16,384 x 400 bytes = 6.5 MB.
@@ -38,6 +41,9 @@ pub const UNIT_OPEN_MAX: usize = 64;
 
 /// Most alarms that wait for room: as many again.
 pub const WAITING_MAX: usize = ALARMS_MAX;
+
+/// Most receipts owed for alarms that have left the queue: 64 of 100 devices that never come back, and 60,000 that will.
+pub const OWED_MAX: usize = 4 * ALARMS_MAX;
 
 /// So many alarms acknowledged last stay, however full the queue is: their operators see that they have them.
 pub const TAKEN_MIN: usize = 64;
@@ -75,11 +81,12 @@ pub enum Cause {
     Unknown,
 }
 
-/// How far the wearer's SEEN receipt has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How far a receipt has come on its way to the wearer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum SeenReceipt {
-    /// Nobody has acknowledged the alarm.
+pub enum ReceiptState {
+    /// There is nothing to tell: nobody has acknowledged the alarm, or no force system has it.
+    #[default]
     None,
     /// Owed to the device; sent again at every connection until confirmed.
     Queued,
@@ -117,8 +124,50 @@ pub struct Alarm {
     pub cancelled_at_ms: Option<u64>,
     /// Who took it; `None` while unacknowledged.
     pub owner: Option<Owner>,
-    /// The wearer's receipt.
-    pub receipt: SeenReceipt,
+    /// The wearer's SEEN receipt.
+    pub receipt: ReceiptState,
+    /// Which force system has it; `None` while none has.
+    pub accepted: Option<Acceptance>,
+    /// The wearer's DELIVERED receipt.
+    pub delivered: ReceiptState,
+}
+
+/// A force system accepted an alarm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acceptance {
+    /// The forwarder, as it is configured.
+    pub by: String,
+    /// When, Unix ms by the gateway's clock.
+    pub at_ms: u64,
+}
+
+/// Payload of a [`RecordKind::Delivered`] record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Delivered {
+    /// The alarm's id as text.
+    pub(crate) alarm: String,
+    #[serde(flatten)]
+    pub(crate) acceptance: Acceptance,
+}
+
+impl Acceptance {
+    /// The record that makes it last.
+    #[must_use]
+    pub(crate) fn record(self, alarm: &AlarmId) -> Record {
+        let received_at_ms = self.at_ms;
+        let said = Delivered { alarm: alarm.to_string(), acceptance: self };
+        let payload = serde_json::to_vec(&said).expect("strings and numbers are JSON");
+        Record {
+            lsn: Lsn(0),
+            received_at_ms,
+            force: alarm.unit.force.clone(),
+            device: alarm.unit.device.clone(),
+            ceiling: Mode::Test,
+            lane: Lane::Alarm,
+            kind: RecordKind::Delivered,
+            payload: payload.into(),
+        }
+    }
 }
 
 /// Payload of a [`crate::record::RecordKind::Acknowledged`] record.
@@ -146,17 +195,23 @@ pub struct Book {
     revision: u64,
     /// Alarms that could not even wait.
     refused_count: u64,
+    /// Receipts that are owed for alarms which have left the queue.
+    owed: BTreeSet<Owed>,
 }
 
+/// A receipt that a wearer's device has not confirmed.
+pub type Owed = (AlarmId, Receipt);
+
 impl Book {
-    /// A book as a snapshot left it: records up to `folded` are in `alarms` and, without room, in `waiting`.
+    /// A book as a snapshot left it: records up to `folded` are in `alarms` and, without room, in `waiting`; of alarms that have
+    /// left it `owed` are still to be told.
     #[must_use]
-    pub fn restored(alarms: Vec<Alarm>, waiting: Vec<Alarm>, folded: Lsn) -> Self {
+    pub fn restored(alarms: Vec<Alarm>, waiting: Vec<Alarm>, owed: BTreeSet<Owed>, folded: Lsn) -> Self {
         let changed = alarms.iter().map(|alarm| alarm.id.clone()).collect();
         let by_id = |alarms: Vec<Alarm>| alarms.into_iter().map(|alarm| (alarm.id.clone(), alarm)).collect();
         let open_count = alarms.iter().filter(|alarm| alarm.owner.is_none()).count();
         let (alarms, waiting) = (by_id(alarms), by_id(waiting));
-        let mut book = Self { alarms, open_count, waiting, folded, changed, ..Self::default() };
+        let mut book = Self { alarms, open_count, waiting, folded, changed, owed, ..Self::default() };
         book.show_waiting();
         book
     }
@@ -217,14 +272,14 @@ impl Book {
         if let Some(mut alarm) = self.waiting.remove(id) {
             // Shown when it was acknowledged, in a run whose queue was another.
             alarm.owner = Some(owner);
-            alarm.receipt = SeenReceipt::Queued;
+            alarm.receipt = ReceiptState::Queued;
             self.show(alarm);
             return;
         }
         let Some(alarm) = self.alarms.get_mut(id) else { return };
         if alarm.owner.is_none() {
             alarm.owner = Some(owner);
-            alarm.receipt = SeenReceipt::Queued;
+            alarm.receipt = ReceiptState::Queued;
             self.open_count -= 1;
             self.change(id);
             self.show_waiting();
@@ -256,13 +311,44 @@ impl Book {
         }
     }
 
-    /// The device has confirmed the SEEN receipt.
-    pub fn receipt_delivered(&mut self, id: &AlarmId) {
-        let Some(alarm) = self.alarms.get_mut(id) else { return };
-        if alarm.receipt == SeenReceipt::Queued {
-            alarm.receipt = SeenReceipt::Delivered;
+    /// A force system has the alarm. The first one stays.
+    pub fn accept(&mut self, id: &AlarmId, acceptance: Acceptance) {
+        let Some(alarm) = self.alarms.get_mut(id).or_else(|| self.waiting.get_mut(id)) else { return };
+        if alarm.accepted.is_none() {
+            alarm.accepted = Some(acceptance);
+            alarm.delivered = ReceiptState::Queued;
             self.change(id);
         }
+    }
+
+    /// Every receipt that a device has not confirmed: DELIVERED before SEEN.
+    pub fn receipts_owed(&self) -> impl Iterator<Item = Owed> {
+        let of_queue = self.alarms.values().chain(self.waiting.values()).flat_map(Alarm::receipts_owed);
+        of_queue.chain(self.owed.iter().cloned())
+    }
+
+    /// The device has confirmed a receipt.
+    pub fn receipt_confirmed(&mut self, owed: &Owed) {
+        let (id, receipt) = owed;
+        if self.owed.remove(owed) {
+            self.revision += 1;
+        }
+        let Some(alarm) = self.alarms.get_mut(id).or_else(|| self.waiting.get_mut(id)) else { return };
+        let state = match receipt {
+            Receipt::Seen => &mut alarm.receipt,
+            Receipt::Delivered => &mut alarm.delivered,
+            Receipt::Stored => return,
+        };
+        if *state == ReceiptState::Queued {
+            *state = ReceiptState::Delivered;
+            self.change(id);
+        }
+    }
+
+    /// Receipts owed for alarms that have left the queue.
+    #[must_use]
+    pub fn owed(&self) -> &BTreeSet<Owed> {
+        &self.owed
     }
 
     /// One alarm.
@@ -331,9 +417,14 @@ impl Book {
             .filter_map(|alarm| Some((alarm.owner.as_ref()?.at_ms, &alarm.id)))
             .min()
             .map(|(_, id)| id.clone());
-        let Some(id) = oldest else { return false };
-        self.change(&id);
-        self.alarms.remove(&id).is_some()
+        let Some(alarm) = oldest.and_then(|id| self.alarms.remove(&id)) else { return false };
+        self.change(&alarm.id);
+        // It leaves the page, not the wearer's concern.
+        self.owed.extend(alarm.receipts_owed());
+        while self.owed.len() > OWED_MAX {
+            self.owed.pop_first();
+        }
+        true
     }
 }
 
@@ -344,6 +435,15 @@ fn of<'a>(
     let unit = unit.clone();
     let first = AlarmId { unit: unit.clone(), boot: BootId(0), seq: Seq(0), repeat: None };
     alarms.range(first..).take_while(move |(id, _)| id.unit == unit)
+}
+
+impl Alarm {
+    fn receipts_owed(&self) -> impl Iterator<Item = Owed> + use<> {
+        let states = [(Receipt::Delivered, self.delivered), (Receipt::Seen, self.receipt)];
+        let id = self.id.clone();
+        let queued = states.into_iter().filter(|(_, state)| *state == ReceiptState::Queued);
+        queued.map(move |(receipt, _)| (id.clone(), receipt))
+    }
 }
 
 impl From<AlarmCause> for Cause {
@@ -407,7 +507,11 @@ pub struct AlarmRow {
     cancelled_at_ms: Option<u64>,
     acknowledged_by: Option<String>,
     acknowledged_at_ms: Option<u64>,
-    receipt: SeenReceipt,
+    receipt: ReceiptState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    accepted: Option<Acceptance>,
+    #[serde(default)]
+    delivered: ReceiptState,
 }
 
 /// WGS 84 degrees.
@@ -445,6 +549,8 @@ impl From<&Alarm> for AlarmRow {
             acknowledged_by: owner.map(|owner| owner.operator.clone()),
             acknowledged_at_ms: owner.map(|owner| owner.at_ms),
             receipt: alarm.receipt,
+            accepted: alarm.accepted.clone(),
+            delivered: alarm.delivered,
         }
     }
 }
@@ -477,6 +583,8 @@ impl TryFrom<AlarmRow> for Alarm {
             cancelled_at_ms: row.cancelled_at_ms,
             owner,
             receipt: row.receipt,
+            accepted: row.accepted,
+            delivered: row.delivered,
         })
     }
 }

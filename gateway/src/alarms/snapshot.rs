@@ -5,7 +5,7 @@
 //! that could not be read is never overwritten**.
 //!
 //! ```text
-//! {"version":1,"lsn":4711,"alarms":[ALARM,...],"waiting":[ALARM,...]}\n
+//! {"version":1,"lsn":4711,"alarms":[ALARM,...],"waiting":[ALARM,...],"owed":[["force/device/boot/seq","Seen"],...]}\n
 //! crc32c of the first line, 8 hex digits\n
 //! ```
 //! Written whole under another name, fsynced, renamed.
@@ -13,6 +13,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fieldpost_protocol::Receipt;
 use serde::{Deserialize, Serialize};
 
 use super::{Alarm, AlarmRow, Book};
@@ -34,6 +35,9 @@ struct Contents {
     /// Without room so far; left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     waiting: Vec<AlarmRow>,
+    /// Receipts for alarms that have left the queue; left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    owed: Vec<(String, Receipt)>,
 }
 
 /// Reads the snapshot in `data_dir`; `None` if there is none.
@@ -55,7 +59,12 @@ fn parse(text: &[u8]) -> Result<Book, &'static str> {
         let alarms: Result<Vec<Alarm>, _> = rows.into_iter().map(Alarm::try_from).collect();
         alarms.map_err(|_| "an alarm in it is not one")
     };
-    Ok(Book::restored(alarms(contents.alarms)?, alarms(contents.waiting)?, contents.lsn))
+    let owed = contents
+        .owed
+        .into_iter()
+        .map(|(id, receipt)| Ok((id.parse().map_err(|_| "a receipt in it is not one")?, receipt)));
+    let owed = owed.collect::<Result<_, &'static str>>()?;
+    Ok(Book::restored(alarms(contents.alarms)?, alarms(contents.waiting)?, owed, contents.lsn))
 }
 
 /// The bytes of a snapshot of `book`.
@@ -63,7 +72,8 @@ fn parse(text: &[u8]) -> Result<Book, &'static str> {
 pub fn render(book: &Book) -> Vec<u8> {
     let alarms = book.iter().map(AlarmRow::from).collect();
     let waiting = book.waiting().map(AlarmRow::from).collect();
-    sealed::seal(&Contents { version: VERSION, lsn: book.folded(), alarms, waiting })
+    let owed = book.owed().iter().map(|(id, receipt)| (id.to_string(), *receipt)).collect();
+    sealed::seal(&Contents { version: VERSION, lsn: book.folded(), alarms, waiting, owed })
 }
 
 /// Puts `text` in place of the snapshot in `data_dir`, durably, mode 0600: it says who needed help, and where. Blocking.

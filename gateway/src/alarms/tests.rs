@@ -15,7 +15,9 @@ fn alarm(seq: u32) -> Alarm {
         position_udeg: Some((-1_234_567, 51_234_567)),
         cancelled_at_ms: None,
         owner: None,
-        receipt: SeenReceipt::None,
+        receipt: ReceiptState::None,
+        accepted: None,
+        delivered: ReceiptState::None,
     }
 }
 
@@ -32,7 +34,7 @@ fn an_alarm_is_in_the_queue_until_a_person_acknowledges() {
     assert_eq!(book.get(&id(1)).unwrap().cancelled_at_ms, Some(5_000));
     book.acknowledge(&id(1), owner("anna"));
     assert_eq!(book.unacknowledged_count(), 0);
-    assert_eq!(book.get(&id(1)).unwrap().receipt, SeenReceipt::Queued);
+    assert_eq!(book.get(&id(1)).unwrap().receipt, ReceiptState::Queued);
 }
 
 #[test]
@@ -49,10 +51,10 @@ fn the_same_alarm_again_does_not_reopen_it() {
     let mut book = Book::default();
     book.raise(alarm(1));
     book.acknowledge(&id(1), owner("anna"));
-    book.receipt_delivered(&id(1));
+    book.receipt_confirmed(&(id(1), Receipt::Seen));
     book.raise(alarm(1));
     let kept = book.get(&id(1)).unwrap();
-    assert_eq!((kept.owner.clone(), kept.receipt), (Some(owner("anna")), SeenReceipt::Delivered));
+    assert_eq!((kept.owner.clone(), kept.receipt), (Some(owner("anna")), ReceiptState::Delivered));
 }
 
 /// [`ALARMS_MAX`] unacknowledged alarms, the first of them `id(7)`; the others are of `sim/v-...`, 64 of each.
@@ -203,4 +205,49 @@ fn any_damaged_byte_of_a_snapshot_is_noticed() {
         snapshot::write(dir.path(), &good[..at]).unwrap();
         assert!(snapshot::read(dir.path()).is_err(), "cut at {at}");
     }
+}
+
+fn acceptance() -> Acceptance {
+    Acceptance { by: "cad".to_owned(), at_ms: 3_000 }
+}
+
+#[test]
+fn a_wearer_is_told_of_the_first_force_system_that_has_the_alarm() {
+    let mut book = Book::default();
+    book.raise(alarm(1));
+    assert_eq!(book.receipts_owed().count(), 0);
+    book.accept(&id(1), acceptance());
+    book.accept(&id(1), Acceptance { by: "archive".to_owned(), at_ms: 2_000 });
+    assert_eq!(book.get(&id(1)).unwrap().accepted, Some(acceptance()));
+    assert_eq!(book.receipts_owed().collect::<Vec<_>>(), [(id(1), Receipt::Delivered)]);
+    book.acknowledge(&id(1), owner("anna"));
+    book.receipt_confirmed(&(id(1), Receipt::Delivered));
+    assert_eq!(book.receipts_owed().collect::<Vec<_>>(), [(id(1), Receipt::Seen)]);
+    book.receipt_confirmed(&(id(1), Receipt::Seen));
+    assert_eq!(book.receipts_owed().count(), 0);
+    assert_eq!(book.unacknowledged_count(), 0);
+}
+
+#[test]
+fn an_alarm_that_leaves_the_queue_leaves_its_receipts_owed_also_after_a_restart() {
+    let mut book = full();
+    book.accept(&id(7), acceptance());
+    book.acknowledge(&id(7), Owner { operator: "anna".to_owned(), at_ms: 1 });
+    (1..=TAKEN_MIN).for_each(|number| book.acknowledge(&of_vehicle(number), owner("anna")));
+    for seq in 0..=u32::try_from(TAKEN_MIN).unwrap() {
+        book.raise(Alarm { id: format!("sim/other-{seq}/1/0").parse().unwrap(), ..alarm(0) });
+    }
+    assert!(book.get(&id(7)).is_none(), "it was displaced");
+    let owed = [(id(7), Receipt::Delivered), (id(7), Receipt::Seen)];
+    let of_it = |book: &Book| book.receipts_owed().filter(|(owed, _)| *owed == id(7)).collect::<Vec<_>>();
+    assert_eq!(of_it(&book), owed);
+
+    let dir = tempfile::tempdir().unwrap();
+    snapshot::write(dir.path(), &snapshot::render(&book)).unwrap();
+    let mut book = snapshot::read(dir.path()).unwrap().unwrap();
+    assert_eq!(of_it(&book), owed);
+    let revision = book.revision();
+    book.receipt_confirmed(&owed[1]);
+    assert_eq!(of_it(&book), owed[..1]);
+    assert_ne!(book.revision(), revision, "so that a snapshot follows");
 }

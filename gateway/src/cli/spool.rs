@@ -99,6 +99,7 @@ fn line(entry: &ExportedEntry<'_>) -> serde_json::Value {
         RecordKind::Repeated => ("envelope", Some("repeated-identity")),
         RecordKind::Quarantine(reason) => ("quarantine", Some(reason.as_str())),
         RecordKind::Acknowledged => ("acknowledged", None),
+        RecordKind::Delivered => ("delivered", None),
     };
     json!({
         "lsn": entry.lsn,

@@ -282,3 +282,34 @@ async fn an_alarm_overtakes_the_backlog_and_is_not_delivered_again_in_its_place(
     let (cursor, _) = running.stop().await;
     assert_eq!(cursor, [10], "the alarm alone moves no cursor");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_that_the_sink_has_is_confirmed_before_the_cursor_passes_it_and_a_refused_one_never() {
+    let records = [position_record(1), alarm_record(2), alarm_record(3)];
+    let source = MemorySource::of(Vec::new(), &records, 3);
+    let (confirmed, cursor) = (Arc::clone(&source.confirmed), Arc::clone(&source.cursor));
+    let sink = MemorySink::new(|events| {
+        let refused = events.iter().any(|event| event.lsn == Lsn(3) && event.state == EventState::Owed);
+        if refused {
+            Err(SinkError::Refuse { reason: RefuseReason::Content, detail: "no".into() })
+        } else {
+            Ok(())
+        }
+    });
+    let running = Running::start(source, sink);
+    running.until(3).await;
+    assert_eq!(*confirmed.lock().unwrap(), ["sim/pc-0001/3/2"]);
+    assert_eq!(*cursor.lock().unwrap(), [3]);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_confirmation_without_room_holds_up_nothing() {
+    let mut source = MemorySource::of(Vec::new(), &[alarm_record(1)], 1);
+    source.is_full = true;
+    let (confirmed, cursor) = (Arc::clone(&source.confirmed), Arc::clone(&source.cursor));
+    let running = Running::start(source, MemorySink::new(|_| Ok(())));
+    running.until(1).await;
+    assert!(confirmed.lock().unwrap().is_empty() && *cursor.lock().unwrap() == [1]);
+    running.stop().await;
+}

@@ -19,6 +19,8 @@ use fieldpost_protocol::{Body, Class, ClockQuality, Envelope, Head, Lane};
 
 use super::body;
 use super::json::Object;
+use crate::alarms::AlarmId;
+use crate::live::unit::UnitId;
 use crate::record::{Record, RecordKind};
 use crate::spool::Lsn;
 
@@ -38,6 +40,8 @@ pub struct Event {
     pub route: String,
     /// The JSON text, one line.
     pub json: Bytes,
+    /// The alarm it is, if it is one: its wearer is told when a force system has it.
+    pub alarm: Option<Box<AlarmId>>,
     /// What has become of it. Sinks move it forward, never back.
     pub state: EventState,
 }
@@ -60,7 +64,7 @@ pub enum Withheld {
     Health,
     /// Quarantined bytes: nobody knows what is in them.
     Quarantine,
-    /// An operator's acknowledgement: it names a person.
+    /// An operator's acknowledgement, which names a person, or a force system's: they are ours.
     Acknowledgement,
     /// A class this version does not know, outside the alarm family: it could be anything, also sensitive.
     UnknownClass,
@@ -174,7 +178,7 @@ impl Renderer {
         let key = record.key();
         write_record(&mut self.buffer, record, &envelope, body.as_ref(), &key, self.clock);
         let route = format!("{}.{kind}.{}", token(record.force.as_str()), token(record.device.as_str()));
-        Ok(self.finish(record.lsn, key, route))
+        Ok(Event { alarm: alarm_of(record, &envelope.head), ..self.finish(record.lsn, key, route) })
     }
 
     /// Renders a loss of this gateway's forwarder `forwarder`, seen at `now_ms`.
@@ -200,8 +204,16 @@ impl Renderer {
     }
 
     fn finish(&mut self, lsn: Lsn, key: String, route: String) -> Event {
-        Event { lsn, key, route, json: self.buffer.split().freeze(), state: EventState::Owed }
+        Event { lsn, key, route, json: self.buffer.split().freeze(), alarm: None, state: EventState::Owed }
     }
+}
+
+fn alarm_of(record: &Record, head: &Head) -> Option<Box<AlarmId>> {
+    let is_alarm = head.class.is_alarm_family() && head.class != Class::ALARM_CANCEL;
+    is_alarm.then(|| {
+        let unit = UnitId { force: record.force.clone(), device: record.device.clone() };
+        Box::new(AlarmId { unit, boot: head.boot, seq: head.seq, repeat: record.repeat() })
+    })
 }
 
 /// Takes a record apart, or says why it stays here. An alarm whose body is not understood is still an alarm.
@@ -209,7 +221,7 @@ fn classify(record: &Record) -> Result<(Envelope<'_>, Option<Body<'_>>), Withhel
     match record.kind {
         RecordKind::Envelope | RecordKind::Repeated => {}
         RecordKind::Quarantine(_) => return Err(Withheld::Quarantine),
-        RecordKind::Acknowledged => return Err(Withheld::Acknowledgement),
+        RecordKind::Acknowledged | RecordKind::Delivered => return Err(Withheld::Acknowledgement),
     }
     let envelope = record.envelope().ok_or(Withheld::Quarantine)?;
     match Body::decode(&envelope.head, envelope.body) {

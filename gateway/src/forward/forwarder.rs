@@ -12,12 +12,16 @@ use super::metrics::ForwarderMetrics;
 use super::refusals::Refusals;
 use super::source::{Source, SourceError, Taken};
 use super::{RetryReason, Sink};
+use crate::alarms::{Acceptance, AlarmId};
 use crate::metrics::Metrics;
 use crate::record::Record;
 use crate::spool::{Clock, Lsn};
 
 /// Most alarms remembered as delivered ahead of their place; more would be delivered twice.
 const OVERTAKEN_MAX: usize = 100_000;
+
+/// Most alarms that wait to be noted as delivered; of more the wearers are not told.
+const UNCONFIRMED_MAX: usize = 10_000;
 
 /// How one forwarder behaves.
 #[derive(Debug, Clone)]
@@ -54,6 +58,8 @@ pub struct Forwarder<S, R> {
     cursor_is_stuck: bool,
     /// Alarms delivered ahead of their place.
     overtaken: BTreeSet<Lsn>,
+    /// Alarms that the sink has and that could not be noted yet.
+    unconfirmed: Vec<AlarmId>,
     renderer: Renderer,
 }
 
@@ -96,6 +102,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
             outage: None,
             cursor_is_stuck: false,
             overtaken: BTreeSet::new(),
+            unconfirmed: Vec::new(),
             refused_in_a_row_count: 0,
             sink,
             source,
@@ -118,6 +125,8 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         let mut batch = self.render(&taken);
         drop(taken);
         let delivered = self.deliver(&mut batch.events, batch.oldest_ms).await;
+        // Before the cursor: after a crash in between the alarm comes again, and so does this.
+        self.confirm(&batch.events).await;
         if delivered.is_err() {
             // Whatever the sink has taken without a hole need not be sent again after the restart.
             let settled = batch.events.iter().take_while(|event| event.state != EventState::Owed).last();
@@ -145,10 +154,25 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         if events.is_empty() {
             return Ok(());
         }
-        self.deliver(&mut events, None).await?;
+        let delivered = self.deliver(&mut events, None).await;
+        self.confirm(&events).await;
+        delivered?;
         let room_count = OVERTAKEN_MAX.saturating_sub(self.overtaken.len());
         self.overtaken.extend(events.iter().take(room_count).map(|event| event.lsn));
         Ok(())
+    }
+
+    /// Notes the alarms that the sink has. What finds no room is noted after a later batch, or after a restart.
+    async fn confirm(&mut self, events: &[Event]) {
+        let accepted = events.iter().filter(|event| event.state == EventState::Accepted);
+        self.unconfirmed.extend(accepted.filter_map(|event| event.alarm.as_deref().cloned()));
+        if self.unconfirmed.is_empty() {
+            return;
+        }
+        self.unconfirmed.truncate(UNCONFIRMED_MAX);
+        let alarms = std::mem::take(&mut self.unconfirmed);
+        let acceptance = Acceptance { by: self.settings.name.clone(), at_ms: self.now_ms() };
+        self.unconfirmed = self.source.confirm(&acceptance, alarms).await;
     }
 
     async fn take(&mut self) -> Result<Taken, Stopped> {

@@ -5,6 +5,7 @@ use std::future::Future;
 use bytes::Bytes;
 
 use super::event::Gap;
+use crate::alarms::{Acceptance, AlarmId};
 use crate::spool::Lsn;
 
 /// Committed entries in order, and the cursor behind which they are kept.
@@ -27,6 +28,14 @@ pub trait Source: Send {
     /// # Errors
     /// [`SourceError`]; the position on disk is the old or the new one, never another.
     fn advance(&mut self, through: Lsn) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// Notes durably that the sink of this forwarder has these alarms, so that their wearers can be told. **Never waits for
+    /// room**: what waits for room may be waiting for this forwarder's cursor. Returns what could not be noted now.
+    fn confirm(
+        &mut self,
+        acceptance: &Acceptance,
+        alarms: Vec<AlarmId>,
+    ) -> impl Future<Output = Vec<AlarmId>> + Send;
 
     /// Committed entries behind the cursor.
     fn lag_records_count(&self) -> u64;

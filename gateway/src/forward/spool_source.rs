@@ -4,16 +4,22 @@
 //! the alarms alone. It looks at no more than [`SCOUT_ENTRIES_MAX`] entries between two batches, so that neither holds
 //! the other up; a million entries are looked through in the time of 20 batches.
 
-use bytes::Bytes;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::timeout;
 
 use super::event::{Gap, GapReason};
 use super::source::{Source, SourceError, Taken};
+use crate::alarms::{Acceptance, AlarmId};
 use crate::spool::{self, BatchLimits, Cursor, EntryClass, Lsn, ReadError, Reader, Spool, SpoolError};
 
 /// Entries the scout looks at between two batches.
 const SCOUT_ENTRIES_MAX: u64 = 50_000;
 /// Alarms handed over at once.
 const SCOUT_ALARMS_MAX: usize = 500;
+/// How long a forwarder waits until it is durable that its sink has an alarm.
+const CONFIRM_MAX: Duration = Duration::from_secs(2);
 /// What the scout reads at a time.
 const SCOUT_LIMITS: BatchLimits = BatchLimits { count_max: 10_000, bytes_max: 1 << 20, age_ms_max: 0 };
 
@@ -71,6 +77,25 @@ impl Source for SpoolSource {
 
     async fn advance(&mut self, through: Lsn) -> Result<(), SourceError> {
         self.cursor.advance(through).await.map_err(|error| SourceError::Again(error.to_string()))
+    }
+
+    async fn confirm(&mut self, acceptance: &Acceptance, mut alarms: Vec<AlarmId>) -> Vec<AlarmId> {
+        let mut noted = Lsn(0);
+        let mut bytes = BytesMut::new();
+        while let Some(alarm) = alarms.pop() {
+            bytes.clear();
+            acceptance.clone().record(&alarm).encode(&mut bytes);
+            match self.spool.try_append(EntryClass::Internal, &bytes) {
+                Ok(lsn) => noted = lsn,
+                Err(_) => {
+                    alarms.push(alarm);
+                    break;
+                }
+            }
+        }
+        // Committed before the cursor passes the alarm, unless the disk has stopped taking anything.
+        _ = timeout(CONFIRM_MAX, self.spool.wait_committed(noted)).await;
+        alarms
     }
 
     fn lag_records_count(&self) -> u64 {

@@ -12,6 +12,7 @@ use fieldpost_protocol::{
 use super::event::{Event, EventState, Gap};
 use super::source::{Source, SourceError, Taken};
 use super::{Sink, SinkError};
+use crate::alarms::{Acceptance, AlarmId};
 use crate::record::{Record, RecordKind};
 use crate::spool::Lsn;
 
@@ -82,10 +83,14 @@ pub(super) fn entry(record: &Record) -> (Lsn, Bytes) {
 }
 
 /// Batches in memory; after the last one [`Source::take`] waits for ever. The cursor is shared with the test.
+#[derive(Default)]
 pub(super) struct MemorySource {
     pub(super) batches: VecDeque<Taken>,
     pub(super) urgent: Vec<(Lsn, Bytes)>,
     pub(super) cursor: Arc<Mutex<Vec<u64>>>,
+    /// Alarms that the sink has, and whether there is room to note them.
+    pub(super) confirmed: Arc<Mutex<Vec<String>>>,
+    pub(super) is_full: bool,
 }
 
 impl MemorySource {
@@ -96,12 +101,12 @@ impl MemorySource {
             entries: range.clone().map(|lsn| entry(&position_record(lsn))).collect(),
             through: Lsn(*range.end()),
         });
-        Self { batches: batches.collect(), urgent: Vec::new(), cursor: Arc::default() }
+        Self { batches: batches.collect(), urgent: Vec::new(), ..Self::default() }
     }
 
     pub(super) fn of(gaps: Vec<Gap>, records: &[Record], through: u64) -> Self {
         let taken = Taken { gaps, entries: records.iter().map(entry).collect(), through: Lsn(through) };
-        Self { batches: VecDeque::from([taken]), urgent: Vec::new(), cursor: Arc::default() }
+        Self { batches: VecDeque::from([taken]), urgent: Vec::new(), ..Self::default() }
     }
 }
 
@@ -120,6 +125,12 @@ impl Source for MemorySource {
     async fn advance(&mut self, through: Lsn) -> Result<(), SourceError> {
         self.cursor.lock().unwrap().push(through.0);
         Ok(())
+    }
+
+    async fn confirm(&mut self, _acceptance: &Acceptance, alarms: Vec<AlarmId>) -> Vec<AlarmId> {
+        let taken = if self.is_full { 0 } else { alarms.len() };
+        self.confirmed.lock().unwrap().extend(alarms[..taken].iter().map(ToString::to_string));
+        alarms[taken..].to_vec()
     }
 
     fn lag_records_count(&self) -> u64 {

@@ -165,8 +165,8 @@ impl Ledger {
             return;
         }
         let (fate, envelope) = match record.kind {
-            // What a person said: it has no sequence.
-            RecordKind::Acknowledged => return,
+            // What a person or a force system said: it has no sequence.
+            RecordKind::Acknowledged | RecordKind::Delivered => return,
             RecordKind::Envelope | RecordKind::Repeated => {
                 (Some(Fate::Stored), Envelope::decode(&record.payload).ok())
             }

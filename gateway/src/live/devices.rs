@@ -1,10 +1,11 @@
-//! What the live half needs of the devices' connections: who has one, and SEEN receipts back to them.
+//! What the live half needs of the devices' connections: who has one, and receipts back to them.
 //!
 //! A seam: in the gateway it is the registry of downlink sessions, in a test a page of lines.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
 
+use fieldpost_protocol::Receipt;
 use futures_util::Stream;
 
 use super::unit::UnitId;
@@ -33,6 +34,6 @@ pub trait Devices: Send + Sync + 'static {
     fn connected(&self) -> BTreeSet<UnitId>;
     /// Connections from now on. Subscribe first, then read [`Devices::connected`]: nothing is missed.
     fn connections(&self) -> Connections;
-    /// Tells a device that a person has acknowledged its alarm. The same receipt twice does no harm.
-    fn send_seen(&self, alarm: &AlarmId) -> Confirmation;
+    /// Tells a device how far its alarm has come. The same receipt twice does no harm.
+    fn send_receipt(&self, alarm: &AlarmId, receipt: Receipt) -> Confirmation;
 }

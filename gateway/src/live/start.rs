@@ -158,6 +158,7 @@ fn first_lsn(book: &Book, committed: Lsn, tail_records_max: u64) -> Lsn {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs;
 
     use super::*;
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn reading_starts_at_the_tail_or_where_the_snapshot_ends() {
-        let snapshot_at = |lsn| Book::restored(Vec::new(), Vec::new(), Lsn(lsn));
+        let snapshot_at = |lsn| Book::restored(Vec::new(), Vec::new(), BTreeSet::new(), Lsn(lsn));
         assert_eq!(first_lsn(&snapshot_at(0), Lsn(0), 100), Lsn(1), "an empty spool");
         assert_eq!(first_lsn(&snapshot_at(990), Lsn(1000), 100), Lsn(901));
         assert_eq!(first_lsn(&snapshot_at(1000), Lsn(1000), 0), Lsn(1001), "nothing to read");

@@ -11,6 +11,7 @@
 //! | alarm family, known or not | an alarm in the queue, whatever becomes of its unit |
 //! | alarm cancel | a mark on the alarm |
 //! | acknowledged | the alarm has its owner |
+//! | delivered | a force system has the alarm |
 //! | quarantined alarm whose head is readable | an alarm of unknown cause |
 //! | under a repeated identity | the same, its alarm beside the other; the page says whose identities repeat |
 //! | health | nothing: it is not for this page |
@@ -22,7 +23,7 @@ use fieldpost_protocol::{Alarm as AlarmBody, Body, Class, Envelope, Head, Lane, 
 
 use super::order::{ClockBounds, JudgedTime, Order};
 use super::unit::{Place, Unit, UnitId, UnitName};
-use crate::alarms::{Acknowledgement, Alarm, AlarmId, Book, Cause, Owner, SeenReceipt};
+use crate::alarms::{Acknowledgement, Alarm, AlarmId, Book, Cause, Delivered, Owner, ReceiptState};
 use crate::config::roster::Roster;
 use crate::fingerprint::Fingerprint;
 use crate::record::{QuarantineReason, Record, RecordKind};
@@ -246,7 +247,8 @@ pub fn fold(state: &mut State, record: &Record) {
     let to_alarms = state.alarms.takes(record.lsn);
     match record.kind {
         RecordKind::Acknowledged if to_alarms => fold_acknowledged(state, record),
-        RecordKind::Acknowledged => {}
+        RecordKind::Delivered if to_alarms => fold_delivered(state, record),
+        RecordKind::Acknowledged | RecordKind::Delivered => {}
         // A frame above its device's ceiling must never look real, so not even its alarm is raised.
         RecordKind::Quarantine(QuarantineReason::AboveCeiling) => {}
         RecordKind::Quarantine(_) => {
@@ -384,7 +386,9 @@ fn fold_alarm(state: &mut State, told: &Told<'_>, body: Option<&AlarmBody>) {
         position_udeg: position.map(|position| (position.longitude_udeg, position.latitude_udeg)),
         cancelled_at_ms: None,
         owner: None,
-        receipt: SeenReceipt::None,
+        receipt: ReceiptState::None,
+        accepted: None,
+        delivered: ReceiptState::None,
     });
     state.touch(&told.id);
 }
@@ -396,6 +400,12 @@ fn fold_alarm_position(state: &mut State, told: &Told<'_>, alarm: &AlarmBody) {
         let device_time_ms = told.time.device_time_ms.saturating_sub(age_ms);
         fold_position(state, told, position, JudgedTime { device_time_ms, clock: told.time.clock });
     }
+}
+
+fn fold_delivered(state: &mut State, record: &Record) {
+    let Ok(said) = serde_json::from_slice::<Delivered>(&record.payload) else { return };
+    let Ok(id) = said.alarm.parse::<AlarmId>() else { return };
+    state.alarms.accept(&id, said.acceptance);
 }
 
 fn fold_acknowledged(state: &mut State, record: &Record) {

@@ -15,7 +15,7 @@ use super::board::Published;
 use super::devices::{Connection, Connections};
 use super::state::fold;
 use super::view::GatewayView;
-use crate::alarms::{AlarmId, SeenReceipt, snapshot};
+use crate::alarms::{Owed, snapshot};
 use crate::record::Record;
 use crate::spool::{Batch, BatchLimits, Cursor, Lsn, ReadError};
 
@@ -139,32 +139,32 @@ pub(super) async fn follow_connections(
     }
 }
 
-/// Sends SEEN receipts until each is confirmed.
+/// Sends DELIVERED and SEEN receipts until each is confirmed.
 pub(super) async fn send_receipts(hub: Arc<Hub>, shutdown: CancellationToken) {
     let mut under_way = JoinSet::new();
-    // Under way, or failed since the last retry: at most one for each alarm in the queue.
+    // Under way, or failed since the last retry: at most two for each alarm in the queue, and those owed beside it.
     let mut sent = BTreeSet::new();
     let mut failed = Vec::new();
     let mut alarms = hub.alarms_revision.subscribe();
     let mut retry = interval(Duration::from_millis(RECEIPT_RETRY_MS));
     retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        for id in hub.receipts_owed(&sent) {
-            let confirmation = hub.devices.send_seen(&id);
-            sent.insert(id.clone());
-            under_way.spawn(async move { (id, confirmation.await) });
+        for owed in hub.receipts_owed(&sent) {
+            let confirmation = hub.devices.send_receipt(&owed.0, owed.1);
+            sent.insert(owed.clone());
+            under_way.spawn(async move { (owed, confirmation.await) });
         }
         tokio::select! {
             () = shutdown.cancelled() => return,
             Ok(()) = alarms.changed() => {}
-            () = hub.device_connected.notified() => failed.drain(..).for_each(|id| { sent.remove(&id); }),
-            _ = retry.tick() => failed.drain(..).for_each(|id| { sent.remove(&id); }),
+            () = hub.device_connected.notified() => failed.drain(..).for_each(|owed| { sent.remove(&owed); }),
+            _ = retry.tick() => failed.drain(..).for_each(|owed| { sent.remove(&owed); }),
             Some(outcome) = under_way.join_next() => match outcome {
-                Ok((id, true)) => {
-                    hub.receipt_delivered(&id);
-                    sent.remove(&id);
+                Ok((owed, true)) => {
+                    hub.receipt_confirmed(&owed);
+                    sent.remove(&owed);
                 }
-                Ok((id, false)) => failed.push(id),
+                Ok((owed, false)) => failed.push(owed),
                 // A panicking confirmation: the receipt stays owed until the next start.
                 Err(_) => {}
             },
@@ -319,20 +319,16 @@ impl Hub {
         }
     }
 
-    /// Alarms whose SEEN a connected device still has to confirm and that is not under way.
-    fn receipts_owed(&self, sent: &BTreeSet<AlarmId>) -> Vec<AlarmId> {
+    /// Receipts that a connected device still has to confirm and that are not under way.
+    fn receipts_owed(&self, sent: &BTreeSet<Owed>) -> Vec<Owed> {
         let state = self.state();
-        let owed = state.alarms.iter().filter(|alarm| {
-            alarm.receipt == SeenReceipt::Queued
-                && state.is_connected(&alarm.id.unit)
-                && !sent.contains(&alarm.id)
-        });
-        owed.map(|alarm| alarm.id.clone()).collect()
+        let owed = state.alarms.receipts_owed();
+        owed.filter(|owed| state.is_connected(&owed.0.unit) && !sent.contains(owed)).collect()
     }
 
-    fn receipt_delivered(&self, id: &AlarmId) {
+    fn receipt_confirmed(&self, owed: &Owed) {
         let mut state = self.state();
-        state.alarms.receipt_delivered(id);
+        state.alarms.receipt_confirmed(owed);
         self.announce_alarms(&state);
     }
 

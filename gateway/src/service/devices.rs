@@ -1,4 +1,4 @@
-//! The registry of downlink sessions as the live half sees it: who is connected, and SEEN receipts to them.
+//! The registry of downlink sessions as the live half sees it: who is connected, and receipts to them.
 
 use std::collections::BTreeSet;
 
@@ -34,11 +34,11 @@ impl Devices for ConnectedDevices {
         }))
     }
 
-    fn send_seen(&self, alarm: &AlarmId) -> Confirmation {
+    fn send_receipt(&self, alarm: &AlarmId, receipt: Receipt) -> Confirmation {
         let range = SeqRange { first: alarm.seq, more: 0 };
         let ranges = std::iter::once(range).collect();
-        let receipt = Frame::Receipts(Receipts { receipt: Receipt::Seen, boot: alarm.boot, ranges });
-        let sending = self.0.send(&alarm.unit.force, &alarm.unit.device, &receipt);
+        let frame = Frame::Receipts(Receipts { receipt, boot: alarm.boot, ranges });
+        let sending = self.0.send(&alarm.unit.force, &alarm.unit.device, &frame);
         Box::pin(async move { sending.settled().await == Delivery::Delivered })
     }
 }

@@ -332,7 +332,7 @@ async fn full_disk(
     }
     until_metric(metrics, "fieldpost_spool_health", 0.0);
     let records_count = u32::from(sent) + 1;
-    until_metric(metrics, "fieldpost_spool_records_total", f64::from(records_count));
+    until_metric(metrics, "fieldpost_ingest_records_total", f64::from(records_count));
     assert!(!get(metrics, "/readyz").contains("the spool is full"));
     records_count
 }

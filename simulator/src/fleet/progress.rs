@@ -22,6 +22,8 @@ pub struct RaisedAlarm {
     pub cause: AlarmCause,
     /// When, in microseconds of the run.
     pub raised_us: u64,
+    /// When its device heard that a force system has it.
+    pub delivered_us: Option<u64>,
     /// When a person's acknowledgement was back on the device.
     pub seen_us: Option<u64>,
 }
@@ -163,19 +165,28 @@ impl Progress {
     }
 
     pub(super) fn alarm_raised(&self, device: usize, alarm: AlarmId, cause: AlarmCause, now_us: u64) {
-        self.lock().alarms.push(RaisedAlarm { device, alarm, cause, raised_us: now_us, seen_us: None });
+        self.lock().alarms.push(RaisedAlarm {
+            device,
+            alarm,
+            cause,
+            raised_us: now_us,
+            delivered_us: None,
+            seen_us: None,
+        });
         self.changed.notify_waiters();
     }
 
     pub(super) fn alarm_receipt(&self, device: usize, alarm: AlarmId, receipt: Receipt, now_us: u64) {
-        if receipt == Receipt::Seen {
-            let mut state = self.lock();
-            let raised =
-                state.alarms.iter_mut().find(|raised| raised.device == device && raised.alarm == alarm);
-            if let Some(raised) = raised {
-                raised.seen_us.get_or_insert(now_us);
+        let mut state = self.lock();
+        let raised = state.alarms.iter_mut().find(|raised| raised.device == device && raised.alarm == alarm);
+        if let Some(raised) = raised {
+            match receipt {
+                Receipt::Stored => {}
+                Receipt::Delivered => _ = raised.delivered_us.get_or_insert(now_us),
+                Receipt::Seen => _ = raised.seen_us.get_or_insert(now_us),
             }
         }
+        drop(state);
         self.changed.notify_waiters();
     }
 

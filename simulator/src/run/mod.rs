@@ -320,6 +320,10 @@ async fn finish(
             faults.push("an alarm did not come back to its wearer as SEEN".to_owned());
         }
     }
+    // The gateway in this process has a file and a webhook as force systems.
+    if plan.outside.is_none() && !told_of_delivery(fleet).await {
+        faults.push("an alarm did not come back to its wearer as DELIVERED".to_owned());
+    }
     if plan.emergency && fleet.progress().alarms().is_empty() && plan.acknowledge {
         faults.push("no alarm was raised".to_owned());
     }
@@ -343,6 +347,15 @@ async fn finish(
         faults.push("the page was lost and did not open again".to_owned());
     }
     faults
+}
+
+/// Whether every device that raised an alarm heard in time that a force system has it.
+async fn told_of_delivery(fleet: &Fleet) -> bool {
+    let all_told = |alarms: &[crate::fleet::progress::RaisedAlarm]| {
+        alarms.iter().all(|alarm| alarm.delivered_us.is_some() || alarm.seen_us.is_some())
+    };
+    let told = fleet.progress().wait(|progress| all_told(&progress.alarms()));
+    tokio::time::timeout(LOOP_MAX, told).await.is_ok()
 }
 
 fn invite(link: Option<&str>, plan: &Plan) {

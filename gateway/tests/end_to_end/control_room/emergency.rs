@@ -42,6 +42,23 @@ fn seen(seq: u32) -> Frame {
     Frame::Receipts(Receipts { receipt: Receipt::Seen, boot: BootId(1), ranges })
 }
 
+fn delivered(seq: u32) -> Frame {
+    let Frame::Receipts(receipts) = seen(seq) else { panic!("receipts") };
+    Frame::Receipts(Receipts { receipt: Receipt::Delivered, ..receipts })
+}
+
+/// Waits for a receipt, which it does not confirm; confirms the one that may come before it.
+async fn told(client: &mut Client, expected: &Frame) -> u16 {
+    loop {
+        let (frame, packet_id) = downlink(client).await;
+        if frame == *expected {
+            return packet_id;
+        }
+        assert_eq!(frame, delivered(4));
+        client.acknowledge(packet_id).await;
+    }
+}
+
 async fn browser(service: &Service) -> Browser {
     let token = service.login.issue(&Operator::try_new("anna").unwrap(), now_ms()).unwrap();
     let mut browser = Browser::new(service.control_room);
@@ -71,8 +88,7 @@ async fn the_emergency_loop_closes() {
     assert_eq!(answer.json()["acknowledged_by"], "anna");
     receipt(&mut stream, "queued").await;
 
-    let (frame, packet_id) = downlink(&mut device).await;
-    assert_eq!(frame, seen(4));
+    let packet_id = told(&mut device, &seen(4)).await;
     device.acknowledge(packet_id).await;
     receipt(&mut stream, "delivered").await;
     assert!(service.shutdown().await);
@@ -98,8 +114,7 @@ async fn a_wearer_who_was_away_learns_of_it_after_a_restart_of_the_gateway() {
     receipt(&mut stream, "queued").await;
     let mut device = house.connected(&service, DEVICE, &own).await;
     subscribe(&mut device).await;
-    let (frame, packet_id) = downlink(&mut device).await;
-    assert_eq!(frame, seen(4));
+    let packet_id = told(&mut device, &seen(4)).await;
     device.acknowledge(packet_id).await;
     receipt(&mut stream, "delivered").await;
     assert!(service.shutdown().await);
@@ -120,9 +135,34 @@ async fn an_owed_receipt_waits_for_the_device_to_listen() {
     receipt(&mut stream, "queued").await;
     // Connected all the time, but subscribed only now.
     subscribe(&mut device).await;
-    let (frame, packet_id) = downlink(&mut device).await;
-    assert_eq!(frame, seen(4));
+    let packet_id = told(&mut device, &seen(4)).await;
     device.acknowledge(packet_id).await;
     receipt(&mut stream, "delivered").await;
+    assert!(service.shutdown().await);
+}
+
+#[tokio::test]
+async fn the_wearer_learns_that_a_force_system_has_the_alarm_also_after_a_restart() {
+    let mut house = House::new();
+    let own = house.issue(DEVICE);
+    let service = house.start().await;
+    let mut device = house.connected(&service, DEVICE, &own).await;
+    subscribe(&mut device).await;
+    device.publish(&format!("fp1/{DEVICE}/alarm"), 7, &alarm(4)).await;
+    // Heard and not confirmed: the wearer may not have learned of it.
+    told(&mut device, &delivered(4)).await;
+    drop(device);
+    let mut stream = browser(&service).await.stream().await;
+    let shown = stream.until("alarm", |alarm| alarm["delivered"] == "queued").await;
+    assert_eq!((&shown["accepted"]["by"], &shown["state"]), (&"file".into(), &"unacknowledged".into()));
+    assert!(service.shutdown().await);
+
+    let service = house.start().await;
+    let mut stream = browser(&service).await.stream().await;
+    let mut device = house.connected(&service, DEVICE, &own).await;
+    subscribe(&mut device).await;
+    let packet_id = told(&mut device, &delivered(4)).await;
+    device.acknowledge(packet_id).await;
+    stream.until("alarm", |alarm| alarm["delivered"] == "delivered").await;
     assert!(service.shutdown().await);
 }

@@ -22,7 +22,7 @@ use fieldpost_gateway::record::{Record, RecordKind};
 use fieldpost_gateway::spool::{Disk, EntryClass, Lsn, RealDisk, Spool, SpoolSettings};
 use fieldpost_protocol::{
     Alarm, AlarmCause, BootId, Class, ClockQuality, DeviceId, Envelope, FixSource, ForceId, Head, Lane, Mode,
-    Position, ReportReason, Seq,
+    Position, Receipt, ReportReason, Seq,
 };
 use tempfile::TempDir;
 use tokio::sync::{broadcast, watch};
@@ -39,6 +39,8 @@ pub(crate) struct Fleet {
     news: broadcast::Sender<Connection>,
     /// Every SEEN sent, with whether the wearer's device confirms.
     pub(crate) seen: watch::Sender<Vec<AlarmId>>,
+    /// Every DELIVERED sent.
+    pub(crate) delivered: watch::Sender<Vec<AlarmId>>,
     confirms: watch::Sender<bool>,
 }
 
@@ -48,6 +50,7 @@ impl Fleet {
             connected: Mutex::default(),
             news: broadcast::Sender::new(64),
             seen: watch::Sender::default(),
+            delivered: watch::Sender::default(),
             confirms: watch::Sender::new(false),
         })
     }
@@ -77,8 +80,9 @@ impl Devices for Fleet {
         }))
     }
 
-    fn send_seen(&self, alarm: &AlarmId) -> Confirmation {
-        self.seen.send_modify(|seen| seen.push(alarm.clone()));
+    fn send_receipt(&self, alarm: &AlarmId, receipt: Receipt) -> Confirmation {
+        let told = if receipt == Receipt::Seen { &self.seen } else { &self.delivered };
+        told.send_modify(|seen| seen.push(alarm.clone()));
         let mut confirms = self.confirms.subscribe();
         Box::pin(async move { confirms.wait_for(|confirms| *confirms).await.is_ok() })
     }
