@@ -1,8 +1,8 @@
 //! The boot counter: two sectors with a copy each, to which every start appends.
 //!
 //! ```text
-//!  copy A | 1 !1 | 2 !2 | 3 !3 | erased ...        a cell is the number and its complement, 8 bytes
-//!  copy B | 1 !1 | 2 !2 | 3 !3 | erased ...
+//!  copy A | 1 c1 | 2 c2 | 3 c3 | erased ...        a cell is the number and its check word, 8 bytes
+//!  copy B | 1 c1 | 2 c2 | 3 c3 | erased ...
 //! ```
 //!
 //! **A number is in flash before it is returned, and larger than every one returned before**, whatever power cuts and one
@@ -20,6 +20,11 @@ pub(super) const JUMP: u32 = 1 << 20;
 const CELL_BYTES: u32 = 8;
 /// Cells tried in one copy before its sector is erased; then one more.
 const CELL_TRIES: usize = 3;
+
+/// The complement, mixed so that no cell of erased and zeroed words is a number: the largest would end the device's life.
+fn check_word(number: u32) -> u32 {
+    !number ^ 0xA5C3_3C5A
+}
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Copy {
@@ -93,7 +98,7 @@ impl Copy {
         let mut at = 0;
         while at < self.write_at {
             let number = medium.read_word(self.start + at)?;
-            if medium.read_word(self.start + at + 4)? == !number {
+            if medium.read_word(self.start + at + 4)? == check_word(number) {
                 self.newest = self.newest.max(Some(number));
                 self.unreadable_after = 0;
             } else {
@@ -126,7 +131,7 @@ impl Copy {
     fn write<F: NorFlash>(&mut self, medium: &mut Medium<F>, number: u32) -> Result<(), StorageError> {
         let mut cell = [0; CELL_BYTES as usize];
         cell[..4].copy_from_slice(&number.to_le_bytes());
-        cell[4..].copy_from_slice(&(!number).to_le_bytes());
+        cell[4..].copy_from_slice(&check_word(number).to_le_bytes());
         let at = self.write_at;
         self.write_at += CELL_BYTES;
         medium.write(self.start + at, &cell)

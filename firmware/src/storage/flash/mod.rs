@@ -31,7 +31,13 @@ use fieldpost_protocol::BootId;
 
 pub(crate) use self::record::crc32;
 pub use self::report::{CounterState, FlashReport};
-use self::{counter::BootCounter, log::Log, medium::Medium, notes::Notes};
+use self::{
+    counter::BootCounter,
+    log::Log,
+    medium::Medium,
+    notes::Notes,
+    report::{FullSaid, Troubles},
+};
 use super::{Damage, Entry, FlashMap, Key, Note, Partition, Storage, StorageError};
 
 /// Routine entries the index has room for, at 2 bytes each.
@@ -53,6 +59,8 @@ pub struct FlashStorage<F> {
     health: Log<heapless::Vec<u16, SMALL_COUNT_MAX>>,
     routine: Log<heapless::Vec<u16, ROUTINE_COUNT_MAX>>,
     is_mounted: bool,
+    full: FullSaid,
+    troubles: Troubles,
 }
 
 impl<F: NorFlash> FlashStorage<F> {
@@ -68,6 +76,8 @@ impl<F: NorFlash> FlashStorage<F> {
             health: Log::new(map.health, sector_bytes),
             routine: Log::new(map.routine, sector_bytes),
             is_mounted: false,
+            full: FullSaid::default(),
+            troubles: Troubles::default(),
         }
     }
 
@@ -84,6 +94,7 @@ impl<F: NorFlash> FlashStorage<F> {
         self.counter.mount(&mut self.medium)?;
         self.is_mounted = true;
         self.medium.report.say();
+        self.troubles = self.medium.report.troubles();
         Ok(())
     }
 
@@ -122,7 +133,9 @@ impl<F: NorFlash> Storage for FlashStorage<F> {
     fn push(&mut self, partition: Partition, entry: &Entry) -> Result<Key, StorageError> {
         self.mounted()?;
         let (log, medium) = self.log(partition);
-        log.push(medium, entry)
+        let pushed = log.push(medium, entry);
+        self.full.note(partition, pushed == Err(StorageError::Full));
+        pushed
     }
 
     fn next(
@@ -164,6 +177,11 @@ impl<F: NorFlash> Storage for FlashStorage<F> {
     }
 
     fn take_damage(&mut self) -> Damage {
+        let troubles = self.medium.report.troubles();
+        if troubles != self.troubles {
+            self.troubles = troubles;
+            troubles.say();
+        }
         core::mem::take(&mut self.medium.damage)
     }
 

@@ -46,8 +46,8 @@ pub(super) enum Kind {
 pub(super) enum Found {
     /// A whole record; its bytes are right now, whatever they were.
     Record { kind: Kind, key: u32, body_bytes: usize, repaired: bool },
-    /// A record that was removed; its content is not looked at.
-    Removed { key: u32, body_bytes: usize },
+    /// A record that was removed; nothing of it is looked at, not even its key.
+    Removed { body_bytes: usize },
     /// A record was here and its content is beyond repair.
     Damaged { body_bytes: usize },
     /// No record begins here.
@@ -90,7 +90,7 @@ pub(super) fn examine(bytes: &mut [u8]) -> Found {
     let key = word_at(bytes, 4);
     // Half its bits decide: one flipped bit neither removes nor revives.
     if word_at(bytes, MARK_OFFSET as usize).count_zeros() >= 16 {
-        return Found::Removed { key, body_bytes };
+        return Found::Removed { body_bytes };
     }
     if is_whole(bytes, body_bytes) {
         return Found::Record { kind, key, body_bytes, repaired: false };
@@ -113,7 +113,7 @@ fn examine_flipped_word(bytes: &mut [u8], word: u32) -> Found {
         if is_whole(bytes, body_bytes) {
             let key = word_at(bytes, 4);
             return match word_at(bytes, MARK_OFFSET as usize).count_zeros() {
-                16.. => Found::Removed { key, body_bytes },
+                16.. => Found::Removed { body_bytes },
                 _ => Found::Record { kind, key, body_bytes, repaired: true },
             };
         }

@@ -1,5 +1,7 @@
 //! What the flash was like, for the log and for tests.
 
+use crate::storage::Partition;
+
 /// What became of the boot counter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -88,4 +90,56 @@ impl FlashReport {
 
     #[cfg(not(feature = "defmt"))]
     pub(super) fn say(&self) {}
+
+    /// What must not grow while a device runs, for [`Troubles::say`].
+    pub(super) fn troubles(&self) -> Troubles {
+        Troubles {
+            failures: [self.read_failures, self.write_failures, self.erase_failures],
+            records_repaired: self.records_repaired,
+            records_damaged: self.records_damaged,
+        }
+    }
+}
+
+/// Counters that are said again whenever one of them has grown. That is never on the way of an ordinary record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Troubles {
+    /// Of reads, writes and erases.
+    failures: [u32; 3],
+    records_repaired: u32,
+    records_damaged: u32,
+}
+
+impl Troubles {
+    #[cfg(feature = "defmt")]
+    pub(super) fn say(self) {
+        let [reads, writes, erases] = self.failures;
+        defmt::warn!(
+            "flash: so far {=u32} reads, {=u32} writes and {=u32} erases failed, {=u32} records repaired, {=u32} lost",
+            reads,
+            writes,
+            erases,
+            self.records_repaired,
+            self.records_damaged
+        );
+    }
+
+    #[cfg(not(feature = "defmt"))]
+    #[expect(clippy::unused_self, reason = "without defmt there is nobody to say it to")]
+    pub(super) fn say(self) {}
+}
+
+/// No partition that is full stays unsaid, and none is said twice before it has room again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct FullSaid([bool; 3]);
+
+impl FullSaid {
+    pub(super) fn note(&mut self, partition: Partition, is_full: bool) {
+        let said = &mut self.0[partition as usize];
+        #[cfg(feature = "defmt")]
+        if is_full && !*said {
+            defmt::warn!("flash: {} is full; what comes is refused until something is removed", partition);
+        }
+        *said = is_full;
+    }
 }

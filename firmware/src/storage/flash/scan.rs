@@ -150,10 +150,11 @@ impl Log {
                     }
                     log.take_over(medium, key, place, record_bytes(body_bytes) as u32)?;
                 }
-                Found::Record { key, .. } | Found::Removed { key, .. } => {
+                Found::Record { key, .. } => {
                     survey.is_readable = true;
                     medium.note_key(key);
                 }
+                Found::Removed { .. } => survey.is_readable = true,
                 Found::Damaged { .. } => {
                     medium.report.records_damaged = medium.report.records_damaged.wrapping_add(1);
                     medium.damage.records = medium.damage.records.saturating_add(1);
@@ -174,9 +175,15 @@ impl Log {
         bytes: u32,
     ) -> Result<(), StorageError> {
         medium.note_key(key);
-        let at = match key.checked_sub(1) {
-            None => 0,
-            Some(before) => self.index_after(medium, before)?,
+        let newest = match self.index.last() {
+            Some(word) => Some(self.key_at(medium, place_of(*word))?),
+            None => None,
+        };
+        // Almost always: records lie in the order of their keys, but for those that were moved.
+        let at = if newest < Some(key) {
+            self.index.len()
+        } else {
+            self.index_after(medium, key.saturating_sub(1))?
         };
         if let Some(older) = self.index.get(at).map(|word| place_of(*word))
             && self.key_at(medium, older)? == key
@@ -214,7 +221,7 @@ impl Log {
             let found = self.look(medium, place, &mut bytes)?;
             let body_bytes = match found {
                 Found::Record { body_bytes, .. }
-                | Found::Removed { body_bytes, .. }
+                | Found::Removed { body_bytes }
                 | Found::Damaged { body_bytes } => body_bytes,
                 Found::Nothing => {
                     noise.add(&mut walk, bytes[..4] == [0xFF; 4]);
@@ -260,11 +267,10 @@ impl Log {
             medium.report.sectors_unreadable = medium.report.sectors_unreadable.wrapping_add(1);
             medium.damage.is_unknown = true;
             if *sector == self.active {
-                // Nothing is written to it any more; it goes when it is empty.
                 self.write_at = self.end_of(*sector);
-            } else {
-                let _ = self.clear(medium, *sector);
             }
+            // If there is no room to move its entries to, it is told again at the next start.
+            let _ = self.clear(medium, *sector);
         }
     }
 

@@ -86,7 +86,7 @@ fn a_flash_storage_and_its_quota_fit_their_budgets() {
 }
 
 #[test]
-fn a_year_of_shifts_wears_every_sector_alike() {
+fn a_month_of_shifts_wears_every_sector_alike() {
     let chip = new_chip();
     let mut storage = mounted(&chip);
     // Ten hours at a position every 30 s and a status every 15 minutes: 1,240 records a day. Thirty days are enough to tell.
