@@ -70,6 +70,7 @@ pub struct Board {
     qmp: Qmp,
     qtest: Qtest,
     gnss: UnixStream,
+    uart0: UnixStream,
     log: Option<Log>,
     capture: PathBuf,
     errors: PathBuf,
@@ -171,12 +172,13 @@ impl Board {
         // QEMU connects in the order of its own start-up; the sockets' backlog makes that order irrelevant here.
         let (uart0, gnss) = (connected(&doors.0)?, connected(&doors.1)?);
         let (qmp, qtest) = (Qmp::open(connected(&doors.2)?)?, Qtest::new(connected(&doors.3)?));
+        let kept = uart0.try_clone().map_err(Failure::io("cannot share the board's log port"))?;
         let log = match &plan.image {
             Some(image) => Some(Log::follow(uart0, image.strings.clone())?),
             None => None,
         };
         let child = child.0.take().expect("it was put in above and nothing took it");
-        Ok(Self { child, qmp, qtest, gnss, log, capture, errors })
+        Ok(Self { child, qmp, qtest, gnss, uart0: kept, log, capture, errors })
     }
 
     /// Lets the processor run.
@@ -231,6 +233,14 @@ impl Board {
     /// [`Failure::Io`].
     pub fn gnss(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.gnss.write_all(bytes).map_err(Failure::io("cannot write to the board's GNSS port"))
+    }
+
+    /// A byte into the log's UART: the image answers any with a line of usage, and one built with `drills` fails as it says.
+    ///
+    /// # Errors
+    /// [`Failure`] if QEMU is gone.
+    pub fn ask(&mut self, byte: u8) -> Result<(), Failure> {
+        self.uart0.write_all(&[byte]).map_err(Failure::io("the board's log port is closed"))
     }
 
     /// The GNSS port, for a feed that runs beside the test.

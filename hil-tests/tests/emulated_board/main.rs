@@ -13,6 +13,7 @@ mod alarm;
 mod bad_input;
 mod costs;
 mod duty;
+mod failures;
 mod hostile;
 mod outage;
 mod power_cuts;
