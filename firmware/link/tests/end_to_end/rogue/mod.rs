@@ -5,6 +5,7 @@
 //! each check is worth, some attacks use certificates that the authority would have had to be tricked into signing.
 
 mod forge;
+mod mangle;
 mod tls;
 
 use std::net::TcpStream;
@@ -12,6 +13,7 @@ use std::net::TcpStream;
 use rcgen::{ExtendedKeyUsagePurpose as Usage, KeyUsagePurpose, date_time_ymd};
 
 pub(crate) use self::forge::{Forger, Shown};
+use self::mangle::Mangler;
 use self::tls::{Next, Server, answer_as_tls12, message};
 
 /// What a rogue does.
@@ -156,6 +158,33 @@ pub(crate) fn echo(tcp: TcpStream, forger: &Forger, count: usize) -> Option<()> 
         let record = server.seal(&bytes);
         server.send(&record)?;
     }
+    server.drain(&mut Seen::default());
+    Some(())
+}
+
+/// A stranger that says anything in well-sealed records: its own flight, mangled by this seed.
+pub(crate) fn babble(tcp: TcpStream, forger: &Forger, seed: u64) -> Seen {
+    let mut seen = Seen::default();
+    if let Some(mut server) = Server::accept(tcp) {
+        server.mangle(Mangler::new(seed));
+        // The device may hang up at any point: that is what it is for.
+        _ = shake_hands(&mut server, forger, Attack::UnknownAuthority);
+        server.end();
+        server.drain(&mut seen);
+    }
+    seen
+}
+
+/// A verified gateway that says anything in well-sealed records.
+pub(crate) fn babble_after_handshake(tcp: TcpStream, forger: &Forger, seed: u64) -> Option<()> {
+    let mut server = Server::accept(tcp)?;
+    shake_hands(&mut server, forger, Attack::None)?;
+    let Next::Application(_) = server.next() else { return None };
+    let mut mangler = Mangler::new(seed);
+    for _ in 0..8 {
+        server.say_anything(&mut mangler)?;
+    }
+    server.end();
     server.drain(&mut Seen::default());
     Some(())
 }

@@ -14,6 +14,7 @@ use p256::{PublicKey, SecretKey};
 use sha2::{Digest as _, Sha256};
 
 use super::Seen;
+use super::mangle::Mangler;
 
 const HANDSHAKE: u8 = 22;
 const ALERT: u8 = 21;
@@ -31,6 +32,7 @@ pub(crate) struct Server {
     ours: Sealer,
     theirs: Sealer,
     server_finished_key: Vec<u8>,
+    mangler: Option<Mangler>,
 }
 
 /// Secrets that the application keys come from.
@@ -131,19 +133,42 @@ impl Server {
             ours: Sealer::new(&server),
             theirs: Sealer::new(&client),
             server_finished_key: expand::<32>(&server, "finished", &[]).to_vec(),
+            mangler: None,
         })
+    }
+
+    /// From now on everything that is said is mangled.
+    pub(crate) fn mangle(&mut self, mangler: Mangler) {
+        self.mangler = Some(mangler);
     }
 
     /// Sends handshake messages, each in as many records as it needs.
     pub(crate) fn say(&mut self, messages: &[Vec<u8>]) -> Option<()> {
         for message in messages {
-            self.transcript.update(message);
-            for piece in message.chunks(FRAGMENT_BYTES_MAX) {
-                let record = self.ours.seal(HANDSHAKE, piece);
-                self.tcp.write_all(&record).ok()?;
+            let mut mangler = self.mangler.take();
+            let said =
+                mangler.as_mut().map_or_else(|| vec![message.clone()], |mangler| mangler.message(message));
+            for message in &said {
+                self.transcript.update(message);
+                let pieces = match &mut mangler {
+                    Some(mangler) => mangler.pieces(message),
+                    None => message.chunks(FRAGMENT_BYTES_MAX).collect(),
+                };
+                for piece in pieces {
+                    let record = self.ours.seal(HANDSHAKE, piece);
+                    self.tcp.write_all(&record).ok()?;
+                }
             }
+            self.mangler = mangler;
         }
         Some(())
+    }
+
+    /// Sends anything in a record that opens.
+    pub(crate) fn say_anything(&mut self, mangler: &mut Mangler) -> Option<()> {
+        let kind = [20, ALERT, HANDSHAKE, HANDSHAKE, APPLICATION, APPLICATION, 0, 255][mangler.draw(8)];
+        let record = self.ours.seal(kind, &mangler.bytes());
+        self.tcp.write_all(&record).ok()
     }
 
     /// Sends a handshake message in one record, however long.
