@@ -41,7 +41,8 @@ impl<B: I2c> Senses<B> {
         let round = Duration::from_millis(ROUND_MS.into());
         SENSED.send(self.rtc()).await;
         let mut due = Instant::now();
-        for number in 0_u32.. {
+        let mut rounds_to_slow: u32 = 0;
+        loop {
             Timer::at(due).await;
             guard::note_late(executor::waited_since(due));
             guard::report(Watched::Sense);
@@ -49,11 +50,12 @@ impl<B: I2c> Senses<B> {
             due = (due + round).max(Instant::now());
             SENSED.send(self.inputs()).await;
             SENSED.send(self.acceleration()).await;
-            if number.is_multiple_of(ROUNDS_PER_SLOW) {
+            if rounds_to_slow == 0 {
+                rounds_to_slow = ROUNDS_PER_SLOW;
                 self.slow_round().await;
             }
+            rounds_to_slow -= 1;
         }
-        unreachable!("2^32 rounds of 20 ms are 994 days")
     }
 
     async fn slow_round(&mut self) {
