@@ -233,6 +233,26 @@ fn a_cut_at_every_word_and_every_erase_loses_nothing() {
     assert!(steps > 1500 && resumed > 0);
 }
 
+#[test]
+fn no_boot_id_repeats_after_a_cut_in_a_start_and_a_sector_of_zeros_on_top() {
+    // Past the end of both sectors, so that a cut comes in their erases as well.
+    let chip = new_chip();
+    for boot in 1..=2 * (SECTOR as u32 / 8) + 3 {
+        for (cut, zeroed) in (0..8).flat_map(|cut| [(cut, 0), (cut, 1)]) {
+            let chip = chip.fork();
+            let mut storage = mount(&chip);
+            chip.power_on(Faults { cut_after: Some(cut), seed: cut, ..Faults::default() });
+            let given = storage.next_boot().ok().filter(|_| !chip.is_dead());
+            assert!(given.is_none_or(|given| given == BootId(boot)));
+            chip.power_on(Faults::default());
+            chip.zero(super::SMALL.boot_counter.start as usize + zeroed * SECTOR, SECTOR);
+            let BootId(next) = mount(&chip).next_boot().unwrap();
+            assert!(next > boot - 1 + u32::from(given.is_some()), "boot {boot}, cut at {cut}: {next} again");
+        }
+        mount(&chip).next_boot().unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]

@@ -136,3 +136,30 @@ fn entries_that_stay_for_long_do_not_stop_the_others() {
     let report = storage.report();
     println!("{} erases, {} entries moved in 40,000 records", report.erases, report.entries_moved);
 }
+
+#[test]
+fn the_longest_push_is_bounded_when_the_flash_is_nearly_full() {
+    // 2,500 records are held and go in no order: every sector that is emptied is half full and more.
+    let chip = new_chip();
+    let mut storage = mounted(&chip);
+    let mut held = Vec::new();
+    let (mut words_max, mut erases_max, mut words_all) = (0, 0, 0);
+    let mut state = 1u64;
+    for _ in 0..20_000 {
+        let erases = chip.0.borrow().erases.iter().sum::<u32>();
+        let (_, _, words) = cost(&chip, || held.push(storage.push(Partition::Routine, &position()).unwrap()));
+        words_all += words;
+        words_max = words_max.max(words);
+        erases_max = erases_max.max(chip.0.borrow().erases.iter().sum::<u32>() - erases);
+        if held.len() > 2500 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let key = held.swap_remove((state >> 33) as usize % held.len());
+            storage.remove(key).unwrap();
+        }
+    }
+    println!(
+        "nearly full: at most {words_max} words and {erases_max} erases in a push, {} words on average",
+        words_all / 20_000
+    );
+    assert!(words_max < 500 && erases_max == 1 && words_all / 20_000 <= 13);
+}
