@@ -48,6 +48,7 @@ struct State {
     locks: BTreeSet<PathBuf>,
     next_file: u64,
     read_bytes: u64,
+    changes_count: u64,
     faults: Faults,
 }
 
@@ -72,6 +73,17 @@ struct Faults {
     /// Reads fail.
     reads: Option<io::ErrorKind>,
     cursor_writes: Option<io::ErrorKind>,
+    /// Changes of whatever file that still succeed, the error after that, and whether it stays.
+    changes: Option<(u64, io::ErrorKind, Lasts)>,
+}
+
+/// How long a fault stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasts {
+    /// One call fails, the next one succeeds.
+    Once,
+    /// Every call fails until [`FaultyDisk::heal`].
+    UntilHealed,
 }
 
 impl FaultyDisk {
@@ -117,6 +129,18 @@ impl FaultyDisk {
     /// Makes writes of cursor files fail with `kind` until [`FaultyDisk::heal`].
     pub fn fail_cursor_writes(&self, kind: io::ErrorKind) {
         self.state().faults.cursor_writes = Some(kind);
+    }
+
+    /// Lets `count` more changes of the disk succeed, whatever the file; the next one fails with `kind`. A change is a
+    /// file created, written, grown, synced, renamed or removed, a directory made or synced. A write that fails leaves
+    /// half of its bytes behind; a sync that fails forgets what it could not write, as the kernel does.
+    pub fn fail_change_after(&self, count: u64, kind: io::ErrorKind, lasts: Lasts) {
+        self.state().faults.changes = Some((count, kind, lasts));
+    }
+
+    /// Changes tried so far.
+    pub fn changes_count(&self) -> u64 {
+        self.state().changes_count
     }
 
     /// Limits the bytes of all files together (`None` = no limit): growing over it is `StorageFull`.
@@ -228,6 +252,13 @@ impl FaultyDisk {
         Ok(state)
     }
 
+    /// [`FaultyDisk::alive`], for a call that changes something.
+    fn changing(&self) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.alive()?;
+        state.change()?;
+        Ok(state)
+    }
+
     fn file(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let state = self.alive()?;
         let id = *state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
@@ -248,6 +279,25 @@ impl State {
         self.files.insert(self.next_file, FileState::default());
         self.names.insert(path.to_owned(), self.next_file);
         self.next_file
+    }
+
+    /// Counts a change and says whether it is the one to fail.
+    fn change(&mut self) -> io::Result<()> {
+        self.changes_count += 1;
+        match &mut self.faults.changes {
+            Some((0, kind, lasts)) => {
+                let error = (*kind).into();
+                if *lasts == Lasts::Once {
+                    self.faults.changes = None;
+                }
+                Err(error)
+            }
+            Some((left, ..)) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     fn has_suffix(&self, id: u64, suffix: &str) -> bool {
@@ -304,7 +354,7 @@ impl FileState {
 
 impl Disk for FaultyDisk {
     fn create_dir_all(&self, _dir: &Path) -> io::Result<()> {
-        self.alive().map(drop)
+        self.changing().map(drop)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -328,7 +378,7 @@ impl Disk for FaultyDisk {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         {
-            let mut state = self.alive()?;
+            let mut state = self.changing()?;
             if state.names.contains_key(path) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
@@ -346,20 +396,20 @@ impl Disk for FaultyDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.alive()?;
+        let mut state = self.changing()?;
         let id = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         state.names.insert(to.to_owned(), id);
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.alive()?;
+        let mut state = self.changing()?;
         state.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.alive()?;
+        let mut state = self.changing()?;
         if state.faults.sync_lies {
             return Ok(());
         }
@@ -425,14 +475,18 @@ impl DiskFile for FaultyFile {
             }
             *left -= 1;
         }
-        let written_bytes = buf.len().min(state.faults.write_bytes_max.unwrap_or(usize::MAX));
+        let failed = state.change();
+        let written_bytes = match failed {
+            Ok(()) => buf.len().min(state.faults.write_bytes_max.unwrap_or(usize::MAX)),
+            Err(_) => buf.len() / 2,
+        };
         let from = usize::try_from(offset).map_err(io::Error::other)?;
         let to = from + written_bytes;
         state.grow(self.id, to)?;
         let file = state.files.entry(self.id).or_default();
         file.bytes[from..to].copy_from_slice(&buf[..written_bytes]);
         file.dirty_sectors.extend(from / SECTOR_BYTES..to.div_ceil(SECTOR_BYTES));
-        Ok(written_bytes)
+        failed.map(|()| written_bytes)
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -451,6 +505,10 @@ impl DiskFile for FaultyFile {
         if state.faults.sync_lies {
             return Ok(());
         }
+        if let Err(error) = state.change() {
+            state.files.entry(self.id).or_default().dirty_sectors.clear();
+            return Err(error);
+        }
         if is_segment && let Some(left) = &mut state.faults.sync_fails_after {
             if *left == 0 {
                 state.faults.sync_fails_after = None;
@@ -467,7 +525,7 @@ impl DiskFile for FaultyFile {
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {
         let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
-        self.disk.alive()?.grow(self.id, bytes)
+        self.disk.changing()?.grow(self.id, bytes)
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -4,6 +4,7 @@
 mod commit;
 mod cursors;
 mod damage;
+mod every_fault;
 mod inspect;
 mod model;
 mod readers;
