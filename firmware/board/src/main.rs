@@ -13,6 +13,7 @@
 #![no_std]
 #![no_main]
 
+mod belt;
 #[path = "mps2_an386/mod.rs"]
 mod board;
 #[cfg(feature = "broken-reuse-boot-id")]

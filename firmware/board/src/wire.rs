@@ -14,36 +14,18 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, channel::Channel, signal::Signal};
 use embassy_time::Instant;
 use fieldpost_firmware::{
-    FrameBuffer, Handle,
+    Handle,
     sensor::{Fault, Sensor, accelerometer::Samples, gauge::Charge, inputs::Inputs},
 };
-use fieldpost_link::{End, News, Order};
-use fieldpost_protocol::limits::{DOWNLINK_BYTES_MAX, FRAME_BYTES_MAX};
+use fieldpost_link::{End, News};
+use fieldpost_protocol::limits::DOWNLINK_BYTES_MAX;
 
-/// The device's window of eight publishes, and Connect and Subscribe.
-const ORDERS_MAX: usize = 10;
+use crate::belt::Belt;
+
 /// Answers to a whole window.
 const NEWS_MAX: usize = 8;
 /// Rounds of the sensors that a busy device may lag behind.
 const SENSED_MAX: usize = 8;
-
-/// An order, and the frame of a publish.
-pub(crate) struct Sheet {
-    pub(crate) order: Order,
-    frame: heapless::Vec<u8, FRAME_BYTES_MAX>,
-}
-
-impl Sheet {
-    pub(crate) fn new(order: Order, frame: &[u8]) -> Self {
-        let frame = heapless::Vec::from_slice(frame).expect("a frame is at most FRAME_BYTES_MAX long");
-        Self { order, frame }
-    }
-
-    /// Copies the frame to the front of `frame`.
-    pub(crate) fn unload(&self, frame: &mut FrameBuffer) {
-        frame[..self.frame.len()].copy_from_slice(&self.frame);
-    }
-}
 
 /// News that own what they carry; and of which attempt they are.
 pub(crate) struct Letter {
@@ -96,7 +78,7 @@ pub(crate) enum Sensed {
     Outcome(Sensor, Result<(), Fault>),
 }
 
-pub(crate) static ORDERS: Channel<CriticalSectionRawMutex, Sheet, ORDERS_MAX> = Channel::new();
+pub(crate) static ORDERS: Belt = Belt::new();
 pub(crate) static NEWS: Channel<CriticalSectionRawMutex, Letter, NEWS_MAX> = Channel::new();
 pub(crate) static SENSED: Channel<CriticalSectionRawMutex, Sensed, SENSED_MAX> = Channel::new();
 

@@ -2,8 +2,6 @@
 //!
 //! One turn: hear one thing, then poll until there is nothing to do or no room for another order.
 
-use core::future::poll_fn;
-
 use embassy_futures::select::{Either4, select4};
 use embassy_time::{Duration, Instant, Timer};
 use embedded_io_async::Read;
@@ -17,7 +15,7 @@ use crate::{
     say,
     task::sense::ROUND_MS,
     wearer::Wearer,
-    wire::{self, Letter, NEWS, ORDERS, SENSED, SET_RTC, Sensed, Sheet},
+    wire::{self, Letter, NEWS, ORDERS, SENSED, SET_RTC, Sensed},
 };
 
 /// A turn comes at least this often, for the guard.
@@ -69,13 +67,12 @@ impl<S: Storage> Desk<S> {
 
     /// Until the device has something to do, or there is room for what it has to do already.
     fn rest(&self) -> impl Future<Output = ()> + use<S> {
-        let is_held_up = ORDERS.is_full();
+        let is_held_up = !ORDERS.has_room();
         let latest = Instant::now() + TURN_MAX;
         let due = self.device.poll_at().map_or(latest, |at_ms| Instant::from_millis(at_ms).min(latest));
         async move {
             if is_held_up {
-                let _ =
-                    embassy_time::with_timeout(TURN_MAX, poll_fn(|cx| ORDERS.poll_ready_to_send(cx))).await;
+                let _ = embassy_time::with_timeout(TURN_MAX, ORDERS.wait_for_room()).await;
             } else {
                 Timer::at(due).await;
             }
@@ -84,7 +81,7 @@ impl<S: Storage> Desk<S> {
 
     /// Polls the device while the link has room.
     fn work(&mut self) {
-        while !ORDERS.is_full() {
+        while ORDERS.has_room() {
             let Some(output) = self.device.poll(now_ms(), &mut draw, &mut self.frame) else { break };
             match &output {
                 Output::Notice(notice) => {
@@ -99,7 +96,7 @@ impl<S: Storage> Desk<S> {
                 say::dial(attempt);
             }
             let frame = if let Output::Publish { frame, .. } = output { frame } else { &[] };
-            assert!(ORDERS.try_send(Sheet::new(order, frame)).is_ok(), "there is room: nobody else sends");
+            ORDERS.put(order, frame);
             #[cfg(feature = "broken-remove-before-stored")]
             if let Order::Publish { handle, .. } = order {
                 self.device.handle(now_ms(), fieldpost_firmware::Input::Acknowledged(handle));

@@ -64,10 +64,9 @@ struct Post;
 impl Desk for Post {
     async fn order(&mut self, frame: &mut FrameBuffer) -> Order {
         guard::report(Watched::Link);
-        let sheet = ORDERS.receive().await;
+        let order = ORDERS.take(frame).await;
         guard::report(Watched::Link);
-        sheet.unload(frame);
-        sheet.order
+        order
     }
 
     async fn report(&mut self, attempt: u32, news: News<'_>) {
