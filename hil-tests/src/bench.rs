@@ -8,8 +8,8 @@ use crate::{
     Failure,
     flash::{self, SlotPlan},
     gateway::Gateway,
-    inputs::{AT_REST_MG, Pin},
-    qemu::{Board, BoardPlan, Image},
+    inputs::{Pin, UPRIGHT_MG},
+    qemu::{Board, BoardPlan, Image, Part},
 };
 
 /// The bench's device.
@@ -45,7 +45,7 @@ impl Bench {
         Ok(Self { gateway, plan, dir })
     }
 
-    /// Powers the board on, on duty, at rest, the weapon in its holster, no button pressed.
+    /// Powers the board on, on duty, upright and still, the weapon in its holster, no button pressed.
     ///
     /// # Errors
     /// [`Failure`].
@@ -62,14 +62,15 @@ impl Bench {
         inputs: impl FnOnce(&mut Board) -> Result<(), Failure>,
     ) -> Result<Board, Failure> {
         let mut board = Board::start(&self.plan)?;
-        for (pin, level) in
-            [(Pin::Holster, true), (Pin::Duty, true), (Pin::Panic, false), (Pin::Cancel, false)]
-        {
-            board.set_pin(pin, level)?;
+        let pins = [(Pin::Holster, true), (Pin::Duty, true), (Pin::Panic, false), (Pin::Cancel, false)];
+        if self.plan.missing != Some(Part::Panel) {
+            pins.into_iter().try_for_each(|(pin, level)| board.set_pin(pin, level))?;
+            board.watch_wearer()?;
         }
-        board.set_acceleration(AT_REST_MG)?;
-        board.set_temperature(20_000)?;
-        board.watch_wearer()?;
+        if self.plan.missing != Some(Part::Thermometer) {
+            board.set_temperature(20_000)?;
+        }
+        board.set_acceleration(UPRIGHT_MG)?;
         inputs(&mut board)?;
         board.go()?;
         Ok(board)

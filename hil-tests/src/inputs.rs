@@ -78,8 +78,10 @@ impl Board {
     }
 }
 
-/// At rest, upright: gravity on the third axis.
-pub const AT_REST_MG: [i32; 3] = [0, 0, 1000];
+/// Standing still: gravity on the axis that a body-worn device calls up.
+pub const UPRIGHT_MG: [i32; 3] = [0, 1000, 0];
+/// Lying still on the back.
+pub const LYING_MG: [i32; 3] = [0, 0, 1000];
 /// The stand-in's counts at 0 g: QEMU's model takes no negative fields.
 const ZERO_COUNTS: i32 = 1024;
 const COUNTS_PER_G: i32 = 256;

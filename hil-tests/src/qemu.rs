@@ -39,6 +39,15 @@ pub enum Network {
     Silent,
 }
 
+/// A part on the I2C bus that a board may lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The tmp105.
+    Thermometer,
+    /// The max7310 with buttons, switches and the output for the wearer.
+    Panel,
+}
+
 /// How to power a board on.
 #[derive(Debug, Clone)]
 pub struct BoardPlan {
@@ -52,6 +61,8 @@ pub struct BoardPlan {
     pub counts_instructions: bool,
     /// Its network.
     pub network: Network,
+    /// A part that is not there.
+    pub missing: Option<Part>,
 }
 
 /// An image and its strings.
@@ -80,7 +91,14 @@ impl BoardPlan {
     /// A board of `image` in `dir` on the host's network, with this machine's time.
     #[must_use]
     pub fn new(image: Option<Image>, dir: &Path) -> Self {
-        Self { image, dir: dir.to_path_buf(), rtc: None, counts_instructions: false, network: Network::Host }
+        Self {
+            image,
+            dir: dir.to_path_buf(),
+            rtc: None,
+            counts_instructions: false,
+            network: Network::Host,
+            missing: None,
+        }
     }
 
     /// The file behind the board's flash.
@@ -130,10 +148,16 @@ impl BoardPlan {
             })
             .arg("-object")
             .arg(format!("filter-dump,id=f0,netdev=n0,file={}", capture.display()))
-            .args(["-device", "tmp105,address=0x48,id=t0", "-device", "ds1338,address=0x68"])
-            .args(["-device", "max7310,address=0x20,id=io0", "-device", "lsm303dlhc_mag,address=0x1e,id=a0"])
+            .args(["-device", "ds1338,address=0x68"])
+            .args(["-device", "lsm303dlhc_mag,address=0x1e,id=a0"])
             .args(["-semihosting-config", "enable=on,target=native", "-rtc"])
             .arg(format!("base={},clock=vm", self.rtc.as_deref().unwrap_or("utc")));
+        if self.missing != Some(Part::Thermometer) {
+            qemu.args(["-device", "tmp105,address=0x48,id=t0"]);
+        }
+        if self.missing != Some(Part::Panel) {
+            qemu.args(["-device", "max7310,address=0x20,id=io0"]);
+        }
         if self.counts_instructions {
             qemu.args(["-icount", "shift=0"]);
         }

@@ -1,52 +1,18 @@
-//! Bad input on the image: each has a stated behaviour and a line in its log.
+//! Bad input from sensors and clocks: each has a stated behaviour and a line in the image's log.
 
 use std::time::Duration;
 
-use fieldpost_firmware::storage::FlashMap;
 use fieldpost_hil_tests::{
     Bench,
     bench::{DEVICE, LINK_WAIT_MAX},
     feed::{Feed, walk},
-    flash::{self, SECTOR_BYTES},
     inputs::{Fix, rmc, unix_s_now},
+    qemu::Part,
 };
 
 use crate::image;
 
 const WAIT_MAX: Duration = Duration::from_secs(30);
-const SLOT_A: u32 = FlashMap::STANDARD.slot_a.start;
-const SLOT_B: u32 = FlashMap::STANDARD.slot_b.start;
-
-#[test]
-fn emulated_board_without_a_slot_says_so_and_does_not_dial() {
-    let bench = Bench::new(image(), |_| {}).unwrap();
-    flash::write(&bench.plan.flash(), SLOT_A, &[0xFF; 8192]).unwrap();
-    let board = bench.power_on().unwrap();
-    board.log().wait_for("no slot: A Empty, B Empty", WAIT_MAX).unwrap();
-    board.log().wait_for("usage ", WAIT_MAX).unwrap();
-    assert!(board.log().all("dial ").is_empty(), "{}", board.log().tail());
-}
-
-#[test]
-fn emulated_board_with_one_flipped_bit_in_its_only_slot_refuses_it() {
-    let bench = Bench::new(image(), |_| {}).unwrap();
-    flash::flip(&bench.plan.flash(), SLOT_A + 300, 5).unwrap();
-    let board = bench.power_on().unwrap();
-    board.log().wait_for("no slot: A Corrupt, B Empty", WAIT_MAX).unwrap();
-    board.log().wait_for("usage ", WAIT_MAX).unwrap();
-    assert!(board.log().all("dial ").is_empty(), "{}", board.log().tail());
-}
-
-#[test]
-fn emulated_board_with_a_damaged_slot_lives_on_the_other_one() {
-    let bench = Bench::new(image(), |_| {}).unwrap();
-    let plan = bench.plan.flash();
-    flash::copy(&plan, SLOT_A, SLOT_B, 8192).unwrap();
-    flash::zero(&plan, SLOT_A..SLOT_A + SECTOR_BYTES).unwrap();
-    let board = bench.power_on().unwrap();
-    board.log().wait_for("slot A refused: NotASlot", WAIT_MAX).unwrap();
-    board.log().wait_for("link up", LINK_WAIT_MAX).unwrap();
-}
 
 /// A clock that nobody set may say anything: it decides nothing about the gateway's dates.
 #[test]
@@ -75,6 +41,44 @@ fn fix_ten_kilometres_off_is_an_event_and_not_a_place_of_the_emulated_board() {
     board.log().wait_for("notice Gnss", WAIT_MAX).unwrap();
     let places = bench.gateway.records().unwrap().positions(DEVICE);
     assert!(!places.is_empty() && places.iter().all(|(_, place)| place.latitude_udeg < 54_400_000));
+}
+
+#[test]
+fn receiver_that_falls_silent_on_duty_is_reported_by_the_emulated_board() {
+    let bench = Bench::new(image(), |_| {}).unwrap();
+    let board = bench.power_on().unwrap();
+    let feed = Feed::start(&board, walk(unix_s_now()).take(3), Duration::from_secs(1)).unwrap();
+    assert_eq!(feed.finish(), 3);
+    let silence = board.log().wait_for("notice Gnss(Silent", Duration::from_secs(90)).unwrap();
+    let feed = Feed::start(&board, walk(unix_s_now()).take(10), Duration::from_secs(1)).unwrap();
+    board.log().wait_for("notice Gnss(Back", WAIT_MAX).unwrap();
+    drop(feed);
+    println!("emulated board: {}", silence.text);
+}
+
+#[test]
+fn emulated_board_without_its_thermometer_reports_it_and_goes_on() {
+    let mut bench = Bench::new(image(), |_| {}).unwrap();
+    bench.plan.missing = Some(Part::Thermometer);
+    let board = bench.power_on().unwrap();
+    board.log().wait_for("notice SensorFailing", WAIT_MAX).unwrap();
+    board.log().wait_for("link up", LINK_WAIT_MAX).unwrap();
+    assert_eq!(board.log().all("start version=").len(), 1, "{}", board.log().tail());
+}
+
+/// A wearer who cannot call is an emergency of its own. Whether somebody is on duty the board knows from the life before.
+#[test]
+fn emulated_board_that_loses_its_buttons_on_duty_raises_a_silent_alarm() {
+    let mut bench = Bench::new(image(), |_| {}).unwrap();
+    let board = bench.power_on().unwrap();
+    // The status that says so follows the duty switch.
+    board.log().wait_until_stored(2, LINK_WAIT_MAX).unwrap();
+    board.cut_power().unwrap();
+    bench.plan.missing = Some(Part::Panel);
+    let board = bench.power_on().unwrap();
+    let raised = board.log().wait_for("notice AlarmRaised", WAIT_MAX).unwrap();
+    assert!(raised.text.contains("silent: true"), "{}", raised.text);
+    board.log().wait_for("receipt: Stored", LINK_WAIT_MAX).unwrap();
 }
 
 #[test]

@@ -11,7 +11,9 @@ use fieldpost_hil_tests::{image, qemu::Image};
 
 mod alarm;
 mod bad_input;
+mod commands;
 mod costs;
+mod damaged_flash;
 mod duty;
 mod failures;
 mod hostile;

@@ -19,10 +19,11 @@ fn emulated_board_starts_and_asks_for_an_address() {
 }
 
 #[test]
-fn emulated_board_without_dhcp_goes_on() {
+fn emulated_board_without_dhcp_says_so_and_goes_on() {
     let mut bench = Bench::new(image(), |_| {}).unwrap();
     bench.plan.network = Network::Silent;
     let board = bench.power_on().unwrap();
+    board.log().wait_for("no address", BOOT_WAIT_MAX).unwrap();
     board.log().wait_for("usage ", BOOT_WAIT_MAX).unwrap();
     assert_eq!(board.log().all("start version=").len(), 1, "no restart: {}", board.log().tail());
     assert_eq!(bench.gateway.records().unwrap().ids(DEVICE).len(), 0);
