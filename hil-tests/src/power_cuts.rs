@@ -2,12 +2,13 @@
 //! id returns, and every sequence is accounted for.**
 //!
 //! ```text
-//! power on -> fixes without pause, now and then the panic button -> kill -9 at a random instant    again and again
+//! power on -> fixes without pause, now and then the panic button, now and then the cable out -> kill -9    again and again
 //! at last: power on without fixes, until nothing is owed -> the account (crate::account)
 //! ```
 //!
 //! Half of the cuts fall anywhere from the first instruction on, so that start, recovery and handshake are hit; the other half
-//! fall after the connection stands, so that publishes and receipts are. The seed decides every instant.
+//! fall after the connection stands, so that publishes and receipts are. Before one in four the cable goes, so that what is on its
+//! way is lost for certain, and the board says how many it has issued. The seed decides every instant.
 //!
 //! The rig is worth what its red is worth: an image that forgets records before they are STORED, or uses boot ids again, must
 //! not pass.
@@ -35,6 +36,8 @@ const FIX_PERIOD: Duration = Duration::from_millis(20);
 const CUT_MS_MAX: u64 = 1500;
 /// From a press to its release, and to the next press: longer than the debounce, short enough for a double press.
 const PRESS: Duration = Duration::from_millis(80);
+/// While fixes come, the board says where its records are once a second.
+const LEDGER_WAIT_MAX: Duration = Duration::from_secs(20);
 /// For the last power-on to bring everything that is owed.
 const SETTLE_WAIT_MAX: Duration = Duration::from_secs(180);
 
@@ -54,6 +57,8 @@ pub struct Plan {
 struct Fate {
     waits_for_link: bool,
     presses: bool,
+    /// The cable goes first: what is on its way then arrives nowhere.
+    unplugs: bool,
     cut_after: Duration,
 }
 
@@ -69,6 +74,7 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(usize)) -> Result<Verdict, Fail
         let fate = Fate {
             waits_for_link: cut % 2 == 1,
             presses: dice.random_bool(0.5),
+            unplugs: cut % 4 == 3,
             cut_after: Duration::from_micros(dice.random_range(0..CUT_MS_MAX * 1000)),
         };
         let log = one_life(&bench, fate)?;
@@ -94,6 +100,11 @@ fn one_life(bench: &Bench, fate: Fate) -> Result<crate::log::Log, Failure> {
     let mut left = fate.cut_after;
     if fate.presses {
         left = left.saturating_sub(press_twice(&mut board, left)?);
+    }
+    if fate.unplugs {
+        board.set_link(false)?;
+        // Once it has said how many it issued, all of those are owed.
+        board.log().wait_from(board.log().len(), "ledger ", LEDGER_WAIT_MAX)?;
     }
     pass(left);
     let log = board.cut_power()?;
