@@ -93,7 +93,8 @@ fn deny() -> Result<(), Failure> {
     let program = tools_dir().join("bin/cargo-deny");
     let program = program.to_string_lossy();
     let checks = ["check", "bans", "licenses", "sources"];
-    run(&program, &checks)?;
+    // The bench rig's dependencies too: its feature is off by default.
+    run(&program, &[["--features", board::FEATURE].as_slice(), &checks].concat())?;
     let board =
         ["--manifest-path", "firmware/board/Cargo.toml", "--features", "emulated", "--config", "deny.toml"];
     run(&program, &[board.as_slice(), &checks].concat())
