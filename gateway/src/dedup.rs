@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Fingerprint;
 use crate::ledger::Ledger;
+use crate::quota::Quota;
 use crate::record::{Record, RecordKind};
 use crate::spool::{BatchLimits, Lsn, ReadError, Spool};
 
@@ -103,6 +104,8 @@ pub struct Seen {
     alarms: Recent<ALARMS_MAX>,
     /// The newest entry appended for the device: once it is committed, so is every record remembered here.
     newest: Lsn,
+    /// What the device has taken of what all share.
+    pub(crate) quota: Quota,
     boots_max: usize,
     ranges_max: usize,
 }
@@ -247,6 +250,7 @@ impl Seen {
             recent: Recent::default(),
             alarms: Recent::default(),
             newest: Lsn(0),
+            quota: Quota::default(),
             boots_max: bounds.boots_max.max(1),
             ranges_max: bounds.ranges_max.max(1),
         }
@@ -295,6 +299,11 @@ impl Seen {
     #[must_use]
     pub fn newest(&self) -> Lsn {
         self.newest
+    }
+
+    /// The newest entry appended for the device, and what it has taken of what all share.
+    pub(crate) fn newest_and_quota(&mut self) -> (Lsn, &mut Quota) {
+        (self.newest, &mut self.quota)
     }
 
     /// Remembers that the record was appended as entry `lsn`, and whether it repeats an identity.

@@ -36,6 +36,7 @@ pub mod log;
 pub mod login;
 pub mod metrics;
 pub mod pki;
+pub mod quota;
 pub mod record;
 pub mod sabotage;
 pub mod sealed;

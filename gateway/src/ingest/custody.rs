@@ -14,7 +14,7 @@ use crate::fingerprint::Fingerprint;
 use crate::metrics::IngestMetrics;
 use crate::record::{QuarantineReason, Record, RecordKind};
 use crate::sabotage::{self, Sabotage};
-use crate::spool::{EntryClass, Lsn, Spool, TryAppendError};
+use crate::spool::{EntryClass, FullReason, Lsn, Spool, TryAppendError};
 
 /// Where records come from and go to, for the length of one read batch.
 pub(super) struct Custody<'a> {
@@ -26,6 +26,8 @@ pub(super) struct Custody<'a> {
     pub(super) ceiling: Mode,
     /// Unix time in ms, read once a batch.
     pub(super) now_ms: u64,
+    /// The newest committed entry, read once a batch.
+    pub(super) committed: Lsn,
     /// The device's memory, locked.
     pub(super) seen: &'a mut Seen,
     /// One entry at a time is encoded here.
@@ -48,8 +50,8 @@ pub(super) struct Counts {
 /// Why a payload is not stored (yet).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotStored {
-    /// No room: try again from item `items_done` on.
-    Full { items_done: u8 },
+    /// No room: try again from item `items_done` on. It lasts if the spool itself is full; else the next commit makes room.
+    Full { items_done: u8, lasts: bool },
     /// The spool will never take it: close the connection, the device keeps its record.
     Failed,
     /// Larger than any entry the spool takes.
@@ -79,7 +81,7 @@ impl Custody<'_> {
                     let named = Some((&head, Fingerprint::of_position(&head, &item.position)));
                     self.store_one(class, lane, RecordKind::Envelope, named, lone).map_err(|not_stored| {
                         match not_stored {
-                            NotStored::Full { .. } => NotStored::Full { items_done: index },
+                            NotStored::Full { lasts, .. } => NotStored::Full { items_done: index, lasts },
                             other => other,
                         }
                     })?;
@@ -135,15 +137,28 @@ impl Custody<'_> {
             (self.force.as_str(), self.device.as_str()),
             payload,
         );
+        let class = self.class_within_quota(class, lane);
+        let (newest, quota) = self.seen.newest_and_quota();
+        let bytes = self.entry.len();
+        let has_share = quota.admits(bytes, newest, self.committed, self.spool.pending_bytes_max());
+        if !has_share && class != EntryClass::Alarm {
+            return Err(NotStored::Full { items_done: 0, lasts: false });
+        }
         let appended = self.spool.try_append(class, self.entry);
         if matches!(appended, Err(TryAppendError::Full(_))) && sabotage::is(Sabotage::DropOnOverflow) {
             return Ok(true);
         }
         let lsn = appended.map_err(|error| match error {
-            TryAppendError::Full(_) => NotStored::Full { items_done: 0 },
+            TryAppendError::Full(reason) => {
+                NotStored::Full { items_done: 0, lasts: reason == FullReason::Reserve }
+            }
             TryAppendError::TooLarge { .. } => NotStored::TooLarge,
             TryAppendError::Failed | TryAppendError::Closed => NotStored::Failed,
         })?;
+        self.seen.quota.appended(bytes);
+        if class == EntryClass::Alarm {
+            self.seen.quota.used_reserve();
+        }
         self.counts.records += 1;
         let repeats = verdict == Verdict::Repeats;
         self.counts.repeated += u64::from(repeats);
@@ -155,6 +170,14 @@ impl Custody<'_> {
             None => self.seen.advance(lsn),
         }
         Ok(true)
+    }
+
+    /// The class an entry is appended with: one alarm too many of a device is stored as what else came by its lane.
+    fn class_within_quota(&mut self, class: EntryClass, lane: Lane) -> EntryClass {
+        if class == EntryClass::Alarm && !self.seen.quota.may_use_reserve(self.now_ms) {
+            return class_of(lane);
+        }
+        class
     }
 
     /// A wrong clock loses nothing: the record stays as it came, and readers go by its receive time.

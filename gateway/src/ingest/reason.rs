@@ -68,11 +68,13 @@ pub enum Reason {
     TopicForeign,
     /// The spool cannot store: reconnect later.
     SpoolFailed,
+    /// The spool was full and is no more: reconnect and send what has no PUBACK.
+    RoomAgain,
 }
 
 impl Reason {
     /// Every reason, so that each is a time series from the first scrape.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::ConnectionLimit,
         Self::ConnectDeadline,
         Self::TlsHandshake,
@@ -104,6 +106,7 @@ impl Reason {
         Self::RetainNotSupported,
         Self::TopicForeign,
         Self::SpoolFailed,
+        Self::RoomAgain,
     ];
 
     /// As a metric label and in the log.
@@ -141,6 +144,7 @@ impl Reason {
             Self::RetainNotSupported => "retain-not-supported",
             Self::TopicForeign => "topic-foreign",
             Self::SpoolFailed => "spool-failed",
+            Self::RoomAgain => "room-again",
         }
     }
 
@@ -162,7 +166,7 @@ impl Reason {
             | Self::IdentityMissing
             | Self::ForceUnknown => 0x87,
             Self::SpoolFailed => 0x88,
-            Self::ConnectionLimit => 0x89,
+            Self::ConnectionLimit | Self::RoomAgain => 0x89,
             Self::Draining => 0x8B,
             Self::AuthenticationMethod => 0x8C,
             Self::KeepAlive => 0x8D,
@@ -185,15 +189,18 @@ impl Reason {
         match self {
             Self::VersionUnsupported => 1,
             Self::ClientId => 2,
-            Self::SpoolFailed | Self::ConnectionLimit | Self::Draining => 3,
+            Self::SpoolFailed | Self::RoomAgain | Self::ConnectionLimit | Self::Draining => 3,
             _ => 5,
         }
     }
 
-    /// True for the two ways a healthy connection ends; everything else is a fault worth a warning.
+    /// True for the ways a healthy connection ends; everything else is a fault worth a warning.
     #[must_use]
     pub fn is_ordinary(self) -> bool {
-        matches!(self, Self::ClientDisconnect | Self::PeerClosed | Self::TakenOver | Self::Draining)
+        matches!(
+            self,
+            Self::ClientDisconnect | Self::PeerClosed | Self::TakenOver | Self::Draining | Self::RoomAgain
+        )
     }
 }
 
@@ -212,7 +219,7 @@ mod tests {
 
     #[test]
     fn every_reason_has_its_own_time_series() {
-        assert_eq!(Reason::ALL.len(), Reason::SpoolFailed as usize + 1, "ALL ends with the last variant");
+        assert_eq!(Reason::ALL.len(), Reason::RoomAgain as usize + 1, "ALL ends with the last variant");
         let names: HashSet<_> = Reason::ALL.map(Reason::as_str).into();
         assert_eq!(names.len(), Reason::ALL.len());
         assert!(Reason::ALL.iter().all(|reason| reason.code() >= 0x80));

@@ -171,6 +171,7 @@ impl Session {
             device: &self.identity.device,
             ceiling: self.identity.ceiling,
             now_ms: self.door.now_ms(),
+            committed: self.door.bell.committed(),
             seen: &mut seen,
             entry,
             counts: Counts::default(),
@@ -190,7 +191,7 @@ impl Session {
     /// Stores what is held, and writes every PUBACK and downlink message that is due.
     ///
     /// # Errors
-    /// [`Reason::SpoolFailed`] if what is held will never be stored.
+    /// [`Reason::SpoolFailed`] if what is held will never be stored, [`Reason::RoomAgain`] if what was let go now can be.
     pub(super) fn settle(&mut self, entry: &mut BytesMut, out: &mut Vec<u8>) -> Result<(), Reason> {
         if self.uplink.holds() {
             self.with_custody(entry, |uplink, _, custody| uplink.retry_held(custody))?;
@@ -199,7 +200,7 @@ impl Session {
             self.door.metrics.ingest.commit_wait_seconds.observe(waited.as_secs_f64());
         }
         self.client.write_downlink(&self.door, &self.identity.device, out);
-        Ok(())
+        if self.uplink.asks_again() { Err(Reason::RoomAgain) } else { Ok(()) }
     }
 
     /// The packets that end a connection: DISCONNECT with the reason, where the client's version has one.

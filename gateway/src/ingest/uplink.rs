@@ -3,8 +3,10 @@
 //! **A PUBACK is written only when the entry it stands for is committed**, so nothing here can acknowledge early: the
 //! queue holds the entry's number and [`Uplink::acknowledge`] is told what is committed.
 //!
-//! While the spool has no room, what cannot be stored is held back (bounded) and reading stops at the bound; an alarm
-//! that arrives behind held records overtakes them into the spool's reserve. Only then are PUBACKs not in the order of
+//! While there is no room, what cannot be stored is held back, up to a bound. If the next commit will make room, reading stops
+//! there. **If the spool itself is full, reading goes on and what is not an alarm is let go, unacknowledged: its device still
+//! has it**, and is told to come again once there is room (0x89). So an alarm never waits behind records that have to: it
+//! overtakes them into the spool's reserve. Only then are PUBACKs not in the order of
 //! the PUBLISHes: an alarm's receipt does not wait for a full disk.
 
 use std::collections::VecDeque;
@@ -19,7 +21,7 @@ use super::custody::{Custody, NotStored, is_alarm};
 use super::reason::Reason;
 use crate::spool::Lsn;
 
-/// Held payloads above which reading stops, and with it the overtaking of alarms: 32 of the largest frames, or 140
+/// Held payloads above which reading stops, or what comes is let go: 32 of the largest frames, or 140
 /// batches of 30 positions. 320 MiB if 10,000 devices meet a full spool with all of that under way.
 const HELD_BYTES_MAX: usize = 32 * 1024;
 
@@ -38,6 +40,10 @@ pub(super) struct Uplink {
     acks: VecDeque<Ack>,
     held: VecDeque<Held>,
     held_bytes: usize,
+    /// The last thing held has no room for as long as the spool is full.
+    lasts: bool,
+    /// Publishes read and neither kept nor acknowledged.
+    let_go_count: usize,
     /// When the oldest unacknowledged record of this round was appended.
     waiting_since: Option<Instant>,
     foreign_count: u64,
@@ -77,6 +83,8 @@ impl Uplink {
             acks: VecDeque::new(),
             held: VecDeque::new(),
             held_bytes: 0,
+            lasts: false,
+            let_go_count: 0,
             waiting_since: None,
             foreign_count: 0,
         }
@@ -152,14 +160,19 @@ impl Uplink {
         let stored = if self.held.is_empty() || is_alarm(payload) {
             custody.store(lane, payload, 0)
         } else {
-            Err(NotStored::Full { items_done: 0 })
+            Err(NotStored::Full { items_done: 0, lasts: self.lasts })
         };
         match stored {
             Ok(lsn) => {
                 self.queue_ack(packet_id, lsn);
                 Ok(())
             }
-            Err(NotStored::Full { items_done }) => {
+            Err(NotStored::Full { lasts: true, .. }) if self.is_holding_all() && packet_id.is_some() => {
+                self.let_go_count += 1;
+                Ok(())
+            }
+            Err(NotStored::Full { items_done, lasts }) => {
+                self.lasts = lasts;
                 self.held_bytes += payload.len().max(HELD_BYTES_MIN);
                 self.held.push_back(Held { lane, packet_id, payload: payload.into(), items_done });
                 Ok(())
@@ -186,7 +199,8 @@ impl Uplink {
                     self.held.pop_front();
                     self.queue_ack(packet_id, lsn);
                 }
-                Err(NotStored::Full { items_done }) => {
+                Err(NotStored::Full { items_done, lasts }) => {
+                    self.lasts = lasts;
                     // What was stored of a batch before stays stored.
                     held.items_done = held.items_done.max(items_done);
                     return Ok(());
@@ -233,14 +247,24 @@ impl Uplink {
         !self.held.is_empty()
     }
 
-    /// Whether nothing more may be read for now.
-    pub(super) fn is_blocked(&self) -> bool {
+    /// Whether what was let go can come again: everything held has been stored and acknowledged.
+    pub(super) fn asks_again(&self) -> bool {
+        self.let_go_count > 0 && self.held.is_empty() && self.acks.is_empty()
+    }
+
+    fn is_holding_all(&self) -> bool {
         self.held_bytes >= HELD_BYTES_MAX
+    }
+
+    /// Whether nothing more may be read for now. Quality 0 would be lost if it were let go.
+    pub(super) fn is_blocked(&self) -> bool {
+        let may_let_go = self.lasts && self.held.back().is_none_or(|held| held.packet_id.is_some());
+        (self.is_holding_all() && !may_let_go)
             || (self.version == Version::V3 && self.in_flight() >= usize::from(self.receive_max))
     }
 
     fn in_flight(&self) -> usize {
-        self.acks.len() + self.held.len()
+        self.acks.len() + self.held.len() + self.let_go_count
     }
 
     /// Publishes on topics that are not the device's, so far.

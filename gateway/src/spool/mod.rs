@@ -411,6 +411,11 @@ impl Spool {
         cursor::retire(&self.handle.shared, name)
     }
 
+    /// The bound of the pending batch, which all who append share.
+    pub fn pending_bytes_max(&self) -> usize {
+        self.handle.shared.settings.pending_bytes_max
+    }
+
     /// Figures for metrics and the health page. Cheap.
     pub fn stats(&self) -> SpoolStats {
         self.handle.shared.stats()

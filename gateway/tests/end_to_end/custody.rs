@@ -1,5 +1,7 @@
 //! Custody at the front door: what a PUBACK means, and that nothing is lost or stored twice on the way to it.
 
+use std::collections::BTreeSet;
+
 use fieldpost_gateway::dedup::{Dedup, DedupBounds};
 use fieldpost_gateway::ingest::Reason;
 use fieldpost_gateway::record::{QuarantineReason, Record, RecordKind};
@@ -336,6 +338,114 @@ async fn a_full_spool_holds_pubacks_back_lets_alarms_through_and_recovers() {
     seqs.sort_unstable();
     let all: Vec<_> = (1..=u32::from(sent)).chain([60_000]).collect();
     assert_eq!(seqs, all, "everything is there once");
+}
+
+/// Backlog records of 1 KB, until only the reserve is left.
+async fn fill_up(door: &TestDoor, client: &mut Client) -> u16 {
+    let mut sent: u16 = 0;
+    while door.spool.committed_watch().borrow().health == Health::Ok {
+        sent += 1;
+        client.publish("fp1/pc-1/backlog", sent, &large(sent)).await;
+        client.ping().await;
+        loop {
+            match client.hear().await {
+                Heard::Pingresp => break,
+                Heard::Puback { code: 0, .. } => {}
+                other => panic!("{other:?} after {sent} records"),
+            }
+        }
+        door.spool.tend().await;
+    }
+    sent
+}
+
+fn large(seq: u16) -> Vec<u8> {
+    let head = Head { time_ms: 1_790_000_000_000, ..head(Class(0x66), Mode::Test, u32::from(seq)) };
+    envelope(head, &[0x55; 1000])
+}
+
+#[tokio::test]
+async fn an_alarm_behind_any_number_of_records_that_wait_is_stored_and_they_come_again() {
+    let mut door = tight_door().await;
+    let _cursor = door.spool.cursor("slow").unwrap();
+    door.spool.tend().await;
+    door.disk.set_space(Some(0));
+    let credentials = door.issue(FORCE, "pc-1", Mode::Test);
+    let mut client = Client::dial(&door, Some(&credentials), 5).await.unwrap();
+    client.connect(&Connect::clean("pc-1")).await;
+    client.hear().await;
+    let full = fill_up(&door, &mut client).await;
+    // Six times what a connection may hold.
+    for packet_id in full + 1..=full + 200 {
+        client.publish("fp1/pc-1/backlog", packet_id, &large(packet_id)).await;
+    }
+    let alarm = Alarm { cause: AlarmCause::BUTTON, silent: false, position: None, position_age_s: 0 };
+    let mut body = [0; 64];
+    let alarm = envelope(head(Class::ALARM, Mode::Test, 60_000), alarm.encode(&mut body).unwrap());
+    client.publish("fp1/pc-1/alarm", 60_000, &alarm).await;
+    let mut acknowledged = BTreeSet::new();
+    while !acknowledged.contains(&60_000) {
+        let Heard::Puback { packet_id, code: 0 } = client.hear().await else { panic!("a PUBACK") };
+        acknowledged.insert(packet_id);
+    }
+    assert!(!acknowledged.contains(&(full + 200)), "the others wait");
+    // There is room again: what was held is acknowledged, what was let go is asked for.
+    door.disk.set_space(None);
+    door.spool.tend().await;
+    loop {
+        match client.hear().await {
+            Heard::Puback { packet_id, code: 0 } => _ = acknowledged.insert(packet_id),
+            Heard::Disconnect { code } => break assert_eq!(code, 0x89),
+            other => panic!("{other:?}"),
+        }
+    }
+    door.ended(Reason::RoomAgain).await;
+    let mut client = Client::dial(&door, Some(&credentials), 5).await.unwrap();
+    client.connect(&Connect::clean("pc-1")).await;
+    client.hear().await;
+    for packet_id in full + 1..=full + 200 {
+        client.publish("fp1/pc-1/backlog", packet_id, &large(packet_id)).await;
+    }
+    for packet_id in full + 1..=full + 200 {
+        assert_eq!(client.hear().await, Heard::Puback { packet_id, code: 0 });
+    }
+    let mut keys: Vec<_> = door.records().await.iter().map(Record::key).collect();
+    let stored = keys.len();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!((keys.len(), stored), (usize::from(full) + 201, usize::from(full) + 201), "everything, once");
+}
+
+#[tokio::test]
+async fn a_device_that_sends_without_end_keeps_nobody_else_waiting() {
+    let mut door = TestDoor::with(|config| config.receive_max = 10_000, SpoolSettings::default()).await;
+    let mut rogue = Client::connected(&mut door, "pc-1").await;
+    let mut other = Client::connected(&mut door, "pc-2").await;
+    door.disk.hold_syncs();
+    // Twice what all devices together may have pending.
+    let burst: Vec<u8> =
+        (1..=2_000).flat_map(|n| rogue.publish_bytes("fp1/pc-1/live", n, &[], &large(n))).collect();
+    // It is not read to its end while the disk is held: the gateway takes what it may, and then the socket is full.
+    let sending = tokio::spawn(async move {
+        rogue.send(&burst).await;
+        rogue
+    });
+    door.until("the rogue has its share", |door| door.metrics.ingest.records.get() >= 100).await;
+    other.publish("fp1/pc-2/live", 1, &position(Mode::Test, 1)).await;
+    other.ping().await;
+    assert_eq!(other.hear().await, Heard::Pingresp);
+    // Appended, so in the next commit: had it been held, the spool would not have it.
+    let is_there = |door: &TestDoor| door.metrics.ingest.publishes.get() > door.metrics.ingest.records.get();
+    assert!(is_there(&door), "the rogue is held back");
+    door.disk.release_syncs();
+    assert_eq!(other.hear().await, Heard::Puback { packet_id: 1, code: 0 });
+    let place = |records: &[Record]| records.iter().position(|record| record.device.as_str() == "pc-2");
+    let at = place(&door.records().await).unwrap();
+    assert!(at < 400, "behind a share of the rogue's, not behind all of it: {at}");
+    let mut rogue = sending.await.unwrap();
+    for packet_id in 1..=2_000 {
+        assert_eq!(rogue.hear().await, Heard::Puback { packet_id, code: 0 });
+    }
 }
 
 #[tokio::test]
