@@ -78,6 +78,8 @@ fn measure_backlog(measured: &mut Costs) {
     let (with, empty) = (connection_with(BACKLOG_COUNT), connection_with(0));
     println!("backlog: {with:?} without: {empty:?}");
     let both = with.total().saturating_sub(empty.total());
+    let up = with.up.saturating_sub(empty.up);
+    measured.insert("backlog_batch_of_30_bytes_up".to_owned(), each(up * 30, BACKLOG_COUNT));
     measured.insert("backlog_batch_of_30_bytes_with_bare_acks".to_owned(), each(both * 30, BACKLOG_COUNT));
     measured.insert("connection_bytes_with_bare_acks".to_owned(), empty.total() as u64);
 }
