@@ -8,13 +8,13 @@
 //! crc32c of the first line, 8 hex digits\n
 //! ```
 
-use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::spool::{Disk, read_full_at, write_all_at};
 
 /// Why a file was not used.
 #[derive(Debug, thiserror::Error)]
@@ -64,30 +64,37 @@ pub fn unseal<T: DeserializeOwned>(text: &[u8]) -> Result<T, &'static str> {
 ///
 /// # Errors
 /// [`SealedError`].
-pub fn read(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, SealedError> {
+pub fn read(disk: &dyn Disk, path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, SealedError> {
     let unreadable = |source| SealedError::Unreadable { path: path.to_owned(), source };
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.len() > bytes_max => {
-            Err(SealedError::Damaged { path: path.to_owned(), detail: "too large" })
-        }
-        Ok(_) => fs::read(path).map(Some).map_err(unreadable),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unreadable(error)),
+    let file = match disk.open_read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(unreadable)?,
+    };
+    let bytes = file.len().map_err(unreadable)?;
+    if bytes > bytes_max {
+        return Err(SealedError::Damaged { path: path.to_owned(), detail: "too large" });
     }
+    let mut text = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)];
+    let read_bytes = read_full_at(&*file, &mut text, 0).map_err(unreadable)?;
+    text.truncate(read_bytes);
+    Ok(Some(text))
 }
 
 /// Puts `text` in place of the file at `path`, durably. Blocking.
 ///
 /// # Errors
 /// What the operating system said; the old file is then still there.
-#[expect(clippy::disallowed_methods, reason = "not the spool's: a snapshot that replay can replace")]
-pub fn write(path: &Path, text: &[u8]) -> io::Result<()> {
+pub fn write(disk: &dyn Disk, path: &Path, text: &[u8]) -> io::Result<()> {
     let draft = path.with_added_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    match disk.remove(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = disk.create(&draft)?;
+    write_all_at(&*file, text, 0)?;
+    file.sync_data()?;
+    disk.rename(&draft, path)?;
+    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
 /// Moves a file that cannot be used out of the way, for a person to look at. Its new name ends in `now_ms`, so that none
@@ -95,11 +102,12 @@ pub fn write(path: &Path, text: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// What the operating system said; the file then still has its name, and nothing may be written in its place.
-pub fn set_aside(path: &Path, now_ms: u64) -> io::Result<PathBuf> {
+pub fn set_aside(disk: &dyn Disk, path: &Path, now_ms: u64) -> io::Result<PathBuf> {
     let aside = path.with_added_extension(format!("damaged-{now_ms}"));
-    if fs::symlink_metadata(&aside).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} exists", aside.display())));
+    match disk.open_read(&aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        _ => return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} exists", aside.display()))),
     }
-    fs::rename(path, &aside)?;
+    disk.rename(path, &aside)?;
     Ok(aside)
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{Alarm, AlarmRow, Book};
 use crate::sealed;
 pub use crate::sealed::SealedError as SnapshotError;
-use crate::spool::Lsn;
+use crate::spool::{Disk, Lsn};
 
 /// File name in the data directory.
 pub const SNAPSHOT_FILE: &str = "alarms.json";
@@ -44,9 +44,9 @@ struct Contents {
 ///
 /// # Errors
 /// [`SnapshotError`]: start from an empty book and the first record.
-pub fn read(data_dir: &Path) -> Result<Option<Book>, SnapshotError> {
+pub fn read(disk: &dyn Disk, data_dir: &Path) -> Result<Option<Book>, SnapshotError> {
     let path = data_dir.join(SNAPSHOT_FILE);
-    let Some(text) = sealed::read(&path, SNAPSHOT_BYTES_MAX)? else { return Ok(None) };
+    let Some(text) = sealed::read(disk, &path, SNAPSHOT_BYTES_MAX)? else { return Ok(None) };
     parse(&text).map(Some).map_err(|detail| SnapshotError::Damaged { path, detail })
 }
 
@@ -80,8 +80,8 @@ pub fn render(book: &Book) -> Vec<u8> {
 ///
 /// # Errors
 /// What the operating system said; the old snapshot is then still there.
-pub fn write(data_dir: &Path, text: &[u8]) -> io::Result<()> {
-    sealed::write(&data_dir.join(SNAPSHOT_FILE), text)
+pub fn write(disk: &dyn Disk, data_dir: &Path, text: &[u8]) -> io::Result<()> {
+    sealed::write(disk, &data_dir.join(SNAPSHOT_FILE), text)
 }
 
 /// Moves a snapshot that cannot be used out of the way, for a person to look at: it may be all that is left of an old
@@ -89,6 +89,6 @@ pub fn write(data_dir: &Path, text: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`sealed::set_aside`].
-pub fn set_aside(data_dir: &Path, now_ms: u64) -> io::Result<PathBuf> {
-    sealed::set_aside(&data_dir.join(SNAPSHOT_FILE), now_ms)
+pub fn set_aside(disk: &dyn Disk, data_dir: &Path, now_ms: u64) -> io::Result<PathBuf> {
+    sealed::set_aside(disk, &data_dir.join(SNAPSHOT_FILE), now_ms)
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::spool::RealDisk;
 
 fn id(seq: u32) -> AlarmId {
     format!("sim/pc-0001/3/{seq}").parse().unwrap()
@@ -112,8 +113,8 @@ fn alarms_that_wait_survive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let mut book = full();
     book.raise(alarm(100_000));
-    snapshot::write(dir.path(), &snapshot::render(&book)).unwrap();
-    let mut book = snapshot::read(dir.path()).unwrap().unwrap();
+    snapshot::write(&RealDisk, dir.path(), &snapshot::render(&book)).unwrap();
+    let mut book = snapshot::read(&RealDisk, dir.path()).unwrap().unwrap();
     assert_eq!((book.not_shown_count(), book.unacknowledged_count()), (1, ALARMS_MAX));
     book.acknowledge(&of_vehicle(1), owner("anna"));
     assert!(book.get(&id(100_000)).is_some());
@@ -178,15 +179,15 @@ fn only_the_canonical_form_is_an_alarm_id() {
 #[test]
 fn a_snapshot_reads_back_as_it_was_written() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(snapshot::read(dir.path()).unwrap().is_none());
+    assert!(snapshot::read(&RealDisk, dir.path()).unwrap().is_none());
     let mut book = Book::default();
     book.raise(alarm(1));
     book.raise(alarm(2));
     book.cancel(&id(2), 5_000);
     book.acknowledge(&id(2), owner("anna"));
     assert!(book.takes(Lsn(77)));
-    snapshot::write(dir.path(), &snapshot::render(&book)).unwrap();
-    let back = snapshot::read(dir.path()).unwrap().unwrap();
+    snapshot::write(&RealDisk, dir.path(), &snapshot::render(&book)).unwrap();
+    let back = snapshot::read(&RealDisk, dir.path()).unwrap().unwrap();
     assert_eq!(back.folded(), Lsn(77));
     assert_eq!(back.iter().cloned().collect::<Vec<_>>(), book.iter().cloned().collect::<Vec<_>>());
 }
@@ -200,10 +201,10 @@ fn any_damaged_byte_of_a_snapshot_is_noticed() {
     for at in 0..good.len() {
         let mut bad = good.clone();
         bad[at] ^= 0x01;
-        snapshot::write(dir.path(), &bad).unwrap();
-        assert!(snapshot::read(dir.path()).is_err(), "byte {at}");
-        snapshot::write(dir.path(), &good[..at]).unwrap();
-        assert!(snapshot::read(dir.path()).is_err(), "cut at {at}");
+        snapshot::write(&RealDisk, dir.path(), &bad).unwrap();
+        assert!(snapshot::read(&RealDisk, dir.path()).is_err(), "byte {at}");
+        snapshot::write(&RealDisk, dir.path(), &good[..at]).unwrap();
+        assert!(snapshot::read(&RealDisk, dir.path()).is_err(), "cut at {at}");
     }
 }
 
@@ -243,8 +244,8 @@ fn an_alarm_that_leaves_the_queue_leaves_its_receipts_owed_also_after_a_restart(
     assert_eq!(of_it(&book), owed);
 
     let dir = tempfile::tempdir().unwrap();
-    snapshot::write(dir.path(), &snapshot::render(&book)).unwrap();
-    let mut book = snapshot::read(dir.path()).unwrap().unwrap();
+    snapshot::write(&RealDisk, dir.path(), &snapshot::render(&book)).unwrap();
+    let mut book = snapshot::read(&RealDisk, dir.path()).unwrap().unwrap();
     assert_eq!(of_it(&book), owed);
     let revision = book.revision();
     book.receipt_confirmed(&owed[1]);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Account, Bounds, Ledger};
 use crate::live::unit::UnitId;
 use crate::sealed::{self, SealedError};
-use crate::spool::Lsn;
+use crate::spool::{Lsn, RealDisk};
 
 /// File name in the data directory.
 pub const SNAPSHOT_FILE: &str = "ledger.json";
@@ -36,7 +36,7 @@ struct Contents<A> {
 /// [`SealedError`]: start from an empty ledger and the first record.
 pub fn read(data_dir: &Path, bounds: Bounds) -> Result<Option<Ledger>, SealedError> {
     let path = data_dir.join(SNAPSHOT_FILE);
-    let Some(text) = sealed::read(&path, SNAPSHOT_BYTES_MAX)? else { return Ok(None) };
+    let Some(text) = sealed::read(&RealDisk, &path, SNAPSHOT_BYTES_MAX)? else { return Ok(None) };
     parse(&text, bounds).map(Some).map_err(|detail| SealedError::Damaged { path, detail })
 }
 
@@ -77,7 +77,7 @@ pub fn render(ledger: &Ledger) -> Vec<u8> {
 /// # Errors
 /// What the operating system said; the old one is then still there.
 pub fn write(data_dir: &Path, text: &[u8]) -> io::Result<()> {
-    sealed::write(&data_dir.join(SNAPSHOT_FILE), text)
+    sealed::write(&RealDisk, &data_dir.join(SNAPSHOT_FILE), text)
 }
 
 /// Moves a ledger that cannot be used out of the way. Blocking.
@@ -85,5 +85,5 @@ pub fn write(data_dir: &Path, text: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [`sealed::set_aside`].
 pub fn set_aside(data_dir: &Path, now_ms: u64) -> io::Result<PathBuf> {
-    sealed::set_aside(&data_dir.join(SNAPSHOT_FILE), now_ms)
+    sealed::set_aside(&RealDisk, &data_dir.join(SNAPSHOT_FILE), now_ms)
 }

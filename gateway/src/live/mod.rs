@@ -39,7 +39,7 @@ use tokio::sync::{Notify, watch};
 
 pub use acknowledge::AcknowledgeError;
 pub(crate) use start::CURSOR_NAME;
-pub use start::{Running, start};
+pub use start::{Running, Task, prepare, start};
 
 use self::board::{Board, Opening};
 use self::devices::Devices;
@@ -48,7 +48,7 @@ use self::state::State;
 use self::view::GatewayView;
 use crate::config::roster::Roster;
 use crate::metrics::Metrics;
-use crate::spool::{Lsn, Spool};
+use crate::spool::{Disk, Lsn, RealDisk, Spool};
 
 /// Unix milliseconds, given by the caller so that a test can turn the clock.
 pub type NowMs = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -61,6 +61,8 @@ pub type DegradedReport = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 pub struct Settings {
     /// Where the alarm snapshot lives.
     pub data_dir: PathBuf,
+    /// On which disk.
+    pub disk: Arc<dyn Disk>,
     /// How far a device's clock is believed.
     pub clock_bounds: ClockBounds,
     /// Most units kept.
@@ -83,6 +85,7 @@ impl Settings {
     pub fn new(data_dir: PathBuf) -> Self {
         Self {
             data_dir,
+            disk: Arc::new(RealDisk),
             clock_bounds: ClockBounds::default(),
             units_max: 50_000,
             // Two minutes of the busiest force, read in about a second.

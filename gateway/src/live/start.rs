@@ -4,6 +4,8 @@
 //! be served; records are read in the background.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
@@ -31,8 +33,8 @@ pub struct Running {
     shutdown: CancellationToken,
 }
 
-/// Starts the live half on the current runtime. Reads the alarm snapshot and opens a cursor: blocking, but small files.
-/// It runs until `shutdown` is cancelled or [`Running::stop`].
+/// Starts the live half on the current runtime, see [`prepare`]. It runs until `shutdown` is cancelled or
+/// [`Running::stop`].
 ///
 /// # Errors
 /// The cursor cannot be opened.
@@ -44,6 +46,27 @@ pub fn start(
     metrics: Arc<Metrics>,
     shutdown: &CancellationToken,
 ) -> Result<Running, SpoolError> {
+    let shutdown = shutdown.child_token();
+    let (live, tasks) = prepare(settings, spool, devices, roster, metrics, &shutdown)?;
+    Ok(Running { live, tasks: tasks.into_iter().collect(), shutdown })
+}
+
+/// A part of the live half; it ends when the shutdown is cancelled.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The live half, and the tasks that its caller has to run. Reads the alarm snapshot and opens a cursor: blocking, but small
+/// files.
+///
+/// # Errors
+/// The cursor cannot be opened.
+pub fn prepare(
+    settings: Settings,
+    spool: &Spool,
+    devices: Arc<dyn Devices>,
+    roster: Arc<Roster>,
+    metrics: Arc<Metrics>,
+    shutdown: &CancellationToken,
+) -> Result<(Live, Vec<Task>), SpoolError> {
     let cursor = spool.cursor(CURSOR_NAME)?;
     let committed = spool.committed();
     let (mut book, may_snapshot) = restore(&settings);
@@ -73,23 +96,24 @@ pub fn start(
         has_stopped: AtomicBool::new(false),
     });
     hub.publish();
-    let shutdown = shutdown.child_token();
-    let mut running = JoinSet::new();
-    running.spawn(tasks::read(Arc::clone(&hub), from, committed, shutdown.clone()));
-    running.spawn(tasks::render(Arc::clone(&hub), shutdown.clone()));
-    running.spawn(tasks::follow_connections(Arc::clone(&hub), connections, shutdown.clone()));
-    running.spawn(tasks::send_receipts(Arc::clone(&hub), shutdown.clone()));
-    if may_snapshot {
-        running.spawn(tasks::keep_snapshot(Arc::clone(&hub), cursor, shutdown.clone()));
+    let keep: Task = if may_snapshot {
+        Box::pin(tasks::keep_snapshot(Arc::clone(&hub), cursor, shutdown.clone()))
     } else {
         // Open, the cursor goes on keeping the records that no snapshot holds.
         let shutdown = shutdown.clone();
-        running.spawn(async move {
+        Box::pin(async move {
             shutdown.cancelled().await;
             drop(cursor);
-        });
-    }
-    Ok(Running { live: Live { hub }, tasks: running, shutdown })
+        })
+    };
+    let tasks: Vec<Task> = vec![
+        Box::pin(tasks::read(Arc::clone(&hub), from, committed, shutdown.clone())),
+        Box::pin(tasks::render(Arc::clone(&hub), shutdown.clone())),
+        Box::pin(tasks::follow_connections(Arc::clone(&hub), connections, shutdown.clone())),
+        Box::pin(tasks::send_receipts(Arc::clone(&hub), shutdown.clone())),
+        keep,
+    ];
+    Ok((Live { hub }, tasks))
 }
 
 impl Running {
@@ -116,7 +140,7 @@ impl fmt::Debug for Running {
 /// empty, and every retained record is replayed. What could not be read is put aside first; if that fails, it stays
 /// where it is and nothing is written in its place.
 fn restore(settings: &Settings) -> (Book, bool) {
-    match snapshot::read(&settings.data_dir) {
+    match snapshot::read(&*settings.disk, &settings.data_dir) {
         Ok(Some(book)) => {
             tracing::info!(
                 alarms = book.iter().count(),
@@ -135,7 +159,7 @@ fn restore(settings: &Settings) -> (Book, bool) {
         }
         Err(error @ SnapshotError::Damaged { .. }) => tracing::error!(%error, "alarm snapshot damaged"),
     }
-    let aside = snapshot::set_aside(&settings.data_dir, (settings.now_ms)());
+    let aside = snapshot::set_aside(&*settings.disk, &settings.data_dir, (settings.now_ms)());
     match &aside {
         Ok(path) => tracing::warn!(
             path = %path.display(),

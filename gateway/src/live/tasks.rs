@@ -17,7 +17,7 @@ use super::state::fold;
 use super::view::GatewayView;
 use crate::alarms::{Owed, snapshot};
 use crate::record::Record;
-use crate::spool::{Batch, BatchLimits, Cursor, Lsn, ReadError};
+use crate::spool::{Batch, BatchLimits, Cursor, Health, Lsn, ReadError};
 
 /// Pages hear of units at most four times a second.
 const RENDER_MS: u64 = 250;
@@ -45,6 +45,7 @@ pub(super) async fn read(hub: Arc<Hub>, from: Lsn, rebuilt_at: Lsn, shutdown: Ca
     let mut reader = hub.spool.reader(from);
     loop {
         let batch = tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             batch = reader.next_batch(READ_LIMITS) => batch,
         };
@@ -58,6 +59,7 @@ pub(super) async fn read(hub: Arc<Hub>, from: Lsn, rebuilt_at: Lsn, shutdown: Ca
             Err(error @ ReadError::Io(_)) => {
                 tracing::warn!(%error, "live reader waits");
                 tokio::select! {
+                    biased;
                     () = shutdown.cancelled() => return,
                     () = tokio::time::sleep(Duration::from_millis(READ_RETRY_MS)) => {}
                 }
@@ -90,8 +92,9 @@ pub(super) async fn render(hub: Arc<Hub>, shutdown: CancellationToken) {
     hub.publish_gateway();
     loop {
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => break,
-            Ok(()) = alarms.changed() => hub.publish_alarms(),
+            // Before the alarms, of which there may be a flood: positions must not stand still for them.
             _ = ticks.tick() => {
                 count += 1;
                 if count.is_multiple_of(SWEEP_TICKS) {
@@ -105,6 +108,7 @@ pub(super) async fn render(hub: Arc<Hub>, shutdown: CancellationToken) {
                     hub.publish_gateway();
                 }
             }
+            Ok(()) = alarms.changed() => hub.publish_alarms(),
         }
     }
     // The last pictures go out, then every stream ends: a server waits for its streams.
@@ -120,6 +124,7 @@ pub(super) async fn follow_connections(
 ) {
     loop {
         let news = tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             news = connections.next() => news,
         };
@@ -155,10 +160,8 @@ pub(super) async fn send_receipts(hub: Arc<Hub>, shutdown: CancellationToken) {
             under_way.spawn(async move { (owed, confirmation.await) });
         }
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
-            Ok(()) = alarms.changed() => {}
-            () = hub.device_connected.notified() => failed.drain(..).for_each(|owed| { sent.remove(&owed); }),
-            _ = retry.tick() => failed.drain(..).for_each(|owed| { sent.remove(&owed); }),
             Some(outcome) = under_way.join_next() => match outcome {
                 Ok((owed, true)) => {
                     hub.receipt_confirmed(&owed);
@@ -168,6 +171,9 @@ pub(super) async fn send_receipts(hub: Arc<Hub>, shutdown: CancellationToken) {
                 // A panicking confirmation: the receipt stays owed until the next start.
                 Err(_) => {}
             },
+            () = hub.device_connected.notified() => failed.drain(..).for_each(|owed| { sent.remove(&owed); }),
+            _ = retry.tick() => failed.drain(..).for_each(|owed| { sent.remove(&owed); }),
+            Ok(()) = alarms.changed() => {}
         }
     }
 }
@@ -179,10 +185,13 @@ pub(super) async fn keep_snapshot(hub: Arc<Hub>, mut cursor: Cursor, shutdown: C
     let mut written = None;
     loop {
         let is_last = tokio::select! {
+            biased;
             () = shutdown.cancelled() => true,
             _ = ticks.tick() => false,
         };
-        if let Some(text) = hub.snapshot_due(&mut written, is_last) {
+        // A full spool may need the room of the very records that only the next snapshot lets go.
+        let is_full = hub.spool.committed_watch().borrow().health == Health::Full;
+        if let Some(text) = hub.snapshot_due(&mut written, is_last || is_full) {
             let written_lsn = written.map_or(Lsn(0), |(_, lsn)| lsn);
             if !hub.write_snapshot(text).await {
                 written = None;
@@ -332,14 +341,14 @@ impl Hub {
         self.announce_alarms(&state);
     }
 
-    /// The text of a snapshot if one is due; notes in `written` what it holds.
-    fn snapshot_due(&self, written: &mut Option<(u64, Lsn)>, is_last: bool) -> Option<Vec<u8>> {
+    /// The text of a snapshot if one is due, or `is_wanted` and something has come since the last; notes in `written` what it holds.
+    fn snapshot_due(&self, written: &mut Option<(u64, Lsn)>, is_wanted: bool) -> Option<Vec<u8>> {
         let state = self.state();
         let (revision, lsn) = (state.alarms.revision(), state.alarms.folded());
         let is_due = match *written {
             None => lsn > Lsn(0),
             Some((known, at)) => {
-                revision != known || lsn.0 >= at.0 + SNAPSHOT_RECORDS || (is_last && lsn > at)
+                revision != known || lsn.0 >= at.0 + SNAPSHOT_RECORDS || (is_wanted && lsn > at)
             }
         };
         if !is_due {
@@ -350,9 +359,9 @@ impl Hub {
     }
 
     async fn write_snapshot(&self, text: Vec<u8>) -> bool {
-        let data_dir = self.settings.data_dir.clone();
-        let outcome = tokio::task::spawn_blocking(move || snapshot::write(&data_dir, &text)).await;
-        let outcome = outcome.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+        let (disk, data_dir) = (Arc::clone(&self.settings.disk), self.settings.data_dir.clone());
+        let outcome =
+            self.spool.off_runtime(move || snapshot::write(&*disk, &data_dir, &text)).await.flatten();
         let failed_before = self.snapshot_fails.swap(outcome.is_err(), Ordering::Relaxed);
         match &outcome {
             Err(error) if !failed_before => {

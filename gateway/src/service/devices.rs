@@ -12,7 +12,8 @@ use crate::live::devices::{Confirmation, Connection, Connections, Devices};
 use crate::live::unit::UnitId;
 
 /// Adapts [`Downlink`].
-pub(super) struct ConnectedDevices(pub(super) Downlink);
+#[derive(Debug)]
+pub struct ConnectedDevices(pub Downlink);
 
 impl Devices for ConnectedDevices {
     fn connected(&self) -> BTreeSet<UnitId> {

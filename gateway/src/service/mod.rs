@@ -27,7 +27,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use self::devices::ConnectedDevices;
+pub use self::devices::ConnectedDevices;
 pub use self::error::StartError;
 pub use self::reload::Difference;
 pub use self::revocation::RefreshError;

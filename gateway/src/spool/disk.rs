@@ -67,7 +67,7 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 }
 
 /// Writes all of `buf` at `offset`, however short the single writes are.
-pub(super) fn write_all_at(file: &dyn DiskFile, mut buf: &[u8], mut offset: u64) -> io::Result<()> {
+pub(crate) fn write_all_at(file: &dyn DiskFile, mut buf: &[u8], mut offset: u64) -> io::Result<()> {
     while !buf.is_empty() {
         let written_bytes = file.write_at(buf, offset)?;
         if written_bytes == 0 {
@@ -80,7 +80,7 @@ pub(super) fn write_all_at(file: &dyn DiskFile, mut buf: &[u8], mut offset: u64)
 }
 
 /// Reads until `buf` is full or the file ends; returns the bytes read.
-pub(super) fn read_full_at(file: &dyn DiskFile, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(crate) fn read_full_at(file: &dyn DiskFile, buf: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buf.len() {
         let read_bytes = file.read_at(&mut buf[filled..], offset + filled as u64)?;

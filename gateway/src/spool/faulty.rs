@@ -209,6 +209,11 @@ impl FaultyDisk {
         self.state().read_bytes
     }
 
+    /// Bytes of all files that have a name.
+    pub fn used_bytes(&self) -> u64 {
+        self.state().used_bytes()
+    }
+
     /// All file paths, sorted.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.state().names.keys().cloned().collect()

@@ -108,6 +108,7 @@ use tokio::sync::watch;
 pub use crew::Crew;
 pub use cursor::Cursor;
 pub use disk::{DirLock, Disk, DiskFile, RealDisk};
+pub(crate) use disk::{read_full_at, write_all_at};
 pub use format::PAYLOAD_BYTES_MAX;
 pub use inspect::{
     ExportSummary, ExportedEntry, Listing, SegmentListing, SegmentVerdict, Verification, export, export_on,
@@ -414,6 +415,17 @@ impl Spool {
     /// The bound of the pending batch, which all who append share.
     pub fn pending_bytes_max(&self) -> usize {
         self.handle.shared.settings.pending_bytes_max
+    }
+
+    /// Runs what reads or writes files where this spool runs such: on a thread of its own, or here if it is worked by hand.
+    ///
+    /// # Errors
+    /// The work panicked, or the runtime is shutting down.
+    pub(crate) async fn off_runtime<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        self.handle.shared.off_runtime(work).await
     }
 
     /// Figures for metrics and the health page. Cheap.
