@@ -29,6 +29,8 @@ pub(super) enum Event {
     Ping { conn: ConnId },
     /// The spool's writer may go on.
     Write { life: u32 },
+    /// The operator looks at the page.
+    Look { life: u32 },
     /// The keeper's round is due.
     Tend { life: u32 },
     /// The gateway starts.

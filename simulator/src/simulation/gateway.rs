@@ -19,8 +19,11 @@ use fieldpost_gateway::{
         BackoffSettings, ClockBounds as ForwardClock, Forwarder, ForwarderSettings, Random, SpoolSource,
     },
     ingest::{BareDoor, ClockBounds, IngestConfig},
+    live::{self, Live},
+    login::Operator,
     metrics::Metrics,
     record::Record,
+    service::ConnectedDevices,
     spool::{BatchLimits, Clock, Crew, Disk, Lsn, ReadError, Spool, SpoolError, SpoolSettings, Wait},
 };
 use fieldpost_protocol::ForceId;
@@ -34,13 +37,16 @@ use crate::world::dice::Dice;
 
 /// The one force of the simulation.
 pub(super) const FORCE: &str = "sim";
+/// The force system's.
+pub(super) const CURSOR_NAME: &str = "force";
 /// Where the spool lies on the simulated disk.
 const SPOOL_DIR: &str = "/spool";
 /// The wall clock at the start of a run, Unix ms.
 pub(super) const EPOCH_MS: u64 = 1_790_000_000_000;
 
 /// Small, so that a run of minutes fills, rolls and retires segments.
-const SEGMENT_BYTES: u64 = 8 << 10;
+pub(super) const SEGMENT_BYTES: u64 = 8 << 10;
+const PENDING_BYTES: usize = 2 << 10;
 
 fn spool_settings(segment_count: u64, clock: Clock) -> SpoolSettings {
     SpoolSettings {
@@ -48,7 +54,7 @@ fn spool_settings(segment_count: u64, clock: Clock) -> SpoolSettings {
         bytes_max: SEGMENT_BYTES * segment_count,
         reserve_bytes: SEGMENT_BYTES,
         retain_ms: 20_000,
-        pending_bytes_max: 2 << 10,
+        pending_bytes_max: PENDING_BYTES,
         erase_recycled: true,
         clock,
     }
@@ -74,6 +80,7 @@ pub(super) struct Gateway {
     pub(super) spool: Spool,
     pub(super) crew: Crew,
     pub(super) door: BareDoor,
+    pub(super) live: Live,
     tasks: Vec<TaskId>,
     _stop: CancellationToken,
 }
@@ -89,8 +96,11 @@ impl Gateway {
         tasks: &mut Tasks,
     ) -> Result<Self, SpoolError> {
         let clock = wall.clock();
-        let (spool, crew, _) =
-            Spool::open_by_hand(Path::new(SPOOL_DIR), spool_settings(segment_count, clock.clone()), disk)?;
+        let (spool, crew, _) = Spool::open_by_hand(
+            Path::new(SPOOL_DIR),
+            spool_settings(segment_count, clock.clone()),
+            Arc::clone(&disk),
+        )?;
         let metrics = Metrics::new();
         let dedup = Dedup::new(DedupBounds::default());
         // As in the product: a gateway that cannot read its newest records stores redeliveries twice, and sinks drop them.
@@ -100,17 +110,23 @@ impl Gateway {
             ingest_config(),
             spool.clone(),
             dedup,
-            downlink,
+            downlink.clone(),
             Arc::clone(&metrics),
             clock.clone(),
         );
         let stop = CancellationToken::new();
+        let devices = Arc::new(ConnectedDevices(downlink));
+        let settings = live_settings(Arc::clone(&disk), clock.clone());
+        let (live, parts) =
+            live::prepare(settings, &spool, devices, Arc::default(), Arc::clone(&metrics), &stop)?;
         let limits = BatchLimits { count_max: 64, bytes_max: 64 << 10, age_ms_max: 0 };
-        let source = SpoolSource::open(&spool, "force", limits)?;
+        let source = SpoolSource::open(&spool, CURSOR_NAME, limits)?;
         let settings = forwarder_settings(clock, dice);
         let forwarder = Forwarder::new(settings, source, sink, &metrics, stop.clone());
-        let running = vec![tasks.spawn(door.ring()), tasks.spawn(door.sweep()), tasks.spawn(forwarder.run())];
-        Ok(Self { spool, crew, door, tasks: running, _stop: stop })
+        let mut running =
+            vec![tasks.spawn(door.ring()), tasks.spawn(door.sweep()), tasks.spawn(forwarder.run())];
+        running.extend(parts.into_iter().map(|part| tasks.spawn(part)));
+        Ok(Self { spool, crew, door, live, tasks: running, _stop: stop })
     }
 
     /// Ends as a killed process does.
@@ -124,6 +140,19 @@ impl Gateway {
     pub(super) fn step(&mut self, began: Instant, now_ms: u64) -> Option<Wait> {
         self.crew.tend_if_asked();
         self.crew.step(began + Duration::from_millis(now_ms))
+    }
+
+    /// An operator takes an alarm.
+    pub(super) fn acknowledge(&mut self, alarm: &str, tasks: &mut Tasks) {
+        let (Ok(id), Ok(operator)) = (alarm.parse(), Operator::try_new("ada")) else { return };
+        let live = self.live.clone();
+        // Whether it worked, the page will show.
+        self.tasks.push(tasks.spawn(async move { _ = live.acknowledge(&id, &operator).await }));
+    }
+
+    /// Bytes that wait for the writer now, and that may.
+    pub(super) fn pending_bytes(&self) -> (u64, u64) {
+        (self.spool.stats().pending_bytes, PENDING_BYTES as u64)
     }
 
     /// Every record that can be read.
@@ -140,6 +169,13 @@ impl Gateway {
         }
         Ok(records)
     }
+}
+
+fn live_settings(disk: Arc<dyn Disk>, clock: Clock) -> live::Settings {
+    let mut settings = live::Settings::new(Path::new("/data").to_owned());
+    settings.disk = disk;
+    settings.now_ms = Arc::new(move || clock.now_ms());
+    settings
 }
 
 fn ingest_config() -> IngestConfig {
@@ -163,7 +199,7 @@ fn forwarder_settings(clock: Clock, dice: &Dice) -> ForwarderSettings {
     let dice = std::sync::Mutex::new(dice.clone());
     let number = move || dice.lock().map_or(0, |mut dice| (dice.number() >> 32) as u32);
     ForwarderSettings {
-        name: "force".to_owned(),
+        name: CURSOR_NAME.to_owned(),
         backoff: BackoffSettings::default(),
         attempt_ms_max: 10_000,
         stop_ms_max: 1_000,

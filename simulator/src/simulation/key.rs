@@ -7,7 +7,9 @@ use crate::check::ledger::RecordId;
 
 /// The record that a key names, if it is one of a simulated device.
 pub(super) fn parse(key: &str) -> Option<RecordId> {
-    let mut parts = key.strip_prefix(FORCE)?.strip_prefix(".pc-")?.split('.');
+    // What the gateway took for another record of the same identity has a fingerprint behind it.
+    let identity = key.split('~').next()?;
+    let mut parts = identity.strip_prefix(FORCE)?.strip_prefix(".pc-")?.split('.');
     let mut number = || parts.next()?.parse::<u32>().ok();
     let (device, boot, seq) = (number()?, number()?, number()?);
     parts.next().is_none().then_some(RecordId { device: device as usize, boot, seq })

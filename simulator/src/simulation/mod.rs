@@ -27,6 +27,7 @@ pub(crate) mod key;
 mod mqtt;
 mod net;
 mod network;
+mod page;
 mod plan;
 pub mod promise;
 mod run;

@@ -3,8 +3,8 @@
 //! Bytes of one connection and direction arrive in order, late, and in other pieces than they were sent, as with TCP; or from
 //! some instant on not at all, and each side learns of that in its own time, or never.
 
-use fieldpost_firmware::{FrameBuffer, Input, Notice, Output};
-use fieldpost_protocol::{limits::FRAME_BYTES_MAX, topic};
+use fieldpost_firmware::{AlarmId, FrameBuffer, Input, Notice, Output};
+use fieldpost_protocol::{Receipt, limits::FRAME_BYTES_MAX, topic};
 
 use super::{
     event::Event,
@@ -15,6 +15,7 @@ use super::{
     run::Run,
     tasks::TaskId,
 };
+use crate::check::ledger::RecordId;
 /// Seconds; a device pings twice as often.
 const KEEP_ALIVE_S: u16 = 60;
 
@@ -392,6 +393,12 @@ impl Run<'_> {
     fn notice(&mut self, device: usize, notice: &Notice) {
         let words = format!("{notice:?}");
         self.trace.note(self.now_ms, b'n', words.as_bytes(), format_args!("device {device}: {words}"));
+        let id = |alarm: &AlarmId| RecordId { device, boot: alarm.boot.0, seq: alarm.seq.0 };
+        match notice {
+            Notice::AlarmRaised { alarm, .. } => self.know(&Fact::Raised(id(alarm))),
+            Notice::AlarmReceipt { alarm, receipt: Receipt::Seen } => self.know(&Fact::Seen(id(alarm))),
+            _ => {}
+        }
     }
 
     /// What the device says of itself, and when it wants to be polled.
@@ -406,6 +413,11 @@ impl Run<'_> {
             let life = body.life;
             self.events.add(at_ms, Event::Poll { device, life });
         }
-        self.know(&Fact::Issued { device, boot: ledger.boot.0, count: ledger.issued });
+        self.know(&Fact::Issued {
+            device,
+            boot: ledger.boot.0,
+            count: ledger.issued,
+            balances: ledger.balances(),
+        });
     }
 }

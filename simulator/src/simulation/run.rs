@@ -13,12 +13,13 @@ use tokio::time::sleep_until;
 use super::{
     body::Body,
     event::{Event, Events},
-    gateway::{EPOCH_MS, Gateway, WallClock},
+    gateway::{CURSOR_NAME, EPOCH_MS, Gateway, SEGMENT_BYTES, WallClock},
     key,
     net::{ConnId, Touched},
     network::Conn,
+    page::{self, Page},
     plan::Plan,
-    promise::{Breach, Checker, Custody, Fact, OnceByKey},
+    promise::{self, Breach, Checker, Fact},
     sink::ForceSystem,
     tasks::Tasks,
     trace::Trace,
@@ -27,6 +28,9 @@ use crate::{check::ledger::RecordId, world::dice::Dice};
 
 /// After the faults everything must settle within this; the longest wait of the product is a device's answer deadline.
 const SETTLES_MS_MAX: u64 = 900_000;
+
+/// Everything must stay settled for so long: SEEN is sent anew every five seconds.
+const STAYS_MS: u64 = 15_000;
 
 /// Streams of chance; the plan's is 1.
 pub(super) const NETWORK: u64 = 2;
@@ -93,6 +97,7 @@ pub(super) struct Run<'p> {
     checkers: Vec<Box<dyn Checker>>,
     breach: Option<Breach>,
     stored: u64,
+    settled_at_ms: Option<u64>,
 }
 
 impl<'p> Run<'p> {
@@ -126,7 +131,8 @@ impl<'p> Run<'p> {
             gateway_life: 0,
             write_is_arranged: false,
             crashes: 0,
-            checkers: vec![Box::new(Custody::default()), Box::new(OnceByKey::default())],
+            checkers: promise::all(),
+            settled_at_ms: None,
             breach: None,
             stored: 0,
         }
@@ -141,7 +147,7 @@ impl<'p> Run<'p> {
                 self.handle(event).await;
                 continue;
             }
-            if self.is_healed && self.has_settled() {
+            if self.is_healed && self.has_stayed_settled() {
                 self.judge().await;
                 break;
             }
@@ -221,7 +227,11 @@ impl<'p> Run<'p> {
                 }
                 self.events.add(self.now_ms + 1_000, Event::Tend { life });
             }
-            Event::Write { .. } | Event::Tend { .. } => {}
+            Event::Look { life } if life == self.gateway_life => {
+                self.look();
+                self.events.add(self.now_ms + 500, Event::Look { life });
+            }
+            Event::Write { .. } | Event::Tend { .. } | Event::Look { .. } => {}
             Event::GatewayStarts { life } => self.start_gateway(life).await,
             Event::Fault(at) => self.strike(at.0),
             Event::Over(over) => self.end_of(over),
@@ -286,6 +296,7 @@ impl<'p> Run<'p> {
                 self.gateway = Some(gateway);
                 self.write_is_arranged = false;
                 self.events.add(self.now_ms + 1_000, Event::Tend { life });
+                self.events.add(self.now_ms + 500, Event::Look { life });
                 self.look_into_spool().await;
             }
             // As its supervisor would.
@@ -347,12 +358,41 @@ impl<'p> Run<'p> {
     fn has_settled(&self) -> bool {
         let lag = |gateway: &Gateway| {
             let stats = gateway.spool.stats();
-            stats.pending_bytes > 0 || stats.cursors.iter().any(|cursor| cursor.position < stats.committed)
+            stats.pending_bytes > 0
+                || stats.cursors.iter().any(|c| c.name == CURSOR_NAME && c.position < stats.committed)
         };
         self.owed() == 0 && self.gateway.as_ref().is_some_and(|gateway| !lag(gateway))
     }
 
+    /// The page is drawn four times a second, and the operator looks once: what they do next is part of the picture.
+    fn has_stayed_settled(&mut self) -> bool {
+        if !self.has_settled() {
+            self.settled_at_ms = None;
+            return false;
+        }
+        let since_ms = *self.settled_at_ms.get_or_insert(self.now_ms);
+        self.now_ms - since_ms > STAYS_MS
+    }
+
+    /// The operator looks, and takes an alarm now and then.
+    fn look(&mut self) {
+        let Some(gateway) = &mut self.gateway else { return };
+        let (pending_bytes, pending_bytes_max) = gateway.pending_bytes();
+        let disk_bytes_max = self.plan.segment_count * SEGMENT_BYTES;
+        let disk_bytes = self.disk.used_bytes();
+        if let Some(page) = Page::read(&gateway.live) {
+            for (alarm, is_owned) in &page.alarms {
+                if !is_owned && self.trouble.happens(0.3) {
+                    gateway.acknowledge(&page::id_of(*alarm), &mut self.tasks);
+                }
+            }
+            self.know(&Fact::Page(&page));
+        }
+        self.know(&Fact::Used { disk_bytes, disk_bytes_max, pending_bytes, pending_bytes_max });
+    }
+
     async fn judge(&mut self) {
+        self.look();
         self.look_into_spool().await;
         let owed = self.owed();
         self.know(&Fact::Settled { owed });

@@ -1,7 +1,10 @@
 use super::{Outcome, Plan, Trace, simulate};
 
-/// Seeds that once broke a promise, and what it was. Each must hold for ever.
-const ONCE_BROKEN: [u64; 0] = [];
+/// Seeds that once broke a promise. Each must hold for ever.
+const ONCE_BROKEN: [u64; 2] = [
+    // A full spool stayed full: the alarms' cursor moved only with an alarm or after 20,000 records.
+    578, 900,
+];
 
 fn run(seed: u64) -> Outcome {
     simulate(&Plan::of(seed), Trace::new(false))

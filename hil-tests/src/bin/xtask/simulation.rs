@@ -10,7 +10,7 @@ const SEEDS: &str = "1000";
 /// A broken gateway must be found within so many of them.
 const BROKEN_SEEDS: &str = "200";
 /// What a gateway with the feature `sabotage` can be told to do.
-const WAYS: [&str; 3] = ["ack-before-commit", "forget-last-record", "drop-on-overflow"];
+const WAYS: [&str; 4] = ["ack-before-commit", "forget-last-record", "drop-on-overflow", "newest-by-arrival"];
 
 pub(crate) fn run_all() -> Result<(), Failure> {
     let broken = broken_build("fieldpost-simulator", "sabotage", "fieldpost-sim")?;

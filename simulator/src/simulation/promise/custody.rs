@@ -7,7 +7,7 @@ use crate::{check::ledger::RecordId, simulation::key};
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Custody {
+pub(super) struct Custody {
     /// Acknowledged, and the gateway's alone: the device has let go of them and no sink has them yet.
     gateways: BTreeSet<RecordId>,
     delivered: BTreeSet<RecordId>,

@@ -3,14 +3,18 @@
 //! **A checker sees only what a device, a force system or an auditor of the disk could see**, never what the gateway thinks
 //! of itself.
 
+mod alarm_loop;
+mod balance;
+mod bounds;
 mod custody;
+mod never_back;
 mod once;
 
 use std::collections::BTreeSet;
 
 use fieldpost_protocol::Lane;
 
-pub use self::{custody::Custody, once::OnceByKey};
+use super::page::Page;
 use crate::check::ledger::RecordId;
 
 /// Something that can be known from outside.
@@ -24,6 +28,25 @@ pub enum Fact<'a> {
         boot: u32,
         /// So many.
         count: u32,
+        /// Whether it knows where each is.
+        balances: bool,
+    },
+    /// A device has an alarm in its memory.
+    Raised(RecordId),
+    /// A wearer has heard that a person has the alarm.
+    Seen(RecordId),
+    /// What the page shows.
+    Page(&'a Page),
+    /// What the gateway uses, in bytes.
+    Used {
+        /// Of the disk.
+        disk_bytes: u64,
+        /// It may.
+        disk_bytes_max: u64,
+        /// For entries that wait for the writer.
+        pending_bytes: u64,
+        /// It may.
+        pending_bytes_max: u64,
     },
     /// A device handed a frame to its connection.
     Published {
@@ -54,6 +77,19 @@ pub struct Breach {
     pub promise: &'static str,
     /// What was seen.
     pub words: String,
+}
+
+/// One checker of each promise.
+#[must_use]
+pub fn all() -> Vec<Box<dyn Checker>> {
+    vec![
+        Box::<custody::Custody>::default(),
+        Box::<balance::Balance>::default(),
+        Box::<never_back::NeverBack>::default(),
+        Box::<alarm_loop::AlarmLoop>::default(),
+        Box::<bounds::Bounds>::default(),
+        Box::<once::OnceByKey>::default(),
+    ]
 }
 
 /// Watches one promise.

@@ -10,7 +10,7 @@ use crate::{check::ledger::RecordId, simulation::key};
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct OnceByKey {
+pub(super) struct OnceByKey {
     published: BTreeSet<RecordId>,
     /// Not for force systems: they stay in the gateway.
     withheld: BTreeSet<RecordId>,

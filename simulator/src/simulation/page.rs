@@ -1,0 +1,71 @@
+//! What an operator sees: the page's own API, read like a browser would.
+
+use fieldpost_gateway::live::Live;
+use serde::Deserialize;
+
+use crate::check::ledger::RecordId;
+
+/// The page at one instant.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Device and the latitude of its marker, micro-degrees.
+    pub markers: Vec<(usize, i64)>,
+    /// Every alarm, and whether it has an owner.
+    pub alarms: Vec<(RecordId, bool)>,
+}
+
+#[derive(Deserialize)]
+struct Unit {
+    device: String,
+    position: Option<Place>,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    lat: f64,
+}
+
+#[derive(Deserialize)]
+struct Alarm {
+    id: String,
+    acknowledged_by: Option<String>,
+}
+
+impl Page {
+    /// What is shown now; `None` while the page itself says that it is not complete.
+    pub(super) fn read(live: &Live) -> Option<Self> {
+        if live.is_rebuilding() {
+            return None;
+        }
+        let units: Vec<Unit> = serde_json::from_slice(&live.units().1).ok()?;
+        let alarms: Vec<Alarm> = serde_json::from_slice(&live.alarms()).ok()?;
+        let marker =
+            |unit: &Unit| Some((device(&unit.device)?, (unit.position.as_ref()?.lat * 1e6).round() as i64));
+        Some(Self {
+            markers: units.iter().filter_map(marker).collect(),
+            alarms: alarms
+                .iter()
+                .filter_map(|a| Some((alarm(&a.id)?, a.acknowledged_by.is_some())))
+                .collect(),
+        })
+    }
+}
+
+fn device(name: &str) -> Option<usize> {
+    name.strip_prefix("pc-")?.parse().ok()
+}
+
+/// `force/device/boot/seq`.
+fn alarm(id: &str) -> Option<RecordId> {
+    let mut parts = id.split('/').skip(1);
+    Some(RecordId {
+        device: device(parts.next()?)?,
+        boot: parts.next()?.parse().ok()?,
+        seq: parts.next()?.parse().ok()?,
+    })
+}
+
+/// The page's name of an alarm.
+pub(super) fn id_of(record: RecordId) -> String {
+    format!("{}/pc-{:04}/{}/{}", super::gateway::FORCE, record.device, record.boot, record.seq)
+}
