@@ -4,6 +4,7 @@ use std::path::Path;
 
 use fieldpost_gateway::config::material::{Authority, MaterialError, RevocationList, canonical_serial};
 use fieldpost_gateway::pki::{device_identity, identity_uri};
+use fieldpost_link::tls::CertificateFacts;
 
 use crate::allocation;
 
@@ -23,6 +24,10 @@ pub fn check(bytes: &[u8]) {
 
 /// An authority that was taken has a name and is usable as a root. An identity is one that we would have written into a certificate.
 fn certificate(der: &[u8]) {
+    // The device's own reader of a gateway's certificate.
+    if let Ok(facts) = allocation::at_most(0, || CertificateFacts::read(der)) {
+        assert!(der.len() > 50, "{facts:?} out of {} bytes", der.len());
+    }
     if let Ok(authority) = Authority::from_certificates(Path::new("ca.pem"), &[der.to_vec().into()]) {
         assert_eq!((authority.roots.len(), authority.subjects.len()), (1, 1));
     }

@@ -14,12 +14,17 @@
 //! | `mqtt` | MQTT 3.1.1 and 5 | agrees with a second decoder; write and read again; bounded allocation |
 //! | `segment` | a damaged spool segment | no wrong record; only damaged ones lost, and told |
 //! | `configuration` | the gateway's TOML, the roster | every refusal names a mistake; bounded allocation |
+//! | `device_mqtt` | MQTT 5 as the device reads it | a publish is answered once; nothing allocated |
+//! | `device_tls` | the device's TLS stream | no stream from a changed handshake; hears what was said; bounded memory |
 //! | `certificates` | certificates, revocation lists | an identity reads back from its own URI; bounded allocation |
 
 pub mod allocation;
 pub mod batch;
 pub mod certificates;
 pub mod configuration;
+pub mod damage;
+pub mod device_mqtt;
+pub mod device_tls;
 pub mod downlink;
 pub mod envelope;
 pub mod mqtt;

@@ -28,6 +28,8 @@ const TARGETS: &[(&str, u32)] = &[
     ("nmea", 1000),
     ("mqtt", 600),
     ("segment", 400),
+    ("device_mqtt", 600),
+    ("device_tls", 120),
     ("configuration", 2000),
     ("certificates", 2500),
 ];
@@ -51,6 +53,21 @@ pub(crate) fn ci() -> Result<(), Failure> {
     run_all(TARGETS, Share::Seconds(CI_SECONDS))?;
     say("  Now on purpose: each of these must find the bug planted for it");
     PLANTED.iter().try_for_each(|name| must_find(name))
+}
+
+/// The step `damage`: every bit and every torn tail of a segment, and the proof that the rig can turn red.
+pub(crate) fn damage() -> Result<(), Failure> {
+    build()?;
+    let rig = built("spool_damage");
+    // Every 16th torn segment is opened, written to and opened again; a release run leaves none out.
+    run_command(command(&rig).args(["--open-step", "16"]))?;
+    say("  Now on purpose: a walk that skips the checksum must turn it red");
+    match finish(command(&rig).env("FIELDPOST_PLANTED_BUGS", "1"))?.status.code() {
+        Some(1) => Ok(()),
+        code => {
+            Err(Failure::new(format!("the rig did not notice the skipped checksum: it ended with {code:?}")))
+        }
+    }
 }
 
 /// `cargo xtask fuzz [TARGET...] [--seconds S | --executions N]`.
@@ -153,8 +170,7 @@ fn starts(name: &str, grown: &str) -> Result<Vec<PathBuf>, Failure> {
 fn program(name: &str, bytes_max: u32, share: Share) -> Result<Command, Failure> {
     let found = target_dir().join("fuzz/found").join(name);
     make(&found)?;
-    let built = target_dir().join("fuzz/x86_64-unknown-linux-gnu/release").join(name);
-    let mut target = command(&built.to_string_lossy());
+    let mut target = command(&built(name));
     target.arg(match share {
         Share::Seconds(seconds) => format!("-max_total_time={seconds}"),
         Share::Executions(executions) => format!("-runs={executions}"),
@@ -168,6 +184,11 @@ fn program(name: &str, bytes_max: u32, share: Share) -> Result<Command, Failure>
         target.arg(format!("-dict={}", dictionary.display()));
     }
     Ok(target)
+}
+
+fn built(name: &str) -> String {
+    let built = target_dir().join("fuzz/x86_64-unknown-linux-gnu/release").join(name);
+    built.to_string_lossy().into_owned()
 }
 
 fn make(folder: &PathBuf) -> Result<(), Failure> {

@@ -44,6 +44,11 @@ const STEPS: &[Step] = &[
         run: fuzz::ci,
     },
     Step {
+        name: "damage",
+        what: "every bit of a spool segment flipped, torn at every byte; a skipped checksum must turn it red",
+        run: fuzz::damage,
+    },
+    Step {
         name: "demo",
         what: "the demo, headless: nothing lost, the alarm shown and seen",
         run: demo::headless,
