@@ -132,7 +132,9 @@ impl Rig {
             for behind in [&[0; SEGMENT_BYTES][..], stale] {
                 let mut bytes = segment.bytes.clone();
                 bytes[cut..].copy_from_slice(&behind[cut..]);
-                let kept = segment.records.iter().take_while(|(_, place)| place.end <= cut);
+                // Whole, also where the bytes behind the cut happen to be those that were there.
+                let is_whole = |place: &Range<usize>| bytes[place.clone()] == segment.bytes[place.clone()];
+                let kept = segment.records.iter().take_while(|(_, place)| is_whole(place));
                 let kept: Vec<_> = kept.map(|(record, _)| record).collect();
                 let walked = walk(&bytes).ok_or("no header")?;
                 if !walked.gaps.is_empty() || !walked.records.iter().eq(kept.iter().copied()) {
