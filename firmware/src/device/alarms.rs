@@ -56,6 +56,11 @@ impl UnissuedAlarms {
         self.waiting.iter().any(|unissued| unissued.cause == cause && unissued.silent)
     }
 
+    /// A silent call waits for its room. Tampering is always silent and no call.
+    fn any_silent_call(&self) -> bool {
+        self.waiting.iter().any(|unissued| unissued.silent && is_emergency(unissued.cause))
+    }
+
     fn remove(&mut self, cause: AlarmCause) {
         self.waiting.retain(|unissued| unissued.cause != cause);
     }
@@ -76,7 +81,7 @@ impl<S: Storage> Device<S> {
         match demand {
             None => {}
             Some(Demand::PreAlarm { cause, alarm_at_ms }) => {
-                let silent = self.rules.silence_lasts();
+                let silent = self.silence_lasts();
                 self.notices.add(Notice::PreAlarm { cause, alarm_at_ms, silent });
             }
             Some(Demand::PreAlarmEnded) => self.notices.add(Notice::PreAlarmEnded),
@@ -85,12 +90,15 @@ impl<S: Storage> Device<S> {
         }
     }
 
+    /// The wearer has called silently, whether the call has found room yet or not.
+    fn silence_lasts(&self) -> bool {
+        self.rules.silence_lasts() || self.unissued.any_silent_call()
+    }
+
     /// Issues an alarm, or keeps trying. Whoever tampers with a device is not told that it noticed.
     fn raise(&mut self, now_ms: u64, cause: AlarmCause, silent: bool) {
-        let silent = silent
-            || cause == AlarmCause::TAMPER
-            || self.unissued.is_silent(cause)
-            || self.rules.silence_lasts();
+        let silent =
+            silent || cause == AlarmCause::TAMPER || self.unissued.is_silent(cause) || self.silence_lasts();
         let Some(alarm) = self.try_raise(now_ms, cause, silent) else {
             self.unissued.keep(cause, silent, now_ms + RETRY_MS);
             return;

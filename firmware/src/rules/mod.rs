@@ -277,9 +277,11 @@ impl Rules {
     /// The alarm that was demanded has an identity now, or had one in an earlier start.
     pub(crate) fn note_raised(&mut self, active: Active) {
         if self.active.is_full() {
-            self.active.remove(0);
+            // A case that is opened again and again must not end the silence of a call.
+            let gives_way = self.active.iter().position(|active| !is_emergency(active.cause)).unwrap_or(0);
+            self.active.remove(gives_way);
         }
-        self.active.push(active).expect("has room: the oldest gave way");
+        self.active.push(active).expect("has room: one gave way");
     }
 
     /// The device was put away: what was raised stays with the control room, and is no business of the next wearer.

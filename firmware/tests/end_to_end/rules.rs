@@ -308,6 +308,24 @@ fn after_a_silent_call_nothing_sounds_until_it_is_taken_back() {
 }
 
 #[test]
+fn tampering_does_not_end_the_silence_of_a_call() {
+    let mut bench = online();
+    bench.device.on_button(bench.now_ms, true);
+    for _ in 0..5 {
+        bench.event(EventCode::CASE_OPEN);
+        bench.drain();
+        bench.now_ms += 900_001;
+    }
+    bench.event(EventCode::CED_ARC);
+    bench.drain();
+    let mut raised = bench.notices.iter().filter_map(|notice| match notice {
+        Notice::AlarmRaised { cause, silent, .. } => Some((*cause, *silent)),
+        _ => None,
+    });
+    assert_eq!(raised.rfind(|(cause, _)| *cause != AlarmCause::TAMPER), Some((AlarmCause::CED, true)));
+}
+
+#[test]
 fn a_sign_of_life_takes_no_raised_alarm_back() {
     let mut bench = online();
     bench.device.on_button(bench.now_ms, false);
@@ -377,6 +395,21 @@ fn alarms_of_several_causes_wait_for_room_together() {
         ],
         "each once, and after a silent call everything is silent"
     );
+}
+
+#[test]
+fn a_silent_call_that_waits_for_room_is_silent_already() {
+    let is_full = Cell::new(true);
+    let storage = Stubborn { storage: RamStorage::new(), is_full: &is_full };
+    let mut bench = Bench::with_storage(every_fix(), storage);
+    bench.device.on_button(bench.now_ms, true);
+    bench.device.on_motion(bench.now_ms, Motion::Rollover { roll_deg: 90 });
+    bench.wait(5_000);
+    let is_quiet = |notice: &Notice| matches!(notice, Notice::PreAlarm { silent: true, .. });
+    assert!(bench.notices.iter().any(is_quiet), "{:?}", bench.notices);
+    is_full.set(false);
+    let raised = alarms(&bench.stay(20_000));
+    assert!(raised.iter().all(|alarm| alarm.silent), "{raised:?}");
 }
 
 #[test]
