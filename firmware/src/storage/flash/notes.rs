@@ -39,7 +39,7 @@ impl Notes {
         self.write_at = match self.newest {
             // What was torn after it is skipped.
             Some((_, address)) => {
-                self.active = (address - self.start) / self.sector_bytes;
+                self.active = self.sector_of(address);
                 let used = medium.used_bytes(self.sector(self.active))?;
                 used.max(address - self.sector(self.active) + RECORD_BYTES_MAX as u32)
             }
@@ -76,7 +76,7 @@ impl Notes {
         if self.write_at + bytes <= self.sector_bytes && self.append(medium, note).is_ok() {
             return Ok(());
         }
-        self.active = 1 - self.active;
+        self.active = 1 - self.newest.map_or(self.active, |(_, address)| self.sector_of(address));
         self.write_at = self.sector_bytes;
         medium.erase(self.sector(self.active))?;
         self.write_at = 0;
@@ -132,5 +132,9 @@ impl Notes {
 
     fn sector(&self, sector: u32) -> u32 {
         self.start + sector * self.sector_bytes
+    }
+
+    fn sector_of(&self, address: u32) -> u32 {
+        (address - self.start) / self.sector_bytes
     }
 }

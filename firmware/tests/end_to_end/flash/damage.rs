@@ -280,6 +280,22 @@ fn failing_words_are_skipped_and_nothing_acknowledged_is_lost() {
 }
 
 #[test]
+fn notes_that_cannot_be_written_leave_the_newest_in_place() {
+    for fails_silently in [false, true] {
+        let chip = filled_chip();
+        let mut storage = mount(&chip);
+        chip.power_on(Faults { fail_write_every: Some(1), fails_silently, ..Faults::default() });
+        for number in 0..100 {
+            assert!(storage.write_note(&Note::from_slice(&[number]).unwrap()).is_err());
+        }
+        chip.power_on(Faults::default());
+        let mut note = Note::new();
+        assert!(mount(&chip).read_note(&mut note).unwrap());
+        assert_eq!(note, b"on duty"[..]);
+    }
+}
+
+#[test]
 fn failing_erases_cost_sectors_and_no_entries() {
     let chip = new_chip();
     let mut storage = mount(&chip);
