@@ -171,7 +171,10 @@ impl<S: Storage> Outbox<S> {
             let after = self.cursors[Partition::Routine as usize];
             let key = self.next_entry(Partition::Routine, after, entry)?;
             self.cursors[Partition::Routine as usize] = Some(key);
-            let held_back = !gate_is_open && decode(entry).is_some_and(|(_, position)| position.is_some());
+            // By its class too: a position that cannot be read is one.
+            let held_back = !gate_is_open
+                && decode(entry)
+                    .is_some_and(|(head, position)| position.is_some() || head.class == Class::POSITION);
             if !held_back && !self.window.holds(key) && !self.drop_outgrown(key, entry) {
                 return Some(key);
             }

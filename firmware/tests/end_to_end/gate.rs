@@ -1,10 +1,13 @@
 //! The duty gate: off duty or on a break no coordinate leaves.
 
 use fieldpost_firmware::{
-    ClockPolicy, Fault, GatePolicy, Inputs, Motion, Output, Posture, Profile, Sensor, Settings,
+    ClockPolicy, Fault, GatePolicy, Inputs, Motion, Output, Posture, Profile, Sensor, Settings, Storage,
     sensor::motion::{Impact, Severity},
+    storage::{Entry, Partition},
 };
-use fieldpost_protocol::{Action, Class, Duty, EventCode, Health, Mode, Power};
+use fieldpost_protocol::{
+    Action, Class, Duty, Envelope, EventCode, Health, Mode, Power, limits::FRAME_BYTES_MAX,
+};
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 
 use crate::bench::{Bench, Published, Ram, every_fix, fix};
@@ -53,6 +56,27 @@ fn an_alarm_raised_on_duty_loses_its_position_if_duty_ends_before_it_is_sent() {
     let published = bench.settle(first);
     assert!(published.iter().any(|frame| frame.class() == Class::ALARM));
     assert_eq!(coordinates(&published), 0);
+}
+
+#[test]
+fn a_position_that_cannot_be_read_waits_too() {
+    let mut bench = Bench::new(every_fix());
+    bench.connect(false);
+    bench.walk(1);
+    let published = bench.drain();
+    let position = published.iter().find(|frame| frame.class() == Class::POSITION).unwrap();
+    let envelope = Envelope::decode(&position.frame).unwrap();
+    let mut buffer = [0; FRAME_BYTES_MAX];
+    let damaged = Envelope { body: &envelope.body[..envelope.body.len() - 1], ..envelope };
+    let damaged = damaged.encode(&mut buffer).unwrap();
+
+    let mut storage = Ram::new();
+    storage.push(Partition::Routine, &Entry::from_slice(damaged).unwrap()).unwrap();
+    let mut bench = Bench::with_storage(off_duty(), storage);
+    let mut published = bench.connect(false);
+    assert!(!published.is_empty(), "a status");
+    published.extend(bench.stay(10_000));
+    assert!(published.iter().all(|frame| frame.class() != Class::POSITION));
 }
 
 #[test]
