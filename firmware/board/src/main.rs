@@ -9,7 +9,7 @@
 //! ```
 //!
 //! `main` is the life of the device in one page: start the board, read the slot, start the device, start the tasks. The board's
-//! own files are in `mps2_an386`; the only `unsafe` of the product is there and in `executor`.
+//! own files are in `mps2_an386`; the only `unsafe` of the product is there, in `executor`, and in one call below.
 #![no_std]
 #![no_main]
 
@@ -149,7 +149,10 @@ async fn network_task(port: EthernetPort, provision: &'static Provision<'static>
     let calm = unsafe { executor::here().await };
     let (ethernet, device) = match port.start() {
         Ok(parts) => parts,
-        Err(error) => return say::no_controller(error),
+        Err(error) => {
+            say::no_controller(error);
+            task::link::refuse_all().await
+        }
     };
     let (stack, runner) = task::net::new(device);
     calm.spawn(task::net::ethernet(ethernet).expect(ONCE));

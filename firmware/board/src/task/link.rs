@@ -48,8 +48,9 @@ fn configure(provision: &Provision<'_>) -> Result<Tls, ConfigError> {
     )
 }
 
-/// Without an identity no dial succeeds; the device keeps its records.
-async fn refuse_all() -> ! {
+/// Without an identity or a controller no dial succeeds; the device keeps its records. Orders that nobody took would look to the
+/// guard like a link that hangs.
+pub(crate) async fn refuse_all() -> ! {
     let mut frame = [0; fieldpost_protocol::limits::FRAME_BYTES_MAX];
     loop {
         if let Order::Connect { attempt } = Post.order(&mut frame).await {
