@@ -11,7 +11,8 @@ use fieldpost_firmware::FrameBuffer;
 use fieldpost_link::Order;
 use fieldpost_protocol::limits::FRAME_BYTES_MAX;
 
-/// Eight batches of thirty positions, 340 bytes each, and room for one frame of the longest kind.
+/// Eight typical batches, thirty positions in 340 bytes each, and room for one frame of the longest kind. Batches of the longest kind
+/// fill it sooner; the device is then polled when the link has taken some.
 const BYTES: usize = 4096;
 /// The device's window of eight publishes, Connect and Subscribe, and some that end connections.
 const ORDERS_MAX: usize = 16;

@@ -6,8 +6,9 @@
 //!                       '---- TIME ------'
 //! ```
 //!
-//! **The device never waits for room in `ORDERS`**: it is not polled until there is room. `ORDERS` holds the whole window of
-//! publishes and what begins and ends a connection, so a link that is busy does not keep the device from warning its wearer.
+//! **The device never waits for room in `ORDERS`**: it is not polled until there is room. With typical batches
+//! `ORDERS` holds the whole window of publishes and what begins and ends a connection, so a link that is busy does not keep the
+//! device from warning its wearer.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 

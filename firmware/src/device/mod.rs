@@ -45,7 +45,8 @@
 //!
 //! **The duty gate: off duty or on a break no coordinate leaves.** Fixes are dropped before the sampler, what was recorded on
 //! duty stays in the outbox until duty begins again, and an alarm goes out at once but without a position. Only the
-//! force's policy [`GatePolicy::EmergencyOpens`] changes that, and only while an emergency lasts.
+//! force's policy [`GatePolicy::EmergencyOpens`] changes that, and only while an emergency lasts. The gate stands before
+//! [`Device::poll`]: what was handed to the link before duty ended, a window of eight publishes at most, may still leave.
 
 mod alarms;
 mod downlink;

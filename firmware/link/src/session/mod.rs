@@ -112,7 +112,8 @@ pub trait Clock {
     /// Monotonic milliseconds, the device logic's.
     fn now_ms(&self) -> u64;
 
-    /// Unix time, only while the device's clock is good (`Device::stamp`: anything but unset).
+    /// Unix time as somebody outside has told it since the start: `Device::told_unix_ms`, in seconds. **Never a real-time clock
+    /// alone**: a gateway refused for a flat cell could not put it right.
     fn unix_s(&self) -> Option<u32>;
 
     /// Waits until then. Must be cancel-safe.

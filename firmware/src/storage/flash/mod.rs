@@ -50,7 +50,7 @@ pub const FLASH_STORAGE_BYTES_MAX: usize = 8704;
 const _: () =
     assert!(size_of::<FlashStorage<()>>() <= FLASH_STORAGE_BYTES_MAX, "the index has outgrown its budget");
 
-/// Storage on a NOR flash. [`FlashStorage::mount`] it before use; until then everything fails.
+/// Storage on a NOR flash. [`FlashStorage::mount`] it before use; until then nothing is written or found.
 pub struct FlashStorage<F> {
     medium: Medium<F>,
     counter: BootCounter,
