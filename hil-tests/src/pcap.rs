@@ -3,7 +3,7 @@
 //! Reads the classic capture format that QEMU's `filter-dump` writes (libpcap, microseconds, the host's byte order) and IPv4
 //! over Ethernet. A last packet cut off by a power cut is left out.
 
-use std::{fs, net::Ipv4Addr, path::Path};
+use std::{collections::BTreeSet, fs, net::Ipv4Addr, path::Path};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 
@@ -23,6 +23,8 @@ pub struct TcpPacket {
     pub source: (Ipv4Addr, u16),
     /// To.
     pub destination: (Ipv4Addr, u16),
+    /// Where the payload stands in the stream: a retransmission has the number of the first time.
+    pub seq: u32,
     /// Bytes at IP level: IP and TCP headers and the payload.
     pub ip_bytes: usize,
     /// What TCP carries.
@@ -93,12 +95,18 @@ impl Capture {
         Some(capture)
     }
 
-    /// Bytes at IP level between the device and a port, from TCP packet number `from` on.
+    /// Bytes at IP level between the device and a port, from TCP packet number `from` on. What was sent again counts once:
+    /// how often that happens is the host's load.
     #[must_use]
     pub fn bytes(&self, port: u16, from: usize) -> Bytes {
         let mut bytes = Bytes::default();
-        for packet in self.tcp.iter().skip(from) {
+        let mut seen = BTreeSet::new();
+        for (number, packet) in self.tcp.iter().enumerate() {
             let is_bare = packet.payload.is_empty();
+            let is_again = !is_bare && !seen.insert((packet.source, packet.destination, packet.seq));
+            if is_again || number < from {
+                continue;
+            }
             let counter = match (packet.destination.1 == port, packet.source.1 == port) {
                 (true, _) if is_bare => &mut bytes.up_acks,
                 (true, _) => &mut bytes.up,
@@ -128,6 +136,7 @@ fn tcp(at_us: u64, frame: &[u8]) -> Option<TcpPacket> {
         at_us,
         source: (header.source_addr(), tcp.source_port()),
         destination: (header.destination_addr(), tcp.destination_port()),
+        seq: tcp.sequence_number(),
         ip_bytes: usize::from(header.total_len()),
         payload: tcp.payload().to_vec(),
     })
@@ -142,7 +151,7 @@ mod tests {
     const DEVICE: [u8; 4] = [10, 0, 2, 15];
     const GATEWAY: [u8; 4] = [10, 0, 2, 2];
 
-    /// Second, addresses, ports, payload.
+    /// Second, which is the sequence number too, addresses, ports, payload.
     type Sent<'a> = (u32, [u8; 4], [u8; 4], u16, u16, &'a [u8]);
 
     fn capture(packets: &[Sent<'_>]) -> Vec<u8> {
@@ -152,7 +161,7 @@ mod tests {
             let mut frame = Vec::new();
             PacketBuilder::ethernet2([2; 6], [4; 6])
                 .ipv4(*source, *destination, 64)
-                .tcp(*from, *to, 1, 1024)
+                .tcp(*from, *to, *second, 1024)
                 .write(&mut frame, payload)
                 .unwrap();
             let length = u32::try_from(frame.len()).unwrap();
@@ -176,6 +185,16 @@ mod tests {
         assert_eq!(read.bytes(8883, 0), Bytes { up: 87, down_acks: 40, ..Bytes::default() });
         assert_eq!(read.bytes(8883, 2), Bytes { up: 44, ..Bytes::default() });
         assert!(read.holds(b"late") && !read.holds(b"never sent"));
+    }
+
+    #[test]
+    fn what_was_sent_again_counts_once() {
+        let once = (1, DEVICE, GATEWAY, 5000, 8883, b"one".as_slice());
+        let other_side = (1, GATEWAY, DEVICE, 8883, 5000, b"two".as_slice());
+        let ack = (1, DEVICE, GATEWAY, 5000, 8883, b"".as_slice());
+        let read = Capture::parse(&capture(&[ack, once, other_side, once, ack])).unwrap();
+        assert_eq!(read.bytes(8883, 0), Bytes { up: 43, up_acks: 80, down: 43, ..Bytes::default() });
+        assert_eq!(read.bytes(8883, 3), Bytes { up_acks: 40, ..Bytes::default() }, "it was sent before");
     }
 
     #[test]
