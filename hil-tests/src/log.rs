@@ -137,12 +137,19 @@ impl Log {
     /// [`Failure::Late`].
     pub fn wait_until_stored(&self, issued: u64, wait: Duration) -> Result<Line, Failure> {
         let awaited = format!("a ledger with {issued} records issued and none owed");
-        let is_right = |line: &Line| {
-            line.text.starts_with("ledger ")
-                && line.number("issued").is_ok_and(|count| count >= issued)
-                && line.number("owed").is_ok_and(|count| count == 0)
-        };
+        let is_right =
+            |line: &Line| line.owes_nothing() && line.number("issued").is_ok_and(|count| count >= issued);
         self.wait_that(0, &awaited, wait, is_right).map(|(_, line)| line)
+    }
+
+    /// Waits until the board has been connected, however often, and owes nothing.
+    ///
+    /// # Errors
+    /// [`Failure::Late`].
+    pub fn wait_until_settled(&self, wait: Duration) -> Result<Line, Failure> {
+        let is_right =
+            |line: &Line| line.owes_nothing() && line.number("connections").is_ok_and(|count| count > 0);
+        self.wait_that(0, "a ledger with a connection and nothing owed", wait, is_right).map(|(_, line)| line)
     }
 
     /// Every line so far that holds `what`.
@@ -185,6 +192,11 @@ impl Log {
 }
 
 impl Line {
+    /// Whether it is a ledger without a record owed.
+    fn owes_nothing(&self) -> bool {
+        self.text.starts_with("ledger ") && self.number("owed").is_ok_and(|count| count == 0)
+    }
+
     /// The value of `name=value` in the text.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {

@@ -127,7 +127,7 @@ fn press_twice(board: &mut Board, left: Duration) -> Result<Duration, Failure> {
 /// Powers on for the last time and waits until the board owes nothing.
 fn bring_in_the_rest(bench: &Bench) -> Result<Vec<Life>, Failure> {
     let board = bench.power_on()?;
-    board.log().wait_for(" owed=0 connections=1", SETTLE_WAIT_MAX)?;
+    board.log().wait_until_settled(SETTLE_WAIT_MAX)?;
     let log = board.cut_power()?.ok_or_else(|| Failure::child("image", "was not on this board"))?;
     account::lives(&log)
 }

@@ -4,7 +4,7 @@ use std::{net::TcpListener, thread, time::Duration};
 
 use fieldpost_hil_tests::{
     Bench,
-    bench::DEVICE,
+    bench::{DEVICE, LINK_WAIT_MAX},
     feed::{Feed, walk},
     gateway::GATEWAY_NAME,
     inputs::unix_s_now,
@@ -15,8 +15,6 @@ use crate::{
     image,
     rogue::{self, Forger},
 };
-
-const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The gateway sends no such thing: one that the device trusts stands in for it.
 #[test]
@@ -42,7 +40,7 @@ fn commands_that_are_late_repeated_or_malformed_are_not_carried_out_by_the_emula
     // Its clock must be set, or every command is late.
     let _feed = Feed::start(&board, walk(unix_s_now()), Duration::from_secs(1)).unwrap();
     for line in ["CommandExpired { id: 6", "notice Show bytes=7", "CommandRepeated", "DownlinkMalformed"] {
-        board.log().wait_for(line, WAIT_MAX).unwrap();
+        board.log().wait_for(line, LINK_WAIT_MAX).unwrap();
     }
     assert_eq!(board.log().all("notice Show").len(), 1, "carried out once: {}", board.log().tail());
     board.cut_power().unwrap();

@@ -1,21 +1,22 @@
 //! From power-on to an address.
 
-use std::time::Duration;
-
-use fieldpost_hil_tests::{Bench, bench::DEVICE, image::check, qemu::Network};
+use fieldpost_hil_tests::{
+    Bench,
+    bench::{DEVICE, LINK_WAIT_MAX},
+    image::check,
+    qemu::Network,
+};
 
 use crate::image;
-
-const BOOT_WAIT_MAX: Duration = Duration::from_secs(20);
 
 #[test]
 fn emulated_board_starts_and_asks_for_an_address() {
     let bench = Bench::new(image(), |_| {}).unwrap();
     let board = bench.power_on().unwrap();
-    let start = board.log().wait_for("start version=", BOOT_WAIT_MAX).unwrap();
+    let start = board.log().wait_for("start version=", LINK_WAIT_MAX).unwrap();
     assert_eq!(start.field("cause"), Some("PowerOn"), "{}", start.text);
-    board.log().wait_for("boot id=", BOOT_WAIT_MAX).unwrap();
-    board.log().wait_for("address 10.0.2.15", BOOT_WAIT_MAX).unwrap();
+    board.log().wait_for("boot id=", LINK_WAIT_MAX).unwrap();
+    board.log().wait_for("address 10.0.2.15", LINK_WAIT_MAX).unwrap();
 }
 
 #[test]
@@ -23,8 +24,8 @@ fn emulated_board_without_dhcp_says_so_and_goes_on() {
     let mut bench = Bench::new(image(), |_| {}).unwrap();
     bench.plan.network = Network::Silent;
     let board = bench.power_on().unwrap();
-    board.log().wait_for("no address", BOOT_WAIT_MAX).unwrap();
-    board.log().wait_for("usage ", BOOT_WAIT_MAX).unwrap();
+    board.log().wait_for("no address", LINK_WAIT_MAX).unwrap();
+    board.log().wait_for("usage ", LINK_WAIT_MAX).unwrap();
     assert_eq!(board.log().all("start version=").len(), 1, "no restart: {}", board.log().tail());
     assert_eq!(bench.gateway.records().unwrap().ids(DEVICE).len(), 0);
 }

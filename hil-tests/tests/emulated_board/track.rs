@@ -48,6 +48,8 @@ fn real_receiver_log_through_the_emulated_board_is_the_same_track_in_the_gateway
         shown.track.iter().any(|(device, at_ms, ..)| device == DEVICE && *at_ms == last_ms).then_some(())
     })
     .unwrap();
+    // Those before it too, and the status of the start.
+    board.log().wait_until_stored(expected.len() as u64 + 1, ARRIVAL_WAIT_MAX).unwrap();
     let arrived = bench.gateway.records().unwrap().positions(DEVICE);
     let arrived: Vec<(u64, f64, f64)> = arrived
         .iter()
