@@ -23,8 +23,9 @@ use crate::spool::{Disk, Lsn};
 
 /// File name in the data directory.
 pub const SNAPSHOT_FILE: &str = "alarms.json";
-/// Largest snapshot read: [`super::ALARMS_MAX`] alarms and [`super::WAITING_MAX`] that wait, of 1 KiB.
-const SNAPSHOT_BYTES_MAX: u64 = 33 * 1024 * 1024;
+/// Largest snapshot read: [`super::ALARMS_MAX`] alarms, [`super::TAKEN_MIN`] taken ones and [`super::WAITING_MAX`] that
+/// wait, of 1 KiB, and [`super::OWED_MAX`] receipts of 160 bytes: 42 MiB.
+const SNAPSHOT_BYTES_MAX: u64 = 48 * 1024 * 1024;
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]

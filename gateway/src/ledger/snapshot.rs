@@ -16,8 +16,9 @@ use crate::spool::{Lsn, RealDisk};
 
 /// File name in the data directory.
 pub const SNAPSHOT_FILE: &str = "ledger.json";
-/// Largest snapshot read: 100,000 devices of 300 bytes, and 1,000,000 spans of 50.
-const SNAPSHOT_BYTES_MAX: u64 = 96 * 1024 * 1024;
+/// Largest snapshot read. By [`Bounds`]: 100,000 devices of 300 bytes and 16 alarms of 35, 8 boots each of 300 bytes and
+/// [`super::SPANS_MIN`] spans of 50: 490 MB. A snapshot that is written but too large to be read would be a ledger lost.
+const SNAPSHOT_BYTES_MAX: u64 = 512 * 1024 * 1024;
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
