@@ -5,9 +5,13 @@ use crate::step::{Failure, root, run, run_command, say, target_dir, tools_dir};
 /// Device targets: the emulated Cortex-M4F and the Cortex-M33 of cellular modules.
 pub(crate) const DEVICE_TARGETS: [&str; 2] = ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf"];
 
-/// System packages and a program that shows each is there.
-const PACKAGES: [(&str, &str); 3] =
-    [("chromium", "chromium"), ("python3-venv", "python3"), ("qemu-system-arm", "qemu-system-arm")];
+/// System packages and a program that shows each is there. libFuzzer is built from its C++ sources.
+const PACKAGES: [(&str, &str); 4] = [
+    ("chromium", "chromium"),
+    ("g++", "g++"),
+    ("python3-venv", "python3"),
+    ("qemu-system-arm", "qemu-system-arm"),
+];
 
 /// Python packages: a JetStream server, a client for it, an NMEA parser that is not ours, and Node.js (Debian 12's own
 /// is too old for the page's build).
