@@ -225,3 +225,17 @@ impl<S: Storage> Bench<S> {
 pub(crate) fn seqs(published: &[Published]) -> Vec<u32> {
     published.iter().flat_map(|frame| frame.records().into_iter().map(|record| record.0)).collect()
 }
+
+/// Code and value of every sensor event.
+pub(crate) fn events(published: &[Published]) -> Vec<(EventCode, i32)> {
+    published
+        .iter()
+        .filter_map(|frame| {
+            let envelope = Envelope::decode(&frame.frame).unwrap();
+            match Body::decode(&envelope.head, envelope.body) {
+                Ok(Body::SensorEvent(event)) => Some((event.code, event.value)),
+                _ => None,
+            }
+        })
+        .collect()
+}

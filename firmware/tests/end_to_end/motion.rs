@@ -7,7 +7,7 @@ use fieldpost_firmware::{
 use fieldpost_protocol::{AlarmCause, Body, Class, Duty, Envelope, EventCode, Mode, Power};
 use proptest::prelude::{Strategy, any, prop, proptest};
 
-use crate::bench::{Bench, Published, Ram};
+use crate::bench::{Bench, Published, Ram, events};
 
 const PERIOD_MS: u16 = 20;
 
@@ -55,19 +55,6 @@ fn alarms(published: &[Published]) -> Vec<AlarmCause> {
             let envelope = Envelope::decode(&frame.frame).unwrap();
             match Body::decode(&envelope.head, envelope.body) {
                 Ok(Body::Alarm(alarm)) => Some(alarm.cause),
-                _ => None,
-            }
-        })
-        .collect()
-}
-
-fn events(published: &[Published]) -> Vec<(EventCode, i32)> {
-    published
-        .iter()
-        .filter_map(|frame| {
-            let envelope = Envelope::decode(&frame.frame).unwrap();
-            match Body::decode(&envelope.head, envelope.body) {
-                Ok(Body::SensorEvent(event)) => Some((event.code, event.value)),
                 _ => None,
             }
         })

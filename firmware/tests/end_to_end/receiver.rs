@@ -4,9 +4,9 @@ use fieldpost_firmware::{
     Fix, Judgement, Notice, Settings, TimeSource,
     sensor::gnss::{GnssNews, Silence},
 };
-use fieldpost_protocol::{Body, ClockQuality, Duty, Envelope, EventCode, Mode};
+use fieldpost_protocol::{ClockQuality, Duty, EventCode, Mode};
 
-use crate::bench::{Bench, NOON_MS, Published, Ram, fix};
+use crate::bench::{Bench, NOON_MS, Published, Ram, events, fix};
 
 fn on_duty(settings: Settings) -> Bench<Ram> {
     let mut bench = Bench::new(Settings { duty: Duty::ON_DUTY, ..settings });
@@ -17,19 +17,6 @@ fn on_duty(settings: Settings) -> Bench<Ram> {
 
 fn driven() -> Bench<Ram> {
     on_duty(Settings::vehicle(Mode::Test))
-}
-
-fn events(published: &[Published]) -> Vec<(EventCode, i32)> {
-    published
-        .iter()
-        .filter_map(|frame| {
-            let envelope = Envelope::decode(&frame.frame).unwrap();
-            match Body::decode(&envelope.head, envelope.body) {
-                Ok(Body::SensorEvent(event)) => Some((event.code, event.value)),
-                _ => None,
-            }
-        })
-        .collect()
 }
 
 fn latitudes(published: &[Published]) -> Vec<i32> {
