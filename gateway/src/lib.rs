@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! ingest -> decode -> dedup -> SPOOL (fsync) -+-> forward -> JetStream / webhook / file
-//!    ^  <- PUBACK only after the commit <-----+-> live, alarms -> http -> control room
+//!    ^  <- PUBACK only after the commit <-----+-> live, alarms -> audit -> http -> control room
 //! ```
 //!
 //! **A record has exactly one owner at a time**: the device until the spool has committed it, the gateway from then on.
@@ -19,6 +19,7 @@ compile_error!("sabotage breaks promises on purpose: it is for the simulation, i
 
 pub mod admin;
 pub mod alarms;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod decode;

@@ -4,18 +4,17 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::access::What;
 use super::listener::Peer;
-use super::login::look;
 use super::session::Session;
-use super::{App, refusal};
+use super::{App, json_response, not_shown, refusal};
 use crate::alarms::AlarmId;
+use crate::audit::{Holds, Subjects, What};
 use crate::live::AcknowledgeError;
 
 #[derive(Serialize)]
@@ -47,11 +46,10 @@ pub(super) async fn units(
     Extension(session): Extension<Arc<Session>>,
     Extension(peer): Extension<Peer>,
 ) -> Response {
-    if let Err(refused) = app.record(look(&app, &session, peer, What::UnitsRead, "*")).await {
-        return refused;
-    }
-    let (cursor, units) = app.live.units();
-    json([format!("{{\"cursor\":\"{cursor}\",\"units\":").as_bytes(), &units, b"}"].concat())
+    let units = app.live.units().map(|(cursor, units)| {
+        Bytes::from([format!("{{\"cursor\":\"{cursor}\",\"units\":").as_bytes(), &units, b"}"].concat())
+    });
+    app.answer(app.asked(&session, peer, What::UnitsRead), units).await
 }
 
 /// `GET /api/v1/alarms`.
@@ -60,10 +58,9 @@ pub(super) async fn alarms(
     Extension(session): Extension<Arc<Session>>,
     Extension(peer): Extension<Peer>,
 ) -> Response {
-    if let Err(refused) = app.record(look(&app, &session, peer, What::AlarmsRead, "*")).await {
-        return refused;
-    }
-    json([b"{\"alarms\":".as_slice(), &app.live.alarms(), b"}"].concat())
+    let alarms = app.live.alarms();
+    let alarms = alarms.map(|alarms| Bytes::from([b"{\"alarms\":".as_slice(), &alarms, b"}"].concat()));
+    app.answer(app.asked(&session, peer, What::AlarmsRead), alarms).await
 }
 
 #[derive(Deserialize)]
@@ -93,33 +90,34 @@ pub(super) async fn acknowledge(
     let Ok(id) = request.id.parse::<AlarmId>() else {
         return refusal(StatusCode::BAD_REQUEST, "an alarm id is force/device/boot/sequence");
     };
-    let scope = id.unit.to_string();
-    if let Err(refused) = app.record(look(&app, &session, peer, What::AlarmAcknowledged, &scope)).await {
-        return refused;
-    }
-    match app.live.acknowledge(&id, &session.operator).await {
-        Ok(row) => Json(row).into_response(),
-        Err(AcknowledgeError::Taken(row)) => (StatusCode::CONFLICT, Json(row)).into_response(),
-        Err(error @ AcknowledgeError::NotFound) => refusal(StatusCode::NOT_FOUND, &error.to_string()),
+    let holds = Holds::live(Subjects::unit(&id.unit));
+    let logged = match app.record(app.asked(&session, peer, What::AlarmAcknowledged).of(holds)).await {
+        Ok(logged) => logged,
+        Err(refused) => return refused,
+    };
+    let (status, row) = match app.live.acknowledge(&id, &session.operator).await {
+        Ok(row) => (StatusCode::OK, row),
+        Err(AcknowledgeError::Taken(row)) => (StatusCode::CONFLICT, *row),
+        Err(error @ AcknowledgeError::NotFound) => {
+            return refusal(StatusCode::NOT_FOUND, &error.to_string());
+        }
         Err(error @ (AcknowledgeError::Spool(_) | AcknowledgeError::Late)) => {
             tracing::error!(%error, "acknowledgement not stored");
-            refusal(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
+            return refusal(StatusCode::SERVICE_UNAVAILABLE, &error.to_string());
         }
+    };
+    match row.open(&logged) {
+        Ok(row) => (status, Json(row)).into_response(),
+        Err(error) => not_shown(error.into()),
     }
 }
 
 /// `GET /map/streets.json`.
 pub(super) async fn streets(State(app): State<Arc<App>>) -> Response {
-    json(app.streets.clone())
+    json_response(app.streets.clone())
 }
 
 /// What is under `/api/` and is not there.
 pub(super) async fn unknown() -> Response {
     refusal(StatusCode::NOT_FOUND, "there is no such call")
-}
-
-fn json(body: impl Into<Bytes>) -> Response {
-    let mut response = body.into().into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }

@@ -7,18 +7,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
+use axum::response::Response;
 use serde::Deserialize;
 
-use super::access::What;
 use super::listener::Peer;
-use super::login::look;
 use super::session::Session;
 use super::{App, refusal};
+use crate::audit::{Field, Holds, Subjects, Unseen, What};
 use crate::ledger::view::LedgerView;
 use crate::live::unit::UnitId;
 
@@ -46,18 +45,17 @@ pub(super) async fn ledger(
     let Some((device, after)) = question else {
         return refusal(StatusCode::BAD_REQUEST, "ask with device=FORCE/DEVICE or after=FORCE/DEVICE");
     };
-    let scope = device.as_ref().map_or_else(|| "*".to_owned(), ToString::to_string);
-    if let Err(refused) = app.record(look(&app, &session, peer, What::LedgerRead, &scope)).await {
-        return refused;
-    }
+    let subjects = device.as_ref().map_or_else(Subjects::everyone, Subjects::unit);
     let committed = app.live.committed();
     // Late, the answer is older than the question and says so by its `through_lsn`.
     _ = tokio::time::timeout(CATCH_UP_MAX, app.ledger.wait_folded(committed)).await;
-    let ledger = app.ledger.lock();
-    let view = match &device {
-        Some(unit) => LedgerView::of(&ledger, unit),
-        None => LedgerView::page(&ledger, after.as_ref()),
+    let view = {
+        let ledger = app.ledger.lock();
+        match &device {
+            Some(unit) => LedgerView::of(&ledger, unit),
+            None => LedgerView::page(&ledger, after.as_ref()),
+        }
     };
-    drop(ledger);
-    Json(view).into_response()
+    let view = Unseen::new(view, Holds::no_position(subjects, &[Field::Heard])).json();
+    app.answer(app.asked(&session, peer, What::LedgerRead), view).await
 }

@@ -9,10 +9,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use serde::Deserialize;
 
-use super::access::{Look, What};
 use super::listener::Peer;
-use super::session::{self, Session};
+use super::session;
 use super::{App, refusal};
+use crate::audit::What;
 use crate::login::LoginError;
 
 #[derive(Deserialize)]
@@ -46,7 +46,7 @@ pub(super) async fn login(
         );
     };
     app.count_sessions(now_ms);
-    app.access.note(look(&app, &session, peer, What::SessionOpened, "-"));
+    app.access.note(app.asked(&session, peer, What::SessionOpened).event());
     tracing::info!(operator = %session.operator, session = session.label(), "operator logged in");
     let mut response = StatusCode::SEE_OTHER.into_response();
     response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/"));
@@ -68,18 +68,6 @@ fn refused(error: &LoginError) -> Response {
         _ => format!("It was refused: {error}."),
     };
     page(status, Some(&said)).into_response()
-}
-
-/// The line of an operator's look.
-pub(super) fn look(app: &App, session: &Session, Peer(from): Peer, what: What, scope: &str) -> Look {
-    Look {
-        at_ms: app.live.now_ms(),
-        operator: session.operator.to_string(),
-        session: session.label(),
-        from,
-        what,
-        scope: scope.to_owned(),
-    }
 }
 
 /// What a browser without a session is shown. `said` is our own text.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! listener (TLS, limits) -> guard (Host, origin, session) -> access record -> api, stream, page
-//!                                                             '-- fsynced before a position is served
+//!                                                             '-- fsynced before a position is shown
 //! ```
 //! **No session, no answer; no access record, no position.**
 //!
@@ -10,7 +10,6 @@
 //! answer, 30 s for a browser that takes no bytes; [`session::SESSIONS_MAX`] sessions;
 //! [`crate::live::board::PAGES_MAX`] streams with 1 MiB each.
 
-pub mod access;
 pub mod guard;
 pub mod listener;
 pub mod session;
@@ -29,7 +28,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
@@ -40,8 +39,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::access::{AccessLog, Journal, Look};
+use self::listener::Peer;
+use self::session::Session;
 use self::session::Sessions;
+use crate::audit::{AccessLog, Asked, Journal, Logged, Look, NotShown, Unseen, What, Who};
 use crate::ledger::task::SharedLedger;
 use crate::live::Live;
 use crate::login::LoginLinks;
@@ -175,12 +176,28 @@ impl Running {
 }
 
 impl App {
+    /// Who asks for what, now.
+    fn asked(&self, session: &Session, Peer(from): Peer, what: What) -> Asked {
+        let who = Who { operator: session.operator.to_string(), session: session.label(), from };
+        Asked { at_ms: self.live.now_ms(), who, what, reason: None }
+    }
+
     /// Makes a look durable before it happens.
-    async fn record(&self, look: Look) -> Result<(), Response> {
-        self.access
-            .record(look)
-            .await
-            .map_err(|error| refusal(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()))
+    async fn record(&self, look: Look) -> Result<Logged, Response> {
+        self.access.record(look).await.map_err(not_shown)
+    }
+
+    /// Opens what is unseen, once it is on record who is shown it.
+    async fn show<T>(&self, asked: Asked, unseen: Unseen<T>) -> Result<T, Response> {
+        self.access.show(asked, unseen).await.map_err(not_shown)
+    }
+
+    /// Answers with JSON that is unseen, once it is on record who is shown it, and which bytes.
+    async fn answer(&self, asked: Asked, unseen: Unseen<Bytes>) -> Response {
+        match self.access.show_answer(asked, unseen).await {
+            Ok(json) => json_response(json),
+            Err(error) => not_shown(error),
+        }
     }
 
     fn count_sessions(&self, now_ms: u64) {
@@ -203,4 +220,18 @@ struct Refusal<'a> {
 /// An answer that says in one sentence why not, as JSON.
 fn refusal(status: StatusCode, error: &str) -> Response {
     (status, Json(Refusal { error })).into_response()
+}
+
+fn not_shown(error: NotShown) -> Response {
+    let status = match error {
+        NotShown::NotWritten => StatusCode::SERVICE_UNAVAILABLE,
+        NotShown::NotCovered(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    refusal(status, &error.to_string())
+}
+
+fn json_response(body: Bytes) -> Response {
+    let mut response = body.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }

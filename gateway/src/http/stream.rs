@@ -17,11 +17,10 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::access::{Look, What};
 use super::listener::Peer;
-use super::login::look;
 use super::session::Session;
 use super::{App, refusal};
+use crate::audit::{Look, What};
 use crate::live::fanout::Subscription;
 
 /// How often a stream looks whether its session still holds.
@@ -45,8 +44,8 @@ struct Closing {
 impl Drop for Closing {
     fn drop(&mut self) {
         if let Some(mut line) = self.line.take() {
-            line.at_ms = self.app.live.now_ms();
-            line.what = What::StreamClosed;
+            line.asked.at_ms = self.app.live.now_ms();
+            line.asked.what = What::StreamClosed;
             self.app.access.note(line);
         }
     }
@@ -58,14 +57,16 @@ pub(super) async fn stream(
     Extension(session): Extension<Arc<Session>>,
     Extension(peer): Extension<Peer>,
 ) -> Response {
-    let opened = look(&app, &session, peer, What::StreamOpened, "*");
-    if let Err(refused) = app.record(opened.clone()).await {
-        return refused;
-    }
-    let closing = Closing { app: Arc::clone(&app), line: Some(opened) };
     let Some(opening) = app.live.open_page() else {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open: close one");
     };
+    let asked = app.asked(&session, peer, What::StreamOpened);
+    let line = asked.clone().of(opening.holds().clone());
+    let opening = match app.show(asked, opening).await {
+        Ok(opening) => opening,
+        Err(refused) => return refused,
+    };
+    let closing = Closing { app: Arc::clone(&app), line: Some(line) };
     let mut check = interval(Duration::from_millis(SESSION_CHECK_MS));
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let feed = Feed { app, session, first: opening.first.into(), then: opening.then, check, closing };

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::Live;
 use crate::alarms::{Acknowledgement, Alarm, AlarmId, AlarmRow};
+use crate::audit::{Holds, Subjects, Unseen};
 use crate::login::Operator;
 use crate::record::{Record, RecordKind};
 use crate::spool::{EntryClass, Lsn, SpoolError};
@@ -24,7 +25,7 @@ pub enum AcknowledgeError {
     NotFound,
     /// Somebody else was first; the alarm names its owner.
     #[error("another operator was first")]
-    Taken(Box<AlarmRow>),
+    Taken(Box<Unseen<AlarmRow>>),
     /// The acknowledgement cannot be committed.
     #[error("the acknowledgement cannot be stored: {0}")]
     Spool(#[from] SpoolError),
@@ -39,7 +40,11 @@ impl Live {
     ///
     /// # Errors
     /// [`AcknowledgeError`].
-    pub async fn acknowledge(&self, id: &AlarmId, operator: &Operator) -> Result<AlarmRow, AcknowledgeError> {
+    pub async fn acknowledge(
+        &self,
+        id: &AlarmId,
+        operator: &Operator,
+    ) -> Result<Unseen<AlarmRow>, AcknowledgeError> {
         let alarm = self.hub.state().alarms.get(id).cloned().ok_or(AcknowledgeError::NotFound)?;
         if alarm.owner.is_some() {
             return owned(&alarm, operator);
@@ -94,8 +99,8 @@ impl Live {
     }
 }
 
-fn owned(alarm: &Alarm, operator: &Operator) -> Result<AlarmRow, AcknowledgeError> {
-    let row = AlarmRow::from(alarm);
+fn owned(alarm: &Alarm, operator: &Operator) -> Result<Unseen<AlarmRow>, AcknowledgeError> {
+    let row = Unseen::new(AlarmRow::from(alarm), Holds::live(Subjects::unit(&alarm.id.unit)));
     match &alarm.owner {
         Some(owner) if owner.operator == operator.as_str() => Ok(row),
         Some(_) => Err(AcknowledgeError::Taken(Box::new(row))),

@@ -46,6 +46,7 @@ use self::devices::Devices;
 use self::order::ClockBounds;
 use self::state::State;
 use self::view::GatewayView;
+use crate::audit::{Holds, Subjects, Unseen};
 use crate::config::roster::Roster;
 use crate::metrics::Metrics;
 use crate::spool::{Disk, Lsn, RealDisk, Spool};
@@ -160,27 +161,25 @@ impl Hub {
 
 impl Live {
     /// Every unit: (cursor, JSON array). At most 250 ms old.
-    #[must_use]
-    pub fn units(&self) -> (u64, Bytes) {
-        self.hub.board().all_units()
+    pub fn units(&self) -> Unseen<(u64, Bytes)> {
+        Unseen::new(self.hub.board().all_units(), Holds::live(Subjects::everyone()))
     }
 
     /// Every alarm as a JSON array, up to date.
-    #[must_use]
-    pub fn alarms(&self) -> Bytes {
+    pub fn alarms(&self) -> Unseen<Bytes> {
         let mut board = self.hub.board();
         let mut state = self.hub.state();
         board.publish_alarms(&mut state);
         drop(state);
-        board.all_alarms()
+        Unseen::new(board.all_alarms(), Holds::live(Subjects::everyone()))
     }
 
     /// Opens a page: its first frames, and what changes from then on. `None` if too many are open.
     #[must_use]
-    pub fn open_page(&self) -> Option<Opening> {
+    pub fn open_page(&self) -> Option<Unseen<Opening>> {
         let opening = self.hub.board().open();
         self.hub.count_pages();
-        opening
+        Some(Unseen::new(opening?, Holds::live(Subjects::everyone())))
     }
 
     /// Takes a new roster.

@@ -7,8 +7,8 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::{StartError, listen_error};
+use crate::audit::AccessFiles;
 use crate::config::Config;
-use crate::http::access::AccessFile;
 use crate::http::{self, Running, streets};
 use crate::ledger::task::SharedLedger;
 use crate::live::Live;
@@ -34,7 +34,7 @@ pub(super) async fn start(
         streets,
         health,
     };
-    let journal = AccessFile::new(&config.data_dir);
+    let journal = AccessFiles::new(&config.data_dir);
     http::start(settings, live, ledger, links, journal, closing).await.map_err(|error| match error {
         http::StartError::Bind { listen, source } => listen_error("control_room.listen", listen, source),
     })

@@ -3,8 +3,8 @@
 use std::fs;
 use std::sync::Arc;
 
+use fieldpost_gateway::audit::AccessFiles;
 use fieldpost_gateway::config::material::ServerIdentity;
-use fieldpost_gateway::http::access::AccessFile;
 use fieldpost_gateway::pki::{Authority, PageTls};
 use fieldpost_gateway::spool::RealDisk;
 use hyper::Method;
@@ -212,7 +212,7 @@ async fn over_tls_the_cookie_never_travels_in_clear_and_the_browser_remembers() 
     fs::write(path("page.key"), &issued.key_pem).unwrap();
     let identity = ServerIdentity::load(&path("page.pem"), &path("page.key")).unwrap();
     let tls = PageTls::new(&identity).unwrap();
-    let journal = AccessFile::new(site.dir.path());
+    let journal = AccessFiles::new(site.dir.path());
     let room = site.open_on(site.spool(Arc::new(RealDisk)), journal, Some(tls.server_config())).await;
 
     let mut browser = room.stranger().over_tls(crate::door::roots(&authority));

@@ -69,8 +69,9 @@ async fn the_ledger_is_read_like_a_position_with_a_record_of_who_looked() {
     let room = site.open().await;
     room.commit(&site.position("pc-0001", 51_500_000)).await;
     assert_eq!(accounts(&room, "?device=sim/pc-9999").await["accounts"], json!([]));
-    let access = fs::read_to_string(site.dir.path().join("access.ndjson")).unwrap();
-    assert!(access.contains(r#""what":"ledger_read","scope":"sim/pc-9999""#), "{access}");
+    let access = super::rig::access_lines(&site);
+    let read = access.iter().find(|line| line["what"] == "ledger_read").unwrap();
+    assert_eq!((&read["subjects"][0], &read["fields"][0]), (&"sim/pc-9999".into(), &"heard".into()));
     let browser = room.browser("ben").await;
     for bad in ["?device=pc-0001", "?device=sim/../x", "?after=", "?all=1"] {
         assert_eq!(browser.get(&format!("/api/v1/ledger{bad}")).await.status, 400, "{bad}");

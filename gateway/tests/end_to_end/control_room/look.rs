@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use serde_json::Value;
+use fieldpost_gateway::audit::files::ACCESS_DIR;
 
-use super::rig::{HeldJournal, PATIENCE, Site};
+use super::rig::{HeldJournal, PATIENCE, Site, access_lines};
 
 #[tokio::test]
 async fn a_position_is_served_only_after_its_access_record_is_durable() {
@@ -18,11 +18,11 @@ async fn a_position_is_served_only_after_its_access_record_is_durable() {
     // The login's line comes first and is held; the look's line waits behind it.
     arrived.wait_for(|count| *count >= 1).await.unwrap();
     assert!(!looking.is_finished());
-    assert!(!site.dir.path().join("access.ndjson").exists());
+    assert!(!site.dir.path().join(ACCESS_DIR).exists());
     journal.release();
     let answer = tokio::time::timeout(PATIENCE, looking).await.unwrap().unwrap();
     assert_eq!(answer.status, 200);
-    assert_eq!(whats(&site), ["session_opened", "units_read"]);
+    assert_eq!(whats(&site), ["file_opened", "session_opened", "units_read"]);
     room.stop().await;
 }
 
@@ -35,9 +35,9 @@ async fn without_an_access_record_there_is_no_position() {
     let browser = room.browser("anna").await;
     // The first look proves that the line of the login is written too.
     assert_eq!(browser.get("/api/v1/units").await.status, 200);
-    let path = site.dir.path().join("access.ndjson");
-    fs::remove_file(&path).unwrap();
-    fs::create_dir(&path).unwrap();
+    let path = site.dir.path().join(ACCESS_DIR);
+    fs::remove_dir_all(&path).unwrap();
+    fs::write(&path, "no directory").unwrap();
     for path in ["/api/v1/units", "/api/v1/alarms", "/api/v1/stream"] {
         let answer = browser.get(path).await;
         assert_eq!(answer.status, 503, "{path}");
@@ -47,7 +47,7 @@ async fn without_an_access_record_there_is_no_position() {
     assert_eq!(browser.acknowledge(&alarm.to_string()).await.status, 503);
     assert_eq!(room.live().unacknowledged_count(), 1);
     assert!(room.metrics.encode().contains("fieldpost_live_access_record_failures_total 4"));
-    fs::remove_dir(&path).unwrap();
+    fs::remove_file(&path).unwrap();
     assert_eq!(browser.get("/api/v1/units").await.status, 200, "it heals by itself");
     room.stop().await;
 }
@@ -61,37 +61,41 @@ async fn every_look_names_who_when_and_what() {
     let browser = room.browser("anna").await;
     let mut stream = browser.stream().await;
     stream.next_of("alarm").await.unwrap();
-    browser.get("/api/v1/units").await;
+    let units = browser.get("/api/v1/units").await.text();
     browser.get("/api/v1/alarms").await;
     browser.acknowledge(&alarm.to_string()).await;
     drop(stream);
     room.stop().await;
-    let lines = lines(&site);
+    let lines = access_lines(&site);
     let told: Vec<_> =
-        lines.iter().map(|line| (line["what"].as_str().unwrap(), line["scope"].as_str().unwrap())).collect();
+        lines.iter().map(|line| (line["what"].as_str().unwrap(), line["subjects"][0].as_str())).collect();
     assert_eq!(
         told,
         [
-            ("session_opened", "-"),
-            ("stream_opened", "*"),
-            ("units_read", "*"),
-            ("alarms_read", "*"),
-            ("alarm_acknowledged", "sim/pc-0001"),
-            ("stream_closed", "*"),
+            ("file_opened", None),
+            ("session_opened", None),
+            ("stream_opened", Some("*")),
+            ("units_read", Some("*")),
+            ("alarms_read", Some("*")),
+            ("alarm_acknowledged", Some("sim/pc-0001")),
+            ("stream_closed", Some("*")),
         ]
     );
-    for line in &lines {
+    for line in &lines[1..] {
         assert_eq!((&line["operator"], &line["from"]), (&"anna".into(), &"127.0.0.1".into()));
         assert_eq!(line["at_ms"], site.now_ms());
         assert_eq!(line["session"].as_str().unwrap().len(), 12);
     }
-}
-
-fn lines(site: &Site) -> Vec<Value> {
-    let text = fs::read_to_string(site.dir.path().join("access.ndjson")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    for line in &lines[2..] {
+        assert_eq!((&line["fields"][0], &line["precision"]), (&"position".into(), &"full".into()));
+    }
+    assert_eq!(lines[3]["answer"]["sha256"].as_str().unwrap(), sha256(&units));
 }
 
 fn whats(site: &Site) -> Vec<String> {
-    lines(site).iter().map(|line| line["what"].as_str().unwrap().to_owned()).collect()
+    access_lines(site).iter().map(|line| line["what"].as_str().unwrap().to_owned()).collect()
+}
+
+fn sha256(text: &str) -> String {
+    fieldpost_gateway::audit::hash::of(text.as_bytes()).to_string()
 }

@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
+use fieldpost_gateway::audit::AccessFiles;
 use fieldpost_gateway::config::roster::Roster;
-use fieldpost_gateway::http::access::AccessFile;
 use fieldpost_gateway::http::session::IDLE_MS_MAX;
 use fieldpost_gateway::spool::faulty::FaultyDisk;
 
@@ -61,7 +61,7 @@ async fn a_stream_begins_with_everything_and_goes_on_with_what_changes() {
 }
 
 fn browser_sees(room: &super::rig::Room, count: usize) -> bool {
-    let (_, units) = room.live().units();
+    let (_, units) = super::rig::seen(room.live().units());
     serde_json::from_slice::<Vec<serde_json::Value>>(&units).unwrap().len() == count
 }
 
@@ -148,13 +148,14 @@ async fn a_stream_ends_with_its_session() {
 async fn the_page_opens_before_the_backlog_is_read_and_says_so() {
     let site = Site::new();
     let disk = FaultyDisk::new();
-    let room = site.open_on(site.spool(Arc::new(disk.clone())), AccessFile::new(site.dir.path()), None).await;
+    let room =
+        site.open_on(site.spool(Arc::new(disk.clone())), AccessFiles::new(site.dir.path()), None).await;
     room.commit(&site.position("pc-0001", 51_500_000)).await;
     room.stop().await;
 
     let spool = site.spool(Arc::new(disk.clone()));
     disk.fail_reads(ErrorKind::Interrupted);
-    let room = site.open_on(spool, AccessFile::new(site.dir.path()), None).await;
+    let room = site.open_on(spool, AccessFiles::new(site.dir.path()), None).await;
     let browser = room.browser("anna").await;
     let mut stream = browser.stream().await;
     assert!(room.live().is_rebuilding());

@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use fieldpost_gateway::alarms::AlarmId;
+use fieldpost_gateway::audit::files::ACCESS_DIR;
+use fieldpost_gateway::audit::line::Note;
+use fieldpost_gateway::audit::{self, AccessFiles, Journal};
 use fieldpost_gateway::config::roster::Roster;
-use fieldpost_gateway::http::{self, access::AccessFile, access::Journal};
+use fieldpost_gateway::http;
 use fieldpost_gateway::ledger;
 use fieldpost_gateway::live::devices::{Confirmation, Connection, Connections, Devices};
 use fieldpost_gateway::live::unit::UnitId;
@@ -93,7 +96,7 @@ impl Devices for Fleet {
 pub(crate) struct HeldJournal {
     gate: Arc<(Mutex<bool>, Condvar)>,
     pub(crate) arrived: watch::Sender<u32>,
-    file: Arc<Mutex<AccessFile>>,
+    file: Arc<Mutex<AccessFiles>>,
 }
 
 impl HeldJournal {
@@ -101,7 +104,7 @@ impl HeldJournal {
         Self {
             gate: Arc::default(),
             arrived: watch::Sender::new(0),
-            file: Arc::new(Mutex::new(AccessFile::new(dir))),
+            file: Arc::new(Mutex::new(AccessFiles::new(dir))),
         }
     }
 
@@ -112,12 +115,28 @@ impl HeldJournal {
 }
 
 impl Journal for HeldJournal {
-    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+    fn append(&mut self, notes: &[Note]) -> io::Result<u64> {
         self.arrived.send_modify(|count| *count += 1);
         let guard = self.gate.0.lock().unwrap();
         drop(self.gate.1.wait_while(guard, |released| !*released).unwrap());
-        self.file.lock().unwrap().append(lines)
+        self.file.lock().unwrap().append(notes)
     }
+}
+
+/// Opens what is unseen, for a test that is no browser.
+pub(crate) fn seen<T>(unseen: audit::Unseen<T>) -> T {
+    let who = audit::Who { operator: "test".into(), session: "-".into(), from: [127, 0, 0, 1].into() };
+    let asked = audit::Asked { at_ms: 0, who, what: audit::What::UnitsRead, reason: None };
+    let dir = tempfile::tempdir().unwrap();
+    audit::show_now(&mut AccessFiles::new(dir.path()), asked, unseen).unwrap()
+}
+
+/// Every whole line of the access record.
+pub(crate) fn access_lines(site: &Site) -> Vec<serde_json::Value> {
+    let dir = site.dir.path().join(ACCESS_DIR);
+    let files = audit::files::indices(&dir).unwrap().into_iter().map(audit::files::file_name);
+    let text: String = files.map(|name| std::fs::read_to_string(dir.join(name)).unwrap()).collect();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// What outlives a restart of the gateway.
@@ -160,7 +179,7 @@ impl Site {
     }
 
     pub(crate) async fn open(&self) -> Room {
-        self.open_with(AccessFile::new(self.dir.path())).await
+        self.open_with(AccessFiles::new(self.dir.path())).await
     }
 
     pub(crate) async fn open_with(&self, journal: impl Journal) -> Room {

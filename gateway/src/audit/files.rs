@@ -1,0 +1,324 @@
+//! The files of the access record: a chain of lines across files of bounded size.
+//!
+//! ```text
+//! DATA_DIR/access/access-000001.ndjson     full, never written again
+//!                 access-000002.ndjson     the newest: appended to
+//!                 head.json                number and hash of the newest durable line
+//!                 before-chain.ndjson      what an earlier version wrote, if there was one
+//! ```
+//! **A torn line ends itself and kills nothing.** What a crash left half written was never durable, so nothing was served
+//! on its strength: it gets its line feed, the next line says how long it was and what its SHA-256 is, and the chain
+//! goes on from the last whole line. After an error the file is not trusted either: the next writing begins a new one.
+//! The head is written after the lines are durable, so it never runs ahead of them: a log that is shorter than its
+//! head has lost its tail.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::hash::{self, Hash};
+use super::line::{FileNote, LINE_BYTES_MAX, Line, Note};
+use super::look::What;
+
+/// Directory of the access record in the data directory.
+pub const ACCESS_DIR: &str = "access";
+/// A full file: about 40,000 looks.
+pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// What the log may be used for, said in each of its files and at every reading.
+pub const PURPOSE: &str = "Data Protection Act 2018 s.62(4): only to verify the lawfulness of processing, to assist \
+with self-monitoring, to ensure the integrity and security of personal data, or for criminal proceedings";
+
+const HEAD_FILE: &str = "head.json";
+const SUPERSEDED: &str = "before-chain.ndjson";
+/// What versions before the chain wrote, in the data directory.
+const BEFORE: &str = "access.ndjson";
+
+/// Where notes become durable.
+pub trait Journal: Send + 'static {
+    /// Appends the notes and returns the number of the first once all are durable. Blocking.
+    ///
+    /// # Errors
+    /// What the operating system said; the notes may or may not be there.
+    fn append(&mut self, notes: &[Note]) -> io::Result<u64>;
+}
+
+/// The newest durable line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Its number.
+    pub n: u64,
+    /// Its hash.
+    pub hash: String,
+    /// The file it is in.
+    pub file: String,
+}
+
+/// [`ACCESS_DIR`] in the data directory, files of mode 0600.
+#[derive(Debug)]
+pub struct AccessFiles {
+    dir: PathBuf,
+    before: PathBuf,
+    file_bytes_max: u64,
+    newest: Option<Newest>,
+    /// An error left the newest file in an unknown state.
+    is_suspect: bool,
+}
+
+/// The file that is appended to.
+#[derive(Debug)]
+struct Newest {
+    file: File,
+    index: u32,
+    bytes: u64,
+    n: u64,
+    hash: Hash,
+}
+
+/// What the end of a file looks like.
+#[derive(Debug, Default)]
+struct End {
+    n: u64,
+    hash: Option<Hash>,
+    /// Bytes behind the last whole line.
+    torn: Vec<u8>,
+}
+
+impl AccessFiles {
+    /// The files below `data_dir`. Nothing is touched until the first note.
+    #[must_use]
+    pub fn new(data_dir: &Path) -> Self {
+        Self {
+            dir: data_dir.join(ACCESS_DIR),
+            before: data_dir.join(BEFORE),
+            file_bytes_max: FILE_BYTES_MAX,
+            newest: None,
+            is_suspect: false,
+        }
+    }
+
+    /// The same with smaller files, so that a test sees many.
+    #[must_use]
+    pub fn with_file_bytes_max(mut self, file_bytes_max: u64) -> Self {
+        self.file_bytes_max = file_bytes_max;
+        self
+    }
+
+    fn open(&self, at_ms: u64) -> io::Result<Newest> {
+        let Some(index) = indices(&self.dir)?.last().copied() else {
+            return match read_head(&self.dir) {
+                Ok(head) => self.after_lost(&head, at_ms),
+                Err(_) => self.first(at_ms),
+            };
+        };
+        let path = self.dir.join(file_name(index));
+        let text = fs::read(&path)?;
+        let end = end_of(&text);
+        let hash = end.hash.unwrap_or(hash::NOTHING);
+        let file = OpenOptions::new().append(true).open(&path)?;
+        let mut newest = Newest { file, index, bytes: text.len() as u64, n: end.n, hash };
+        if end.hash.is_none() {
+            // Not one whole line in it: the chain is where the file before left it.
+            let before = indices(&self.dir)?.into_iter().rev().skip(1);
+            for index in before {
+                let end = end_of(&fs::read(self.dir.join(file_name(index)))?);
+                if let Some(hash) = end.hash {
+                    (newest.n, newest.hash) = (end.n, hash);
+                    break;
+                }
+            }
+        }
+        if !text.is_empty() && !text.ends_with(b"\n") {
+            newest.file.write_all(b"\n")?;
+        }
+        if !end.torn.is_empty() {
+            newest.say_torn(&end.torn, at_ms)?;
+        }
+        if self.is_suspect {
+            newest = self.next(&newest, at_ms)?;
+        }
+        Ok(newest)
+    }
+
+    /// The very first file; what an earlier version wrote is put beside it and named in it.
+    fn first(&self, at_ms: u64) -> io::Result<Newest> {
+        fs::create_dir_all(&self.dir)?;
+        sync(&File::open(self.dir.parent().unwrap_or(&self.dir))?)?;
+        let mut newest = self.begin(1, 0, hash::NOTHING, at_ms)?;
+        if self.before.is_file() {
+            let text = fs::read(&self.before)?;
+            let mut note = Note::own(at_ms, What::Superseded);
+            note.file = Some(FileNote {
+                name: Some(SUPERSEDED.to_owned()),
+                bytes: Some(text.len() as u64),
+                sha256: Some(hash::of(&text).to_string()),
+                ..FileNote::default()
+            });
+            fs::rename(&self.before, self.dir.join(SUPERSEDED))?;
+            newest.write(&[note])?;
+            sync(&File::open(&self.dir)?)?;
+        }
+        Ok(newest)
+    }
+
+    /// There is a head and no file: every file was taken away. The chain goes on from the head, so that this shows.
+    fn after_lost(&self, head: &Head, at_ms: u64) -> io::Result<Newest> {
+        let index = head.file.strip_prefix("access-").and_then(|name| name.strip_suffix(".ndjson"));
+        let index = index.and_then(|index| index.parse::<u32>().ok()).unwrap_or(0);
+        self.begin(index + 1, head.n, head.hash.parse().unwrap_or(hash::NOTHING), at_ms)
+    }
+
+    fn next(&self, full: &Newest, at_ms: u64) -> io::Result<Newest> {
+        self.begin(full.index + 1, full.n, full.hash, at_ms)
+    }
+
+    /// Begins a file that goes on from line `n`.
+    fn begin(&self, index: u32, n: u64, previous: Hash, at_ms: u64) -> io::Result<Newest> {
+        let path = self.dir.join(file_name(index));
+        fs::create_dir_all(&self.dir)?;
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
+        let mut newest = Newest { file, index, bytes: 0, n, hash: previous };
+        let mut note = Note::own(at_ms, What::FileOpened);
+        note.file = Some(FileNote {
+            previous: Some(previous.to_string()),
+            purpose: Some(PURPOSE.to_owned()),
+            ..FileNote::default()
+        });
+        newest.write(&[note])?;
+        sync(&File::open(&self.dir)?)?;
+        Ok(newest)
+    }
+
+    fn append_to(&self, newest: &mut Newest, notes: &[Note]) -> io::Result<u64> {
+        if newest.bytes >= self.file_bytes_max {
+            *newest = self.next(newest, notes.first().map_or(0, |note| note.at_ms))?;
+        }
+        let first = newest.n + 1;
+        newest.write(notes)?;
+        // A head that is behind is corrected by the next: it is a witness, not the log.
+        if let Err(error) = self.write_head(newest) {
+            tracing::warn!(%error, "the head of the access record is behind");
+        }
+        Ok(first)
+    }
+
+    fn write_head(&self, newest: &Newest) -> io::Result<()> {
+        let head = Head { n: newest.n, hash: newest.hash.to_string(), file: file_name(newest.index) };
+        let text = serde_json::to_vec(&head).expect("strings and numbers are JSON");
+        let unfinished = self.dir.join("head.json.new");
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+        file.write_all(&text)?;
+        fs::rename(unfinished, self.dir.join(HEAD_FILE))
+    }
+}
+
+impl Journal for AccessFiles {
+    fn append(&mut self, notes: &[Note]) -> io::Result<u64> {
+        let at_ms = notes.first().map_or(0, |note| note.at_ms);
+        let mut newest = match self.newest.take() {
+            Some(newest) if self.dir.join(file_name(newest.index)).is_file() => newest,
+            // Moved away while we had it open: what is written to it nobody finds.
+            Some(moved) => self.next(&moved, at_ms)?,
+            None => self.open(at_ms)?,
+        };
+        match self.append_to(&mut newest, notes) {
+            Ok(first) => {
+                self.is_suspect = false;
+                self.newest = Some(newest);
+                Ok(first)
+            }
+            Err(error) => {
+                self.is_suspect = true;
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Newest {
+    /// Writes the notes and returns once they are durable.
+    fn write(&mut self, notes: &[Note]) -> io::Result<()> {
+        let mut text = Vec::new();
+        let (mut n, mut hash) = (self.n, self.hash);
+        for note in notes {
+            n += 1;
+            hash = note.write(&mut text, n, &hash);
+        }
+        self.file.write_all(&text)?;
+        sync(&self.file)?;
+        (self.n, self.hash) = (n, hash);
+        self.bytes += text.len() as u64;
+        Ok(())
+    }
+
+    fn say_torn(&mut self, torn: &[u8], at_ms: u64) -> io::Result<()> {
+        let mut note = Note::own(at_ms, What::TornTail);
+        note.file = Some(FileNote {
+            bytes: Some(torn.len() as u64),
+            sha256: Some(hash::of(torn).to_string()),
+            ..FileNote::default()
+        });
+        tracing::warn!(bytes = torn.len(), "a torn line of the access record was ended");
+        self.write(&[note])
+    }
+}
+
+/// Reads the head.
+///
+/// # Errors
+/// It cannot be read, or is none.
+pub fn read_head(dir: &Path) -> io::Result<Head> {
+    Ok(serde_json::from_slice(&fs::read(dir.join(HEAD_FILE))?)?)
+}
+
+/// The name of a file of the chain.
+#[must_use]
+pub fn file_name(index: u32) -> String {
+    format!("access-{index:06}.ndjson")
+}
+
+/// The numbers of the chain's files, in order; none if there is no directory.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn indices(dir: &Path) -> io::Result<Vec<u32>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let index = name.to_str().and_then(|name| name.strip_prefix("access-")?.strip_suffix(".ndjson"));
+        found.extend(index.and_then(|index| index.parse::<u32>().ok()));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The last whole line, and what is behind it. At most one file is read, so memory is bounded by its size.
+fn end_of(text: &[u8]) -> End {
+    let mut end = End::default();
+    let mut whole_to = 0;
+    let mut at = 0;
+    while at < text.len() {
+        let line_end = text[at..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |len| at + len);
+        let line = &text[at..line_end];
+        if line.len() <= LINE_BYTES_MAX
+            && let Some(line) = Line::parse(line)
+        {
+            (end.n, end.hash, whole_to) = (line.n, Some(line.hash()), text.len().min(line_end + 1));
+        }
+        at = line_end + 1;
+    }
+    end.torn = text[whole_to..].to_vec();
+    end
+}
+
+#[expect(clippy::disallowed_methods, reason = "not the spool's; a test holds the whole journal back instead")]
+fn sync(file: &File) -> io::Result<()> {
+    file.sync_all()
+}

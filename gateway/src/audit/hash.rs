@@ -1,0 +1,69 @@
+//! SHA-256 in hexadecimal: what links a chain.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::digest;
+
+/// A SHA-256.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Hash(pub [u8; 32]);
+
+/// Before the first record of a chain.
+pub const NOTHING: Hash = Hash([0; 32]);
+
+/// The hash of some bytes.
+#[must_use]
+pub fn of(bytes: &[u8]) -> Hash {
+    after(None, bytes)
+}
+
+/// The hash of some bytes that follow `previous` in a chain.
+#[must_use]
+pub fn after(previous: Option<&Hash>, bytes: &[u8]) -> Hash {
+    let mut context = digest::Context::new(&digest::SHA256);
+    if let Some(previous) = previous {
+        context.update(&previous.0);
+    }
+    context.update(bytes);
+    Hash(context.finish().as_ref().try_into().expect("SHA-256 is 32 bytes"))
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl serde::Serialize for Hash {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The text is not 64 lower-case hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a hash is 64 hexadecimal digits")]
+pub struct HashError;
+
+impl FromStr for Hash {
+    type Err = HashError;
+
+    fn from_str(text: &str) -> Result<Self, HashError> {
+        if text.len() != 64 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(HashError);
+        }
+        let mut bytes = [0; 32];
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let digits = std::str::from_utf8(digits).map_err(|_| HashError)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| HashError)?;
+        }
+        Ok(Self(bytes))
+    }
+}

@@ -1,0 +1,140 @@
+//! The way to the access record: looks that wait together are written together.
+//!
+//! Bounds: [`WAITING_MAX`] looks wait; the next one waits for a place, within the time limit of its request.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use super::files::Journal;
+use super::line::Note;
+use super::look::{Asked, Look};
+use super::unseen::{Logged, NotCovered, Unseen};
+use crate::metrics::Metrics;
+
+/// Looks waiting to be written.
+pub const WAITING_MAX: usize = 256;
+
+/// The look was not written, so it must not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotShown {
+    /// The record is not durable.
+    #[error(
+        "the access record cannot be written: no position is shown until it can; check the data directory's disk"
+    )]
+    NotWritten,
+    /// The record would not have accounted for the answer.
+    #[error(transparent)]
+    NotCovered(#[from] NotCovered),
+}
+
+/// The way to the journal's writer. Clones share it.
+#[derive(Debug, Clone)]
+pub struct AccessLog {
+    waiting: mpsc::Sender<Waiting>,
+    metrics: Arc<Metrics>,
+}
+
+type Waiting = (Note, Option<oneshot::Sender<u64>>);
+
+impl AccessLog {
+    /// Starts the writer on the current runtime; it ends when every clone is gone.
+    #[must_use]
+    pub fn start(journal: impl Journal, metrics: Arc<Metrics>) -> Self {
+        let (waiting, queue) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(write(queue, Box::new(journal)));
+        Self { waiting, metrics }
+    }
+
+    /// Returns once the look is durable. Cancelled, the line may be written all the same.
+    ///
+    /// # Errors
+    /// [`NotShown::NotWritten`]: nothing may be served.
+    pub async fn record(&self, look: Look) -> Result<Logged, NotShown> {
+        let holds = look.holds.clone();
+        let n = self.write(look.into()).await?;
+        Ok(Logged::new(holds, n))
+    }
+
+    /// Shows something that is not one answer (a live page): records that `asked` is given what is in it.
+    /// Cancelled, the line may be written all the same.
+    ///
+    /// # Errors
+    /// [`NotShown`]: nothing may be served.
+    pub async fn show<T>(&self, asked: Asked, unseen: Unseen<T>) -> Result<T, NotShown> {
+        let logged = self.record(asked.of(unseen.holds().clone())).await?;
+        Ok(unseen.open(&logged)?)
+    }
+
+    /// Shows one answer: the record says which bytes it is, too. Cancelled, the line may be written all the same.
+    ///
+    /// # Errors
+    /// [`NotShown`]: nothing may be served.
+    pub async fn show_answer(&self, asked: Asked, unseen: Unseen<Bytes>) -> Result<Bytes, NotShown> {
+        let holds = unseen.holds().clone();
+        let mut note = Note::from(asked.of(holds.clone()));
+        note.answer = Some(unseen.digest());
+        let n = self.write(note).await?;
+        Ok(unseen.open(&Logged::new(holds, n))?)
+    }
+
+    /// Returns the note's number once it is durable. Cancelled, it may be written all the same.
+    ///
+    /// # Errors
+    /// [`NotShown::NotWritten`].
+    pub async fn write(&self, note: Note) -> Result<u64, NotShown> {
+        let (written, outcome) = oneshot::channel();
+        let sent = self.waiting.send((note, Some(written))).await;
+        let outcome = if sent.is_ok() {
+            outcome.await.map_err(|_| NotShown::NotWritten)
+        } else {
+            Err(NotShown::NotWritten)
+        };
+        if outcome.is_err() {
+            self.metrics.live.access_record_failures.inc();
+        }
+        outcome
+    }
+
+    /// Hands over a note that nothing waits for: the end of a look, an event.
+    pub fn note(&self, note: impl Into<Note>) {
+        if self.waiting.try_send((note.into(), None)).is_err() {
+            self.metrics.live.access_record_failures.inc();
+        }
+    }
+}
+
+/// Records a look in a journal of the caller's and opens what was asked for: the simulation, tools, tests. Blocking.
+///
+/// # Errors
+/// What the journal said; nothing may be shown.
+pub fn show_now<T>(journal: &mut dyn Journal, asked: Asked, unseen: Unseen<T>) -> std::io::Result<T> {
+    let holds = unseen.holds().clone();
+    let n = journal.append(&[asked.of(holds.clone()).into()])?;
+    unseen.open(&Logged::new(holds, n)).map_err(std::io::Error::other)
+}
+
+async fn write(mut queue: mpsc::Receiver<Waiting>, mut journal: Box<dyn Journal>) {
+    let mut waiting = Vec::new();
+    while queue.recv_many(&mut waiting, WAITING_MAX).await > 0 {
+        let (notes, waiters): (Vec<Note>, Vec<_>) = waiting.drain(..).unzip();
+        let written = tokio::task::spawn_blocking(move || {
+            let outcome = journal.append(&notes);
+            (journal, outcome)
+        });
+        // Only a panic in the journal ends the writer; then every look is refused.
+        let Ok((back, outcome)) = written.await else { return };
+        journal = back;
+        match outcome {
+            Ok(first) => {
+                for (n, waiter) in (first..).zip(waiters) {
+                    // One that no longer waits has gone without its answer.
+                    waiter.map(|waiter| waiter.send(n));
+                }
+            }
+            // Dropping the waiters is the refusal.
+            Err(error) => tracing::error!(%error, "access record not written; positions are refused"),
+        }
+    }
+}

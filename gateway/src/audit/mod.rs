@@ -1,0 +1,27 @@
+//! Log before look (Data Protection Act 2018, section 62): who was shown whose position, when, and what exactly.
+//!
+//! ```text
+//! handler --Asked + Unseen--> AccessLog --looks that wait together--> AccessFiles (chain, fsync) --Logged--> answer
+//! ```
+//! **No position leaves the gateway before its access record is durable**, and this is not left to care: what holds a
+//! position is [`Unseen`], which only a [`Logged`] opens, which only a durable record makes. If the record cannot be
+//! written, nothing is shown.
+//!
+//! Each line holds the hash of all before it, across files of bounded size, so what is changed or taken out in the middle
+//! is seen; the end is held by the head beside it and by the heads that went to other machines. Whoever may write the
+//! data directory and knows no such head can still write the whole log anew: see SECURITY.md.
+
+pub mod files;
+pub mod hash;
+pub mod line;
+pub mod log;
+pub mod look;
+pub mod unseen;
+
+pub use self::files::{AccessFiles, Journal};
+pub use self::log::{AccessLog, NotShown, show_now};
+pub use self::look::{Asked, Field, Holds, Look, Precision, Subjects, What, Who};
+pub use self::unseen::{Logged, Unseen};
+
+#[cfg(test)]
+mod tests;
