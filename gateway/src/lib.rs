@@ -10,12 +10,8 @@
 //!
 //! **A record has exactly one owner at a time**: the device until the spool has committed it, the gateway from then on.
 
-#[cfg(all(feature = "broken-ack-before-commit", not(debug_assertions)))]
-compile_error!("broken-ack-before-commit loses records on purpose: it is for the rig, in debug builds only");
-#[cfg(all(feature = "broken-ledger", not(debug_assertions)))]
-compile_error!("broken-ledger forgets records on purpose: it is for the rig, in debug builds only");
 #[cfg(all(feature = "sabotage", not(debug_assertions)))]
-compile_error!("sabotage breaks promises on purpose: it is for the simulation, in debug builds only");
+compile_error!("sabotage breaks promises on purpose: it is for rigs, in debug builds only");
 
 pub mod admin;
 pub mod alarms;

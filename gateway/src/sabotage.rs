@@ -1,7 +1,8 @@
-//! The gateway broken on purpose, to see that the simulation finds it.
+//! The gateway broken on purpose, to see that simulation and rigs find it.
 //!
-//! Chosen by the thread that runs the gateway, and only in a build with the feature `sabotage`; in any other build nothing
-//! here can be true, and the compiler takes the broken branches out.
+//! Chosen by the thread that runs the gateway, or for a whole process by the environment variable `FIELDPOST_SABOTAGE`,
+//! and only in a build with the feature `sabotage`; in any other build nothing here can be true, and the compiler takes the
+//! broken branches out.
 
 /// Which promise is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,14 +15,21 @@ pub enum Sabotage {
     DropOnOverflow,
     /// The record that arrived last is the newest, whatever its sequence.
     NewestByArrival,
+    /// The loss ledger forgets every 50th record.
+    ForgetInLedger,
 }
 
 impl Sabotage {
     /// Every kind.
-    pub const ALL: [Self; 4] =
-        [Self::AckBeforeCommit, Self::ForgetLastRecord, Self::DropOnOverflow, Self::NewestByArrival];
+    pub const ALL: [Self; 5] = [
+        Self::AckBeforeCommit,
+        Self::ForgetLastRecord,
+        Self::DropOnOverflow,
+        Self::NewestByArrival,
+        Self::ForgetInLedger,
+    ];
 
-    /// Its name on a command line.
+    /// Its name on a command line and in the environment.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -29,24 +37,38 @@ impl Sabotage {
             Self::ForgetLastRecord => "forget-last-record",
             Self::DropOnOverflow => "drop-on-overflow",
             Self::NewestByArrival => "newest-by-arrival",
+            Self::ForgetInLedger => "forget-in-ledger",
         }
+    }
+
+    /// The kind with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|sabotage| sabotage.as_str() == name)
     }
 }
 
 #[cfg(feature = "sabotage")]
 thread_local! {
-    static CHOSEN: std::cell::Cell<Option<Sabotage>> = const { std::cell::Cell::new(None) };
+    static OF_THREAD: std::cell::Cell<Option<Sabotage>> = const { std::cell::Cell::new(None) };
 }
+
+#[cfg(feature = "sabotage")]
+static OF_PROCESS: std::sync::LazyLock<Option<Sabotage>> = std::sync::LazyLock::new(|| {
+    let name = std::env::var("FIELDPOST_SABOTAGE").ok()?;
+    // A name that breaks nothing would let a rig that finds nothing look good.
+    Some(Sabotage::named(&name).unwrap_or_else(|| panic!("FIELDPOST_SABOTAGE={name} names no sabotage")))
+});
 
 /// Breaks every gateway of this thread from now on, or mends it.
 #[cfg(feature = "sabotage")]
 pub fn choose(sabotage: Option<Sabotage>) {
-    CHOSEN.set(sabotage);
+    OF_THREAD.set(sabotage);
 }
 
 #[cfg(feature = "sabotage")]
 pub(crate) fn is(sabotage: Sabotage) -> bool {
-    CHOSEN.get() == Some(sabotage)
+    OF_THREAD.get().or(*OF_PROCESS) == Some(sabotage)
 }
 
 #[cfg(not(feature = "sabotage"))]

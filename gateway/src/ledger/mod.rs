@@ -32,6 +32,7 @@ use crate::dedup;
 use crate::fingerprint::Fingerprint;
 use crate::live::unit::UnitId;
 use crate::record::{Record, RecordKind};
+use crate::sabotage::{self, Sabotage};
 use crate::spool::Lsn;
 
 /// How much is kept.
@@ -160,8 +161,7 @@ impl Ledger {
             return;
         }
         self.folded = record.lsn;
-        // The build that a simulated run must find out.
-        if cfg!(feature = "broken-ledger") && record.lsn.0.is_multiple_of(50) {
+        if sabotage::is(Sabotage::ForgetInLedger) && record.lsn.0.is_multiple_of(50) {
             return;
         }
         let (fate, envelope) = match record.kind {

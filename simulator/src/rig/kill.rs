@@ -6,8 +6,8 @@
 //!      '- acknowledged  '- spool, read when all is over: acknowledged - stored = lost
 //! ```
 //!
-//! The rig is worth what its red is worth: a gateway built with the feature `broken-ack-before-commit` acknowledges
-//! what it has not written, and this rig must find that.
+//! The rig is worth what its red is worth: a gateway built with the feature `sabotage` can acknowledge what it has not
+//! written (`FIELDPOST_SABOTAGE=ack-before-commit`), and this rig must find that.
 
 use std::{
     collections::HashMap,

@@ -128,8 +128,7 @@ fn sabotage(broken: Option<Sabotage>) {
 
 fn how(name: &str) -> Result<Sabotage, String> {
     let names = Sabotage::ALL.map(Sabotage::as_str);
-    let chosen = Sabotage::ALL.into_iter().find(|sabotage| sabotage.as_str() == name);
-    chosen.ok_or_else(|| format!("not one of {}", names.join(", ")))
+    Sabotage::named(name).ok_or_else(|| format!("not one of {}", names.join(", ")))
 }
 
 /// Says what was broken, if something was. True if nothing was.

