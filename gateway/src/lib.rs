@@ -32,6 +32,7 @@ pub mod live;
 pub mod log;
 pub mod login;
 pub mod metrics;
+pub mod people;
 pub mod pki;
 pub mod quota;
 pub mod record;

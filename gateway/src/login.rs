@@ -25,6 +25,7 @@ use aws_lc_rs::{hmac, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::people::{Grant, Roles};
 use crate::pki::write_new_private;
 
 /// How long a link may wait before it is used: long enough to walk to another desk, short enough to be worthless in a
@@ -36,12 +37,16 @@ pub const LINK_AHEAD_MS_MAX: u64 = 5_000;
 pub const REDEEMED_MAX: usize = 1024;
 /// Longest operator name in bytes.
 pub const OPERATOR_BYTES_MAX: usize = 64;
-/// Longest token in characters: version 1 + time 8 + nonce 16 + operator 64 + tag 32 = 121 bytes in base64.
-pub const TOKEN_BYTES_MAX: usize = 162;
+/// Longest text of the forces that a link may be limited to: seven of the longest names.
+pub const FORCES_BYTES_MAX: usize = 512;
+/// Longest token in characters: version 1 + time 8 + nonce 16 + roles 1 + operator 64 + space 1 + forces 512 + tag 32 = 635
+/// bytes in base64.
+pub const TOKEN_BYTES_MAX: usize = 847;
 
 const SECRET_FILE: &str = "login.key";
 const SECRET_BYTES: usize = 32;
-const TOKEN_VERSION: u8 = 1;
+/// 2: roles and forces.
+const TOKEN_VERSION: u8 = 2;
 const NONCE_BYTES: usize = 16;
 const TAG_BYTES: usize = 32;
 const HEADER_BYTES: usize = 1 + 8 + NONCE_BYTES;
@@ -50,6 +55,15 @@ const HEADER_BYTES: usize = 1 + 8 + NONCE_BYTES;
 /// 1 to 64 characters of `[A-Za-z0-9._@-]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Operator(String);
+
+/// Who a link lets in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invitation {
+    /// Who.
+    pub operator: Operator,
+    /// As what, if the link says so; else the operator's account decides.
+    pub grant: Option<Grant>,
+}
 
 /// Issues and redeems one-time login links. Cheap to share behind an `Arc`; every method takes `&self`.
 pub struct LoginLinks {
@@ -64,6 +78,11 @@ pub enum LoginError {
     /// The name of the operator is empty, too long or holds a character outside `[A-Za-z0-9._@-]`.
     #[error("operator name must be 1 to {OPERATOR_BYTES_MAX} characters of A-Z a-z 0-9 . _ @ -")]
     OperatorName,
+    /// The names of the link's forces are too long.
+    #[error(
+        "a link can be limited to forces whose names have {FORCES_BYTES_MAX} characters in all: name fewer"
+    )]
+    ForcesTooLong,
     /// Not one of our tokens, or altered, or made with another data directory's secret.
     #[error("this link was not made by this gateway: make a new one with `fieldpost login`")]
     NotAuthentic,
@@ -154,18 +173,39 @@ impl LoginLinks {
         })
     }
 
-    /// Makes a token for `operator`, valid once within [`LINK_AGE_MS_MAX`] of `now_ms`.
+    /// Makes a token for `operator`, valid once within [`LINK_AGE_MS_MAX`] of `now_ms`. As what they come in, their
+    /// account says, or [`Grant::of_link`].
     ///
     /// # Errors
     /// [`LoginError::Random`].
     pub fn issue(&self, operator: &Operator, now_ms: u64) -> Result<String, LoginError> {
-        let mut token = Vec::with_capacity(HEADER_BYTES + operator.0.len() + TAG_BYTES);
+        self.sign(operator, None, now_ms)
+    }
+
+    /// [`LoginLinks::issue`] for exactly the roles and forces of `grant`.
+    ///
+    /// # Errors
+    /// [`LoginError::Random`], [`LoginError::ForcesTooLong`].
+    pub fn issue_as(&self, operator: &Operator, grant: &Grant, now_ms: u64) -> Result<String, LoginError> {
+        self.sign(operator, Some(grant), now_ms)
+    }
+
+    fn sign(&self, operator: &Operator, grant: Option<&Grant>, now_ms: u64) -> Result<String, LoginError> {
+        let forces = grant.map(|grant| grant.forces.to_string()).unwrap_or_default();
+        if forces.len() > FORCES_BYTES_MAX {
+            return Err(LoginError::ForcesTooLong);
+        }
+        let mut token = Vec::with_capacity(HEADER_BYTES + 2 + operator.0.len() + forces.len() + TAG_BYTES);
         token.push(TOKEN_VERSION);
         token.extend_from_slice(&now_ms.to_be_bytes());
         let mut nonce = [0_u8; NONCE_BYTES];
         rand::fill(&mut nonce).map_err(|_| LoginError::Random)?;
         token.extend_from_slice(&nonce);
+        // No role at all: the account decides.
+        token.push(grant.map_or(0, |grant| grant.roles.to_bits()));
         token.extend_from_slice(operator.0.as_bytes());
+        token.push(b' ');
+        token.extend_from_slice(forces.as_bytes());
         let tag = hmac::sign(&self.key, &token);
         token.extend_from_slice(tag.as_ref());
         Ok(URL_SAFE_NO_PAD.encode(token))
@@ -177,7 +217,7 @@ impl LoginLinks {
     ///
     /// # Errors
     /// Every refusal has its own [`LoginError`] whose text may be shown to the person.
-    pub fn redeem(&self, token: &str, now_ms: u64) -> Result<Operator, LoginError> {
+    pub fn redeem(&self, token: &str, now_ms: u64) -> Result<Invitation, LoginError> {
         let claims = self.authenticate(token)?;
         if claims.issued_at_ms > now_ms.saturating_add(LINK_AHEAD_MS_MAX) {
             return Err(LoginError::NotYetValid);
@@ -189,7 +229,7 @@ impl LoginLinks {
             return Err(LoginError::BeforeStart);
         }
         self.remember(claims.nonce, claims.issued_at_ms, now_ms)?;
-        Ok(claims.operator)
+        Ok(claims.invitation)
     }
 
     fn authenticate(&self, token: &str) -> Result<Claims, LoginError> {
@@ -221,19 +261,27 @@ impl LoginLinks {
 struct Claims {
     issued_at_ms: u64,
     nonce: [u8; NONCE_BYTES],
-    operator: Operator,
+    invitation: Invitation,
 }
 
 impl Claims {
     fn parse(body: &[u8]) -> Option<Self> {
         let (&version, rest) = body.split_first()?;
         let (issued_at, rest) = rest.split_first_chunk::<8>()?;
-        let (nonce, operator) = rest.split_first_chunk::<NONCE_BYTES>()?;
+        let (nonce, rest) = rest.split_first_chunk::<NONCE_BYTES>()?;
+        let (&roles, rest) = rest.split_first()?;
         if version != TOKEN_VERSION {
             return None;
         }
-        let operator = Operator::try_new(std::str::from_utf8(operator).ok()?).ok()?;
-        Some(Self { issued_at_ms: u64::from_be_bytes(*issued_at), nonce: *nonce, operator })
+        let (operator, forces) = std::str::from_utf8(rest).ok()?.split_once(' ')?;
+        let operator = Operator::try_new(operator).ok()?;
+        let roles = Roles::from_bits(roles);
+        let grant = match roles.is_empty() {
+            true => None,
+            false => Some(Grant { roles, forces: forces.parse().ok()? }),
+        };
+        let invitation = Invitation { operator, grant };
+        Some(Self { issued_at_ms: u64::from_be_bytes(*issued_at), nonce: *nonce, invitation })
     }
 }
 
@@ -294,8 +342,23 @@ mod tests {
     fn link_lets_its_operator_in_once() {
         let (_dir, links) = links();
         let token = links.issue(&demo(), NOW_MS).unwrap();
-        assert_eq!(links.redeem(&token, NOW_MS + 1).unwrap(), demo());
+        let invited = links.redeem(&token, NOW_MS + 1).unwrap();
+        assert_eq!(invited, Invitation { operator: demo(), grant: None });
         assert!(matches!(links.redeem(&token, NOW_MS + 2), Err(LoginError::AlreadyUsed)));
+    }
+
+    #[test]
+    fn a_link_that_names_roles_and_forces_gives_exactly_these() {
+        let (_dir, links) = links();
+        let roles = Roles::from_iter([crate::people::Role::Auditor]);
+        for forces in ["*", "met", "city,met"] {
+            let grant = Grant { roles, forces: forces.parse().unwrap() };
+            let token = links.issue_as(&demo(), &grant, NOW_MS).unwrap();
+            assert_eq!(links.redeem(&token, NOW_MS).unwrap().grant, Some(grant));
+        }
+        let many: Vec<String> = (10..60).map(|n| format!("force-{n}-of-many")).collect();
+        let grant = Grant { roles, forces: many.join(",").parse().unwrap() };
+        assert!(matches!(links.issue_as(&demo(), &grant, NOW_MS), Err(LoginError::ForcesTooLong)));
     }
 
     #[test]
@@ -380,6 +443,9 @@ mod tests {
         }
         let longest = Operator::try_new(&"x".repeat(OPERATOR_BYTES_MAX)).unwrap();
         let (_dir, links) = links();
-        assert!(links.issue(&longest, NOW_MS).unwrap().len() <= TOKEN_BYTES_MAX);
+        let forces = ["x".repeat(64), "y".repeat(64), "z".repeat(64)].join(",");
+        let grant = Grant { roles: Roles::from_bits(1), forces: forces.parse().unwrap() };
+        let token = links.issue_as(&longest, &grant, NOW_MS).unwrap();
+        assert!(token.len() <= TOKEN_BYTES_MAX && links.redeem(&token, NOW_MS).is_ok());
     }
 }

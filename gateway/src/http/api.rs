@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::listener::Peer;
 use super::session::Session;
+use super::viewer::{Permission, Role, Viewer};
 use super::{App, json_response, not_shown, refusal};
 use crate::alarms::AlarmId;
 use crate::audit::{Holds, Subjects, What};
@@ -20,20 +21,24 @@ use crate::live::AcknowledgeError;
 #[derive(Serialize)]
 struct SessionView<'a> {
     operator: &'a str,
-    /// Whose units the operator sees: every force's, until forces are told apart.
-    force: &'static str,
+    roles: Vec<&'static str>,
+    /// Whose units the operator sees: `["*"]` is every force.
+    forces: Vec<&'a str>,
+    /// `forces` as one text.
+    force: String,
+    may: Vec<&'static str>,
     server_time_ms: u64,
     gateway_version: &'static str,
 }
 
 /// `GET /api/v1/session`.
-pub(super) async fn session(
-    State(app): State<Arc<App>>,
-    Extension(session): Extension<Arc<Session>>,
-) -> Response {
+pub(super) async fn session(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>) -> Response {
     Json(SessionView {
-        operator: session.operator.as_str(),
-        force: "*",
+        operator: viewer.operator.as_str(),
+        roles: viewer.roles.iter().map(Role::as_str).collect(),
+        forces: viewer.forces.names(),
+        force: viewer.forces.to_string(),
+        may: viewer.roles.permissions().map(Permission::as_str).collect(),
         server_time_ms: app.live.now_ms(),
         gateway_version: env!("CARGO_PKG_VERSION"),
     })

@@ -1,9 +1,10 @@
 //! What every request must pass and every answer carries, whatever the route.
 //!
 //! ```text
-//! request -> time limit -> Host -> Origin / Sec-Fetch-Site -> session -> route -> security headers -> answer
+//! request -> time limit -> Host -> Origin / Sec-Fetch-Site -> session -> route's permission -> route -> security headers
 //! ```
-//! **No session, no answer but 401**, except for health, and for the link that makes a session.
+//! **No session, no answer but 401**, except for health, and for what makes a session. **No permission, no answer but 403**,
+//! whatever the request asks for: it tells nothing of what is there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +12,12 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use super::routes::{self, Needs};
+use super::viewer::{Permission, Role, Viewer};
 use super::{App, login, refusal};
 
 /// Scripts, styles, images, workers and connections from here only; no inline script or style, no frame, no plug-in.
@@ -36,6 +39,8 @@ const HEADERS: [(HeaderName, &str); 7] = [
 
 /// Longest time until an answer begins. Acknowledging waits for the disk, everything else is memory.
 const ANSWER_MS_MAX: u64 = 15_000;
+
+const NO_SESSION: &str = "no session: make a link with `fieldpost login` and open it";
 
 /// Puts the time limit before a request and the security headers on its answer.
 pub(super) async fn frame(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -68,24 +73,41 @@ pub(super) async fn admit(State(app): State<Arc<App>>, mut request: Request, nex
     if !is_same_origin(&request, app.is_tls) {
         return refusal(StatusCode::FORBIDDEN, "this request comes from another site");
     }
-    if is_public(request.uri()) {
+    if routes::is_public(request.uri().path()) {
         return next.run(request).await;
     }
     let now_ms = app.live.now_ms();
     match app.sessions.of_request(request.headers(), app.is_tls, now_ms) {
         Some(session) => {
+            request.extensions_mut().insert(session.viewer());
             request.extensions_mut().insert(Arc::new(session));
             next.run(request).await
         }
-        None if request.uri().path().starts_with("/api/") => {
-            refusal(StatusCode::UNAUTHORIZED, "no session: make a link with `fieldpost login` and open it")
-        }
+        None if request.uri().path().starts_with("/api/") => refusal(StatusCode::UNAUTHORIZED, NO_SESSION),
         None => login::page(StatusCode::UNAUTHORIZED, None).into_response(),
     }
 }
 
-fn is_public(uri: &Uri) -> bool {
-    matches!(uri.path(), "/login" | "/healthz" | "/readyz")
+/// Lets a request through to its handler if its viewer may what the route needs.
+pub(super) async fn permit(needs: Needs, request: Request, next: Next) -> Response {
+    let viewer = request.extensions().get::<Viewer>();
+    let said = match (needs, viewer) {
+        (Needs::Nothing, _) | (Needs::Session, Some(_)) => return next.run(request).await,
+        (Needs::May(permission), Some(viewer)) if viewer.may(permission) => return next.run(request).await,
+        (Needs::May(permission), Some(_)) => forbidden(permission),
+        // The guard before this one lets nobody come here.
+        (_, None) => return refusal(StatusCode::UNAUTHORIZED, NO_SESSION),
+    };
+    refusal(StatusCode::FORBIDDEN, &said)
+}
+
+fn forbidden(permission: Permission) -> String {
+    let roles: Vec<&str> = permission.roles().map(Role::as_str).collect();
+    format!(
+        "your roles do not permit this: \"{}\" is for {}; ask an administrator",
+        permission.as_str(),
+        roles.join(", ")
+    )
 }
 
 /// Whether the `Host` is this machine by a name that nobody else can give it.

@@ -13,7 +13,8 @@ use super::listener::Peer;
 use super::session;
 use super::{App, refusal};
 use crate::audit::What;
-use crate::login::LoginError;
+use crate::login::{Invitation, LoginError};
+use crate::people::Grant;
 
 #[derive(Deserialize)]
 pub(super) struct Link {
@@ -35,11 +36,12 @@ pub(super) async fn login(
         return page(StatusCode::BAD_REQUEST, Some("The link is not complete.")).into_response();
     };
     let now_ms = app.live.now_ms();
-    let operator = match app.links.redeem(&token, now_ms) {
-        Ok(operator) => operator,
+    let Invitation { operator, grant } = match app.links.redeem(&token, now_ms) {
+        Ok(invitation) => invitation,
         Err(error) => return refused(&error),
     };
-    let Ok((session, token)) = app.sessions.open(operator, now_ms) else {
+    let grant = grant.unwrap_or_else(Grant::of_link);
+    let Ok((session, token)) = app.sessions.open(operator, grant, now_ms) else {
         return refusal(
             StatusCode::SERVICE_UNAVAILABLE,
             "the operating system gave no random bytes: try again",

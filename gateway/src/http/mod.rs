@@ -1,10 +1,10 @@
 //! The control room's door: page, API, stream, login, health.
 //!
 //! ```text
-//! listener (TLS, limits) -> guard (Host, origin, session) -> access record -> api, stream, page
-//!                                                             '-- fsynced before a position is shown
+//! listener (TLS, limits) -> guard (Host, origin, session) -> routes (permission) -> access record -> api, stream, page
+//!                                                                                   '-- fsynced before a position is served
 //! ```
-//! **No session, no answer; no access record, no position.**
+//! **No session, no answer; no permission, no call; no access record, no position.**
 //!
 //! Bounds: [`listener::CONNECTIONS_MAX`] connections, 32 KiB of request head, [`BODY_BYTES_MAX`] of body, 15 s to an
 //! answer, 30 s for a browser that takes no bytes; [`session::SESSIONS_MAX`] sessions;
@@ -12,8 +12,10 @@
 
 pub mod guard;
 pub mod listener;
+pub mod routes;
 pub mod session;
 pub mod streets;
+pub mod viewer;
 
 mod api;
 mod ledger;
@@ -31,7 +33,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use serde::Serialize;
@@ -137,21 +138,12 @@ pub async fn start(
         shutdown: shutdown.clone(),
     });
     let serving =
-        tokio::spawn(listener::serve(socket, settings.tls, routes(app, settings.health), shutdown.clone()));
+        tokio::spawn(listener::serve(socket, settings.tls, service(app, settings.health), shutdown.clone()));
     Ok(Running { address, serving, shutdown })
 }
 
-fn routes(app: Arc<App>, health: Router) -> Router {
-    Router::new()
-        .route("/api/v1/session", get(api::session))
-        .route("/api/v1/units", get(api::units))
-        .route("/api/v1/alarms", get(api::alarms))
-        .route("/api/v1/alarms/acknowledge", post(api::acknowledge))
-        .route("/api/v1/ledger", get(ledger::ledger))
-        .route("/api/v1/stream", get(stream::stream))
-        .route("/api/{*rest}", any(api::unknown))
-        .route("/map/streets.json", get(api::streets))
-        .route("/login", get(login::login).head(login::preview))
+fn service(app: Arc<App>, health: Router) -> Router {
+    routes::router()
         .merge(health.with_state(()))
         .fallback(page::file)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

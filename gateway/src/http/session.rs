@@ -16,7 +16,9 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::viewer::Viewer;
 use crate::login::Operator;
+use crate::people::Grant;
 
 /// Most sessions at once; the longest idle one gives way.
 pub const SESSIONS_MAX: usize = 256;
@@ -39,6 +41,7 @@ pub(super) struct Sessions {
 
 struct Entry {
     operator: Operator,
+    grant: Grant,
     made_at_ms: u64,
     used_at_ms: u64,
 }
@@ -49,6 +52,7 @@ pub(super) struct Session {
     key: Key,
     /// Whose it is.
     pub(super) operator: Operator,
+    grant: Grant,
 }
 
 /// The operating system gave no random bytes.
@@ -61,6 +65,16 @@ impl Session {
     pub(super) fn label(&self) -> String {
         self.key[..6].iter().map(|byte| format!("{byte:02x}")).collect()
     }
+
+    /// The person, as handlers know them.
+    pub(super) fn viewer(&self) -> Viewer {
+        Viewer {
+            operator: self.operator.clone(),
+            session: self.label().into(),
+            roles: self.grant.roles,
+            forces: self.grant.forces.clone(),
+        }
+    }
 }
 
 impl Sessions {
@@ -70,7 +84,12 @@ impl Sessions {
     }
 
     /// Makes a session and returns it with its token.
-    pub(super) fn open(&self, operator: Operator, now_ms: u64) -> Result<(Session, String), NoRandom> {
+    pub(super) fn open(
+        &self,
+        operator: Operator,
+        grant: Grant,
+        now_ms: u64,
+    ) -> Result<(Session, String), NoRandom> {
         let mut token = [0_u8; TOKEN_BYTES];
         rand::fill(&mut token).map_err(|_| NoRandom)?;
         let key = key_of(&token);
@@ -80,9 +99,10 @@ impl Sessions {
             let idlest = table.iter().min_by_key(|(_, entry)| entry.used_at_ms).map(|(key, _)| *key);
             idlest.map(|key| table.remove(&key));
         }
-        let entry = Entry { operator: operator.clone(), made_at_ms: now_ms, used_at_ms: now_ms };
-        table.insert(key, entry);
-        Ok((Session { key, operator }, URL_SAFE_NO_PAD.encode(token)))
+        let session = Session { key, operator, grant };
+        let (operator, grant) = (session.operator.clone(), session.grant.clone());
+        table.insert(key, Entry { operator, grant, made_at_ms: now_ms, used_at_ms: now_ms });
+        Ok((session, URL_SAFE_NO_PAD.encode(token)))
     }
 
     /// The session that a request's cookie stands for, now used.
@@ -99,8 +119,8 @@ impl Sessions {
     fn of_token(&self, token: &str, now_ms: u64) -> Option<Session> {
         let token: [u8; TOKEN_BYTES] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
         let key = key_of(&token);
-        let operator = self.use_key(&key, now_ms)?;
-        Some(Session { key, operator })
+        let (operator, grant) = self.use_key(&key, now_ms)?;
+        Some(Session { key, operator, grant })
     }
 
     /// Marks a session used; false if it has ended. What an open page does.
@@ -108,7 +128,7 @@ impl Sessions {
         self.use_key(&session.key, now_ms).is_some()
     }
 
-    fn use_key(&self, key: &Key, now_ms: u64) -> Option<Operator> {
+    fn use_key(&self, key: &Key, now_ms: u64) -> Option<(Operator, Grant)> {
         let mut table = self.table();
         let entry = table.get_mut(key)?;
         if !entry.holds(now_ms) {
@@ -116,7 +136,7 @@ impl Sessions {
             return None;
         }
         entry.used_at_ms = entry.used_at_ms.max(now_ms);
-        Some(entry.operator.clone())
+        Some((entry.operator.clone(), entry.grant.clone()))
     }
 
     /// How many sessions hold.
@@ -173,7 +193,7 @@ mod tests {
     #[test]
     fn a_cookie_stands_for_its_operator_and_a_forged_one_for_nobody() {
         let sessions = Sessions::default();
-        let (_, token) = sessions.open(anna(), NOW_MS).unwrap();
+        let (_, token) = sessions.open(anna(), Grant::of_link(), NOW_MS).unwrap();
         let good = with_cookie(&format!("theme=dark; fieldpost={token}"));
         assert_eq!(sessions.of_request(&good, false, NOW_MS).unwrap().operator, anna());
         for forged in [
@@ -192,9 +212,9 @@ mod tests {
     #[test]
     fn a_session_ends_idle_and_ends_old() {
         let sessions = Sessions::default();
-        let (idle, _) = sessions.open(anna(), NOW_MS).unwrap();
+        let (idle, _) = sessions.open(anna(), Grant::of_link(), NOW_MS).unwrap();
         assert!(!sessions.keep(&idle, NOW_MS + IDLE_MS_MAX + 1));
-        let (busy, _) = sessions.open(anna(), NOW_MS).unwrap();
+        let (busy, _) = sessions.open(anna(), Grant::of_link(), NOW_MS).unwrap();
         let mut now_ms = NOW_MS;
         while now_ms + IDLE_MS_MAX <= NOW_MS + AGE_MS_MAX {
             now_ms += IDLE_MS_MAX;
@@ -207,10 +227,10 @@ mod tests {
     #[test]
     fn the_table_is_bounded_and_the_idlest_gives_way() {
         let sessions = Sessions::default();
-        let (first, _) = sessions.open(anna(), NOW_MS).unwrap();
-        let (second, _) = sessions.open(anna(), NOW_MS + 1).unwrap();
+        let (first, _) = sessions.open(anna(), Grant::of_link(), NOW_MS).unwrap();
+        let (second, _) = sessions.open(anna(), Grant::of_link(), NOW_MS + 1).unwrap();
         for _ in 2..=SESSIONS_MAX {
-            sessions.open(anna(), NOW_MS + 2).unwrap();
+            sessions.open(anna(), Grant::of_link(), NOW_MS + 2).unwrap();
         }
         assert_eq!(sessions.count(NOW_MS + 2), SESSIONS_MAX);
         assert!(!sessions.keep(&first, NOW_MS + 3));

@@ -88,6 +88,11 @@ impl Browser {
         Answer { status: head.status.as_u16(), headers: head.headers, body }
     }
 
+    /// The status alone: a stream's body never ends.
+    pub(crate) async fn status_of(&self, method: Method, path: &str, body: &str) -> u16 {
+        self.send(method, path, body).await.status().as_u16()
+    }
+
     /// Opens the live stream.
     pub(crate) async fn stream(&self) -> Stream {
         let response = self.send(Method::GET, "/api/v1/stream", "").await;

@@ -6,5 +6,6 @@ mod door;
 mod emergency;
 mod ledger;
 mod look;
+mod people;
 mod pictures;
 mod rig;

@@ -21,6 +21,7 @@ use fieldpost_gateway::live::unit::UnitId;
 use fieldpost_gateway::live::{self, Live};
 use fieldpost_gateway::login::{LoginLinks, Operator};
 use fieldpost_gateway::metrics::Metrics;
+use fieldpost_gateway::people::{Grant, Role};
 use fieldpost_gateway::record::{Record, RecordKind};
 use fieldpost_gateway::spool::{Disk, EntryClass, Lsn, RealDisk, Spool, SpoolSettings};
 use fieldpost_protocol::{
@@ -312,6 +313,14 @@ impl Room {
         self.spool.append(EntryClass::Live, &bytes).await.unwrap()
     }
 
+    /// A browser whose operator has exactly these roles for these forces: `*` or `met,city`.
+    pub(crate) async fn browser_as(&self, operator: &str, roles: &[Role], forces: &str) -> Browser {
+        let grant = Grant { roles: roles.iter().copied().collect(), forces: forces.parse().unwrap() };
+        let operator = Operator::try_new(operator).unwrap();
+        let token = self.links.issue_as(&operator, &grant, self.now_ms.load(Ordering::Relaxed)).unwrap();
+        self.opened(&format!("/login?token={token}")).await
+    }
+
     pub(crate) fn link(&self, operator: &str) -> String {
         let operator = Operator::try_new(operator).unwrap();
         let token = self.links.issue(&operator, self.now_ms.load(Ordering::Relaxed)).unwrap();
@@ -325,8 +334,12 @@ impl Room {
 
     /// A browser that has opened its operator's link.
     pub(crate) async fn browser(&self, operator: &str) -> Browser {
+        self.opened(&self.link(operator)).await
+    }
+
+    async fn opened(&self, link: &str) -> Browser {
         let mut browser = self.stranger();
-        let answer = browser.get(&self.link(operator)).await;
+        let answer = browser.get(link).await;
         assert_eq!(answer.status, 303, "{}", answer.text());
         browser.keep_cookie(&answer);
         browser

@@ -1,0 +1,116 @@
+//! Every call, and what it takes to make it.
+//!
+//! **A route exists by its row here, and a row says who may.** There is no other way to add one. Whatever is not in the
+//! table is a file of the page, for a session of any role.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::routing::MethodRouter;
+
+use self::Needs::{May, Nothing, Session};
+use super::viewer::Permission;
+use super::viewer::Permission::{Acknowledge, Ledger, Look};
+use super::{App, api, guard, ledger, login, stream};
+
+/// What a request must bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: it makes a session, or tells nothing.
+    Nothing,
+    /// A session, whatever its roles.
+    Session,
+    /// A session with a role that has the permission.
+    May(Permission),
+}
+
+/// One row.
+#[derive(Clone, Copy)]
+pub struct Route {
+    /// `GET`, `POST`.
+    pub verb: &'static str,
+    /// As axum writes paths.
+    pub path: &'static str,
+    /// What a request must bring.
+    pub needs: Needs,
+    handler: fn() -> MethodRouter<Arc<App>>,
+}
+
+macro_rules! table {
+    ($($verb:ident $path:literal $needs:expr => $handler:path;)*) => {
+        /// Every call.
+        pub const ROUTES: &[Route] = &[$(Route {
+            verb: verb!($verb),
+            path: $path,
+            needs: $needs,
+            handler: || axum::routing::$verb($handler),
+        }),*];
+    };
+}
+
+macro_rules! verb {
+    (get) => {
+        "GET"
+    };
+    (head) => {
+        "HEAD"
+    };
+    (post) => {
+        "POST"
+    };
+    (any) => {
+        "*"
+    };
+}
+
+#[rustfmt::skip]
+table! {
+    get  "/login"                     Nothing            => login::login;
+    head "/login"                     Nothing            => login::preview;
+    get  "/api/v1/session"            Session            => api::session;
+    get  "/api/v1/units"              May(Look)          => api::units;
+    get  "/api/v1/alarms"             May(Look)          => api::alarms;
+    post "/api/v1/alarms/acknowledge" May(Acknowledge)   => api::acknowledge;
+    get  "/api/v1/ledger"             May(Ledger)        => ledger::ledger;
+    get  "/api/v1/stream"             May(Look)          => stream::stream;
+    get  "/map/streets.json"          Session            => api::streets;
+    any  "/api/{*rest}"               Session            => api::unknown;
+}
+
+/// Health of the process; its routes come from outside and tell nothing else.
+const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
+
+/// The table as a router.
+pub(super) fn router() -> Router<Arc<App>> {
+    ROUTES.iter().fold(Router::new(), |router, route| {
+        let needs = route.needs;
+        let permit = from_fn(move |request: Request, next: Next| guard::permit(needs, request, next));
+        router.route(route.path, (route.handler)().layer(permit))
+    })
+}
+
+/// Whether a path is served without a session.
+pub(super) fn is_public(path: &str) -> bool {
+    let mut public = ROUTES.iter().filter(|route| route.needs == Nothing).map(|route| route.path);
+    HEALTH.contains(&path) || public.any(|open| open == path)
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {:?}", self.verb, self.path, self.needs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_public_in_all_its_rows_or_in_none() {
+        for route in ROUTES {
+            assert_eq!(is_public(route.path), route.needs == Nothing, "{route:?}");
+        }
+    }
+}
