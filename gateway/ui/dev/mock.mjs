@@ -1,19 +1,24 @@
 // DEVELOPMENT AID, NEVER SHIPPED: a stand-in for the gateway's page API with an invented town, so
-// that the page can be worked on without Rust. It speaks the same routes, headers and events; it
-// has no spool, no devices and no security. All its data is `exercise` or `test`.
+// that the page can be worked on without Rust, and driven by the browser tests. It speaks the same
+// routes, headers and events; it has no spool, no devices and no security. All its data is
+// `exercise` or `test`.
 //
 //   npm run build && node dev/mock.mjs            prints a one-time link
 //
-// Options: --port 8480  --units 60  --alarm-after 15 (seconds; 0 = never)  --seed 7
-//          --streets FILE (another town, as GeoJSON)
-//          --degraded  --actual (mixes in units marked actual, to see how both look together)
-// Commands on stdin, one a line: alarm, cancel (the wearer cancels the newest), cut (drop every
-// stream), mute (stop talking), down (answer nobody), end (end the session), full (spool full);
-// mute, down and full toggle.
+// Options: --port 8480 (0: a free one)  --units 60  --alarm-after 15 (seconds; 0 = never)  --seed 7
+//          --streets FILE (another town, as GeoJSON)  --degraded
+//          --actual (mixes in units marked actual, to see how both look together)
+//          --hostile (callsigns and names that try to be markup)
+// Commands on stdin, one a line: alarm [cause], flood, cancel (the wearer cancels the newest), cut
+// (drop every stream), mute (stop talking), down (answer nobody), end (end every session), full
+// (spool full), nobody, blind; mute, down, full, nobody and blind toggle. The first line printed
+// is the link; after a command it prints `done`.
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
+import { alarmDesk, report } from './alarms.mjs';
+import { pastHour } from './history.mjs';
 import { town } from './town.mjs';
 
 const { values: option } = parseArgs({
@@ -25,6 +30,7 @@ const { values: option } = parseArgs({
     streets: { type: 'string', default: '' },
     degraded: { type: 'boolean', default: false },
     actual: { type: 'boolean', default: false },
+    hostile: { type: 'boolean', default: false },
   },
 });
 
@@ -43,43 +49,46 @@ const TYPES = {
   txt: 'text/plain; charset=utf-8',
 };
 
-const given = option.streets === '' ? undefined : JSON.parse(await readFile(option.streets, 'utf8'));
-const world = town(Number(option.seed), Number(option.units), option.actual, given);
-const alarms = new Map();
-const streams = new Set();
-const state = { cursor: 1000, records: 0, spool: 'ok', muted: false, down: false };
-const tokens = new Set(['development']);
-let session = crypto.randomUUID();
+const HOUR_MS = 3_600_000;
+/** More units than this have no past here: it would take too long to invent. */
+const PAST_UNITS_MAX = 300;
 
 const now = () => Date.now();
-const event = (name, data) => `event: ${name}\nid: ${state.cursor}\ndata: ${JSON.stringify(data)}\n\n`;
-const broadcast = (name, data) => {
-  if (state.muted) return;
-  for (const stream of streams) stream.write(event(name, data));
-};
+const given = option.streets === '' ? undefined : JSON.parse(await readFile(option.streets, 'utf8'));
+const count = Number(option.units);
+const has_past = count <= PAST_UNITS_MAX;
+const world = town({
+  seed: Number(option.seed),
+  count,
+  actual: option.actual,
+  given,
+  start_ms: has_past ? now() - HOUR_MS : now(),
+  hostile: option.hostile,
+});
+const past = has_past ? pastHour(world, now() - HOUR_MS, now()) : null;
+world.silence(now());
 
-function raiseAlarm(unit = world.units.find((each) => each.kind === 'officer')) {
-  const at = now();
-  const alarm = {
-    id: `${unit.id}/3/${++state.cursor}`,
-    unit: unit.id,
-    callsign: unit.callsign,
-    cause: alarms.size % 2 === 0 ? 'officer_down' : 'button',
-    mode: unit.mode,
-    raised_at_ms: at - 600,
-    received_at_ms: at,
-    position: { lon: unit.position.lon, lat: unit.position.lat },
-    state: 'unacknowledged',
-    cancelled_at_ms: null,
-    acknowledged_by: null,
-    acknowledged_at_ms: null,
-    receipt: 'none',
-  };
-  alarms.set(alarm.id, alarm);
-  unit.alarm = alarm.id;
-  broadcast('alarm', alarm);
-  broadcast('units', [unit]);
+const streams = new Set();
+const state = { cursor: 1000, records: 0, spool: 'ok', muted: false, down: false, nobody: false, blind: false };
+/** Session cookie -> operator. */
+let sessions = new Map();
+const locked = new Set();
+
+const event = (name, data) => `event: ${name}\nid: ${state.cursor}\ndata: ${JSON.stringify(data)}\n\n`;
+function broadcast(name, data) {
+  if (state.muted) return;
+  const text = event(name, data);
+  for (const stream of streams) stream.write(text);
 }
+const alarms = alarmDesk(broadcast);
+
+const raise = (cause, changes) => {
+  const officers = world.units.filter((unit) => unit.kind === 'officer' && unit.alarm === null);
+  const unit = officers[alarms.past().length % officers.length] ?? world.units[0];
+  const alarm = alarms.raise(unit, cause, changes);
+  broadcast('units', [unit]);
+  return alarm;
+};
 
 const gatewayState = () => ({
   spool: state.spool,
@@ -88,16 +97,23 @@ const gatewayState = () => ({
   degraded: option.degraded
     ? ['Sink "nats" refuses records since 21:04: the force system is 312 records behind. This page is not affected.']
     : [],
+  blind: state.blind ? ['Positions of force north: its link is down since 02:04. Alarms of that force still pass.'] : [],
 });
+const watch = () => ({ consoles: streams.size, unlocked: state.nobody ? 0 : streams.size - locked.size, nobody: state.nobody });
 
 setInterval(() => {
   const changed = world.step(now());
   state.records += changed.length;
   state.cursor += changed.length;
   if (changed.length > 0) broadcast('units', changed);
+  past?.keep(now());
 }, 250).unref();
-setInterval(() => broadcast('gateway', gatewayState()), 2_000).unref();
-if (Number(option['alarm-after']) > 0) setTimeout(raiseAlarm, Number(option['alarm-after']) * 1_000).unref();
+setInterval(() => {
+  broadcast('gateway', gatewayState());
+  broadcast('watch', watch());
+}, 2_000).unref();
+setInterval(() => alarms.escalate(), 1_000).unref();
+if (Number(option['alarm-after']) > 0) setTimeout(() => raise('button'), Number(option['alarm-after']) * 1_000).unref();
 
 function send(response, status, body, headers = {}) {
   const json = typeof body !== 'string' && !Buffer.isBuffer(body);
@@ -117,25 +133,15 @@ async function readBody(request) {
   return JSON.parse(Buffer.concat(chunks).toString() || '{}');
 }
 
-async function answerAcknowledge(request, response) {
-  if (request.headers['x-fieldpost'] !== '1') return send(response, 403, 'missing X-Fieldpost header');
-  const { id } = await readBody(request);
-  const alarm = alarms.get(id);
-  if (alarm === undefined) return send(response, 404, 'no such alarm');
-  if (alarm.state === 'acknowledged') return send(response, 409, alarm);
-  Object.assign(alarm, { state: 'acknowledged', acknowledged_by: 'demo', acknowledged_at_ms: now(), receipt: 'queued' });
-  send(response, 200, alarm);
-  broadcast('alarm', alarm);
-  setTimeout(() => {
-    alarm.receipt = 'delivered';
-    broadcast('alarm', alarm);
-  }, 1_500);
+function openSession(response, operator, status, headers = {}) {
+  const id = crypto.randomUUID();
+  sessions.set(id, operator);
+  send(response, status, '', { 'Set-Cookie': `session=${id}; HttpOnly; SameSite=Strict; Path=/`, ...headers });
 }
 
 function openStream(request, response) {
   response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
-  response.write(event('units', world.units));
-  for (const alarm of alarms.values()) response.write(event('alarm', alarm));
+  for (const alarm of alarms.list()) response.write(event('alarm', alarm));
   response.write(event('gateway', gatewayState()));
   streams.add(response);
   request.on('close', () => streams.delete(response));
@@ -152,45 +158,87 @@ async function sendFile(path, response) {
   }
 }
 
+const session = (operator) => ({
+  operator,
+  name: operator,
+  roles: ['operator', 'supervisor'],
+  forces: ['*'],
+  may: ['look', 'acknowledge', 'shelve', 'close', 'lower', 'history', 'audit_read'],
+  reason: 'off',
+  locked: locked.has(operator),
+  server_time_ms: now(),
+  gateway_version: '0.1.0 (mock)',
+});
+
+const READ = {
+  '/api/v1/session': (_query, who) => session(who),
+  '/api/v1/units': () => ({ cursor: String(state.cursor), units: world.units }),
+  '/api/v1/alarms': () => ({ alarms: alarms.list() }),
+  '/api/v1/alarms/timeline': (query) => ({ events: alarms.story(query.get('id')) ?? [] }),
+  '/api/v1/alarms/performance': (query) => report(Number(query.get('from_ms')), Number(query.get('until_ms')), Math.random),
+  '/api/v1/history/replay': (query) => past?.replay(query),
+  '/api/v1/history/units': (query) => past && { units: past.unitsAt(Number(query.get('at_ms'))) },
+  '/api/v1/history/track': (query) => past?.track(query),
+  '/api/v1/history/alarms': () => ({ alarms: alarms.past(), next: null }),
+  '/map/streets.json': () => world.streets,
+};
+
+async function answerPost(path, request, response, who) {
+  if (request.headers['x-fieldpost'] !== '1') return send(response, 403, { error: 'missing X-Fieldpost header' });
+  const body = await readBody(request);
+  if (path === '/api/v1/login') {
+    if (body.password !== 'correct horse') return send(response, 401, { error: 'wrong name or password' });
+    return openSession(response, body.name, 204);
+  }
+  if (who === undefined) return send(response, 401, { error: 'no session' });
+  if (path === '/api/v1/logout') {
+    sessions = new Map([...sessions].filter(([, operator]) => operator !== who));
+    return send(response, 204, '');
+  }
+  if (path === '/api/v1/console/lock') {
+    locked.add(who);
+    return send(response, 204, '');
+  }
+  if (path === '/api/v1/console/unlock') {
+    if (body.password !== 'correct horse') return send(response, 401, { error: 'wrong password' });
+    locked.delete(who);
+    return send(response, 204, '');
+  }
+  const [status, answer] = alarms.act(path.split('/').at(-1), body, who);
+  return send(response, status, answer);
+}
+
 const server = createServer(async (request, response) => {
   if (state.down) return request.socket.destroy();
   const url = new URL(request.url, 'http://localhost');
-  if (url.pathname === '/login') {
-    if (!tokens.has(url.searchParams.get('token'))) return send(response, 401, 'this link was used or is too old');
-    return send(response, 303, '', { Location: '/', 'Set-Cookie': `session=${session}; HttpOnly; SameSite=Strict; Path=/` });
+  if (request.method === 'GET' && url.pathname === '/login') {
+    if (url.searchParams.get('token') !== 'development') return send(response, 401, 'this link was used or is too old');
+    return openSession(response, url.searchParams.get('operator') ?? 'demo', 303, { Location: '/' });
   }
-  if (!(request.headers.cookie ?? '').includes(`session=${session}`)) {
-    return send(response, 401, 'No session. Get a one-time link: fieldpost login -c FILE --operator NAME\n');
-  }
-  switch (url.pathname) {
-    case '/api/v1/session':
-      return send(response, 200, { operator: 'demo', force: '*', server_time_ms: now(), gateway_version: '0.1.0 (mock)' });
-    case '/api/v1/units':
-      return send(response, 200, { cursor: String(state.cursor), units: world.units });
-    case '/api/v1/alarms':
-      return send(response, 200, { alarms: [...alarms.values()] });
-    case '/api/v1/alarms/acknowledge':
-      return answerAcknowledge(request, response);
-    case '/api/v1/stream':
-      return openStream(request, response);
-    case '/map/streets.json':
-      return send(response, 200, world.streets);
-    default:
-      return sendFile(url.pathname, response);
-  }
+  const who = sessions.get(/session=([\w-]+)/.exec(request.headers.cookie ?? '')?.[1] ?? '');
+  if (request.method === 'POST') return answerPost(url.pathname, request, response, who);
+  if (who === undefined) return send(response, 401, { error: 'no session: get a one-time link' });
+  if (url.pathname === '/api/v1/stream') return openStream(request, response);
+  const read = READ[url.pathname];
+  if (read === undefined) return sendFile(url.pathname, response);
+  const answer = read(url.searchParams, who);
+  return answer ? send(response, 200, answer) : send(response, 404, { error: 'there is no history here' });
 });
 server.listen(Number(option.port), '127.0.0.1', () => {
-  console.log(`mock gateway (development aid): http://127.0.0.1:${option.port}/login?token=development`);
+  console.log(`mock gateway (development aid): http://127.0.0.1:${server.address().port}/login?token=development`);
 });
 
 const COMMANDS = {
-  alarm: () => raiseAlarm(world.units[Math.floor(Math.random() * world.units.length)]),
+  alarm: (cause = 'button') => raise(cause),
+  flood: () => {
+    for (let each = 0; each < 12; each += 1) raise('officer_down', { incident: 'inc-7' });
+  },
   cut: () => {
     for (const stream of streams) stream.destroy();
   },
   mute: () => (state.muted = !state.muted),
   end: () => {
-    session = crypto.randomUUID();
+    sessions = new Map();
     COMMANDS.cut();
   },
   down: () => {
@@ -198,11 +246,23 @@ const COMMANDS = {
     COMMANDS.cut();
   },
   cancel: () => {
-    const alarm = [...alarms.values()].at(-1);
+    const alarm = alarms.list().at(-1);
     if (alarm === undefined) return;
     alarm.cancelled_at_ms = now();
-    broadcast('alarm', alarm);
+    alarms.touch(alarm);
   },
   full: () => (state.spool = state.spool === 'ok' ? 'full' : 'ok'),
+  nobody: () => {
+    state.nobody = !state.nobody;
+    broadcast('watch', watch());
+  },
+  blind: () => {
+    state.blind = !state.blind;
+    broadcast('gateway', gatewayState());
+  },
 };
-createInterface({ input: process.stdin }).on('line', (line) => COMMANDS[line.trim()]?.());
+createInterface({ input: process.stdin }).on('line', (line) => {
+  const [command, ...words] = line.trim().split(' ');
+  COMMANDS[command]?.(...words);
+  console.log('done');
+});

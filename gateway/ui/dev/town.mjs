@@ -98,16 +98,35 @@ function grounds() {
 
 const DUTIES = ['available', 'available', 'available', 'en-route', 'at-scene', 'committed', 'on-duty', 'at-station', 'refreshments', 'prisoner'];
 
+const SURNAMES = ['Singh', 'Okafor', 'Whitaker', 'Nowak', 'Brennan', 'Patel', 'Ashworth', 'Kaur', 'Lindqvist', 'Mbeki'];
+
+/** Strings that would act if they were ever markup, script or style. */
+const HOSTILE = [
+  '<img src=x onerror=globalThis.pwned=1>',
+  '"><script>globalThis.pwned=1</script>',
+  "javascript:globalThis.pwned=1//'",
+  '{{constructor.constructor("globalThis.pwned=1")()}}',
+  '\u202eecilop\u0000\u2028</style>',
+];
+
+function makeHostile(unit, number) {
+  const text = HOSTILE[number % HOSTILE.length];
+  unit.callsign = `${text} ${number}`;
+  unit.officer = text;
+  unit.role = number % 2 === 0 ? text : 'response';
+}
+
 function makeUnit(number, officers, count, actual, next) {
   const vehicle = number > officers;
   const serial = vehicle ? number - officers : number;
   const device = `${vehicle ? 'rv' : 'pc'}-${String(serial).padStart(4, '0')}`;
+  const force = number % 11 === 0 ? 'north' : 'sim';
   const mode = actual && next() < 0.6 ? 'actual' : number === count ? 'test' : 'exercise';
   return {
-    id: `sim/${device}`,
-    force: 'sim',
+    id: `${force}/${device}`,
+    force,
     device,
-    callsign: number === 2 ? 'PC <b>2</b>' : `${vehicle ? 'RV' : 'PC'} ${String(serial).padStart(4, '0')}`,
+    callsign: `${vehicle ? 'RV' : 'PC'} ${String(serial).padStart(4, '0')}`,
     kind: vehicle ? 'vehicle' : 'officer',
     mode,
     connected: true,
@@ -117,6 +136,10 @@ function makeUnit(number, officers, count, actual, next) {
     last_report_ms: 0,
     stale: false,
     alarm: null,
+    gaps: [],
+    role: vehicle ? ['response', 'traffic', 'armed'][serial % 3] : ['response', 'neighbourhood', 'dog'][serial % 3],
+    officer: vehicle ? null : `${SURNAMES[number % SURNAMES.length]} ${4000 + number * 7}`,
+    vehicle: null,
   };
 }
 
@@ -139,7 +162,8 @@ function networkOf(collection) {
   return { nodes, edges };
 }
 
-export function town(seed, count, actual, given) {
+/** `start_ms`: the instant of the first reports; `hostile`: callsigns and devices that try to be markup. */
+export function town({ seed, count, actual, given, start_ms, hostile }) {
   const next = random(seed);
   const { nodes, edges } = given === undefined ? network(next) : networkOf(given);
   const touching = nodes.map(() => []);
@@ -153,6 +177,7 @@ export function town(seed, count, actual, given) {
   const movers = [];
   for (let number = 1; number <= count; number += 1) {
     const unit = makeUnit(number, officers, count, actual, next);
+    if (hostile) makeHostile(unit, number);
     const edge = edges[Math.floor(next() * edges.length)];
     units.push(unit);
     movers.push({
@@ -162,8 +187,8 @@ export function town(seed, count, actual, given) {
       along_m: 0,
       speed_mps: unit.kind === 'vehicle' ? 7 + next() * 8 : 1.1 + next() * 0.6,
       period_ms: unit.kind === 'vehicle' ? 2_000 : 5_000,
-      due_ms: Date.now() - next() * 5_000,
-      moved_ms: Date.now(),
+      due_ms: start_ms - next() * 5_000,
+      moved_ms: start_ms,
       silent: number % 19 === 5,
     });
   }
@@ -208,18 +233,21 @@ export function town(seed, count, actual, given) {
 
   for (const mover of movers) {
     mover.moved_ms -= 120_000 * next();
-    report(mover, Date.now());
-    mover.due_ms = Date.now() + next() * mover.period_ms;
-    if (mover.silent) {
-      mover.unit.last_report_ms -= 200_000;
-      mover.unit.position.received_at_ms -= 200_000;
-      mover.unit.stale = true;
-      mover.unit.connected = mover.unit.device.endsWith('5');
-    }
+    report(mover, start_ms);
+    mover.due_ms = start_ms + next() * mover.period_ms;
   }
 
   return {
     units,
+    /** Some devices fall silent: their newest report is as old as told. */
+    silence(now_ms) {
+      movers.filter((mover) => mover.silent).forEach(({ unit }, index) => {
+        unit.last_report_ms = now_ms - 150_000 * (1 + index);
+        unit.position = { ...unit.position, received_at_ms: unit.last_report_ms };
+        unit.stale = true;
+        unit.connected = unit.device.endsWith('5');
+      });
+    },
     streets: { type: 'FeatureCollection', features },
     step(now_ms) {
       const due = movers.filter((mover) => !mover.silent && mover.due_ms <= now_ms);

@@ -9,7 +9,7 @@
  * nothing. We reconnect ourselves, because EventSource gives up on some errors without saying so,
  * and a reconnect must be followed by a full read (`onOpen`), never by hoping nothing was missed.
  */
-import type { Alarm, GatewayState, Unit } from './types';
+import type { Alarm, GatewayState, Unit, Watch } from './types';
 
 /** Three heartbeats of 2 s and one second for the network. */
 const SILENCE_MS_MAX = 7_000;
@@ -25,6 +25,7 @@ export interface StreamHandler {
   onUnits(units: Unit[], cursor: string | null): void;
   onAlarm(alarm: Alarm): void;
   onGateway(state: GatewayState): void;
+  onWatch(watch: Watch): void;
   /** Any event at all: what is on the screen is known to be current. */
   onSign(): void;
   onLost(): void;
@@ -68,6 +69,7 @@ export class Stream {
     );
     this.#on(source, 'alarm', (event) => this.handler.onAlarm(JSON.parse(event.data) as Alarm));
     this.#on(source, 'gateway', (event) => this.handler.onGateway(JSON.parse(event.data) as GatewayState));
+    this.#on(source, 'watch', (event) => this.handler.onWatch(JSON.parse(event.data) as Watch));
     this.#on(source, 'lagged', () => this.handler.onLagged());
   }
 

@@ -1,5 +1,5 @@
 /** Numbers and codes as an operator says them. Pure; British English. */
-import type { Alarm, Clock, Mode, Unit } from './types';
+import type { Alarm, Clock, Mode, Outcome, Unit } from './types';
 
 const SECOND_MS = 1_000;
 const MINUTE_MS = 60 * SECOND_MS;
@@ -120,11 +120,42 @@ export function kindInWords(kind: Unit['kind']): string {
   return kind === 'vehicle' ? 'Vehicle' : 'Officer';
 }
 
-/** What the wearer knows of the answer: the last leg of the loop. */
-export function receiptInWords(alarm: Alarm, connected: boolean): string {
-  if (alarm.state === 'unacknowledged') return 'Wearer waits for an answer';
+/**
+ * What the wearer knows of the answer: the last leg of the loop. **Told is not confirmed**: only the
+ * device's own confirmation says that it reached the wearer.
+ */
+export function wearerInWords(alarm: Alarm, connected: boolean): string {
+  const { told_ms, confirmed_ms } = alarm.wearer ?? { told_ms: null, confirmed_ms: null };
+  if (confirmed_ms !== null) {
+    const told = told_ms === null ? '' : `told ${timeOfDay(told_ms)}, `;
+    return `Wearer ${told}confirmed ${timeOfDay(confirmed_ms)}`;
+  }
+  if (told_ms !== null && alarm.receipt !== 'delivered') return `Wearer told ${timeOfDay(told_ms)}, not confirmed`;
+  if (alarm.acknowledged_at_ms === null) return 'Wearer waits for an answer';
   if (alarm.receipt === 'delivered') return 'Wearer has been told';
   return connected ? 'Telling the wearer' : 'Wearer not told yet: device not connected';
+}
+
+/** True once the device itself said that the wearer was told. */
+export const isConfirmed = (alarm: Alarm): boolean =>
+  (alarm.wearer?.confirmed_ms ?? null) !== null || alarm.receipt === 'delivered';
+
+export const OUTCOMES: readonly [Outcome, string][] = [
+  ['genuine', 'Genuine'],
+  ['false', 'False alarm'],
+  ['test', 'Test'],
+  ['exercise', 'Exercise'],
+];
+
+/** What to expect next if nobody answers. */
+export function escalationInWords(alarm: Alarm, now_ms: number): string | null {
+  const escalation = alarm.escalation;
+  if (!escalation || alarm.state !== 'unacknowledged') return null;
+  const targets = escalation.targets.join(', ');
+  const reached = escalation.step === 0 ? '' : `Escalated (step ${escalation.step})${targets === '' ? '' : ` to ${targets}`}. `;
+  if (escalation.next_ms === null) return reached === '' ? null : reached.trim();
+  const left_s = Math.max(0, Math.ceil((escalation.next_ms - now_ms) / SECOND_MS));
+  return `${reached}${escalation.step === 0 ? 'Escalates' : 'Next step'} in ${left_s} s.`;
 }
 
 /** `1,234`. */
@@ -133,3 +164,15 @@ export const countInWords = (count: number): string => count.toLocaleString('en-
 /** `1 unit`, `3 units`. */
 export const plural = (count: number, one: string, many = `${one}s`): string =>
   `${countInWords(count)} ${count === 1 ? one : many}`;
+
+/** `02:10`: for axes and spans. */
+const hourFormat = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
+export const hourAndMinute = (time_ms: number): string => hourFormat.format(time_ms);
+
+const dayFormat = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric', month: 'short' });
+/** `Sun 22 Nov`. */
+export const dayInWords = (time_ms: number): string => dayFormat.format(time_ms);
+
+/** A short duration: `0.8 s`, `12 s`, `3 min`. */
+export const durationInWords = (duration_ms: number): string =>
+  duration_ms < 10 * SECOND_MS ? `${(duration_ms / SECOND_MS).toFixed(1)} s` : ageInWords(duration_ms);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { boxOf, distance_m, mainBox, scaleStep } from '../src/geo';
-import { fadeOf, ringFeatures, uncertainty_m, unitFeatures } from '../src/map/features';
+import { fadeOf, RANK, uncertainty_m, UnitDiff } from '../src/map/features';
 import { Glide, GLIDE_MS } from '../src/map/glide';
 import { coastOf, kilometreGrid } from '../src/map/outline';
 import type { Alarm, Unit } from '../src/types';
@@ -39,6 +39,8 @@ const drawing = (now_ms: number, changes = {}) => ({
   ...changes,
 });
 
+const unitFeatures = (units: Unit[], how: ReturnType<typeof drawing>) => new UnitDiff().next(units, how).add;
+
 describe('what a marker says', () => {
   it('tells exercise from actual in its picture and its label', () => {
     const [exercise, actual] = unitFeatures([unit(), unit({ mode: 'actual' })], drawing(0));
@@ -70,9 +72,43 @@ describe('what a marker says', () => {
     expect(uncertainty_m(unit(), 9e9)).toBe(1_500);
   });
 
-  it('rings only what somebody looks at', () => {
-    expect(ringFeatures([unit()], drawing(0))).toHaveLength(0);
-    expect(ringFeatures([unit()], drawing(0, { selected: 'sim/pc-0001' }))).toHaveLength(1);
+  it('rings a fresh position only if somebody looks at it, an old one always, and wider', () => {
+    const ring = (now_ms: number, changes = {}) => unitFeatures([unit()], drawing(now_ms, changes))[0]?.properties.ring_px ?? 0;
+    expect(ring(0)).toBe(0);
+    expect(ring(0, { selected: 'sim/pc-0001' })).toBeGreaterThan(0);
+    expect(ring(120_000)).toBeGreaterThan(0);
+    expect(ring(600_000)).toBeGreaterThan(ring(120_000));
+  });
+
+  it('tells a cluster how bad its worst unit is', () => {
+    const rank = (changes: Partial<Unit>, state?: string) =>
+      unitFeatures([unit(changes)], drawing(0, state ? { alarms: new Map([['sim/pc-0001', { state } as Alarm]]) } : {}))[0]?.properties.rank;
+    expect(rank({})).toBe(RANK.available);
+    expect(rank({ duty: 'at_scene' })).toBe(RANK.engaged);
+    expect(rank({ connected: false })).toBe(RANK.stale);
+    expect(rank({}, 'acknowledged')).toBe(RANK.answered);
+    expect(rank({}, 'unacknowledged')).toBe(RANK.waiting);
+    expect(unitFeatures([unit({ mode: 'drill' as never })], drawing(0))[0]?.properties.mock).toBe(1);
+  });
+});
+
+describe('the difference that is drawn', () => {
+  it('hands on only what changed, and what is gone', () => {
+    const diff = new UnitDiff();
+    const [one, two] = [unit({ id: 'a' }), unit({ id: 'b' })];
+    expect(diff.next([one, two], drawing(0)).add).toHaveLength(2);
+    expect(diff.next([one, two], drawing(1_000))).toEqual({ add: [], remove: [] });
+    const later = diff.next([one, unit({ id: 'b', callsign: 'renamed' })], drawing(2_000));
+    expect(later.add.map((feature) => feature.properties.id)).toEqual(['b']);
+    expect(diff.next([one], drawing(3_000)).remove).toEqual(['b']);
+  });
+
+  it('redraws a unit that was chosen, and every unit whose age shows', () => {
+    const diff = new UnitDiff();
+    const one = unit({ id: 'a' });
+    diff.next([one], drawing(0));
+    expect(diff.next([one], drawing(0, { selected: 'a' })).add).toHaveLength(1);
+    expect(diff.next([one], drawing(500_000, { selected: 'a' })).add).toHaveLength(1);
   });
 });
 

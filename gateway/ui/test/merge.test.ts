@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { callsignOrder, compareCursors, isContained, laterAlarm, mergeAlarms, mergeUnits, queueOrder } from '../src/state/merge';
+import { callsignOrder, compareCursors, isContained, laterAlarm, mergeAlarms, queueOrder } from '../src/state/merge';
 import type { Alarm, Unit } from '../src/types';
 
 const alarm = (id: string, changes: Partial<Alarm> = {}): Alarm => ({
@@ -38,14 +38,6 @@ describe('cursors', () => {
 });
 
 describe('units', () => {
-  it('replaces what changed and keeps the identity of the rest', () => {
-    const [one, two] = [unit('a'), unit('b')];
-    const news = unit('b', 'renamed');
-    const merged = mergeUnits(new Map([['a', one], ['b', two]]), [news]);
-    expect(merged.get('a')).toBe(one);
-    expect(merged.get('b')).toBe(news);
-  });
-
   it('orders callsigns as people count', () => {
     const list = [unit('1', 'PC 10'), unit('2', 'PC 9'), unit('3', 'Alpha 2')].sort(callsignOrder);
     expect(list.map((each) => each.callsign)).toEqual(['Alpha 2', 'PC 9', 'PC 10']);
@@ -72,6 +64,21 @@ describe('alarms', () => {
   it('keeps an alarm that a full read does not mention', () => {
     const merged = mergeAlarms(new Map([['1', alarm('1')]]), [alarm('2')]);
     expect([...merged.keys()]).toEqual(['1', '2']);
+  });
+
+  it('believes the higher revision, whichever way the state went', () => {
+    const known = alarm('1', { state: 'acknowledged', revision: 2 });
+    expect(laterAlarm(known, alarm('1', { revision: 3 })).state).toBe('unacknowledged');
+    expect(laterAlarm(known, alarm('1', { revision: 1 }))).toBe(known);
+  });
+
+  it('puts the gravest waiting on top, and treats one without a grade as the gravest', () => {
+    const queue = [
+      alarm('late P1', { received_at_ms: 9, grade: 'P1' }),
+      alarm('early P3', { received_at_ms: 1, grade: 'P3' }),
+      alarm('no grade', { received_at_ms: 10 }),
+    ].sort(queueOrder);
+    expect(queue.map((each) => each.id)).toEqual(['late P1', 'no grade', 'early P3']);
   });
 
   it('puts the longest waiting on top and the acknowledged below', () => {

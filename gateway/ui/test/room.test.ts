@@ -47,7 +47,7 @@ describe('the room', () => {
     FakeSource.last.say('alarm', alarm('new'));
     answer(json({ alarms: [] }));
     await vi.waitFor(() => expect(room.reads).toBe(1));
-    expect(room.waiting.map((each) => each.id)).toEqual(['new']);
+    expect(room.alarms.waiting.map((each) => each.id)).toEqual(['new']);
   });
 
   it('reads everything again when it lagged, and forgets units that are gone', async () => {
@@ -78,10 +78,10 @@ describe('the room', () => {
       '/api/v1/alarms': alarms(alarm('1')),
       '/api/v1/alarms/acknowledge': () => json(owned, 409),
     });
-    await vi.waitFor(() => expect(room.waiting).toHaveLength(1));
-    await room.acknowledge('1');
-    expect(room.alarms.get('1')?.acknowledged_by).toBe('someone else');
-    expect(room.refusals.size).toBe(0);
+    await vi.waitFor(() => expect(room.alarms.waiting).toHaveLength(1));
+    await room.alarms.act('1', { deed: 'acknowledge' });
+    expect(room.alarms.all.get('1')?.acknowledged_by).toBe('someone else');
+    expect(room.alarms.refusals.size).toBe(0);
   });
 
   it('never shows an acknowledgement that the gateway did not confirm', async () => {
@@ -90,11 +90,11 @@ describe('the room', () => {
       '/api/v1/alarms': alarms(alarm('1')),
       '/api/v1/alarms/acknowledge': () => json({}, 503),
     });
-    await vi.waitFor(() => expect(room.waiting).toHaveLength(1));
-    await room.acknowledge('1');
-    expect(room.waiting).toHaveLength(1);
-    expect(room.refusals.get('1')).toContain('Not acknowledged');
-    expect(room.answering.size).toBe(0);
+    await vi.waitFor(() => expect(room.alarms.waiting).toHaveLength(1));
+    await room.alarms.act('1', { deed: 'acknowledge' });
+    expect(room.alarms.waiting).toHaveLength(1);
+    expect(room.alarms.refusals.get('1')).toContain('Not acknowledged');
+    expect(room.alarms.acting.size).toBe(0);
   });
 
   it('ends when the session has ended, and does not knock again', async () => {

@@ -9,6 +9,7 @@ const handler = () =>
     onUnits: vi.fn(),
     onAlarm: vi.fn(),
     onGateway: vi.fn(),
+    onWatch: vi.fn(),
     onSign: vi.fn(),
     onLost: vi.fn(),
     mayRetry: vi.fn(async () => true),

@@ -54,14 +54,33 @@ describe('codes in words', () => {
 });
 
 describe('the last leg of the loop', () => {
-  const alarm = { state: 'acknowledged', receipt: 'none' } as Alarm;
+  const alarm = { state: 'acknowledged', acknowledged_at_ms: 1, receipt: 'none' } as Alarm;
 
   it('says that the wearer knows only when the device has confirmed it', () => {
-    expect(words.receiptInWords(alarm, false)).toContain('not told');
-    expect(words.receiptInWords({ ...alarm, receipt: 'queued' }, true)).toBe('Telling the wearer');
-    expect(words.receiptInWords({ ...alarm, receipt: 'queued' }, false)).toContain('not told');
-    expect(words.receiptInWords({ ...alarm, receipt: 'delivered' }, false)).toBe('Wearer has been told');
-    expect(words.receiptInWords({ ...alarm, receipt: 'delivered', state: 'unacknowledged' }, true)).toContain('waits');
+    expect(words.wearerInWords(alarm, false)).toContain('not told');
+    expect(words.wearerInWords({ ...alarm, receipt: 'queued' }, true)).toBe('Telling the wearer');
+    expect(words.wearerInWords({ ...alarm, receipt: 'queued' }, false)).toContain('not told');
+    expect(words.wearerInWords({ ...alarm, receipt: 'delivered' }, false)).toBe('Wearer has been told');
+    expect(words.wearerInWords({ ...alarm, acknowledged_at_ms: null }, true)).toContain('waits');
+  });
+
+  it('tells told from confirmed, with both times', () => {
+    const at = Date.UTC(2026, 10, 22, 2, 2, 7);
+    const told = { ...alarm, wearer: { told_ms: at, confirmed_ms: null } };
+    expect(words.wearerInWords(told, true)).toMatch(/told \d\d:02:07, not confirmed/);
+    expect(words.isConfirmed(told)).toBe(false);
+    const confirmed = { ...alarm, wearer: { told_ms: at, confirmed_ms: at + 2_000 } };
+    expect(words.wearerInWords(confirmed, true)).toMatch(/told \d\d:02:07, confirmed \d\d:02:09/);
+    expect(words.isConfirmed(confirmed)).toBe(true);
+  });
+
+  it('counts down to the next step of the ladder', () => {
+    const waiting = { ...alarm, state: 'unacknowledged' } as Alarm;
+    const first = { ...waiting, escalation: { step: 0, since_ms: 0, next_ms: 10_000, targets: [] } };
+    expect(words.escalationInWords(first, 3_000)).toBe('Escalates in 7 s.');
+    const second = { ...waiting, escalation: { step: 1, since_ms: 0, next_ms: null, targets: ['supervisor'] } };
+    expect(words.escalationInWords(second, 3_000)).toBe('Escalated (step 1) to supervisor.');
+    expect(words.escalationInWords({ ...second, state: 'acknowledged' }, 3_000)).toBeNull();
   });
 });
 

@@ -2,9 +2,11 @@
  * An alarm on the map is a real button, not a picture: it can be reached by keyboard, read by a
  * screen reader, and it flashes by style sheet (`styles/map.css`), which honours reduced motion.
  */
-import type { Alarm, Place } from '../types';
+import type { Alarm, Place, Unit } from '../types';
+import { gradeOf } from '../state/merge';
 import { causeInWords, modeInWords } from '../words';
 import { maplibre } from './engine';
+import type { Drawing } from './features';
 
 export class AlarmMarker {
   readonly #marker: maplibre.Marker;
@@ -43,7 +45,8 @@ export class AlarmMarker {
     const cause = causeInWords(alarm.cause);
     const mode = alarm.mode === 'actual' ? '' : modeInWords(alarm.mode);
     this.#callsign.textContent = alarm.callsign;
-    this.#cause.textContent = cause;
+    this.#cause.textContent = `${gradeOf(alarm)} ${cause}`;
+    this.#button.dataset['grade'] = gradeOf(alarm);
     this.#tag.textContent = mode;
     this.#tag.hidden = mode === '';
     this.#button.dataset['state'] = alarm.state;
@@ -60,5 +63,43 @@ export class AlarmMarker {
 
   remove(): void {
     this.#marker.remove();
+  }
+}
+
+/** All of them, by unit. */
+export class AlarmMarkers {
+  readonly #markers = new Map<string, AlarmMarker>();
+
+  constructor(
+    private readonly map: maplibre.Map,
+    private readonly choose: (unit: string) => void,
+  ) {}
+
+  /** Shows these and no others; returns where each alarm was raised, as points. */
+  show(scene: { units: { get(id: string): Unit | undefined }; alarms: ReadonlyMap<string, Alarm> }, drawing: Drawing): GeoJSON.Feature[] {
+    const raised: GeoJSON.Feature[] = [];
+    const shown = new Set<string>();
+    for (const [id, alarm] of scene.alarms) {
+      const unit = scene.units.get(id);
+      const place = unit?.position ? drawing.placeOf(unit) : alarm.position;
+      if (place === null) continue;
+      shown.add(id);
+      let marker = this.#markers.get(id);
+      if (marker === undefined) {
+        marker = new AlarmMarker(this.map, place, () => this.choose(id));
+        this.#markers.set(id, marker);
+      }
+      marker.update(alarm, place, id === drawing.selected);
+      if (alarm.position !== null) {
+        const { lon, lat } = alarm.position;
+        raised.push({ type: 'Feature', properties: {}, geometry: { type: 'Point', coordinates: [lon, lat] } });
+      }
+    }
+    for (const [id, marker] of this.#markers) {
+      if (shown.has(id)) continue;
+      marker.remove();
+      this.#markers.delete(id);
+    }
+    return raised;
   }
 }

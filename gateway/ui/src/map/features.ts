@@ -1,5 +1,4 @@
 /** Units as GeoJSON for the map's layers. Pure. */
-import { circle } from '../geo';
 import type { Alarm, Place, Unit } from '../types';
 import { readiness } from '../words';
 import { chipName, markerName } from './icons';
@@ -13,10 +12,21 @@ export interface UnitProperties {
   course: number;
   /** 1 fresh .. 0.4 old. */
   fade: number;
+  /** Radius of the uncertainty ring in pixels at zoom 22; 0: none. */
+  ring_px: number;
   selected: boolean;
   alarmed: boolean;
   order: number;
+  /** What a cluster says of its worst unit: `RANK`. */
+  rank: number;
+  /** 1 if not actual: a cluster with one is hatched. */
+  mock: 0 | 1;
 }
+
+export type UnitFeature = GeoJSON.Feature<GeoJSON.Point, UnitProperties>;
+
+/** Worse is higher; a cluster shows the worst inside. */
+export const RANK = { available: 0, engaged: 1, unavailable: 0, unknown: 0, stale: 2, answered: 3, waiting: 4 } as const;
 
 const FRESH_MS = 60_000;
 const OLD_MS = 600_000;
@@ -37,23 +47,6 @@ export interface Drawing {
   placeOf(unit: Unit): Place;
 }
 
-export function unitFeatures(
-  units: Iterable<Unit>,
-  drawing: Drawing,
-): GeoJSON.Feature<GeoJSON.Point, UnitProperties>[] {
-  const features: GeoJSON.Feature<GeoJSON.Point, UnitProperties>[] = [];
-  for (const unit of units) {
-    if (unit.position === null) continue;
-    const { lon, lat } = drawing.placeOf(unit);
-    features.push({
-      type: 'Feature',
-      properties: unitProperties(unit, drawing),
-      geometry: { type: 'Point', coordinates: [lon, lat] },
-    });
-  }
-  return features;
-}
-
 /** Longer callsigns are cut on the map; the lists show them whole. */
 const CALLSIGN_CHARS_MAX = 18;
 
@@ -66,27 +59,6 @@ const HEADING_MPS_MIN = 0.5;
 function headingOf({ position }: Unit): number | null {
   if (position === null || position.course_deg === null) return null;
   return position.speed_mps !== null && position.speed_mps < HEADING_MPS_MIN ? null : position.course_deg;
-}
-
-function unitProperties(unit: Unit, { selected, now_ms, alarms }: Drawing): UnitProperties {
-  const course = headingOf(unit);
-  return {
-    id: unit.id,
-    marker: markerName({
-      kind: unit.kind,
-      readiness: readiness(unit.duty),
-      actual: unit.mode === 'actual',
-      heading: course !== null,
-      stale: unit.stale,
-    }),
-    callsign: shortened(unit.callsign),
-    chip: chipName(unit.mode),
-    course: course ?? 0,
-    fade: fadeOf(now_ms - (unit.position?.received_at_ms ?? now_ms)),
-    selected: unit.id === selected,
-    alarmed: alarms.has(unit.id),
-    order: unit.stale ? 2 : unit.kind === 'vehicle' ? 0 : 1,
-  };
 }
 
 /** Beyond this the ring says "anywhere in town" and only hides the map. */
@@ -103,20 +75,100 @@ export function uncertainty_m(unit: Unit, now_ms: number): number {
   return Math.min(UNCERTAINTY_M_MAX, (accuracy_m ?? 10) + age_s * Math.max(speed_mps ?? 0, 1.4));
 }
 
-/** Rings around the units somebody is looking at: the selected one and the alarmed ones. */
-export function ringFeatures(units: Iterable<Unit>, drawing: Drawing): GeoJSON.Feature<GeoJSON.Polygon>[] {
-  const features: GeoJSON.Feature<GeoJSON.Polygon>[] = [];
-  for (const unit of units) {
-    const alarmed = drawing.alarms.has(unit.id);
-    if (unit.position === null || (unit.id !== drawing.selected && !alarmed)) continue;
-    features.push({
-      type: 'Feature',
-      properties: { alarmed },
-      geometry: {
-        type: 'Polygon',
-        coordinates: [circle(drawing.placeOf(unit), uncertainty_m(unit, drawing.now_ms))],
-      },
-    });
-  }
-  return features;
+/** Pixels of a metre at zoom 22, at a latitude. */
+const pixelsPerMetre = (lat: number): number => (512 * 2 ** 22) / (40_075_017 * Math.cos((lat * Math.PI) / 180));
+
+/** A fresh position needs no ring unless somebody looks at it; an old one always has one. */
+function ringOf(unit: Unit, place: Place, now_ms: number, isLookedAt: boolean): number {
+  const age_ms = now_ms - (unit.position?.received_at_ms ?? now_ms);
+  if (age_ms < FRESH_MS && !isLookedAt) return 0;
+  // Steps of a tenth: a ring that grows by the second would redraw the map by the second.
+  const step = Math.ceil(Math.log(Math.max(1, uncertainty_m(unit, now_ms))) / Math.log(1.1));
+  return Math.round(1.1 ** step * pixelsPerMetre(place.lat));
 }
+
+function rankOf(unit: Unit, alarm: Alarm | undefined): number {
+  if (alarm !== undefined) return alarm.state === 'unacknowledged' ? RANK.waiting : RANK.answered;
+  return unit.stale || !unit.connected ? RANK.stale : RANK[readiness(unit.duty)];
+}
+
+export function unitFeature(unit: Unit, place: Place, { selected, now_ms, alarms }: Drawing): UnitFeature {
+  const course = headingOf(unit);
+  const alarm = alarms.get(unit.id);
+  const isLookedAt = unit.id === selected || alarm !== undefined;
+  const properties: UnitProperties = {
+    id: unit.id,
+    marker: markerName({
+      kind: unit.kind,
+      readiness: readiness(unit.duty),
+      actual: unit.mode === 'actual',
+      heading: course !== null,
+      stale: unit.stale,
+    }),
+    callsign: shortened(unit.callsign),
+    chip: chipName(unit.mode),
+    course: course ?? 0,
+    fade: fadeOf(now_ms - (unit.position?.received_at_ms ?? now_ms)),
+    ring_px: ringOf(unit, place, now_ms, isLookedAt),
+    selected: unit.id === selected,
+    alarmed: alarm !== undefined,
+    order: unit.stale ? 2 : unit.kind === 'vehicle' ? 0 : 1,
+    rank: rankOf(unit, alarm),
+    mock: unit.mode === 'actual' ? 0 : 1,
+  };
+  return { type: 'Feature', properties, geometry: { type: 'Point', coordinates: [place.lon, place.lat] } };
+}
+
+/** What is drawn of a unit, short enough to compare 10,000 of them once a second. */
+interface Drawn {
+  unit: Unit;
+  lon: number;
+  lat: number;
+  fade: number;
+  ring_px: number;
+  looked_at: string;
+}
+
+/** The difference between what the map's source holds and what it should hold. Not pure: it remembers. */
+export class UnitDiff {
+  readonly #drawn = new Map<string, Drawn>();
+
+  next(units: Iterable<Unit>, drawing: Drawing): { add: UnitFeature[]; remove: string[] } {
+    const add: UnitFeature[] = [];
+    const present = new Set<string>();
+    for (const unit of units) {
+      if (unit.position === null) continue;
+      present.add(unit.id);
+      const place = drawing.placeOf(unit);
+      const now = this.#stateOf(unit, place, drawing);
+      const before = this.#drawn.get(unit.id);
+      if (before !== undefined && isSame(before, now)) continue;
+      this.#drawn.set(unit.id, now);
+      add.push(unitFeature(unit, place, drawing));
+    }
+    const remove = [...this.#drawn.keys()].filter((id) => !present.has(id));
+    for (const id of remove) this.#drawn.delete(id);
+    return { add, remove };
+  }
+
+  #stateOf(unit: Unit, { lon, lat }: Place, { now_ms, selected, alarms }: Drawing): Drawn {
+    const alarm = alarms.get(unit.id);
+    const isSelected = unit.id === selected;
+    return {
+      unit,
+      lon,
+      lat,
+      fade: fadeOf(now_ms - (unit.position?.received_at_ms ?? now_ms)),
+      ring_px: ringOf(unit, { lon, lat }, now_ms, isSelected || alarm !== undefined),
+      looked_at: `${alarm?.state ?? ''}${isSelected ? '!' : ''}`,
+    };
+  }
+}
+
+const isSame = (a: Drawn, b: Drawn): boolean =>
+  a.unit === b.unit &&
+  a.lon === b.lon &&
+  a.lat === b.lat &&
+  a.fade === b.fade &&
+  a.ring_px === b.ring_px &&
+  a.looked_at === b.looked_at;

@@ -6,7 +6,9 @@
  * **Anything but `actual` is hatched and its label carries a tag**, so it cannot pass for real.
  */
 import type { Mode, Unit } from '../types';
-import { modeInWords, type Readiness } from '../words';
+import type { Readiness } from '../words';
+import { drawChip } from './icon_chip';
+import { drawCluster, type ClusterSpec } from './icon_cluster';
 import type { Palette } from './palette';
 
 /** Pictures are drawn at twice their size on the screen, for sharp edges on dense displays. */
@@ -42,10 +44,11 @@ export function drawByName(name: string, palette: Palette): Picture | null {
   if (family === 'marker') return { image: drawMarker(JSON.parse(spec) as MarkerSpec, palette) };
   if (family === 'blank') return { image: drawBlank(JSON.parse(spec) as { width_px: number; height_px: number }) };
   if (family === 'chip') return drawChip(spec as Mode, palette);
+  if (family === 'cluster') return { image: drawCluster(JSON.parse(spec) as ClusterSpec, palette) };
   return null;
 }
 
-function canvas(width_px: number, height_px: number): CanvasRenderingContext2D {
+export function canvas(width_px: number, height_px: number): CanvasRenderingContext2D {
   const element = document.createElement('canvas');
   element.width = Math.ceil(width_px * PIXEL_RATIO);
   element.height = Math.ceil(height_px * PIXEL_RATIO);
@@ -55,7 +58,7 @@ function canvas(width_px: number, height_px: number): CanvasRenderingContext2D {
   return context;
 }
 
-const pixels = (context: CanvasRenderingContext2D): ImageData =>
+export const pixels = (context: CanvasRenderingContext2D): ImageData =>
   context.getImageData(0, 0, context.canvas.width, context.canvas.height);
 
 /** Body outline around (0, 0), pointing north. */
@@ -84,7 +87,7 @@ function body(spec: MarkerSpec): Path2D {
   return path;
 }
 
-function hatch(context: CanvasRenderingContext2D, within: Path2D, colour: string): void {
+export function hatch(context: CanvasRenderingContext2D, within: Path2D, colour: string): void {
   context.save();
   context.clip(within);
   context.strokeStyle = colour;
@@ -126,55 +129,6 @@ function drawReadiness(context: CanvasRenderingContext2D, spec: MarkerSpec, pale
   context.arc(0, 0, ringed ? 4.6 : 3.4, 0, 2 * Math.PI);
   context.fillStyle = spec.stale ? palette.readiness[spec.readiness] : palette.mark;
   context.fill();
-}
-
-const TAG_FONT = '700 9px "Inter Variable", system-ui, sans-serif';
-const CHIP_PX = 18;
-/** Room at each end of a callsign. */
-const END_PX = 5;
-
-const tagOf = (mode: Mode): string =>
-  mode === 'actual' ? '' : mode === 'exercise' ? 'EX' : modeInWords(mode).toUpperCase();
-
-/**
- * The ground under a callsign, one picture per mode. The map stretches it to the text, so that a
- * thousand units need no thousand pictures in graphics memory.
- */
-function drawChip(mode: Mode, palette: Palette): Picture {
-  const tag = tagOf(mode);
-  const measure = canvas(1, 1);
-  measure.font = TAG_FONT;
-  const tag_px = tag === '' ? 0 : Math.ceil(measure.measureText(tag).width) + 7;
-  const width_px = tag_px + END_PX + 6 + END_PX;
-
-  const context = canvas(width_px, CHIP_PX);
-  const chip = new Path2D();
-  chip.roundRect(0.5, 0.5, width_px - 1, CHIP_PX - 1, 4);
-  context.fillStyle = palette.label;
-  context.fill(chip);
-  if (tag !== '') {
-    context.save();
-    context.clip(chip);
-    context.fillStyle = palette.notActual;
-    context.fillRect(0, 0, tag_px, CHIP_PX);
-    context.restore();
-    context.font = TAG_FONT;
-    context.fillStyle = palette.notActualText;
-    context.textBaseline = 'middle';
-    context.fillText(tag, 4, CHIP_PX / 2 + 0.5);
-  }
-  context.strokeStyle = palette.labelEdge;
-  context.lineWidth = 1;
-  context.stroke(chip);
-  const [left, right] = [tag_px + END_PX, width_px - END_PX];
-  return {
-    image: pixels(context),
-    fit: {
-      stretchX: [[left * PIXEL_RATIO, right * PIXEL_RATIO]],
-      stretchY: [[8 * PIXEL_RATIO, 10 * PIXEL_RATIO]],
-      content: [left, 2, right, CHIP_PX - 2].map((edge) => edge * PIXEL_RATIO) as [number, number, number, number],
-    },
-  };
 }
 
 /** An invisible picture: it only keeps labels off the markers (style.ts, layer `bodies`). */

@@ -65,3 +65,14 @@ export function kilometreGrid(
   }
   return { type: 'Feature', properties: { kind: 'grid' }, geometry: { type: 'MultiLineString', coordinates: lines } };
 }
+
+/** Every point of a line, as places. */
+export function placesOf({ geometry }: GeoJSON.Feature): { lon: number; lat: number }[] {
+  const lines =
+    geometry.type === 'LineString'
+      ? [geometry.coordinates]
+      : geometry.type === 'MultiLineString'
+        ? geometry.coordinates
+        : [];
+  return lines.flat().map(([lon, lat]) => ({ lon: lon ?? 0, lat: lat ?? 0 }));
+}

@@ -2,6 +2,7 @@
  * Colours of the map. The ground is quiet so that units stand out; **red belongs to alarms alone**.
  * Each readiness also has its own shape inside the marker (icons.ts): colour is never the only sign.
  */
+import { settings } from '../state/settings.svelte';
 import type { Readiness } from '../words';
 
 export interface Palette {
@@ -24,6 +25,9 @@ export interface Palette {
   notActual: string;
   notActualText: string;
   ring: string;
+  trail: string;
+  cluster: string;
+  clusterText: string;
   hatch: string;
   staleHatch: string;
   park: string;
@@ -51,6 +55,9 @@ export const LIGHT: Palette = {
   notActual: '#6b3fa0',
   notActualText: '#ffffff',
   ring: '#16202b',
+  trail: '#1f5fbf',
+  cluster: '#ffffff',
+  clusterText: '#16202b',
   hatch: 'rgba(255,255,255,0.42)',
   staleHatch: 'rgba(80,96,112,0.35)',
   park: '#dbe7d8',
@@ -78,6 +85,9 @@ export const DARK: Palette = {
   notActual: '#c6a5f5',
   notActualText: '#1b1029',
   ring: '#f4f8fb',
+  trail: '#7fb2ff',
+  cluster: '#1a2530',
+  clusterText: '#e8eef4',
   hatch: 'rgba(11,19,27,0.4)',
   staleHatch: 'rgba(163,179,195,0.35)',
   park: '#182823',
@@ -85,13 +95,44 @@ export const DARK: Palette = {
   streetName: '#8496a6',
 };
 
+export const CONTRAST: Palette = {
+  ...DARK,
+  water: '#000000',
+  land: '#0d0d0d',
+  coast: '#ffffff',
+  border: '#ffffff',
+  grid: '#2a2a2a',
+  street: '#4d4d4d',
+  streetEdge: '#000000',
+  streetMain: '#757575',
+  text: '#ffffff',
+  label: 'rgba(0,0,0,1)',
+  labelEdge: '#ffffff',
+  readiness: { available: '#3fffe0', engaged: '#8fc0ff', unavailable: '#ffffff', unknown: '#ffffff' },
+  casing: '#000000',
+  mark: '#000000',
+  ring: '#ffffff',
+  trail: '#ffe14d',
+  park: '#0c1f0c',
+  path: '#3a3a3a',
+  streetName: '#ffffff',
+};
+
 const darkQuery = matchMedia('(prefers-color-scheme: dark)');
 
-export const palette = (): Palette => (darkQuery.matches ? DARK : LIGHT);
+export function palette(): Palette {
+  const { theme } = settings;
+  if (theme === 'contrast') return CONTRAST;
+  return theme === 'dark' || (theme === 'system' && darkQuery.matches) ? DARK : LIGHT;
+}
 
-/** Calls back when the operator's system changes between dark and light; returns the undo. */
+/** Calls back when the operator or the system changes the theme; returns the undo. */
 export function onPaletteChange(then: (palette: Palette) => void): () => void {
   const listener = (): void => then(palette());
   darkQuery.addEventListener('change', listener);
-  return () => darkQuery.removeEventListener('change', listener);
+  addEventListener('themechange', listener);
+  return () => {
+    darkQuery.removeEventListener('change', listener);
+    removeEventListener('themechange', listener);
+  };
 }

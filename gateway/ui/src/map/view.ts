@@ -2,29 +2,35 @@
  * The living map: takes what is known, draws it, and says what it drew.
  *
  * ```text
- * show(scene) -> glide -> sources units, rings, raised + alarm buttons -> frame
+ * show(scene) -> glide -> difference -> sources units, chosen, raised + alarm buttons -> frame
  * ```
- * It owns no facts: every scene replaces the one before. Positions move for `GLIDE_MS` at most, and
- * not at all if the operator asked for less motion, if there are many units, or if the machine is
- * too slow to draw it.
+ * It owns no facts: every scene replaces the one before, and only what differs is handed to the
+ * map's worker. Positions move for `GLIDE_MS` at most, and not at all if the operator asked for less
+ * motion, if there are many units, or if the machine is too slow to draw it.
  */
 import { boxOf, mainBox, type Box } from '../geo';
+import type { Trail } from '../trail';
 import type { Alarm, Place, Unit } from '../types';
-import { AlarmMarker } from './alarm_marker';
+import { AlarmMarkers } from './alarm_marker';
+import { Camera } from './camera';
 import { maplibre } from './engine';
-import { ringFeatures, unitFeatures, type Drawing } from './features';
+import { UnitDiff, unitFeature, type Drawing, type UnitFeature } from './features';
 import { Glide } from './glide';
 import { drawByName, PIXEL_RATIO } from './icons';
-import { coastOf, kilometreGrid } from './outline';
+import { coastOf, kilometreGrid, placesOf } from './outline';
 import { onPaletteChange, palette, type Palette } from './palette';
 import { mapStyle, NOTHING, paints, type SourceName } from './style';
+import { LABEL_ZOOM_MIN } from './style_units';
+import { trailFeatures } from './trail_features';
 
 export interface Scene {
-  units: ReadonlyMap<string, Unit>;
+  units: { get(id: string): Unit | undefined; values(): Iterable<Unit>; readonly size: number };
   /** The alarm to show at a unit, by unit id. */
   alarms: ReadonlyMap<string, Alarm>;
   selected: string | null;
   now_ms: number;
+  /** True for the past: it is never animated. */
+  isPast: boolean;
 }
 
 export interface ViewEvents {
@@ -38,16 +44,16 @@ const GROUND: readonly SourceName[] = ['outline', 'coast', 'streets'];
 const GLIDING_UNITS_MAX = 300;
 /** A frame slower than this means software drawing: movement would only make it worse. */
 const FRAME_MS_MAX = 60;
-/** Further out, labels of alarms would cover each other: their signs stay. */
-const LABEL_ZOOM_MIN = 11;
 const BRITISH_ISLES: Box = [-10.8, 49.6, 2.2, 59.2];
 
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
 export class MapView {
   readonly map: maplibre.Map;
+  readonly camera: Camera;
   readonly #glide = new Glide();
-  readonly #markers = new Map<string, AlarmMarker>();
+  readonly #diff = new UnitDiff();
+  readonly #markers: AlarmMarkers;
   readonly #images = new Set<string>();
   readonly #given = new Set<SourceName>();
   readonly #undo: (() => void)[] = [];
@@ -55,7 +61,6 @@ export class MapView {
   #frame = 0;
   #slow = false;
   #loaded = false;
-  #framed = false;
 
   constructor(
     container: HTMLElement,
@@ -75,6 +80,8 @@ export class MapView {
       renderWorldCopies: false,
       locale: { 'Map.Title': 'Map of units. Arrow keys move it, plus and minus zoom.' },
     });
+    this.camera = new Camera(this.map, () => this.#slow);
+    this.#markers = new AlarmMarkers(this.map, (unit) => this.events.choose(unit));
     this.map.touchZoomRotate.disableRotation();
     this.map.keyboard.disableRotation();
     this.map.setMissingStyleImageResolver((id) => this.#drawImage(id));
@@ -95,32 +102,39 @@ export class MapView {
   }
 
   setOutline(outline: GeoJSON.FeatureCollection): void {
-    this.#whenLoaded(() => {
+    this.whenLoaded(() => {
       this.#setData('outline', outline);
       this.#setData('coast', coastOf(outline));
     });
   }
 
   setStreets(streets: GeoJSON.FeatureCollection): void {
-    this.#whenLoaded(() => {
+    this.whenLoaded(() => {
       this.#setData('streets', streets);
       const box = boxOf(streets.features.flatMap(placesOf));
       if (box === null) return;
       const centre = { lon: (box[0] + box[2]) / 2, lat: (box[1] + box[3]) / 2 };
       this.#setData('grid', kilometreGrid(centre, 20));
-      this.#frameOnce(box);
+      this.camera.frameOnce(box);
     });
+  }
+
+  setTrail(trail: Trail): void {
+    this.whenLoaded(() => this.#setData('trail', { ...NOTHING, features: trailFeatures(trail) }));
   }
 
   /** Draws a scene; positions that changed glide from where they are drawn now. */
   show(scene: Scene): void {
     this.#scene = scene;
     const now_ms = performance.now();
-    const animated = !this.#slow && !calm.matches && !document.hidden && scene.units.size <= GLIDING_UNITS_MAX;
+    const animated =
+      !scene.isPast && !this.#slow && !calm.matches && !document.hidden && scene.units.size <= GLIDING_UNITS_MAX;
+    const ids = new Set<string>();
     for (const unit of scene.units.values()) {
+      ids.add(unit.id);
       if (unit.position !== null) this.#glide.aim(unit.id, unit.position, now_ms, animated);
     }
-    this.#glide.keep(new Set(scene.units.keys()));
+    this.#glide.keep(ids);
     if (this.#loaded) this.#redraw();
     this.events.moved();
   }
@@ -128,7 +142,7 @@ export class MapView {
   /** Where the markers are at this moment, by unit id: what an observer of the page can check. */
   drawn(): Map<string, Place> {
     const places = new Map<string, Place>();
-    for (const id of this.#scene?.units.keys() ?? []) {
+    for (const { id } of this.#scene?.units.values() ?? []) {
       const place = this.#glide.at(id, performance.now());
       if (place !== null) places.set(id, place);
     }
@@ -142,31 +156,20 @@ export class MapView {
   }
 
   flyTo(unit: string): void {
-    const place = this.#placeOf(unit);
-    if (place === null) return;
-    const zoom = Math.max(this.map.getZoom(), 15.2);
-    this.#go({ center: [place.lon, place.lat], zoom });
+    const scene = this.#scene;
+    const place = scene?.units.get(unit)?.position ?? scene?.alarms.get(unit)?.position ?? null;
+    if (place !== null) this.camera.flyTo(place);
   }
 
-  /** Shows the main body of units, or every one of them. */
-  frameUnits(which: 'main' | 'all'): void {
-    const places = [...(this.#scene?.units.values() ?? [])].flatMap((unit) => unit.position ?? []);
-    const box = which === 'all' ? boxOf(places) : mainBox(places);
-    if (box !== null) this.map.fitBounds(box, { padding: 70, maxZoom: 15.5, duration: calm.matches ? 0 : 700 });
-  }
-
-  zoomBy(step: number): void {
-    this.#go({ zoom: this.map.getZoom() + step });
+  /** Every place known. */
+  places(): Place[] {
+    return [...(this.#scene?.units.values() ?? [])].flatMap((unit) => unit.position ?? []);
   }
 
   /** Units with a position that the present view does not show. */
   outsideCount(): number {
     const bounds = this.map.getBounds();
-    let count = 0;
-    for (const { position } of this.#scene?.units.values() ?? []) {
-      if (position !== null && !bounds.contains([position.lon, position.lat])) count += 1;
-    }
-    return count;
+    return this.places().filter((place) => !bounds.contains([place.lon, place.lat])).length;
   }
 
   metresPerPixel(): number {
@@ -174,30 +177,18 @@ export class MapView {
     return (40_075_017 * Math.cos(lat)) / (512 * 2 ** this.map.getZoom());
   }
 
-  #go(target: { center?: [number, number]; zoom: number }): void {
-    if (calm.matches || this.#slow) this.map.jumpTo(target);
-    else this.map.flyTo({ ...target, duration: 900, essential: false });
-  }
-
-  #whenLoaded(then: () => void): void {
+  whenLoaded(then: () => void): void {
     if (this.#loaded) then();
     else this.map.once('load', then);
   }
 
+  #source(name: SourceName): maplibre.GeoJSONSource | undefined {
+    return this.map.getSource<maplibre.GeoJSONSource>(name);
+  }
+
   #setData(source: SourceName, data: GeoJSON.GeoJSON): void {
     this.#given.add(source);
-    this.map.getSource<maplibre.GeoJSONSource>(source)?.setData(data);
-  }
-
-  #placeOf(unit: string): Place | null {
-    const scene = this.#scene;
-    return scene?.units.get(unit)?.position ?? scene?.alarms.get(unit)?.position ?? null;
-  }
-
-  #frameOnce(box: Box): void {
-    if (this.#framed) return;
-    this.#framed = true;
-    this.map.fitBounds(box, { padding: 60, maxZoom: 15.5, animate: false });
+    this.#source(source)?.setData(data);
   }
 
   #redraw(): void {
@@ -205,18 +196,30 @@ export class MapView {
     const scene = this.#scene;
     if (scene === null) return;
     const began_ms = performance.now();
-    const units = [...scene.units.values()];
     const drawing: Drawing = {
       ...scene,
       placeOf: (unit) => this.#glide.at(unit.id, began_ms) ?? (unit.position as Place),
     };
-    this.#setData('units', { type: 'FeatureCollection', features: unitFeatures(units, drawing) });
-    this.#setData('rings', { type: 'FeatureCollection', features: ringFeatures(units, drawing) });
-    this.#drawAlarms(scene, drawing);
-    const places = units.flatMap((unit) => unit.position ?? []);
-    const box = mainBox(places);
-    if (box !== null) this.#frameOnce(box);
+    const { add, remove } = this.#diff.next(scene.units.values(), drawing);
+    if (add.length + remove.length > 0) void this.#source('units')?.updateData({ add, remove });
+    this.#drawChosen(scene, drawing);
+    const raised = this.#markers.show(scene, drawing);
+    this.#setData('raised', { ...NOTHING, features: raised });
+    if (!this.camera.isFramed) {
+      const box = mainBox(this.places());
+      if (box !== null) this.camera.frameOnce(box);
+    }
     if (this.#glide.isMoving(began_ms)) this.#nextFrame(began_ms);
+  }
+
+  /** The selected unit and the alarmed ones are never inside a cluster. */
+  #drawChosen(scene: Scene, drawing: Drawing): void {
+    const features: UnitFeature[] = [];
+    for (const id of new Set([...scene.alarms.keys(), ...(scene.selected === null ? [] : [scene.selected])])) {
+      const unit = scene.units.get(id);
+      if (unit?.position) features.push(unitFeature(unit, drawing.placeOf(unit), drawing));
+    }
+    this.#setData('chosen', { ...NOTHING, features });
   }
 
   #nextFrame(before_ms: number): void {
@@ -226,48 +229,24 @@ export class MapView {
     });
   }
 
-  #drawAlarms(scene: Scene, drawing: Drawing): void {
-    const raised: GeoJSON.Feature[] = [];
-    const shown = new Set<string>();
-    for (const [id, alarm] of scene.alarms) {
-      const unit = scene.units.get(id);
-      const place = unit?.position ? drawing.placeOf(unit) : alarm.position;
-      if (place === null) continue;
-      shown.add(id);
-      let marker = this.#markers.get(id);
-      if (marker === undefined) {
-        marker = new AlarmMarker(this.map, place, () => this.events.choose(id));
-        this.#markers.set(id, marker);
-      }
-      marker.update(alarm, place, id === scene.selected);
-      if (alarm.position !== null) {
-        const { lon, lat } = alarm.position;
-        raised.push({ type: 'Feature', properties: {}, geometry: { type: 'Point', coordinates: [lon, lat] } });
-      }
-    }
-    for (const [id, marker] of this.#markers) {
-      if (shown.has(id)) continue;
-      marker.remove();
-      this.#markers.delete(id);
-    }
-    this.#setData('raised', { ...NOTHING, features: raised });
-  }
-
   #listenForChoices(): void {
     this.map.on('click', (event) => {
-      const [found] = this.map.queryRenderedFeatures(
-        [
-          [event.point.x - 6, event.point.y - 6],
-          [event.point.x + 6, event.point.y + 6],
-        ],
-        { layers: ['units', 'labels', 'label-selected'] },
-      );
-      this.events.choose((found?.properties['id'] as string | undefined) ?? null);
+      const { x, y } = event.point;
+      const layers = ['clusters', 'units', 'labels', 'unit-selected', 'label-selected'];
+      const [found] = this.map.queryRenderedFeatures([[x - 6, y - 6], [x + 6, y + 6]], { layers });
+      if (found?.properties['cluster']) void this.#open(found);
+      else this.events.choose((found?.properties['id'] as string | undefined) ?? null);
     });
-    for (const layer of ['units', 'labels']) {
+    for (const layer of ['clusters', 'units', 'labels']) {
       this.map.on('mouseenter', layer, () => this.map.getCanvas().classList.add('is-over-unit'));
       this.map.on('mouseleave', layer, () => this.map.getCanvas().classList.remove('is-over-unit'));
     }
+  }
+
+  async #open(cluster: maplibre.MapGeoJSONFeature): Promise<void> {
+    const zoom = await this.#source('units')?.getClusterExpansionZoom(cluster.properties['cluster_id'] as number);
+    const [lon, lat] = (cluster.geometry as GeoJSON.Point).coordinates;
+    if (zoom !== undefined) this.camera.go({ center: [lon ?? 0, lat ?? 0], zoom: zoom + 0.3 });
   }
 
   #drawImage(id: string): void {
@@ -278,7 +257,7 @@ export class MapView {
   }
 
   #repaint(next: Palette): void {
-    this.#whenLoaded(() => {
+    this.whenLoaded(() => {
       for (const [layer, property, value] of paints(next)) {
         this.map.setPaintProperty(layer, property as never, value as never);
       }
@@ -288,14 +267,4 @@ export class MapView {
       }
     });
   }
-}
-
-function placesOf({ geometry }: GeoJSON.Feature): Place[] {
-  const lines =
-    geometry.type === 'LineString'
-      ? [geometry.coordinates]
-      : geometry.type === 'MultiLineString'
-        ? geometry.coordinates
-        : [];
-  return lines.flat().map(([lon, lat]) => ({ lon: lon ?? 0, lat: lat ?? 0 }));
 }

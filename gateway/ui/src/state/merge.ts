@@ -3,9 +3,9 @@
  *
  * Two sources speak about the same things, a full read and the live feed, and either may be the
  * older one. **Nothing here moves backwards**: a unit update that the full read already contains is
- * dropped by its cursor, and an acknowledged alarm never becomes unacknowledged again.
+ * dropped by its cursor, an alarm's older telling by its revision.
  */
-import type { Alarm, Unit } from '../types';
+import type { Alarm, AlarmState, Grade, Unit } from '../types';
 
 /**
  * Compares stream cursors, which are decimal counters too large for a number. Negative: `a` is
@@ -21,17 +21,16 @@ export function compareCursors(a: string, b: string): number {
 export const isContained = (event: string | null, snapshot: string | null): boolean =>
   event !== null && snapshot !== null && compareCursors(event, snapshot) < 0;
 
-/** A new map with the changed units put in; the others keep their identity. */
-export function mergeUnits(known: ReadonlyMap<string, Unit>, changed: readonly Unit[]): Map<string, Unit> {
-  const merged = new Map(known);
-  for (const unit of changed) merged.set(unit.id, unit);
-  return merged;
-}
-
-/** The later of two tellings of one alarm. */
+/**
+ * The later of two tellings of one alarm: the higher revision. A gateway that gives none is asked
+ * for less: then an acknowledgement, a confirmation and a cancellation are never taken back.
+ */
 export function laterAlarm(known: Alarm | undefined, news: Alarm): Alarm {
   if (known === undefined) return news;
-  if (known.state === 'acknowledged' && news.state === 'unacknowledged') return known;
+  if (known.revision !== undefined && news.revision !== undefined) {
+    return news.revision < known.revision ? known : news;
+  }
+  if (known.state !== 'unacknowledged' && news.state === 'unacknowledged') return known;
   const receipt = known.receipt === 'delivered' ? known.receipt : news.receipt;
   return { ...news, receipt, cancelled_at_ms: news.cancelled_at_ms ?? known.cancelled_at_ms };
 }
@@ -42,14 +41,27 @@ export function mergeAlarms(known: ReadonlyMap<string, Alarm>, news: readonly Al
   return merged;
 }
 
+/** An alarm whose grade is not told is treated as the gravest: the safe reading. */
+export const gradeOf = (alarm: Alarm): Grade => alarm.grade ?? 'P1';
+
+const STATE_ORDER: Record<AlarmState, number> = {
+  unacknowledged: 0,
+  acknowledged: 1,
+  cleared: 2,
+  shelved: 3,
+  closed: 4,
+};
+
 /**
- * The queue's order: unacknowledged first; among them the longest waiting on top, because that is
- * the one nobody has answered; below them the latest acknowledged first.
+ * The queue's order: unacknowledged first, the gravest on top, among equals the longest waiting,
+ * because that is the one nobody has answered; below them the latest acknowledged first.
  */
 export function queueOrder(a: Alarm, b: Alarm): number {
-  if (a.state !== b.state) return a.state === 'unacknowledged' ? -1 : 1;
-  if (a.state === 'unacknowledged') return a.received_at_ms - b.received_at_ms;
-  return (b.acknowledged_at_ms ?? 0) - (a.acknowledged_at_ms ?? 0);
+  const state = (STATE_ORDER[a.state] ?? 0) - (STATE_ORDER[b.state] ?? 0);
+  if (state !== 0) return state;
+  if (a.state !== 'unacknowledged') return (b.acknowledged_at_ms ?? 0) - (a.acknowledged_at_ms ?? 0);
+  const grade = gradeOf(a).localeCompare(gradeOf(b));
+  return grade !== 0 ? grade : a.received_at_ms - b.received_at_ms;
 }
 
 const collator = new Intl.Collator('en-GB', { numeric: true, sensitivity: 'base' });

@@ -1,24 +1,27 @@
 /**
- * Everything the page knows, in one place, and the only code that changes it.
+ * Everything the page knows of the present, in one place, and the only code that changes it.
  *
  * ```text
  * GET units, alarms --+
- *                     +--> merge --> units, alarms, gateway --> panels and map (read only)
+ *                     +--> units (UnitStore), alarms (AlarmDesk), gateway --> panels and map
  * live feed ----------+                    ^
- * operator: select, acknowledge -----------+
+ * operator: select, act -------------------+
  * ```
- * Collections are replaced, never edited (`$state.raw`), so a view may keep an old one and compare.
+ * The past is elsewhere (replay.svelte.ts) and can never be taken for the present.
  */
-import { acknowledge, Conflict, getAlarms, getSession, getUnits, SessionLost } from '../api';
+import { SessionLost } from '../api/request';
+import { getAlarms, getSession, getUnits } from '../api/room';
 import { Stream } from '../stream';
-import type { Alarm, GatewayState, Session, Unit } from '../types';
+import type { Alarm, GatewayState, Session, Unit, Watch } from '../types';
+import { AlarmDesk } from './alarms.svelte';
 import { clock } from './clock.svelte';
-import { callsignOrder, isContained, mergeAlarms, mergeUnits, queueOrder } from './merge';
+import { isContained } from './merge';
+import { UnitStore } from './units.svelte';
 
 /** Between a failed full read and the next, while the feed itself is alive. */
 const REREAD_MS = 2_000;
 
-/** `ended`: the session is over; only a new link helps. */
+/** `ended`: the session is over; only a login helps. */
 export type Connection = 'connecting' | 'live' | 'lost' | 'ended';
 
 interface HeldUnits {
@@ -26,43 +29,42 @@ interface HeldUnits {
   cursor: string | null;
 }
 
+/** What the feed said while a full read was under way. */
+interface Held {
+  units: HeldUnits[];
+  alarms: Alarm[];
+}
+
 class Room {
   connection = $state<Connection>('connecting');
   /** Browser time of the newest sign of life from the gateway. */
   last_sign_ms = $state(Date.now());
   session = $state.raw<Session | null>(null);
-  units = $state.raw<ReadonlyMap<string, Unit>>(new Map());
-  alarms = $state.raw<ReadonlyMap<string, Alarm>>(new Map());
   gateway = $state.raw<GatewayState | null>(null);
+  watch = $state.raw<Watch | null>(null);
   selected = $state<string | null>(null);
   /** Grows by one whenever the map should fly to `selected`. */
   flights = $state(0);
-  /** Alarm ids with an acknowledgement on its way. */
-  answering = $state.raw<ReadonlySet<string>>(new Set());
-  /** The last acknowledgement that failed, in words, by alarm id. */
-  refusals = $state.raw<ReadonlyMap<string, string>>(new Map());
-  /** Browser time (performance.now) of this operator's newest acknowledgement. */
-  answered_ms = Number.NEGATIVE_INFINITY;
   /** Full reads done: the first one and one per reconnect or lag. */
   reads = $state(0);
 
-  readonly unitList = $derived([...this.units.values()].sort(callsignOrder));
-  readonly queue = $derived([...this.alarms.values()].sort(queueOrder));
-  readonly waiting = $derived(this.queue.filter((alarm) => alarm.state === 'unacknowledged'));
-  /** The alarm that colours a unit: unacknowledged before acknowledged. */
-  readonly alarmOfUnit = $derived(this.#alarmOfUnit());
-  readonly selectedUnit = $derived(this.selected === null ? null : (this.units.get(this.selected) ?? null));
+  readonly units = new UnitStore();
+  readonly alarms = new AlarmDesk(() => this.end());
+  readonly selectedUnit = $derived.by(() => {
+    void this.units.version;
+    return this.selected === null ? null : (this.units.get(this.selected) ?? null);
+  });
 
   #cursor: string | null = null;
-  /** Units that arrived while a full read was under way; null when none is. */
-  #held: HeldUnits[] | null = null;
+  #held: Held | null = null;
   #readAgain = false;
   readonly #stream = new Stream('/api/v1/stream', {
     onOpen: () => this.#begin(),
     onLagged: () => void this.#readAll(),
     onUnits: (units, cursor) => this.#takeUnits({ units, cursor }),
-    onAlarm: (alarm) => this.#takeAlarms([alarm]),
+    onAlarm: (alarm) => this.#takeAlarm(alarm),
     onGateway: (state) => (this.gateway = state),
+    onWatch: (watch) => (this.watch = watch),
     onSign: () => this.#sign(),
     onLost: () => this.#lose(),
     mayRetry: () => this.#sessionHolds(),
@@ -74,56 +76,60 @@ class Room {
     });
   }
 
+  /** After a login in place: the room goes on. What it shows is old until the first full read. */
+  resume(): void {
+    this.connection = 'connecting';
+    this.start();
+  }
+
   select(unit: string | null, options: { fly: boolean } = { fly: false }): void {
     this.selected = unit;
+    if (unit === null) this.alarms.chosen = null;
+    else if (this.alarms.chosenAlarm?.unit !== unit) this.alarms.chosen = this.alarms.ofUnit.get(unit)?.id ?? null;
     if (unit !== null && options.fly) this.flights += 1;
   }
 
-  /** Acknowledges; the outcome shows in `alarms` or, if it failed, in `refusals`. */
-  async acknowledge(id: string): Promise<void> {
-    if (this.answering.has(id)) return;
-    this.answering = new Set([...this.answering, id]);
-    this.refusals = new Map([...this.refusals].filter(([alarm]) => alarm !== id));
-    try {
-      this.#takeAlarms([await acknowledge(id)]);
-      this.answered_ms = performance.now();
-    } catch (fault) {
-      this.#refuse(id, fault);
-    } finally {
-      this.answering = new Set([...this.answering].filter((alarm) => alarm !== id));
-    }
+  /** Choosing an alarm chooses its unit, everywhere. */
+  choose(alarm: Alarm): void {
+    this.alarms.chosen = alarm.id;
+    this.selected = alarm.unit;
+    this.flights += 1;
   }
 
-  #refuse(id: string, fault: unknown): void {
-    if (fault instanceof Conflict) {
-      this.#takeAlarms([fault.alarm]);
-      return;
-    }
-    if (fault instanceof SessionLost) this.#end();
-    this.refusals = new Map([
-      ...this.refusals,
-      [id, 'Not acknowledged: the gateway could not be reached. Try again, or use the radio.'],
-    ]);
+  may(what: string): boolean {
+    // An older gateway tells no permissions: it refuses by itself what is not allowed.
+    return this.session?.may?.includes(what) ?? true;
   }
 
-  #alarmOfUnit(): ReadonlyMap<string, Alarm> {
-    const byUnit = new Map<string, Alarm>();
-    for (const alarm of [...this.queue].reverse()) byUnit.set(alarm.unit, alarm);
-    return byUnit;
+  /** True only if the gateway says so: a route that it may not have is not tried. */
+  offers(what: string): boolean {
+    return this.session?.may?.includes(what) ?? false;
+  }
+
+  /** The gateway has confirmed that this console is locked or open again. */
+  locked(locked: boolean): void {
+    if (this.session !== null) this.session = { ...this.session, locked };
+  }
+
+  end(): void {
+    this.connection = 'ended';
+    this.#stream.stop();
   }
 
   #takeUnits(news: HeldUnits): void {
     if (this.#held !== null) {
-      this.#held.push(news);
+      this.#held.units.push(news);
       return;
     }
     if (isContained(news.cursor, this.#cursor)) return;
-    this.units = mergeUnits(this.units, news.units);
+    this.units.take(news.units);
     if (news.cursor !== null) this.#cursor = news.cursor;
   }
 
-  #takeAlarms(news: readonly Alarm[]): void {
-    this.alarms = mergeAlarms(this.alarms, news);
+  #takeAlarm(alarm: Alarm): void {
+    // Shown at once: an emergency does not wait for a list.
+    this.alarms.take([alarm]);
+    this.#held?.alarms.push(alarm);
   }
 
   /** A new feed may come from a restarted gateway, whose cursors count from the beginning. */
@@ -138,21 +144,21 @@ class Room {
       this.#readAgain = true;
       return;
     }
-    this.#held = [];
+    this.#held = { units: [], alarms: [] };
     try {
       const [snapshot, alarms] = await Promise.all([getUnits(), getAlarms()]);
-      this.units = new Map(snapshot.units.map((unit) => [unit.id, unit]));
+      this.units.replace(snapshot.units);
       this.#cursor = snapshot.cursor;
-      // Merged, not replaced: an alarm raised during the read must not vanish because of it.
-      this.#takeAlarms(alarms);
+      this.alarms.replace(alarms, new Set(this.#held.alarms.map((alarm) => alarm.id)));
       this.reads += 1;
     } catch (fault) {
-      if (fault instanceof SessionLost) this.#end();
+      if (fault instanceof SessionLost) this.end();
       else setTimeout(() => this.connection === 'live' && void this.#readAll(), REREAD_MS);
     }
-    const held: HeldUnits[] = this.#held ?? [];
+    const held: Held = this.#held;
     this.#held = null;
-    for (const news of held) this.#takeUnits(news);
+    this.alarms.take(held.alarms);
+    for (const news of held.units) this.#takeUnits(news);
     if (this.#readAgain) {
       this.#readAgain = false;
       await this.#readAll();
@@ -168,11 +174,6 @@ class Room {
     if (this.connection !== 'ended') this.connection = 'lost';
   }
 
-  #end(): void {
-    this.connection = 'ended';
-    this.#stream.stop();
-  }
-
   /** Asks for the session, which also sets the clock. An unreachable gateway ends nothing. */
   async #sessionHolds(): Promise<boolean> {
     const asked_at_ms = Date.now();
@@ -181,7 +182,7 @@ class Room {
       clock.synchronise(this.session.server_time_ms, asked_at_ms, Date.now());
     } catch (fault) {
       if (fault instanceof SessionLost) {
-        this.#end();
+        this.end();
         return false;
       }
       if (this.connection === 'connecting') this.connection = 'lost';

@@ -1,0 +1,16 @@
+/** Logging in and out, and locking the console. */
+import { post, Refused } from './request';
+
+/** A wrong name and a wrong password get the same answer: no ended session, just no. */
+class WrongCredentials extends Refused {
+  constructor(sentence: string) {
+    super(401, sentence);
+  }
+}
+
+export const logIn = (name: string, password: string): Promise<unknown> =>
+  post('/api/v1/login', { name, password }, WrongCredentials);
+export const logOut = (): Promise<unknown> => post('/api/v1/logout', {});
+export const lockConsole = (): Promise<unknown> => post('/api/v1/console/lock', {});
+export const unlockConsole = (password: string): Promise<unknown> =>
+  post('/api/v1/console/unlock', { password }, WrongCredentials);

@@ -1,0 +1,76 @@
+/**
+ * The trail of the chosen unit: the last 15 minutes from the gateway's history, and what this page
+ * saw since. Without history (an older gateway, no permission) it is what this page saw.
+ */
+import { getTrack } from '../api/history';
+import { SessionLost } from '../api/request';
+import { join, Seen, trailOf, type Trail } from '../trail';
+import type { Gap, Track, TrackPoint, Unit } from '../types';
+import { clock } from './clock.svelte';
+import { replay } from './replay.svelte';
+import { room } from './room.svelte';
+
+export const TRAIL_MS = 15 * 60_000;
+const NOTHING: Track = { points: [], gaps: [], next: null };
+
+function pointOf({ position }: Unit): TrackPoint | null {
+  if (position === null || position.history) return null;
+  const { lon, lat, accuracy_m, speed_mps, course_deg, received_at_ms } = position;
+  return { at_ms: received_at_ms, lon, lat, accuracy_m, speed_mps, course_deg, backlog: false };
+}
+
+class TrackDesk {
+  /** Of `#unit`. */
+  #track = $state.raw<Track>(NOTHING);
+  #seen = new Seen();
+  #seenCount = $state(0);
+  #unit: string | null = null;
+  #run = 0;
+
+  /** The trail to draw for the chosen unit; gaps are gaps. */
+  readonly trail = $derived.by((): Trail => {
+    const unit = room.selected;
+    if (unit === null) return { lines: [], gaps: [] };
+    void this.#seenCount;
+    const points = join(this.#track.points, replay.active ? [] : this.#seen.points(unit));
+    const until_ms = replay.active ? replay.at_ms : Number.POSITIVE_INFINITY;
+    const from_ms = (replay.active ? replay.at_ms : clock.read_ms()) - TRAIL_MS;
+    return trailOf(points.filter(({ at_ms }) => at_ms >= from_ms && at_ms <= until_ms), this.gaps);
+  });
+
+  readonly gaps = $derived.by((): Gap[] => {
+    const told = this.#track.gaps;
+    return told.length > 0 ? told : (room.selectedUnit?.gaps ?? []);
+  });
+
+  readonly points = $derived(this.#track.points);
+
+  /** Follows the choice: call when the chosen unit, its news or the replayed hour changed. */
+  follow(unit: Unit | null, from_ms: number, until_ms: number, isLive: boolean): void {
+    if (unit !== null && isLive) {
+      const point = pointOf(unit);
+      if (point !== null) {
+        this.#seen.add(unit.id, point);
+        this.#seenCount += 1;
+      }
+    }
+    const key = unit === null ? null : `${unit.id} ${isLive ? 'live' : from_ms}`;
+    if (key === this.#unit) return;
+    this.#unit = key;
+    this.#track = NOTHING;
+    if (unit !== null && room.offers('history')) void this.#read(unit.id, from_ms, until_ms);
+  }
+
+  async #read(unit: string, from_ms: number, until_ms: number): Promise<void> {
+    const run = (this.#run += 1);
+    try {
+      const track = await getTrack(unit, from_ms, until_ms);
+      if (run === this.#run) this.#track = track;
+    } catch (fault) {
+      // No history is no fault of the present: the trail then begins here.
+      if (fault instanceof SessionLost) room.end();
+    }
+  }
+}
+
+export const track = new TrackDesk();
