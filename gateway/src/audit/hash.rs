@@ -15,17 +15,20 @@ pub const NOTHING: Hash = Hash([0; 32]);
 /// The hash of some bytes.
 #[must_use]
 pub fn of(bytes: &[u8]) -> Hash {
-    after(None, bytes)
+    of_parts(&[bytes])
 }
 
 /// The hash of some bytes that follow `previous` in a chain.
 #[must_use]
-pub fn after(previous: Option<&Hash>, bytes: &[u8]) -> Hash {
+pub fn after(previous: &Hash, bytes: &[u8]) -> Hash {
+    of_parts(&[&previous.0, bytes])
+}
+
+/// The hash of these, one behind the other.
+#[must_use]
+pub fn of_parts(parts: &[&[u8]]) -> Hash {
     let mut context = digest::Context::new(&digest::SHA256);
-    if let Some(previous) = previous {
-        context.update(&previous.0);
-    }
-    context.update(bytes);
+    parts.iter().for_each(|part| context.update(part));
     Hash(context.finish().as_ref().try_into().expect("SHA-256 is 32 bytes"))
 }
 

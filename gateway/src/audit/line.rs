@@ -45,6 +45,9 @@ pub struct Note {
     /// What exactly was handed out, if it was one answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<AnswerDigest>,
+    /// The picture that one answer shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub picture: Option<u64>,
     /// Of a live page: which, and what it is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamNote>,
@@ -56,7 +59,8 @@ pub struct Note {
 /// What a live page is sent, in numbers of pictures.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamNote {
-    /// Which page, since the gateway started.
+    /// Which page: the number of the record that opened it. 0 in that record itself.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub id: u64,
     /// Its first answer shows the pictures up to this one; those after it follow in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +68,9 @@ pub struct StreamNote {
     /// It had everything up to this picture already, and takes up there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_after: Option<u64>,
+    /// Until here it was sent every picture in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_to: Option<u64>,
     /// These pictures are sent now, ahead of others that wait.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overtook: Vec<u64>,
@@ -131,6 +138,9 @@ pub struct Line {
     /// What was handed out.
     #[serde(default)]
     pub answer: Option<ReadDigest>,
+    /// The picture that was shown.
+    #[serde(default)]
+    pub picture: Option<u64>,
     /// Of a live page.
     #[serde(default)]
     pub stream: Option<StreamNote>,
@@ -158,6 +168,11 @@ struct Written<'a> {
     note: &'a Note,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 fn is_empty(subjects: &Subjects) -> bool {
     subjects.patterns().is_empty()
 }
@@ -175,6 +190,7 @@ impl Note {
             precision: None,
             reason: None,
             answer: None,
+            picture: None,
             stream: None,
             file: None,
         }
@@ -189,7 +205,7 @@ impl Note {
         serde_json::to_writer(&mut *out, &Written { n, time, note: self })
             .expect("strings and numbers are JSON, and a Vec takes every write");
         out.pop();
-        let hash = hash::after(Some(previous), &out[from..]);
+        let hash = hash::after(previous, &out[from..]);
         out.extend_from_slice(HASH_KEY);
         out.extend_from_slice(hash.to_string().as_bytes());
         out.extend_from_slice(b"\"}\n");
@@ -229,7 +245,7 @@ impl Line {
 /// Whether the line's hash is right, coming after `previous`.
 #[must_use]
 pub fn is_link(text: &[u8], line: &Line, previous: &Hash) -> bool {
-    hashed_part(text).is_some_and(|part| hash::after(Some(previous), part) == line.hash())
+    hashed_part(text).is_some_and(|part| hash::after(previous, part) == line.hash())
 }
 
 fn hashed_part(text: &[u8]) -> Option<&[u8]> {

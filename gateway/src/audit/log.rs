@@ -57,16 +57,6 @@ impl AccessLog {
         Ok(Logged::new(holds, n))
     }
 
-    /// Shows something that is not one answer (a live page): records that `asked` is given what is in it.
-    /// Cancelled, the line may be written all the same.
-    ///
-    /// # Errors
-    /// [`NotShown`]: nothing may be served.
-    pub async fn show<T>(&self, asked: Asked, unseen: Unseen<T>) -> Result<T, NotShown> {
-        let logged = self.record(asked.of(unseen.holds().clone())).await?;
-        Ok(unseen.open(&logged)?)
-    }
-
     /// Shows one answer: the record says which bytes it is, too. Cancelled, the line may be written all the same.
     ///
     /// # Errors
@@ -75,8 +65,22 @@ impl AccessLog {
         let holds = unseen.holds().clone();
         let mut note = Note::from(asked.of(holds.clone()));
         note.answer = Some(unseen.digest());
+        note.picture = unseen.picture();
         let n = self.write(note).await?;
         Ok(unseen.open(&Logged::new(holds, n))?)
+    }
+
+    /// Shows something of which `note` says more: a live page. Returns the record's number, too. Cancelled, the line may
+    /// be written all the same.
+    ///
+    /// # Errors
+    /// [`NotShown`]: nothing may be served.
+    pub async fn show_as<T>(&self, mut note: Note, unseen: Unseen<T>) -> Result<(u64, T), NotShown> {
+        let holds = unseen.holds().clone();
+        (note.subjects, note.fields) = (holds.subjects.clone(), holds.fields);
+        note.precision = (!holds.fields.is_empty()).then_some(holds.precision);
+        let n = self.write(note).await?;
+        Ok((n, unseen.open(&Logged::new(holds, n))?))
     }
 
     /// Returns the note's number once it is durable. Cancelled, it may be written all the same.

@@ -16,7 +16,10 @@ pub mod hash;
 pub mod line;
 pub mod log;
 pub mod look;
+pub mod pictures;
+pub mod rebuild;
 pub mod unseen;
+pub mod verify;
 
 pub use self::files::{AccessFiles, Journal};
 pub use self::log::{AccessLog, NotShown, show_now};

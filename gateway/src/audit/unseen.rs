@@ -33,6 +33,7 @@ use super::look::Holds;
 pub struct Unseen<T> {
     value: T,
     holds: Holds,
+    picture: Option<u64>,
 }
 
 /// Proof that a look is on record, durably. It opens what the record accounts for, nothing else, and cannot be copied.
@@ -59,7 +60,18 @@ pub struct AnswerDigest {
 impl<T> Unseen<T> {
     /// Something that holds `holds`.
     pub fn new(value: T, holds: Holds) -> Self {
-        Self { value, holds }
+        Self { value, holds, picture: None }
+    }
+
+    /// The same, as the picture number `n` shows it.
+    pub fn of_picture(self, n: u64) -> Self {
+        Self { picture: Some(n), ..self }
+    }
+
+    /// Which picture shows it.
+    #[must_use]
+    pub fn picture(&self) -> Option<u64> {
+        self.picture
     }
 
     /// What is in it.
@@ -70,7 +82,7 @@ impl<T> Unseen<T> {
 
     /// The same in another form, still unseen.
     pub fn map<U>(self, form: impl FnOnce(T) -> U) -> Unseen<U> {
-        Unseen { value: form(self.value), holds: self.holds }
+        Unseen { value: form(self.value), holds: self.holds, picture: self.picture }
     }
 
     /// Looks, now that it is on record.

@@ -7,11 +7,9 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::listener::Peer;
-use super::session::Session;
 use super::viewer::{Permission, Role, Viewer};
 use super::{App, json_response, not_shown, refusal};
 use crate::alarms::AlarmId;
@@ -48,24 +46,19 @@ pub(super) async fn session(State(app): State<Arc<App>>, Extension(viewer): Exte
 /// `GET /api/v1/units`.
 pub(super) async fn units(
     State(app): State<Arc<App>>,
-    Extension(session): Extension<Arc<Session>>,
+    Extension(viewer): Extension<Viewer>,
     Extension(peer): Extension<Peer>,
 ) -> Response {
-    let units = app.live.units().map(|(cursor, units)| {
-        Bytes::from([format!("{{\"cursor\":\"{cursor}\",\"units\":").as_bytes(), &units, b"}"].concat())
-    });
-    app.answer(app.asked(&session, peer, What::UnitsRead), units).await
+    app.answer(app.asked(&viewer, peer, What::UnitsRead), app.live.units(&viewer.forces)).await
 }
 
 /// `GET /api/v1/alarms`.
 pub(super) async fn alarms(
     State(app): State<Arc<App>>,
-    Extension(session): Extension<Arc<Session>>,
+    Extension(viewer): Extension<Viewer>,
     Extension(peer): Extension<Peer>,
 ) -> Response {
-    let alarms = app.live.alarms();
-    let alarms = alarms.map(|alarms| Bytes::from([b"{\"alarms\":".as_slice(), &alarms, b"}"].concat()));
-    app.answer(app.asked(&session, peer, What::AlarmsRead), alarms).await
+    app.answer(app.asked(&viewer, peer, What::AlarmsRead), app.live.alarms(&viewer.forces)).await
 }
 
 #[derive(Deserialize)]
@@ -77,7 +70,7 @@ pub(super) struct AcknowledgeRequest {
 /// `POST /api/v1/alarms/acknowledge`.
 pub(super) async fn acknowledge(
     State(app): State<Arc<App>>,
-    Extension(session): Extension<Arc<Session>>,
+    Extension(viewer): Extension<Viewer>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     request: Result<Json<AcknowledgeRequest>, JsonRejection>,
@@ -96,11 +89,11 @@ pub(super) async fn acknowledge(
         return refusal(StatusCode::BAD_REQUEST, "an alarm id is force/device/boot/sequence");
     };
     let holds = Holds::live(Subjects::unit(&id.unit));
-    let logged = match app.record(app.asked(&session, peer, What::AlarmAcknowledged).of(holds)).await {
+    let logged = match app.record(app.asked(&viewer, peer, What::AlarmAcknowledged).of(holds)).await {
         Ok(logged) => logged,
         Err(refused) => return refused,
     };
-    let (status, row) = match app.live.acknowledge(&id, &session.operator).await {
+    let (status, row) = match app.live.acknowledge(&id, &viewer.operator).await {
         Ok(row) => (StatusCode::OK, row),
         Err(AcknowledgeError::Taken(row)) => (StatusCode::CONFLICT, *row),
         Err(error @ AcknowledgeError::NotFound) => {

@@ -15,7 +15,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::listener::Peer;
-use super::session::Session;
+use super::viewer::Viewer;
 use super::{App, refusal};
 use crate::audit::{Field, Holds, Subjects, Unseen, What};
 use crate::ledger::view::LedgerView;
@@ -34,7 +34,7 @@ pub(super) struct Question {
 /// `GET /api/v1/ledger`.
 pub(super) async fn ledger(
     State(app): State<Arc<App>>,
-    Extension(session): Extension<Arc<Session>>,
+    Extension(viewer): Extension<Viewer>,
     Extension(peer): Extension<Peer>,
     question: Result<Query<Question>, QueryRejection>,
 ) -> Response {
@@ -57,5 +57,5 @@ pub(super) async fn ledger(
         }
     };
     let view = Unseen::new(view, Holds::no_position(subjects, &[Field::Heard])).json();
-    app.answer(app.asked(&session, peer, What::LedgerRead), view).await
+    app.answer(app.asked(&viewer, peer, What::LedgerRead), view).await
 }

@@ -48,7 +48,7 @@ pub(super) async fn login(
         );
     };
     app.count_sessions(now_ms);
-    app.access.note(app.asked(&session, peer, What::SessionOpened).event());
+    app.access.note(app.asked(&session.viewer(), peer, What::SessionOpened).event());
     tracing::info!(operator = %session.operator, session = session.label(), "operator logged in");
     let mut response = StatusCode::SEE_OTHER.into_response();
     response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/"));

@@ -41,8 +41,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::listener::Peer;
-use self::session::Session;
 use self::session::Sessions;
+use self::viewer::Viewer;
+use crate::audit::line::Note;
 use crate::audit::{AccessLog, Asked, Journal, Logged, Look, NotShown, Unseen, What, Who};
 use crate::ledger::task::SharedLedger;
 use crate::live::Live;
@@ -126,6 +127,7 @@ pub async fn start(
     let address = socket.local_addr().map_err(failed)?;
     let shutdown = shutdown.child_token();
     let access = AccessLog::start(journal, Arc::clone(live.metrics()));
+    access.note(Note::own(live.now_ms(), What::GatewayStarted));
     let app = Arc::new(App {
         live,
         ledger,
@@ -169,8 +171,8 @@ impl Running {
 
 impl App {
     /// Who asks for what, now.
-    fn asked(&self, session: &Session, Peer(from): Peer, what: What) -> Asked {
-        let who = Who { operator: session.operator.to_string(), session: session.label(), from };
+    fn asked(&self, viewer: &Viewer, Peer(from): Peer, what: What) -> Asked {
+        let who = Who { operator: viewer.operator.to_string(), session: viewer.session.to_string(), from };
         Asked { at_ms: self.live.now_ms(), who, what, reason: None }
     }
 
@@ -179,13 +181,13 @@ impl App {
         self.access.record(look).await.map_err(not_shown)
     }
 
-    /// Opens what is unseen, once it is on record who is shown it.
-    async fn show<T>(&self, asked: Asked, unseen: Unseen<T>) -> Result<T, Response> {
-        self.access.show(asked, unseen).await.map_err(not_shown)
-    }
-
     /// Answers with JSON that is unseen, once it is on record who is shown it, and which bytes.
     async fn answer(&self, asked: Asked, unseen: Unseen<Bytes>) -> Response {
+        if let Some(n) = unseen.picture()
+            && let Err(error) = self.live.wait_journalled(n).await
+        {
+            return not_shown(error);
+        }
         match self.access.show_answer(asked, unseen).await {
             Ok(json) => json_response(json),
             Err(error) => not_shown(error),

@@ -2,6 +2,9 @@
 //!
 //! First every unit and every alarm, then what changes. **A stream ends when its session ends, when the gateway stops, or
 //! when its page goes; nothing it does can delay anything else**: it reads from its own bounded queue.
+//!
+//! **On record is the interval, not each update**: the picture it opened with and whose units, where it left the order of
+//! the pictures, and how far it came. With the picture journal that is every byte (`fieldpost audit rebuild`).
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,9 +22,11 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::listener::Peer;
 use super::session::Session;
-use super::{App, refusal};
-use crate::audit::{Look, What};
-use crate::live::fanout::Subscription;
+use super::viewer::Viewer;
+use super::{App, not_shown, refusal};
+use crate::audit::line::{FileNote, Note, StreamNote};
+use crate::audit::{Asked, What};
+use crate::live::fanout::{Subscription, Taken};
 
 /// How often a stream looks whether its session still holds.
 const SESSION_CHECK_MS: u64 = 1_000;
@@ -32,46 +37,78 @@ struct Feed {
     first: VecDeque<Bytes>,
     then: Subscription,
     check: Interval,
-    closing: Closing,
+    record: Record,
 }
 
-/// Writes the closing line, however the stream ends.
-struct Closing {
+/// The stream's side of the access record. Writes the closing line, however the stream ends.
+struct Record {
     app: Arc<App>,
-    line: Option<Look>,
+    asked: Asked,
+    /// The number of the line that opened it.
+    id: u64,
+    frames: u64,
+    bytes: u64,
 }
 
-impl Drop for Closing {
-    fn drop(&mut self) {
-        if let Some(mut line) = self.line.take() {
-            line.asked.at_ms = self.app.live.now_ms();
-            line.asked.what = What::StreamClosed;
-            self.app.access.note(line);
-        }
+impl Record {
+    fn note(&self, what: What, stream: StreamNote) -> Note {
+        let mut note = Note::from(self.asked.clone().event());
+        (note.at_ms, note.what) = (self.app.live.now_ms(), what);
+        note.stream = Some(StreamNote { id: self.id, ..stream });
+        note
     }
+
+    fn count(&mut self, frame: &Bytes) {
+        self.frames += 1;
+        self.bytes += frame.len() as u64;
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let closed =
+            StreamNote { frames: Some(self.frames), bytes: Some(self.bytes), ..StreamNote::default() };
+        let mut note = self.note(What::StreamClosed, closed);
+        note.file = Some(picture_anchor(&self.app));
+        self.app.access.note(note);
+    }
+}
+
+/// How far the picture journal is, so that the access record holds its end, too.
+fn picture_anchor(app: &App) -> FileNote {
+    let head = app.live.picture_head();
+    FileNote { sha256: Some(head.hash.to_string()), ..FileNote::default() }
 }
 
 /// Opens a live page.
 pub(super) async fn stream(
     State(app): State<Arc<App>>,
     Extension(session): Extension<Arc<Session>>,
+    Extension(viewer): Extension<Viewer>,
     Extension(peer): Extension<Peer>,
 ) -> Response {
-    let Some(opening) = app.live.open_page() else {
+    let Some(opening) = app.live.open_page(&viewer.forces) else {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open: close one");
     };
-    let asked = app.asked(&session, peer, What::StreamOpened);
-    let line = asked.clone().of(opening.holds().clone());
-    let opening = match app.show(asked, opening).await {
-        Ok(opening) => opening,
-        Err(refused) => return refused,
+    let opened_at = opening.picture();
+    if let Err(error) = app.live.wait_journalled(opened_at.unwrap_or_default()).await {
+        return not_shown(error);
+    }
+    let asked = app.asked(&viewer, peer, What::StreamOpened);
+    let mut note = Note::from(asked.clone().of(opening.holds().clone()));
+    note.stream = Some(StreamNote { opened_at, ..StreamNote::default() });
+    note.file = Some(picture_anchor(&app));
+    let (id, opening) = match app.access.show_as(note, opening).await {
+        Ok(shown) => shown,
+        Err(error) => return not_shown(error),
     };
-    let closing = Closing { app: Arc::clone(&app), line: Some(line) };
+    let record = Record { app: Arc::clone(&app), asked, id, frames: 0, bytes: 0 };
     let mut check = interval(Duration::from_millis(SESSION_CHECK_MS));
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let feed = Feed { app, session, first: opening.first.into(), then: opening.then, check, closing };
+    let feed = Feed { app, session, first: opening.first.into(), then: opening.then, check, record };
     let frames = stream::unfold(feed, |mut feed| async move {
         let frame = feed.next().await?;
+        feed.record.count(&frame);
         Some((Ok::<_, Infallible>(frame), feed))
     });
     let mut response = Response::new(Body::from_stream(frames));
@@ -85,19 +122,29 @@ pub(super) async fn stream(
 impl Feed {
     /// The next frame; `None` ends the stream.
     async fn next(&mut self) -> Option<Bytes> {
-        debug_assert!(self.closing.line.is_some(), "a stream that was opened is closed once");
         if let Some(frame) = self.first.pop_front() {
             return Some(frame);
         }
         loop {
             tokio::select! {
                 () = self.app.shutdown.cancelled() => return None,
-                frame = self.then.next() => return frame,
+                taken = self.then.next() => return self.show(taken?).await,
                 _ = self.check.tick() => {
                     if !self.app.sessions.keep(&self.session, self.app.live.now_ms()) {
                         return None;
                     }
                 }
+            }
+        }
+    }
+
+    /// What is out of order is on record before it is sent; if it cannot be, the stream ends.
+    async fn show(&self, taken: Taken) -> Option<Bytes> {
+        match taken {
+            Taken::InOrder(frame) => Some(frame),
+            Taken::OutOfOrder(order, frames) => {
+                let note = self.record.note(What::StreamOrder, order);
+                self.app.access.show_as(note, frames).await.ok().map(|(_, frames)| frames)
             }
         }
     }

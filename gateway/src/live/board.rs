@@ -1,10 +1,11 @@
 //! What every page sees, rendered once.
 //!
 //! ```text
-//! State --changed--> Board: JSON of each unit and alarm --frames--> queue of each page
+//! State --changed--> Board: Picture --pending--> picture journal, fsynced --Committed--> queue of each page
 //! ```
-//! **However many pages are open, a change is rendered once**, at most four times a second; pages share the bytes. The
-//! full list is put together at most once between changes.
+//! **However many pages are open, a change is rendered once**, at most four times a second; pages with the same forces
+//! share the bytes. **A queue takes only what is durable in the journal** ([`crate::audit::pictures`]). The full list is
+//! put together at most once between changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,36 +13,53 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::fanout::{Queue, Subscription, Urgency};
+use super::frames::{Change, Picture, frame};
 use super::state::State;
 use super::unit::UnitId;
 use super::view::{self, GatewayView};
 use crate::alarms::{AlarmId, AlarmRow};
+use crate::audit::Holds;
+use crate::audit::pictures::{Committed, Entry};
+use crate::people::Forces;
 
 /// Most pages open at once.
 pub const PAGES_MAX: usize = 256;
-
-const FRAME_END: &[u8] = b"\n\n";
+/// Changes that may wait for the journal; a reader of the alarm queue then reads what is shown.
+const PENDING_MAX: usize = 20_000;
+/// So long after somebody read units or alarms without a page, changes are still journalled: the next reader finds them.
+const READ_LEASE_MS: u64 = 60_000;
 
 /// The rendered picture and the pages that look at it.
 #[derive(Debug, Default)]
 pub(super) struct Board {
-    /// Counts the pictures; the cursor of the API.
-    version: u64,
-    units: BTreeMap<UnitId, Bytes>,
-    alarms: BTreeMap<AlarmId, Bytes>,
+    picture: Picture,
     /// Alarms last shown as unacknowledged.
     open: BTreeSet<AlarmId>,
     /// All units as a JSON array, if put together since the last change.
     all_units: Option<Bytes>,
-    gateway: Option<Bytes>,
-    /// Units were taken off that open pages may still show.
-    has_forgotten: bool,
-    pages: Vec<Arc<Queue>>,
+    /// Units taken off that open pages may still show.
+    gone: Vec<UnitId>,
+    pages: Vec<Page>,
+    /// For the journal, in order.
+    pending: Vec<Entry>,
+    /// The journal has, or has pending, the whole picture.
+    is_journalled: bool,
+    read_until_ms: u64,
+}
+
+#[derive(Debug)]
+struct Page {
+    queue: Arc<Queue>,
+    forces: Forces,
+    /// It has everything up to here.
+    opened_at: u64,
 }
 
 /// A page's first frames and what follows them.
 #[derive(Debug)]
 pub struct Opening {
+    /// The picture that the first frames show.
+    pub n: u64,
     /// Every unit, every alarm, the gateway's state: frames in order, some in parts.
     pub first: Vec<Bytes>,
     /// What changes from then on.
@@ -55,28 +73,27 @@ pub(super) struct Published {
     pub(super) received_at_ms: Vec<u64>,
     /// How long each alarm acknowledged just now had waited, in ms.
     pub(super) acknowledged_after_ms: Vec<u64>,
-    pub(super) pages_lagged: u64,
 }
 
 impl Board {
-    /// Renders the alarms that changed and sends them.
-    pub(super) fn publish_alarms(&mut self, state: &mut State) -> Published {
+    /// Counts changes from behind `n`: what an earlier run or a clock has used.
+    pub(super) fn count_from(&mut self, n: u64) {
+        self.picture.n = self.picture.n.max(n);
+    }
+
+    /// Renders the alarms that changed.
+    pub(super) fn render_alarms(&mut self, state: &mut State) -> Published {
         let mut published = Published::default();
-        let changed: BTreeSet<AlarmId> = state.alarms.take_changed();
-        if changed.is_empty() {
+        if self.pending.len() > PENDING_MAX {
             return published;
         }
-        self.version += 1;
-        for id in changed {
+        for id in state.alarms.take_changed() {
             let Some(alarm) = state.alarms.get(&id) else {
-                self.alarms.remove(&id);
                 self.open.remove(&id);
+                self.change(Change::AlarmGone(id));
                 continue;
             };
-            let json = Bytes::from(
-                serde_json::to_vec(&AlarmRow::from(alarm)).expect("strings and numbers are JSON"),
-            );
-            let frame = self.frame("alarm", &json);
+            let json = serde_json::to_vec(&AlarmRow::from(alarm)).expect("strings and numbers are JSON");
             match &alarm.owner {
                 None => _ = self.open.insert(id.clone()),
                 Some(owner) if self.open.remove(&id) => {
@@ -86,114 +103,156 @@ impl Board {
                 Some(_) => {}
             }
             state.touch(&id.unit);
-            self.alarms.insert(id, json);
-            published.pages_lagged += self.push(Urgency::First, &frame);
+            self.change(Change::Alarm { id, json: Bytes::from(json), remains: true });
         }
         published
     }
 
-    /// Renders everything that changed and sends it.
-    pub(super) fn publish(&mut self, state: &mut State) -> Published {
-        let mut published = self.publish_alarms(state);
+    /// Renders everything that changed.
+    pub(super) fn render(&mut self, state: &mut State) -> Published {
+        let mut published = self.render_alarms(state);
         let mut dirty = state.take_dirty();
-        if dirty.is_empty() {
-            return published;
-        }
         dirty.sort_unstable();
-        self.version += 1;
-        self.all_units = None;
         let mut rendered = Vec::with_capacity(dirty.len());
         for id in dirty {
             if let Some(json) = render(state, &id) {
                 published.received_at_ms.extend(state.take_changed_by(&id));
-                rendered.push(json.clone());
-                self.units.insert(id, json);
+                rendered.push((id, json));
             }
         }
-        let frame = self.frame("units", &array(&rendered));
-        published.pages_lagged += self.push(Urgency::Normal, &frame);
+        if !rendered.is_empty() {
+            self.gone.retain(|gone| !rendered.iter().any(|(id, _)| id == gone));
+            self.change(Change::Units(rendered));
+        }
         published
     }
 
     /// Takes units off the board. Open pages show them until [`Board::tell_forgotten`].
-    pub(super) fn forget(&mut self, ids: &[UnitId]) {
-        for id in ids {
-            self.has_forgotten |= self.units.remove(id).is_some();
-            self.all_units = None;
-        }
+    pub(super) fn forget(&mut self, ids: Vec<UnitId>) {
+        self.gone.extend(ids.into_iter().filter(|id| self.picture.units.contains_key(id)));
     }
 
     /// Makes open pages read everything again if units were forgotten since the last call: no event of the stream takes
     /// a unit away. A full read of every page: not for each unit, and not every second.
     pub(super) fn tell_forgotten(&mut self) {
-        if std::mem::take(&mut self.has_forgotten) {
-            self.version += 1;
-            self.pages.iter().for_each(|page| page.lag());
+        if !self.gone.is_empty() {
+            let gone = std::mem::take(&mut self.gone);
+            self.change(Change::UnitsGone(gone));
         }
     }
 
-    /// Sends the gateway's state; the heartbeat of every stream.
-    pub(super) fn publish_gateway(&mut self, view: &GatewayView) -> u64 {
+    /// Renders the gateway's state; the heartbeat of every stream.
+    pub(super) fn render_gateway(&mut self, view: &GatewayView) {
         let json = Bytes::from(serde_json::to_vec(view).expect("strings and numbers are JSON"));
-        let frame = self.frame("gateway", &json);
-        self.gateway = Some(json);
-        self.pages.retain(|page| !page.is_closed());
-        self.push(Urgency::Normal, &frame)
+        self.change(Change::Told { event: "gateway".to_owned(), json });
+        self.pages.retain(|page| !page.queue.is_closed());
     }
 
-    /// Every unit: (cursor, JSON array).
-    pub(super) fn all_units(&mut self) -> (u64, Bytes) {
-        if self.all_units.is_none() {
-            let parts: Vec<Bytes> = self.units.values().cloned().collect();
-            self.all_units = Some(array(&parts));
+    fn change(&mut self, change: Change) {
+        let n = self.picture.n + 1;
+        self.picture.apply(n, &change);
+        if matches!(change, Change::Units(_) | Change::UnitsGone(_)) {
+            self.all_units = None;
         }
-        (self.version, self.all_units.clone().unwrap_or_default())
+        if self.is_journalled {
+            self.pending.push(Entry::Change(n, change));
+        }
     }
 
-    /// Every alarm as a JSON array.
-    pub(super) fn all_alarms(&self) -> Bytes {
-        let parts: Vec<Bytes> = self.alarms.values().cloned().collect();
-        array(&parts)
+    /// Every unit of `forces` as the API answers it, and the picture it is.
+    pub(super) fn units(&mut self, forces: &Forces, now_ms: u64) -> (u64, Bytes) {
+        self.read_until_ms = now_ms + READ_LEASE_MS;
+        self.journal();
+        let units = self.units_of(forces);
+        (self.picture.n, self.picture.units_answer(&units))
+    }
+
+    /// Every alarm of `forces` as the API answers it, and the picture it is.
+    pub(super) fn alarms(&mut self, forces: &Forces, now_ms: u64) -> (u64, Bytes) {
+        self.read_until_ms = now_ms + READ_LEASE_MS;
+        self.journal();
+        (self.picture.n, self.picture.alarms_answer(&self.picture.alarms_json(forces)))
     }
 
     /// Opens a page; `None` if too many are open.
-    pub(super) fn open(&mut self) -> Option<Opening> {
-        self.pages.retain(|page| !page.is_closed());
+    pub(super) fn open(&mut self, forces: &Forces, holds: Holds) -> Option<Opening> {
+        self.pages.retain(|page| !page.queue.is_closed());
         if self.pages.len() >= PAGES_MAX {
             return None;
         }
-        let queue = Queue::new();
-        self.pages.push(Arc::clone(&queue));
-        let (_, units) = self.all_units();
-        // In parts, so that every page that opens shares the one list.
-        let mut first = vec![self.frame_head("units"), units, Bytes::from_static(FRAME_END)];
-        first.extend(self.alarms.values().map(|alarm| self.frame("alarm", alarm)));
-        first.extend(self.gateway.as_ref().map(|gateway| self.frame("gateway", gateway)));
-        Some(Opening { first, then: Subscription::new(queue) })
+        self.journal();
+        let (queue, n) = (Queue::new(), self.picture.n);
+        self.pages.push(Page { queue: Arc::clone(&queue), forces: forces.clone(), opened_at: n });
+        let units = self.units_of(forces);
+        let first = self.picture.opening(forces, units);
+        Some(Opening { n, first, then: Subscription::new(queue, holds) })
+    }
+
+    /// Who sees everything shares one list, put together once between changes.
+    fn units_of(&mut self, forces: &Forces) -> Bytes {
+        match forces {
+            Forces::All => {
+                let picture = &self.picture;
+                self.all_units.get_or_insert_with(|| picture.units_json(forces)).clone()
+            }
+            Forces::These(_) => self.picture.units_json(forces),
+        }
+    }
+
+    /// Somebody looks: from here on the journal has the whole picture.
+    fn journal(&mut self) {
+        if !self.is_journalled {
+            self.is_journalled = true;
+            self.renew_keyframe();
+        }
+    }
+
+    /// The journal begins a new file: with everything.
+    pub(super) fn renew_keyframe(&mut self) {
+        self.pending.push(Entry::Keyframe(self.picture.clone()));
+    }
+
+    /// What the journal does not have yet; nothing more comes if nobody looks.
+    pub(super) fn take_pending(&mut self, now_ms: u64) -> Vec<Entry> {
+        if self.pages.is_empty() && now_ms > self.read_until_ms {
+            self.is_journalled = false;
+        }
+        std::mem::take(&mut self.pending)
+    }
+
+    /// The journal did not take what was pending, so nobody may see it: every stream ends, and none opens before the
+    /// journal works again.
+    pub(super) fn journal_failed(&mut self) {
+        self.is_journalled = false;
+        self.pending.clear();
+        self.close();
+    }
+
+    /// Sends what is durable to every page that sees it. Returns how many pages have now been told that they lag.
+    pub(super) fn send(&self, committed: &Committed) -> u64 {
+        let mut lagged = 0;
+        for entry in committed.entries() {
+            let Entry::Change(n, change) = entry else { continue };
+            let urgency =
+                if matches!(change, Change::Alarm { .. }) { Urgency::First } else { Urgency::Normal };
+            // As many renderings as there are different sets of forces, not as there are pages.
+            let mut frames: BTreeMap<&Forces, Option<Bytes>> = BTreeMap::new();
+            for page in self.pages.iter().filter(|page| page.opened_at < *n) {
+                let frame = frames.entry(&page.forces).or_insert_with(|| frame(*n, change, &page.forces));
+                lagged += frame.clone().map_or(0, |frame| u64::from(page.queue.push(urgency, *n, frame)));
+            }
+        }
+        lagged
     }
 
     /// How many pages are open.
     pub(super) fn pages_count(&self) -> usize {
-        self.pages.iter().filter(|page| !page.is_closed()).count()
+        self.pages.iter().filter(|page| !page.queue.is_closed()).count()
     }
 
     /// Ends every stream.
     pub(super) fn close(&mut self) {
-        self.pages.drain(..).for_each(|page| page.close());
-    }
-
-    fn push(&self, urgency: Urgency, frame: &Bytes) -> u64 {
-        let lagged = self.pages.iter().filter(|page| page.push(urgency, frame.clone()));
-        lagged.count() as u64
-    }
-
-    /// One event of the stream (WHATWG HTML, "Server-sent events"). JSON on one line needs no escaping.
-    fn frame(&self, event: &str, json: &[u8]) -> Bytes {
-        Bytes::from([&self.frame_head(event), json, FRAME_END].concat())
-    }
-
-    fn frame_head(&self, event: &str) -> Bytes {
-        Bytes::from(format!("id: {}\nevent: {event}\ndata: ", self.version))
+        self.pages.drain(..).for_each(|page| page.queue.close());
     }
 }
 
@@ -204,39 +263,4 @@ fn render(state: &State, id: &UnitId) -> Option<Bytes> {
     // Kept as long as the unit: no spare capacity, 40,000 times.
     json.shrink_to_fit();
     Some(Bytes::from(json))
-}
-
-fn array(parts: &[Bytes]) -> Bytes {
-    let mut json = Vec::with_capacity(2 + parts.iter().map(|part| part.len() + 1).sum::<usize>());
-    json.push(b'[');
-    for (n, part) in parts.iter().enumerate() {
-        if n > 0 {
-            json.push(b',');
-        }
-        json.extend_from_slice(part);
-    }
-    json.push(b']');
-    Bytes::from(json)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::str::FromStr as _;
-
-    use super::*;
-
-    #[test]
-    fn pages_are_told_to_read_again_once_a_unit_is_forgotten() {
-        let gone = AlarmId::from_str("sim/pc-0001/1/1").unwrap().unit;
-        let mut board = Board::default();
-        board.units.insert(gone.clone(), Bytes::from_static(b"{}"));
-        let mut page = board.open().unwrap().then;
-        board.forget(std::slice::from_ref(&gone));
-        board.tell_forgotten();
-        assert!(page.take().unwrap().starts_with(b"event: lagged"));
-        assert!(board.all_units().1 == "[]", "and it is not there any more");
-        board.forget(&[gone]);
-        board.tell_forgotten();
-        assert_eq!(page.take(), None, "nobody reads again for nothing");
-    }
 }

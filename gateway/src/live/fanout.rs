@@ -3,17 +3,23 @@
 //! **A slow page harms nobody but itself.** Publishing never waits: a frame that does not fit empties the page's queue of
 //! unit updates and leaves one `lagged` in their place, upon which the page reads everything again. Alarms are few,
 //! travel first, and are given up only if they alone fill the queue. Frames are shared: a queue holds references.
+//!
+//! **What is sent is on record, and in which order.** The order is that of the changes' numbers; where a page is sent
+//! anything else (an alarm that overtakes, frames left out because it lagged) it comes as [`Taken::OutOfOrder`], which
+//! cannot be opened before that is on record.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
+
+use super::frames::LAGGED;
+use crate::audit::line::StreamNote;
+use crate::audit::{Holds, Unseen};
 
 /// Bytes one page may leave unread: ten seconds of a large force's updates.
 pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;
-
-const LAGGED: Bytes = Bytes::from_static(b"event: lagged\ndata: {}\n\n");
 
 /// Which frames overtake which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,21 +30,44 @@ pub(super) enum Urgency {
     Normal,
 }
 
+/// A frame and the number of its change.
+type Numbered = (u64, Bytes);
+
 #[derive(Debug, Default)]
 struct Waiting {
-    first: VecDeque<Bytes>,
-    normal: VecDeque<Bytes>,
+    first: VecDeque<Numbered>,
+    normal: VecDeque<Numbered>,
     bytes: usize,
     lagged: bool,
     closed: bool,
+    /// The newest change that was offered.
+    offered_to: u64,
+    /// The newest change that was taken in order.
+    sent_to: u64,
 }
 
 impl Waiting {
     fn lag(&mut self) {
         self.lagged = true;
         self.normal.clear();
-        self.bytes = self.first.iter().map(Bytes::len).sum();
+        self.bytes = self.first.iter().map(|(_, frame)| frame.len()).sum();
     }
+
+    /// Whether the next alarm is not the next change: something before it waits, or was left out.
+    fn is_out_of_order(&self) -> bool {
+        let first = self.first.front().map(|(n, _)| *n);
+        let normal = self.normal.front().map(|(n, _)| *n);
+        self.lagged || first.zip(normal).is_some_and(|(first, normal)| first > normal)
+    }
+}
+
+/// What a page is sent next.
+#[derive(Debug)]
+pub enum Taken {
+    /// The next frame in the order of the changes.
+    InOrder(Bytes),
+    /// Alarms that overtake what waits, or the word of lagging behind them. Which is in the note.
+    OutOfOrder(StreamNote, Unseen<Bytes>),
 }
 
 /// The publishing end's view of one page.
@@ -52,6 +81,7 @@ pub(super) struct Queue {
 #[derive(Debug)]
 pub struct Subscription {
     queue: Arc<Queue>,
+    holds: Holds,
 }
 
 impl Queue {
@@ -64,8 +94,9 @@ impl Queue {
     }
 
     /// Puts a frame in. Returns whether the page has now been told that it lags.
-    pub(super) fn push(&self, urgency: Urgency, frame: Bytes) -> bool {
+    pub(super) fn push(&self, urgency: Urgency, n: u64, frame: Bytes) -> bool {
         let mut waiting = self.lock();
+        waiting.offered_to = n;
         let mut lags = false;
         if waiting.bytes + frame.len() > QUEUE_BYTES_MAX {
             lags = !waiting.lagged;
@@ -78,22 +109,14 @@ impl Queue {
         // A page that was told to read everything again needs no unit update until it has heard so.
         if urgency == Urgency::First && frame.len() <= QUEUE_BYTES_MAX {
             waiting.bytes += frame.len();
-            waiting.first.push_back(frame);
+            waiting.first.push_back((n, frame));
         } else if !waiting.lagged {
             waiting.bytes += frame.len();
-            waiting.normal.push_back(frame);
+            waiting.normal.push_back((n, frame));
         }
         drop(waiting);
         self.ready.notify_one();
         lags
-    }
-
-    /// Makes the page read everything again: what waits for it is left out, but for alarms.
-    pub(super) fn lag(&self) {
-        let mut waiting = self.lock();
-        waiting.lag();
-        drop(waiting);
-        self.ready.notify_one();
     }
 
     pub(super) fn close(&self) {
@@ -107,36 +130,55 @@ impl Queue {
 }
 
 impl Subscription {
-    pub(super) fn new(queue: Arc<Queue>) -> Self {
-        Self { queue }
+    pub(super) fn new(queue: Arc<Queue>, holds: Holds) -> Self {
+        Self { queue, holds }
     }
 
-    /// The next frame; `None` once the gateway has closed the stream. Cancel-safe.
-    pub async fn next(&mut self) -> Option<Bytes> {
+    /// What comes next; `None` once the gateway has closed the stream. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Taken> {
         loop {
             match self.take() {
-                Some(frame) => return Some(frame),
+                Some(taken) => return Some(taken),
                 None if self.queue.is_closed() => return None,
                 None => self.queue.ready.notified().await,
             }
         }
     }
 
-    /// The next frame, if one waits: alarms first, then word of lagging, then the rest.
+    /// What comes next, if anything waits: alarms first, then word of lagging, then the rest.
     #[must_use]
-    pub fn take(&mut self) -> Option<Bytes> {
+    pub fn take(&mut self) -> Option<Taken> {
         let mut waiting = self.queue.lock();
-        if let Some(frame) = waiting.first.pop_front() {
-            waiting.bytes -= frame.len();
-            return Some(frame);
+        if waiting.is_out_of_order() {
+            let (note, frames) = take_out_of_order(&mut waiting);
+            drop(waiting);
+            return Some(Taken::OutOfOrder(note, Unseen::new(frames, self.holds.clone())));
         }
-        if std::mem::take(&mut waiting.lagged) {
-            return Some(LAGGED);
-        }
-        let frame = waiting.normal.pop_front()?;
+        let (n, frame) = match waiting.first.pop_front() {
+            Some(frame) => frame,
+            None => waiting.normal.pop_front()?,
+        };
         waiting.bytes -= frame.len();
-        Some(frame)
+        waiting.sent_to = n;
+        Some(Taken::InOrder(frame))
     }
+}
+
+/// Every alarm that waits and, if the page lagged, the word of it: one note for all.
+fn take_out_of_order(waiting: &mut Waiting) -> (StreamNote, Bytes) {
+    let mut note = StreamNote { sent_to: Some(waiting.sent_to), ..StreamNote::default() };
+    let mut frames = BytesMut::new();
+    for (n, frame) in waiting.first.drain(..) {
+        note.overtook.push(n);
+        frames.extend_from_slice(&frame);
+    }
+    if std::mem::take(&mut waiting.lagged) {
+        note.lagged_to = Some(waiting.offered_to);
+        frames.extend_from_slice(&LAGGED);
+        waiting.sent_to = waiting.offered_to;
+    }
+    waiting.bytes = waiting.normal.iter().map(|(_, frame)| frame.len()).sum();
+    (note, frames.freeze())
 }
 
 impl Drop for Subscription {
@@ -148,44 +190,68 @@ impl Drop for Subscription {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::hash;
 
     fn frame(bytes: usize) -> Bytes {
         Bytes::from(vec![b'x'; bytes])
     }
 
-    #[test]
-    fn a_page_that_does_not_read_is_told_once_and_holds_bounded_bytes() {
-        let queue = Queue::new();
-        let told = (0..10_000).filter(|_| queue.push(Urgency::Normal, frame(64 * 1024))).count();
-        assert_eq!(told, 1);
-        assert!(queue.lock().bytes <= QUEUE_BYTES_MAX);
-        let mut page = Subscription::new(Arc::clone(&queue));
-        assert_eq!(page.take(), Some(LAGGED));
-        assert_eq!(page.take(), None, "what it missed is not sent late");
-        assert!(!queue.push(Urgency::Normal, frame(10)));
-        assert_eq!(page.take(), Some(frame(10)), "after the word of lagging the stream goes on");
+    fn page(queue: &Arc<Queue>) -> Subscription {
+        Subscription::new(Arc::clone(queue), Holds::nothing())
+    }
+
+    /// What is taken in order, or the note of what is not and the hash of its bytes.
+    fn taken(page: &mut Subscription) -> Option<Result<Bytes, (StreamNote, String)>> {
+        Some(match page.take()? {
+            Taken::InOrder(frame) => Ok(frame),
+            Taken::OutOfOrder(note, frames) => Err((note, frames.digest().sha256)),
+        })
+    }
+
+    fn order(sent_to: u64, overtook: &[u64], lagged_to: Option<u64>) -> StreamNote {
+        StreamNote { sent_to: Some(sent_to), overtook: overtook.to_vec(), lagged_to, ..StreamNote::default() }
+    }
+
+    fn sha256(parts: &[Bytes]) -> String {
+        hash::of(&parts.concat()).to_string()
     }
 
     #[test]
-    fn an_alarm_overtakes_updates_and_outlives_lagging() {
+    fn a_page_that_does_not_read_is_told_once_and_holds_bounded_bytes() {
         let queue = Queue::new();
-        queue.push(Urgency::Normal, frame(1024));
+        let told = (1..=10_000).filter(|n| queue.push(Urgency::Normal, *n, frame(64 * 1024))).count();
+        assert_eq!(told, 1);
+        assert!(queue.lock().bytes <= QUEUE_BYTES_MAX);
+        let mut page = page(&queue);
+        let lagged = (order(0, &[], Some(10_000)), sha256(&[LAGGED]));
+        assert_eq!(taken(&mut page), Some(Err(lagged)));
+        assert_eq!(taken(&mut page), None, "what it missed is not sent late");
+        assert!(!queue.push(Urgency::Normal, 10_001, frame(10)));
+        assert_eq!(taken(&mut page), Some(Ok(frame(10))), "after the word of lagging the stream goes on");
+    }
+
+    #[test]
+    fn an_alarm_that_overtakes_is_on_record_and_outlives_lagging() {
+        let queue = Queue::new();
         let alarm = Bytes::from_static(b"event: alarm\n\n");
-        queue.push(Urgency::First, alarm.clone());
-        for _ in 0..32 {
-            queue.push(Urgency::Normal, frame(128 * 1024));
-        }
-        let mut page = Subscription::new(queue);
-        assert_eq!(page.take(), Some(alarm));
-        assert_eq!(page.take(), Some(LAGGED));
+        let mut page = page(&queue);
+        queue.push(Urgency::First, 1, alarm.clone());
+        assert_eq!(taken(&mut page), Some(Ok(alarm.clone())), "nothing waits before it");
+        queue.push(Urgency::Normal, 2, frame(1024));
+        queue.push(Urgency::First, 3, alarm.clone());
+        assert_eq!(taken(&mut page), Some(Err((order(1, &[3], None), sha256(std::slice::from_ref(&alarm))))));
+        assert_eq!(taken(&mut page), Some(Ok(frame(1024))));
+        queue.push(Urgency::First, 4, alarm.clone());
+        (5..40).for_each(|n| _ = queue.push(Urgency::Normal, n, frame(128 * 1024)));
+        let lagged = (order(2, &[4], Some(39)), sha256(&[alarm, LAGGED]));
+        assert_eq!(taken(&mut page), Some(Err(lagged)));
+        assert_eq!(taken(&mut page), None);
     }
 
     #[test]
     fn alarms_alone_cannot_fill_memory() {
         let queue = Queue::new();
-        for _ in 0..10_000 {
-            queue.push(Urgency::First, frame(1024));
-        }
+        (1..=10_000).for_each(|n| _ = queue.push(Urgency::First, n, frame(1024)));
         assert!(queue.lock().bytes <= QUEUE_BYTES_MAX);
         assert!(queue.lock().lagged, "it is told to read everything again");
     }
@@ -193,10 +259,10 @@ mod tests {
     #[tokio::test]
     async fn a_closed_queue_ends_after_what_it_held() {
         let queue = Queue::new();
-        let mut page = Subscription::new(Arc::clone(&queue));
-        queue.push(Urgency::Normal, frame(1));
+        let mut page = page(&queue);
+        queue.push(Urgency::Normal, 1, frame(1));
         queue.close();
-        assert_eq!(page.next().await, Some(frame(1)));
-        assert_eq!(page.next().await, None);
+        assert!(matches!(page.next().await, Some(Taken::InOrder(_))));
+        assert!(page.next().await.is_none());
     }
 }

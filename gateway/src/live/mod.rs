@@ -3,7 +3,8 @@
 //! ```text
 //!           own reader          fold           4/s, rendered once         bounded queues
 //! SPOOL =====================> State =================> Board ======================> pages (SSE)
-//!   ^                            |  '-- alarms --> snapshot file, SEEN to the wearer
+//!   ^                            |                  '-- picture journal, fsynced (crate::audit::pictures)
+//!   |                            '-- alarms --> snapshot file, SEEN to the wearer
 //!   '-- Acknowledged <-- operator
 //! ```
 //!
@@ -19,6 +20,7 @@
 pub mod board;
 pub mod devices;
 pub mod fanout;
+pub mod frames;
 pub mod metrics;
 pub mod order;
 pub mod state;
@@ -46,9 +48,11 @@ use self::devices::Devices;
 use self::order::ClockBounds;
 use self::state::State;
 use self::view::GatewayView;
-use crate::audit::{Holds, Subjects, Unseen};
+use crate::audit::pictures::{Keep, PICTURES_DIR, PictureFiles, PictureHead, Retired};
+use crate::audit::{Holds, NotShown, Subjects, Unseen};
 use crate::config::roster::Roster;
 use crate::metrics::Metrics;
+use crate::people::Forces;
 use crate::spool::{Disk, Lsn, RealDisk, Spool};
 
 /// Unix milliseconds, given by the caller so that a test can turn the clock.
@@ -72,6 +76,8 @@ pub struct Settings {
     pub tail_records_max: u64,
     /// A unit that is not connected, has no alarm and was silent so long leaves the page.
     pub forget_after_ms: u64,
+    /// How much of the picture journal is kept.
+    pub keep_pictures: Keep,
     /// How long an operator's acknowledgement may take to be committed before they are told so.
     pub acknowledge_ms_max: u64,
     /// The wall clock.
@@ -92,10 +98,16 @@ impl Settings {
             // Two minutes of the busiest force, read in about a second.
             tail_records_max: 200_000,
             forget_after_ms: 24 * 3_600_000,
+            keep_pictures: Keep::default(),
             acknowledge_ms_max: 10_000,
             now_ms: Arc::new(system_now_ms),
             degraded: Arc::new(Vec::new),
         }
+    }
+
+    /// Opens the picture journal.
+    fn pictures(&self) -> std::io::Result<PictureFiles> {
+        PictureFiles::open(Arc::clone(&self.disk), self.data_dir.join(PICTURES_DIR), self.keep_pictures)
     }
 }
 
@@ -130,6 +142,11 @@ struct Hub {
     folded: watch::Sender<Lsn>,
     /// Counts changes of the alarm queue.
     alarms_revision: watch::Sender<u64>,
+    /// Somebody looks at a picture that the journal may not have.
+    journal_wanted: Notify,
+    journalled: watch::Sender<Journalled>,
+    /// Files of the picture journal that were removed, for the access record.
+    retired: Mutex<Vec<Retired>>,
     /// A device has connected: receipts may be owed to it.
     device_connected: Notify,
     is_rebuilding: AtomicBool,
@@ -138,7 +155,27 @@ struct Hub {
     has_stopped: AtomicBool,
 }
 
+/// How far the picture journal is.
+#[derive(Debug, Clone, Copy)]
+struct Journalled {
+    head: PictureHead,
+    /// Writings that failed since the start.
+    failures: u64,
+}
+
+/// Whose live units and alarms somebody is shown who sees `forces`.
+fn holds(forces: &Forces) -> Holds {
+    Holds::live(match forces {
+        Forces::All => Subjects::everyone(),
+        Forces::These(forces) => Subjects::forces(forces.iter()),
+    })
+}
+
 impl Hub {
+    fn retired(&self) -> MutexGuard<'_, Vec<Retired>> {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn board(&self) -> MutexGuard<'_, Board> {
         // A panic while rendering leaves at worst one stale picture, replaced by the next.
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
@@ -160,26 +197,59 @@ impl Hub {
 }
 
 impl Live {
-    /// Every unit: (cursor, JSON array). At most 250 ms old.
-    pub fn units(&self) -> Unseen<(u64, Bytes)> {
-        Unseen::new(self.hub.board().all_units(), Holds::live(Subjects::everyone()))
+    /// Every unit of `forces` as the API answers it. At most 250 ms old.
+    pub fn units(&self, forces: &Forces) -> Unseen<Bytes> {
+        let (n, units) = self.hub.board().units(forces, self.hub.now_ms());
+        self.hub.journal_wanted.notify_one();
+        Unseen::new(units, holds(forces)).of_picture(n)
     }
 
-    /// Every alarm as a JSON array, up to date.
-    pub fn alarms(&self) -> Unseen<Bytes> {
+    /// Every alarm of `forces` as the API answers it, up to date.
+    pub fn alarms(&self, forces: &Forces) -> Unseen<Bytes> {
         let mut board = self.hub.board();
         let mut state = self.hub.state();
-        board.publish_alarms(&mut state);
+        board.render_alarms(&mut state);
         drop(state);
-        Unseen::new(board.all_alarms(), Holds::live(Subjects::everyone()))
+        let (n, alarms) = board.alarms(forces, self.hub.now_ms());
+        drop(board);
+        self.hub.journal_wanted.notify_one();
+        Unseen::new(alarms, holds(forces)).of_picture(n)
     }
 
-    /// Opens a page: its first frames, and what changes from then on. `None` if too many are open.
-    #[must_use]
-    pub fn open_page(&self) -> Option<Unseen<Opening>> {
-        let opening = self.hub.board().open();
+    /// Opens a page for who sees `forces`: its first frames, and what changes from then on. `None` if too many are open.
+    pub fn open_page(&self, forces: &Forces) -> Option<Unseen<Opening>> {
+        let opening = self.hub.board().open(forces, holds(forces));
+        self.hub.journal_wanted.notify_one();
         self.hub.count_pages();
-        Some(Unseen::new(opening?, Holds::live(Subjects::everyone())))
+        let opening = opening?;
+        let n = opening.n;
+        Some(Unseen::new(opening, holds(forces)).of_picture(n))
+    }
+
+    /// Returns once the picture number `n` is durable in the journal. Cancel-safe.
+    ///
+    /// # Errors
+    /// It cannot be written: nothing of it may be shown.
+    pub async fn wait_journalled(&self, n: u64) -> Result<(), NotShown> {
+        let mut journalled = self.hub.journalled.subscribe();
+        let failures = journalled.borrow().failures;
+        let outcome = journalled.wait_for(|now| now.head.n >= n || now.failures > failures).await;
+        match outcome {
+            Ok(now) if now.head.n >= n => Ok(()),
+            _ => Err(NotShown::NotWritten),
+        }
+    }
+
+    /// The newest durable batch of the picture journal: an anchor for the access record.
+    #[must_use]
+    pub fn picture_head(&self) -> PictureHead {
+        self.hub.journalled.borrow().head
+    }
+
+    /// Files of the picture journal that were removed since the last call.
+    #[must_use]
+    pub fn take_retired_pictures(&self) -> Vec<Retired> {
+        std::mem::take(&mut *self.hub.retired())
     }
 
     /// Takes a new roster.

@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 use super::board::Board;
 use super::devices::Devices;
 use super::state::State;
-use super::{Hub, Live, Settings, tasks};
+use super::{Hub, Journalled, Live, Settings, tasks};
 use crate::alarms::Book;
 use crate::alarms::snapshot::{self, SnapshotError};
+use crate::audit::pictures::{PictureFiles, PictureHead};
 use crate::config::roster::Roster;
 use crate::metrics::Metrics;
 use crate::spool::{Lsn, Spool, SpoolError};
@@ -81,21 +82,32 @@ pub fn prepare(
     let connections = devices.connections();
     state.set_all_connected(&devices.connected());
     let revision = state.alarms.revision();
+    let journal = settings.pictures();
+    let head = journal.as_ref().map_or(PictureHead::none(), PictureFiles::head);
+    if let Err(error) = &journal {
+        tracing::error!(%error, "the picture journal cannot be opened: no live page is shown until it can");
+    }
+    let mut board = Board::default();
+    // Above every number of an earlier run, also where its journal is gone.
+    board.count_from(head.n.max((settings.now_ms)()));
     let hub = Arc::new(Hub {
         settings,
         spool: spool.clone(),
         devices,
         metrics,
-        board: Mutex::new(Board::default()),
+        board: Mutex::new(board),
         state: Mutex::new(state),
         folded: watch::Sender::new(Lsn(from.0.saturating_sub(1))),
         alarms_revision: watch::Sender::new(revision),
+        journal_wanted: Notify::new(),
+        journalled: watch::Sender::new(Journalled { head, failures: 0 }),
+        retired: Mutex::default(),
         device_connected: Notify::new(),
         is_rebuilding: AtomicBool::new(committed >= from),
         snapshot_fails: AtomicBool::new(!may_snapshot),
         has_stopped: AtomicBool::new(false),
     });
-    hub.publish();
+    hub.render();
     let keep: Task = if may_snapshot {
         Box::pin(tasks::keep_snapshot(Arc::clone(&hub), cursor, shutdown.clone()))
     } else {
@@ -108,7 +120,7 @@ pub fn prepare(
     };
     let tasks: Vec<Task> = vec![
         Box::pin(tasks::read(Arc::clone(&hub), from, committed, shutdown.clone())),
-        Box::pin(tasks::render(Arc::clone(&hub), shutdown.clone())),
+        Box::pin(tasks::render(Arc::clone(&hub), journal.ok(), shutdown.clone())),
         Box::pin(tasks::follow_connections(Arc::clone(&hub), connections, shutdown.clone())),
         Box::pin(tasks::send_receipts(Arc::clone(&hub), shutdown.clone())),
         keep,

@@ -16,6 +16,7 @@ use super::devices::{Connection, Connections};
 use super::state::fold;
 use super::view::GatewayView;
 use crate::alarms::{Owed, snapshot};
+use crate::audit::pictures::PictureFiles;
 use crate::record::Record;
 use crate::spool::{Batch, BatchLimits, Cursor, Health, Lsn, ReadError};
 
@@ -83,15 +84,15 @@ impl Drop for ReaderEnd {
     }
 }
 
-/// Renders what changed, for every page at once.
-pub(super) async fn render(hub: Arc<Hub>, shutdown: CancellationToken) {
+/// Renders what changed, for every page at once, and sends it once the journal has it.
+pub(super) async fn render(hub: Arc<Hub>, mut journal: Option<PictureFiles>, shutdown: CancellationToken) {
     let mut ticks = interval(Duration::from_millis(RENDER_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut alarms = hub.alarms_revision.subscribe();
     let mut count: u64 = 0;
-    hub.publish_gateway();
+    hub.render_gateway();
     loop {
-        tokio::select! {
+        let published = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             // Before the alarms, of which there may be a flood: positions must not stand still for them.
@@ -100,19 +101,25 @@ pub(super) async fn render(hub: Arc<Hub>, shutdown: CancellationToken) {
                 if count.is_multiple_of(SWEEP_TICKS) {
                     hub.sweep();
                 }
-                hub.publish();
+                let published = hub.render();
                 if count.is_multiple_of(FORGOTTEN_TICKS) {
                     hub.board().tell_forgotten();
                 }
                 if count.is_multiple_of(GATEWAY_TICKS) {
-                    hub.publish_gateway();
+                    hub.render_gateway();
                 }
+                published
             }
-            Ok(()) = alarms.changed() => hub.publish_alarms(),
-        }
+            Ok(()) = alarms.changed() => hub.render_alarms(),
+            // Somebody begins to look: the journal needs the whole picture.
+            () = hub.journal_wanted.notified() => Published::default(),
+        };
+        journal = hub.journal_and_send(journal).await;
+        hub.count(&published);
     }
     // The last pictures go out, then every stream ends: a server waits for its streams.
-    hub.publish();
+    hub.render();
+    hub.journal_and_send(journal).await;
     hub.board().close();
 }
 
@@ -229,24 +236,54 @@ impl Hub {
         }
     }
 
-    pub(super) fn publish(&self) {
+    pub(super) fn render(&self) -> Published {
         let mut board = self.board();
         let mut state = self.state();
-        let published = board.publish(&mut state);
+        let published = board.render(&mut state);
         self.measure(&state);
-        drop(state);
-        drop(board);
-        self.count(&published);
+        published
     }
 
-    fn publish_alarms(&self) {
+    fn render_alarms(&self) -> Published {
         let mut board = self.board();
         let mut state = self.state();
-        let published = board.publish_alarms(&mut state);
+        let published = board.render_alarms(&mut state);
         self.measure(&state);
-        drop(state);
-        drop(board);
-        self.count(&published);
+        published
+    }
+
+    /// Makes what was rendered durable, then sends it. Without the journal nothing is sent, and every stream ends.
+    async fn journal_and_send(&self, journal: Option<PictureFiles>) -> Option<PictureFiles> {
+        let now_ms = self.now_ms();
+        let entries = self.board().take_pending(now_ms);
+        if entries.is_empty() {
+            return journal;
+        }
+        let settings = self.settings.clone();
+        let written = self.spool.off_runtime(move || {
+            let mut files = journal.map_or_else(|| settings.pictures(), Ok)?;
+            let committed = files.commit(now_ms, entries)?;
+            Ok((files, committed))
+        });
+        match written.await.flatten() {
+            Ok((mut files, committed)) => {
+                let board = &mut self.board();
+                self.metrics.live.pages_lagged.inc_by(board.send(&committed));
+                if files.wants_keyframe() {
+                    board.renew_keyframe();
+                }
+                self.retired().extend(files.take_retired());
+                let head = files.head();
+                self.journalled.send_modify(|journal| journal.head = head);
+                Some(files)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the picture journal cannot be written: every live page is ended");
+                self.board().journal_failed();
+                self.journalled.send_modify(|journal| journal.failures += 1);
+                None
+            }
+        }
     }
 
     fn measure(&self, state: &super::state::State) {
@@ -258,7 +295,6 @@ impl Hub {
 
     fn count(&self, published: &Published) {
         let metrics = &self.metrics.live;
-        metrics.pages_lagged.inc_by(published.pages_lagged);
         if self.is_rebuilding.load(Ordering::Acquire) {
             return;
         }
@@ -281,13 +317,12 @@ impl Hub {
         let mut state = self.state();
         let forgotten = state.sweep(self.now_ms(), self.settings.forget_after_ms);
         drop(state);
-        board.forget(&forgotten);
+        board.forget(forgotten);
     }
 
-    fn publish_gateway(&self) {
+    fn render_gateway(&self) {
         let view = self.gateway_view();
-        let lagged = self.board().publish_gateway(&view);
-        self.metrics.live.pages_lagged.inc_by(lagged);
+        self.board().render_gateway(&view);
         self.count_pages();
     }
 

@@ -2,6 +2,7 @@
 
 use fieldpost_gateway::audit::{Asked, Journal, Unseen, What, Who, show_now};
 use fieldpost_gateway::live::Live;
+use fieldpost_gateway::people::Forces;
 use serde::Deserialize;
 
 use crate::check::ledger::RecordId;
@@ -13,6 +14,16 @@ pub struct Page {
     pub markers: Vec<(usize, i64)>,
     /// Every alarm, and whether it has an owner.
     pub alarms: Vec<(RecordId, bool)>,
+}
+
+#[derive(Deserialize)]
+struct Units {
+    units: Vec<Unit>,
+}
+
+#[derive(Deserialize)]
+struct Alarms {
+    alarms: Vec<Alarm>,
 }
 
 #[derive(Deserialize)]
@@ -38,8 +49,10 @@ impl Page {
         if live.is_rebuilding() {
             return None;
         }
-        let units: Vec<Unit> = serde_json::from_slice(&seen(live, What::UnitsRead, live.units()).1).ok()?;
-        let alarms: Vec<Alarm> = serde_json::from_slice(&seen(live, What::AlarmsRead, live.alarms())).ok()?;
+        let units = seen(live, What::UnitsRead, live.units(&Forces::All));
+        let Units { units } = serde_json::from_slice(&units).ok()?;
+        let alarms = seen(live, What::AlarmsRead, live.alarms(&Forces::All));
+        let Alarms { alarms } = serde_json::from_slice(&alarms).ok()?;
         let marker =
             |unit: &Unit| Some((device(&unit.device)?, (unit.position.as_ref()?.lat * 1e6).round() as i64));
         Some(Self {

@@ -36,6 +36,8 @@ pub(crate) struct Answer {
 pub(crate) struct Stream {
     body: Incoming,
     held: String,
+    /// Every byte that came.
+    pub(crate) received: Vec<u8>,
 }
 
 /// One event of a stream.
@@ -98,7 +100,7 @@ impl Browser {
         let response = self.send(Method::GET, "/api/v1/stream", "").await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Stream { body: response.into_body(), held: String::new() }
+        Stream { body: response.into_body(), held: String::new(), received: Vec::new() }
     }
 
     async fn send(&self, method: Method, path: &str, body: &str) -> Response<Incoming> {
@@ -154,6 +156,7 @@ impl Stream {
             }
             let frame = timeout(PATIENCE, self.body.frame()).await.expect("the stream is silent");
             let data = frame?.ok()?.into_data().ok()?;
+            self.received.extend_from_slice(&data);
             self.held.push_str(std::str::from_utf8(&data).unwrap());
         }
     }

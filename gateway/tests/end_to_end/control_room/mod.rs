@@ -8,4 +8,5 @@ mod ledger;
 mod look;
 mod people;
 mod pictures;
+mod rebuild;
 mod rig;

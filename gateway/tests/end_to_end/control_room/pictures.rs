@@ -8,6 +8,7 @@ use std::sync::Arc;
 use fieldpost_gateway::audit::AccessFiles;
 use fieldpost_gateway::config::roster::Roster;
 use fieldpost_gateway::http::session::IDLE_MS_MAX;
+use fieldpost_gateway::people::Forces;
 use fieldpost_gateway::spool::faulty::FaultyDisk;
 
 use super::rig::{PATIENCE, Site};
@@ -61,8 +62,8 @@ async fn a_stream_begins_with_everything_and_goes_on_with_what_changes() {
 }
 
 fn browser_sees(room: &super::rig::Room, count: usize) -> bool {
-    let (_, units) = super::rig::seen(room.live().units());
-    serde_json::from_slice::<Vec<serde_json::Value>>(&units).unwrap().len() == count
+    let units = super::rig::seen(room.live().units(&Forces::All));
+    serde_json::from_slice::<serde_json::Value>(&units).unwrap()["units"].as_array().unwrap().len() == count
 }
 
 #[tokio::test]

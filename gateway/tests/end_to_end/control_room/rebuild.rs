@@ -1,0 +1,126 @@
+//! From the record alone: exactly the bytes that a browser received.
+
+use std::path::PathBuf;
+
+use fieldpost_gateway::audit::files::ACCESS_DIR;
+use fieldpost_gateway::audit::line::Line;
+use fieldpost_gateway::audit::pictures::PICTURES_DIR;
+use fieldpost_gateway::audit::rebuild::{Rebuilt, answer, rebuild};
+
+use super::browser::Stream;
+use super::rig::{Room, Site, access_lines};
+
+fn places(site: &Site) -> (PathBuf, PathBuf) {
+    (site.dir.path().join(ACCESS_DIR), site.dir.path().join(PICTURES_DIR))
+}
+
+/// Every stream on record, in the order in which they were opened: what was rebuilt of each.
+fn rebuilt(site: &Site) -> Vec<(Rebuilt, Vec<u8>)> {
+    let (access, pictures) = places(site);
+    let opened = access_lines(site).into_iter().filter(|line| line["what"] == "stream_opened");
+    opened
+        .map(|line| {
+            let mut bytes = Vec::new();
+            let outcome = rebuild(&access, &pictures, line["n"].as_u64().unwrap(), &mut bytes);
+            (outcome.unwrap(), bytes)
+        })
+        .collect()
+}
+
+async fn to_the_end(mut stream: Stream) -> Vec<u8> {
+    while stream.next().await.is_some() {}
+    stream.received
+}
+
+/// Commits a position of each of `units` units and returns the latitude in degrees.
+async fn move_all(room: &Room, site: &Site, units: usize, latitude_udeg: i32) -> f64 {
+    let mut last = None;
+    for unit in 0..units {
+        last = Some(room.append(&site.position(&format!("pc-{unit:04}"), latitude_udeg)).await);
+    }
+    room.spool.wait_committed(last.unwrap()).await.unwrap();
+    f64::from(latitude_udeg) / 1e6
+}
+
+fn has_latitude(units: &serde_json::Value, wanted: f64) -> bool {
+    units.as_array().unwrap().iter().any(|unit| unit["position"]["lat"] == wanted)
+}
+
+#[tokio::test]
+async fn what_a_client_received_is_rebuilt_to_the_last_byte() {
+    let site = Site::new();
+    let room = site.open().await;
+    let mut first = room.browser("anna").await.stream().await;
+    for round in 0..3 {
+        let wanted = move_all(&room, &site, 20, 51_000_000 + round).await;
+        first.until("units", |units| has_latitude(units, wanted)).await;
+    }
+    let (alarm, record) = site.alarm("pc-0003");
+    room.commit(&record).await;
+    first.next_of("alarm").await.unwrap();
+    // Opens into the middle: its first frames hold what the other saw change.
+    let ben = room.browser("ben").await;
+    let mut second = ben.stream().await;
+    ben.acknowledge(&alarm.to_string()).await;
+    second.until("alarm", |alarm| alarm["acknowledged_by"] == "ben").await;
+    let units = ben.get("/api/v1/units").await;
+    let alarms = ben.get("/api/v1/alarms").await;
+    room.stop().await;
+    let received = [to_the_end(first).await, to_the_end(second).await];
+    assert_eq!(rebuilt(&site).len(), 2);
+    for ((rebuilt, bytes), received) in rebuilt(&site).into_iter().zip(received) {
+        assert!(rebuilt.is_exact, "{rebuilt:?}");
+        assert_eq!(rebuilt.verdict.broken, None);
+        assert_eq!(String::from_utf8(bytes).unwrap(), String::from_utf8(received).unwrap());
+    }
+    let (_, pictures) = places(&site);
+    for (what, given) in [("units_read", units), ("alarms_read", alarms)] {
+        let line = access_lines(&site).into_iter().find(|line| line["what"] == what).unwrap();
+        let line: Line = serde_json::from_value(line).unwrap();
+        assert_eq!(answer(&line, &pictures).unwrap(), given.body, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_lagged_and_whose_alarms_overtook_is_rebuilt_to_the_last_byte() {
+    let site = Site::new();
+    let room = site.open().await;
+    let mut stuck = room.browser("anna").await.stream().await;
+    let mut quick = room.browser("ben").await.stream().await;
+    stuck.next().await.unwrap();
+    let mut latitude_udeg = 51_000_000;
+    let mut rounds_after = 3;
+    while rounds_after > 0 {
+        latitude_udeg += 1;
+        // 400 units are 150 KB of JSON: more than socket buffers and the queue hold, soon.
+        let wanted = move_all(&room, &site, 400, latitude_udeg).await;
+        room.commit(&site.alarm("pc-0003").1).await;
+        quick.until("units", |units| has_latitude(units, wanted)).await;
+        rounds_after -= i32::from(room.metrics.encode().contains("fieldpost_live_pages_lagged_total 1"));
+    }
+    let stuck = tokio::spawn(to_the_end(stuck));
+    let quick = tokio::spawn(to_the_end(quick));
+    room.stop().await;
+    let received = [stuck.await.unwrap(), quick.await.unwrap()];
+    let orders = access_lines(&site).into_iter().filter(|line| line["what"] == "stream_order");
+    let orders: Vec<_> = orders.map(|line| line["stream"].clone()).collect();
+    assert!(orders.iter().any(|order| order["lagged_to"].is_u64()), "{orders:?}");
+    assert!(orders.iter().any(|order| order["overtook"].is_array()), "{orders:?}");
+    for ((rebuilt, bytes), received) in rebuilt(&site).into_iter().zip(received) {
+        // The stuck one may have been cut off with bytes under way: then what it received is a beginning.
+        assert!(bytes.starts_with(&received), "{} of {} bytes", received.len(), bytes.len());
+        assert_eq!(rebuilt.verdict.broken, None);
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_looks_at_is_not_kept() {
+    let site = Site::new();
+    let room = site.open().await;
+    let wanted = move_all(&room, &site, 5, 51_000_000).await;
+    assert_eq!(std::fs::read_dir(places(&site).1).unwrap().count(), 0);
+    let mut stream = room.browser("anna").await.stream().await;
+    stream.until("units", |units| has_latitude(units, wanted)).await;
+    assert_eq!(std::fs::read_dir(places(&site).1).unwrap().count(), 1);
+    room.stop().await;
+}
