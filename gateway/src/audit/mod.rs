@@ -11,6 +11,8 @@
 //! is seen; the end is held by the head beside it and by the heads that went to other machines. Whoever may write the
 //! data directory and knows no such head can still write the whole log anew: see SECURITY.md.
 
+pub mod answer;
+pub mod export;
 pub mod files;
 pub mod hash;
 pub mod line;

@@ -125,7 +125,8 @@ pub fn rebuild(
     Ok(Rebuilt { bytes: out.written, is_exact: closed_bytes == Some(out.written), verdict })
 }
 
-/// Hands over, in order, what the page was sent: when it became durable, Unix ms, and the bytes.
+/// Hands over, in order, what the page was sent: when it became durable, Unix ms, and the bytes. `each` may end it early
+/// with [`io::ErrorKind::Interrupted`].
 ///
 /// # Errors
 /// [`RebuildError`].
@@ -153,7 +154,10 @@ pub fn walk(
     if walk.last.is_none() {
         return Err(RebuildError::NoPicture(opened_at));
     }
-    Ok(walk.wire.flush_to(u64::MAX, each)?)
+    match walk.wire.flush_to(u64::MAX, each) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        flushed => Ok(flushed?),
+    }
 }
 
 /// Through the journal with one page.

@@ -4,7 +4,7 @@
 //! over: evidence that is damaged in one place is evidence in the others, and says that it is damaged.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
@@ -206,10 +206,4 @@ impl Reading<'_> {
         let broken = Broken { file: file.to_owned(), line, what: what.to_owned() };
         self.verdict.broken.get_or_insert(broken);
     }
-}
-
-/// Whether there is a record at all.
-#[must_use]
-pub fn exists(dir: &Path) -> bool {
-    fs::metadata(dir).is_ok()
 }

@@ -32,6 +32,9 @@ pub(crate) enum Command {
     Spool(SpoolCommand),
     /// What became of every sequence that a device issued: stored, refused, lost by the device, still owed
     Ledger(LedgerArgs),
+    /// Who was shown whose position, and what exactly: the access record (Data Protection Act 2018 s.62)
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Check a configuration: every mistake at once, with its line and what to do; exit 78
     Validate(ConfigFile),
     /// Look at the configuration
@@ -222,6 +225,106 @@ pub(crate) enum SpoolCommand {
         /// Last log sequence number
         #[arg(long, default_value_t = u64::MAX)]
         to: u64,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditDir {
+    /// The access record's directory, or a copy of it [default: `access` in the configuration's data_dir]
+    #[arg(long = "dir", value_name = "DIR")]
+    pub(crate) access: Option<PathBuf>,
+    /// The picture journal's directory [default: `pictures` in the configuration's data_dir]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pictures: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+}
+
+/// An instant.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At(pub(crate) u64);
+
+impl std::str::FromStr for At {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let time: jiff::Timestamp = text.parse().map_err(|_| {
+            "write the time with its zone: 2026-11-21T02:00:00Z or 2026-11-21T02:00:00+00:00".to_owned()
+        })?;
+        u64::try_from(time.as_millisecond()).map(Self).map_err(|_| "the time is before 1970".to_owned())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SpanArgs {
+    /// From when, as 2026-11-21T02:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: At,
+    /// Until when
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: At,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Read the whole chain; say the first place where it is broken, exit 65
+    Verify {
+        #[command(flatten)]
+        dir: AuditDir,
+        /// A head known from elsewhere, as NUMBER:HASH (repeat): the chain must go through it
+        #[arg(long = "head", value_name = "HEAD")]
+        heads: Vec<crate::audit::verify::KnownHead>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Who was shown a unit, and what exactly they were shown of it. The answer holds positions: guard it
+    Saw {
+        #[command(flatten)]
+        dir: AuditDir,
+        /// The unit, as FORCE/DEVICE
+        #[arg(long, value_name = "UNIT")]
+        unit: crate::live::unit::UnitId,
+        #[command(flatten)]
+        span: SpanArgs,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// What one person looked at
+    Looks {
+        #[command(flatten)]
+        dir: AuditDir,
+        /// Who
+        #[arg(long, value_name = "NAME")]
+        operator: String,
+        #[command(flatten)]
+        span: SpanArgs,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the very bytes that a live page was sent
+    Rebuild {
+        #[command(flatten)]
+        dir: AuditDir,
+        /// The number of the line that opened the page
+        #[arg(long, value_name = "NUMBER")]
+        stream: u64,
+        /// File to make
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Copy the record, its verification and a manifest of hashes into one directory
+    Export {
+        #[command(flatten)]
+        dir: AuditDir,
+        /// Directory to make
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// With the picture journal, which holds positions
+        #[arg(long)]
+        pictures: bool,
     },
 }
 

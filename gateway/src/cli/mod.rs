@@ -5,6 +5,7 @@
 //! 78 configuration).
 
 mod args;
+mod audit;
 mod config;
 mod decode;
 mod doctor;
@@ -49,6 +50,7 @@ fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Spool(command) => spool::dispatch(&command),
         Command::Ledger(arguments) => ledger::ledger(&arguments),
+        Command::Audit(command) => audit::dispatch(&command),
         Command::Validate(file) => config::validate(&file),
         Command::Config(command) => config::dispatch(command),
         Command::Login(arguments) => login::login(&arguments),

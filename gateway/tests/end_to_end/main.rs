@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "an unwrap states what a test expects, in its helpers too")]
 
+mod audit;
 mod bad_input;
 mod cli;
 mod control_room;

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use fieldpost_gateway::audit::answer::{Place, Span, looks, saw};
+use fieldpost_gateway::audit::export::export;
 use fieldpost_gateway::audit::files::ACCESS_DIR;
+use fieldpost_gateway::audit::hash;
 use fieldpost_gateway::audit::line::Line;
 use fieldpost_gateway::audit::pictures::PICTURES_DIR;
 use fieldpost_gateway::audit::rebuild::{Rebuilt, answer, rebuild};
@@ -110,6 +113,58 @@ async fn a_page_that_lagged_and_whose_alarms_overtook_is_rebuilt_to_the_last_byt
         // The stuck one may have been cut off with bytes under way: then what it received is a beginning.
         assert!(bytes.starts_with(&received), "{} of {} bytes", received.len(), bytes.len());
         assert_eq!(rebuilt.verdict.broken, None);
+    }
+}
+
+#[tokio::test]
+async fn who_saw_a_unit_and_what_exactly_is_answered_from_the_bytes_that_were_sent() {
+    let site = Site::new();
+    let room = site.open().await;
+    let mut anna = room.browser("anna").await.stream().await;
+    let wanted = move_all(&room, &site, 3, 51_000_001).await;
+    anna.until("units", |units| has_latitude(units, wanted)).await;
+    site.turn_clock(600_000);
+    let asked_from_ms = site.now_ms();
+    let wanted = move_all(&room, &site, 3, 51_000_002).await;
+    anna.until("units", |units| has_latitude(units, wanted)).await;
+    room.browser("ben").await.get("/api/v1/units").await;
+    let span = Span { from_ms: asked_from_ms, until_ms: site.now_ms() };
+    site.turn_clock(600_000);
+    let cleo = room.browser("cleo").await;
+    cleo.get("/api/v1/units").await;
+    room.stop().await;
+
+    let (access, pictures) = places(&site);
+    let place = Place { access: &access, pictures: &pictures };
+    let report = saw(place, &site.unit("pc-0001"), span).unwrap();
+    let who: Vec<_> = report.looks.iter().map(|look| (look.operator.as_str(), look.what.as_str())).collect();
+    assert_eq!(who, [("anna", "stream_opened"), ("ben", "units_read")], "cleo looked later");
+    let seen = |look: usize| -> Vec<_> {
+        let shown = report.looks[look].shown.iter();
+        shown.map(|shown| (shown.was_there, shown.row["position"]["lat"].as_f64())).collect()
+    };
+    assert_eq!(seen(0)[0], (true, Some(51.000_001)), "it was on the screen when the time began");
+    assert!(seen(0).contains(&(false, Some(51.000_002))), "{:?}", seen(0));
+    assert_eq!(seen(1), [(false, Some(51.000_002))]);
+    assert!(report.looks.iter().all(|look| look.shown.iter().all(|shown| shown.row["id"] == "sim/pc-0001")));
+
+    let whole = Span { from_ms: 0, until_ms: u64::MAX };
+    let looks = looks(&access, "cleo", whole).unwrap().looks;
+    let whats: Vec<_> = looks.iter().map(|look| look.what.as_str()).collect();
+    assert_eq!(whats, ["session_opened", "units_read"]);
+    assert!(saw(place, &site.unit("pc-9999"), whole).unwrap().looks[0].shown.is_empty(), "never shown");
+
+    let out = site.dir.path().join("for the commissioner");
+    let exported = export(place, &out, true).unwrap();
+    assert_eq!(exported.verdict.broken, None);
+    let copy = (out.join(ACCESS_DIR), out.join(PICTURES_DIR));
+    let again = saw(Place { access: &copy.0, pictures: &copy.1 }, &site.unit("pc-0001"), span).unwrap();
+    assert_eq!(again.looks, report.looks, "the export answers what the gateway answers");
+    let manifest = std::fs::read_to_string(out.join("manifest.sha256")).unwrap();
+    assert_eq!(manifest.lines().count(), exported.files);
+    for line in manifest.lines() {
+        let (sha256, name) = line.split_once("  ").unwrap();
+        assert_eq!(hash::of(&std::fs::read(out.join(name)).unwrap()).to_string(), sha256, "{name}");
     }
 }
 

@@ -1,0 +1,175 @@
+//! `fieldpost audit`: the access record, read from the data directory, whether or not the gateway runs.
+//!
+//! Who may run this may read the files anyway: that they did is for the machine's own log of its administrators. Over the
+//! network the record is read through the API, by role, and each reading is on record itself.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::PathBuf;
+
+use super::args::{AuditCommand, AuditDir, SpanArgs};
+use super::config::load;
+use super::exit::{CliError, Exit};
+use super::output;
+use crate::audit::answer::{self, Place, Report, Seen, Span};
+use crate::audit::export;
+use crate::audit::files::{ACCESS_DIR, PURPOSE};
+use crate::audit::pictures::PICTURES_DIR;
+use crate::audit::rebuild::{RebuildError, rebuild};
+use crate::audit::verify::{Verdict, verify};
+
+struct Dirs {
+    access: PathBuf,
+    pictures: PathBuf,
+}
+
+pub(super) fn dispatch(command: &AuditCommand) -> Result<(), CliError> {
+    match command {
+        AuditCommand::Verify { dir, heads, json } => {
+            let dirs = dirs(dir)?;
+            let verdict = verify(&dirs.access, heads, &mut |_| Ok(())).map_err(|error| io(&error))?;
+            if *json {
+                output::json(&verdict);
+            } else {
+                print_verdict(&verdict);
+            }
+            judged(&verdict)
+        }
+        AuditCommand::Saw { dir, unit, span, json } => {
+            let dirs = dirs(dir)?;
+            let report = answer::saw(dirs.place(), unit, span.span()).map_err(|error| io(&error))?;
+            print_report(&report, *json);
+            judged(&report.verification)
+        }
+        AuditCommand::Looks { dir, operator, span, json } => {
+            let dirs = dirs(dir)?;
+            let report = answer::looks(&dirs.access, operator, span.span()).map_err(|error| io(&error))?;
+            print_report(&report, *json);
+            judged(&report.verification)
+        }
+        AuditCommand::Rebuild { dir, stream, out } => rebuild_stream(&dirs(dir)?, *stream, out),
+        AuditCommand::Export { dir, out, pictures } => {
+            let exported = export::export(dirs(dir)?.place(), out, *pictures)
+                .map_err(|error| CliError::new(Exit::CannotCreate, format!("{}: {error}", out.display())))?;
+            output::line(&format!("{} files, {} bytes in {}", exported.files, exported.bytes, out.display()));
+            output::line(&format!("manifest.sha256 {}", exported.manifest_sha256));
+            print_verdict(&exported.verdict);
+            judged(&exported.verdict)
+        }
+    }
+}
+
+fn rebuild_stream(dirs: &Dirs, stream: u64, out: &std::path::Path) -> Result<(), CliError> {
+    let cannot = |error| CliError::new(Exit::CannotCreate, format!("{}: {error}", out.display()));
+    let mut file = BufWriter::new(File::create_new(out).map_err(cannot)?);
+    let rebuilt = rebuild(&dirs.access, &dirs.pictures, stream, &mut file).map_err(|error| match error {
+        RebuildError::Io(error) => io(&error),
+        error => CliError::new(Exit::Data, error),
+    })?;
+    file.flush().map_err(cannot)?;
+    output::line(&format!("{} bytes in {}", rebuilt.bytes, out.display()));
+    output::line(if rebuilt.is_exact {
+        "these bytes were handed to the page's connection"
+    } else {
+        "the page was cut off, or is still open: it received a beginning of these bytes"
+    });
+    judged(&rebuilt.verdict)
+}
+
+impl Dirs {
+    fn place(&self) -> Place<'_> {
+        Place { access: &self.access, pictures: &self.pictures }
+    }
+}
+
+impl SpanArgs {
+    fn span(&self) -> Span {
+        Span { from_ms: self.from.0, until_ms: self.to.0 }
+    }
+}
+
+fn dirs(dir: &AuditDir) -> Result<Dirs, CliError> {
+    let data_dir = match &dir.access {
+        Some(_) => None,
+        None => Some(load(&dir.config)?.data_dir),
+    };
+    let below = |name: &str| data_dir.as_ref().map(|dir| dir.join(name)).unwrap_or_default();
+    let access = dir.access.clone().unwrap_or_else(|| below(ACCESS_DIR));
+    let pictures = dir.pictures.clone().unwrap_or_else(|| below(PICTURES_DIR));
+    if !access.is_dir() {
+        let message = format!("{} does not exist: nobody has looked at anything yet", access.display());
+        return Err(CliError::new(Exit::Unavailable, message));
+    }
+    Ok(Dirs { access, pictures })
+}
+
+fn io(error: &std::io::Error) -> CliError {
+    CliError::new(Exit::Io, format!("cannot read the access record: {error}"))
+}
+
+fn judged(verdict: &Verdict) -> Result<(), CliError> {
+    match &verdict.broken {
+        None => Ok(()),
+        Some(broken) => {
+            let message = format!(
+                "the access record is broken at {} line {}: {}",
+                broken.file, broken.line, broken.what
+            );
+            Err(CliError::new(Exit::Data, message))
+        }
+    }
+}
+
+fn print_verdict(verdict: &Verdict) {
+    output::line(&format!(
+        "{} lines in {} files, {} to {}, {} torn by a crash and ended",
+        verdict.lines, verdict.files, verdict.first_n, verdict.last_n, verdict.torn
+    ));
+    output::line(&format!("head {}:{}", verdict.last_n, verdict.last_hash));
+    if verdict.broken.is_none() {
+        output::line("the chain holds");
+    }
+}
+
+fn print_report(report: &Report, json: bool) {
+    if json {
+        return output::json(report);
+    }
+    output::note(&format!("To be used for nothing but: {PURPOSE}."));
+    report.looks.iter().for_each(print_seen);
+    let cut = if report.is_cut { ", and more: ask for a shorter time" } else { "" };
+    output::note(&format!("{} looks{cut}", report.looks.len()));
+}
+
+fn print_seen(seen: &Seen) {
+    let until = match seen.until_ms {
+        Some(until_ms) if seen.is_cut_off => format!(" to {} (cut off)", time(until_ms)),
+        Some(until_ms) => format!(" to {}", time(until_ms)),
+        None if seen.what == "stream_opened" => " and is open".to_owned(),
+        None => String::new(),
+    };
+    output::line(&format!(
+        "{}{until}  {} from {} session {}  {}  {} of {}  {}{}",
+        time(seen.at_ms),
+        seen.operator,
+        seen.from,
+        seen.session,
+        seen.what,
+        seen.fields.join(","),
+        seen.subjects.join(","),
+        seen.precision,
+        seen.reason.as_ref().map(|reason| format!("  \"{reason}\"")).unwrap_or_default(),
+    ));
+    for shown in &seen.shown {
+        let there = if shown.was_there { " (was on the screen)" } else { "" };
+        output::line(&format!("    {}{there}  {}  {}", time(shown.at_ms), shown.event, shown.row));
+    }
+    if let Some(why) = &seen.not_known {
+        output::line(&format!("    what exactly is not known: {why}"));
+    }
+}
+
+fn time(at_ms: u64) -> String {
+    let at_ms = i64::try_from(at_ms).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_millisecond(at_ms).map_or_else(|_| at_ms.to_string(), |time| format!("{time:.3}"))
+}
