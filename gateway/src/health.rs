@@ -211,7 +211,7 @@ mod tests {
     fn readiness_of(health: Health, stalled: bool) -> (Readiness, i64) {
         let dir = tempfile::tempdir().unwrap();
         let config = Config::load(&init(dir.path(), &InitOptions::default()).unwrap().config).unwrap();
-        let state = CommitState { committed: Lsn(0), health, stalled, closed: false };
+        let state = CommitState { committed: Lsn(0), urgent: Lsn(0), health, stalled, closed: false };
         let list_ends_s = config.front_door.revocation_list.as_ref().unwrap().next_update_s;
         (Readiness::new(watch::channel(state).1, Metrics::new(), &config), list_ends_s)
     }

@@ -134,7 +134,7 @@ mod tests {
     }
 
     fn state(committed: u64, health: Health) -> CommitState {
-        CommitState { committed: Lsn(committed), health, stalled: false, closed: false }
+        CommitState { committed: Lsn(committed), urgent: Lsn(0), health, stalled: false, closed: false }
     }
 
     fn waiter() -> (Arc<Woken>, Waker) {

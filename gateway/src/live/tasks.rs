@@ -37,8 +37,9 @@ const RECEIPT_RETRY_MS: u64 = 5_000;
 /// How soon a failed read of the spool is tried again.
 const READ_RETRY_MS: u64 = 1_000;
 
-/// One lock of the state for so many records: about a millisecond.
-const READ_LIMITS: BatchLimits = BatchLimits { count_max: 512, bytes_max: 256 * 1024, age_ms_max: 0 };
+/// One lock of the state for so many records: about a millisecond. A position may wait a fifth of the time between two
+/// renderings, so that the reader does not wake at every commit; an alarm does not wait (see `Reader::next_batch`).
+const READ_LIMITS: BatchLimits = BatchLimits { count_max: 512, bytes_max: 256 * 1024, age_ms_max: 50 };
 
 /// Reads committed records and folds them.
 pub(super) async fn read(hub: Arc<Hub>, from: Lsn, rebuilt_at: Lsn, shutdown: CancellationToken) {

@@ -45,7 +45,7 @@ use crate::live::{self, system_now_ms};
 use crate::login::LoginLinks;
 use crate::metrics::Metrics;
 use crate::pki::{FrontDoorTls, PageTls, TlsError};
-use crate::spool::{Disk, Health, RealDisk, Spool};
+use crate::spool::{Disk, RealDisk, Spool};
 
 /// The front door may use 6 tenths of the drain deadline; the rest is for sinks, page and spool.
 const FRONT_DOOR_TENTHS: u32 = 6;
@@ -226,12 +226,7 @@ impl Service {
 
     /// Waits until the spool's storage fails: nothing is accepted any more, and only a restart recovers. Cancel-safe.
     pub async fn storage_failed(&self) {
-        let mut commits = self.spool.committed_watch();
-        let failed = commits.wait_for(|state| state.health == Health::Failed).await.is_ok();
-        if !failed {
-            // The spool was closed in order: that is not a failure.
-            std::future::pending::<()>().await;
-        }
+        self.spool.failed().await;
     }
 
     /// Takes what can be taken of `config`: certificates, authority, revocation list (ending the sessions of revoked

@@ -188,6 +188,8 @@ pub enum Health {
 pub struct CommitState {
     /// Every entry up to this one is durable.
     pub committed: Lsn,
+    /// The last entry of the newest commit that held one which must not wait: an alarm, or what the gateway itself says.
+    pub urgent: Lsn,
     /// Whether more will follow.
     pub health: Health,
     /// The reserve is used up too: a batch waits for space, and not even an alarm is stored.
@@ -371,6 +373,16 @@ impl Spool {
     /// Changes whenever a batch was committed or the health changed.
     pub fn committed_watch(&self) -> watch::Receiver<CommitState> {
         self.handle.shared.watch.subscribe()
+    }
+
+    /// Waits until the storage has failed; for ever if the spool is closed in order. Costs nothing at a commit, unlike
+    /// [`Spool::committed_watch`]. Cancel-safe.
+    pub async fn failed(&self) {
+        let mut news = self.handle.shared.news.subscribe();
+        while self.handle.shared.watch.borrow().health != Health::Failed {
+            // Fails only if the sender is gone, and we hold it.
+            _ = news.changed().await;
+        }
     }
 
     /// Waits until `lsn` is durable. Cancel-safe.

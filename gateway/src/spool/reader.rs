@@ -27,6 +27,9 @@ const WINDOW_BYTES: usize = 256 << 10;
 /// become a loss, and a bad sector must not stop a sink for ever.
 const READ_TRIES: u32 = 3;
 
+/// How soon a reader that lets its batch grow sees that it is full.
+const LOOK: Duration = Duration::from_millis(25);
+
 /// When a batch is handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
@@ -144,7 +147,8 @@ impl Reader {
         Lsn(self.next)
     }
 
-    /// The next batch. Waits for the first entry, then up to `age_ms_max` for more. Never empty.
+    /// The next batch. Waits for the first entry, then up to `age_ms_max` for more, but not if an alarm or an entry of the
+    /// gateway itself is among them. Never empty.
     ///
     /// Cancel-safe: a cancelled call took nothing.
     ///
@@ -192,19 +196,20 @@ impl Reader {
         }
     }
 
-    /// Returns when a full batch is there, the time is over or nothing more will come.
+    /// Returns when a full batch is there, an entry that must not wait, the time is over or nothing more will come. Commits
+    /// come hundreds of times a second and do not wake a reader that has time.
     async fn wait_for_more(&self, limits: BatchLimits) {
         let deadline = Instant::now() + Duration::from_millis(limits.age_ms_max);
-        let mut watch = self.shared.watch.subscribe();
+        let mut news = self.shared.news.subscribe();
         loop {
-            let state = *watch.borrow_and_update();
-            let final_state = state.closed || state.health == Health::Failed;
-            if final_state || self.enough(state.committed.0, limits) {
+            news.mark_unchanged();
+            let state = *self.shared.watch.borrow();
+            let is_over = state.closed || state.health == Health::Failed || Instant::now() >= deadline;
+            if is_over || state.urgent.0 >= self.next || self.enough(state.committed.0, limits) {
                 return;
             }
-            if !matches!(tokio::time::timeout_at(deadline, watch.changed()).await, Ok(Ok(()))) {
-                return;
-            }
+            let look_at = deadline.min(Instant::now() + LOOK);
+            _ = tokio::time::timeout_at(look_at, news.changed()).await;
         }
     }
 

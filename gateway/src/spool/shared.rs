@@ -71,6 +71,9 @@ pub(super) struct Shared {
     /// Counts the keeper's rounds.
     pub(super) rounds: watch::Sender<u64>,
     pub(super) watch: watch::Sender<CommitState>,
+    /// Changes with the health, the closing, and the commit of an entry that must not wait: unlike `watch`, not hundreds of
+    /// times a second.
+    pub(super) news: watch::Sender<()>,
     /// Only classes that may use the reserve are admitted.
     pub(super) reserve_only: AtomicBool,
     /// The writer holds a batch it has no space for.
@@ -227,6 +230,7 @@ impl Shared {
             }
             _ => {}
         }
+        self.news.send_replace(());
         // Waiters look for themselves whether there is room.
         self.room.notify_waiters();
     }
@@ -325,8 +329,10 @@ impl Shared {
             poked: Mutex::new(true),
             keeper: Condvar::new(),
             rounds: watch::Sender::new(0),
+            news: watch::Sender::new(()),
             watch: watch::Sender::new(CommitState {
                 committed: Lsn(recovered.next_lsn - 1),
+                urgent: Lsn(0),
                 health: Health::Ok,
                 stalled: false,
                 closed: false,

@@ -71,9 +71,9 @@ enum Phase {
     /// There is none.
     Idle,
     /// Taken over from the appends.
-    Taken { first_lsn: u64, count: u32 },
+    Taken { first_lsn: u64, count: u32, urgent: bool },
     /// Written up to the offset `end`, not synced.
-    Written { end: u64, last_lsn: u64, count: u32 },
+    Written { end: u64, last_lsn: u64, count: u32, urgent: bool },
     /// Storage failed.
     Failed,
 }
@@ -145,6 +145,7 @@ impl Drop for Ending {
         drop(self.dir_lock.take());
         self.shared.room.notify_waiters();
         self.shared.watch.send_modify(|state| state.closed = true);
+        self.shared.news.send_replace(());
         self.shared.rounds.send_modify(|rounds| *rounds += 1);
     }
 }
@@ -171,8 +172,8 @@ impl Writer {
     pub(super) fn step(&mut self, now: Instant) -> Option<Wait> {
         let stepped = match self.phase {
             Phase::Idle => return self.take_pending(now),
-            Phase::Taken { first_lsn, count } => self.write(first_lsn, count),
-            Phase::Written { end, last_lsn, count } => self.sync(end, last_lsn, count),
+            Phase::Taken { first_lsn, count, urgent } => self.write(first_lsn, count, urgent),
+            Phase::Written { end, last_lsn, count, urgent } => self.sync(end, last_lsn, count, urgent),
             Phase::Failed => return (!lock(&self.shared.pending).closing).then_some(Wait::Closing),
         };
         match stepped {
@@ -229,19 +230,19 @@ impl Writer {
         }
         self.last_began = Some(now);
         pending.wake_at = AWAKE;
-        pending.urgent = false;
+        let urgent = std::mem::take(&mut pending.urgent);
         std::mem::swap(&mut pending.buf, &mut self.batch);
         let count = std::mem::take(&mut pending.count);
         let first_lsn = pending.next_lsn - u64::from(count);
         drop(pending);
         self.shared.room.notify_waiters();
-        self.phase = Phase::Taken { first_lsn, count };
+        self.phase = Phase::Taken { first_lsn, count, urgent };
         Some(Wait::Nothing)
     }
 
     /// Writes the batch, in a new segment if it does not fit this one. A preallocated file can still meet a full disk, on
     /// a copy-on-write system.
-    fn write(&mut self, first_lsn: u64, count: u32) -> Result<Phase, WriteError> {
+    fn write(&mut self, first_lsn: u64, count: u32, urgent: bool) -> Result<Phase, WriteError> {
         if self.active.end + self.batch.len() as u64 > self.active.header.segment_bytes {
             self.roll(first_lsn)?;
         }
@@ -256,12 +257,12 @@ impl Writer {
             .map_err(WriteError::of("write a batch"))?;
         self.set_stalled(false);
         let end = self.active.end + self.batch.len() as u64;
-        Ok(Phase::Written { end, last_lsn: first_lsn + u64::from(count) - 1, count })
+        Ok(Phase::Written { end, last_lsn: first_lsn + u64::from(count) - 1, count, urgent })
     }
 
-    fn sync(&mut self, end: u64, last_lsn: u64, count: u32) -> Result<Phase, WriteError> {
+    fn sync(&mut self, end: u64, last_lsn: u64, count: u32, urgent: bool) -> Result<Phase, WriteError> {
         #[cfg(test)]
-        self.sabotage(end, last_lsn);
+        self.sabotage(end, last_lsn, urgent);
         let sync_started = Instant::now();
         self.sync_file()?;
         let sync_us = sync_started.elapsed().as_micros() as u64;
@@ -271,7 +272,7 @@ impl Writer {
         counters.bytes.fetch_add(self.batch.len() as u64, Ordering::Relaxed);
         counters.sync_us.fetch_add(sync_us, Ordering::Relaxed);
         counters.sync_us_max.fetch_max(sync_us, Ordering::Relaxed);
-        self.publish(end, last_lsn);
+        self.publish(end, last_lsn, urgent);
         Ok(Phase::Idle)
     }
 
@@ -291,7 +292,7 @@ impl Writer {
     }
 
     /// From here on the entries are the gateway's.
-    fn publish(&mut self, end: u64, last_lsn: u64) {
+    fn publish(&mut self, end: u64, last_lsn: u64, urgent: bool) {
         self.active.end = end;
         {
             let mut log = lock(&self.shared.log);
@@ -300,7 +301,15 @@ impl Writer {
                 active.end = end;
             }
         }
-        self.shared.watch.send_modify(|state| state.committed = Lsn(last_lsn));
+        self.shared.watch.send_modify(|state| {
+            state.committed = Lsn(last_lsn);
+            if urgent {
+                state.urgent = Lsn(last_lsn);
+            }
+        });
+        if urgent {
+            self.shared.news.send_replace(());
+        }
     }
 
     /// Goes on in a new segment that starts with `base`.
@@ -348,9 +357,9 @@ impl Writer {
     }
 
     #[cfg(test)]
-    fn sabotage(&mut self, end: u64, last_lsn: u64) {
+    fn sabotage(&mut self, end: u64, last_lsn: u64, urgent: bool) {
         if self.shared.settings.sabotaged(super::settings::Sabotage::PublishBeforeSync) {
-            self.publish(end, last_lsn);
+            self.publish(end, last_lsn, urgent);
         }
     }
 }
