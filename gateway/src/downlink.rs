@@ -14,12 +14,12 @@ use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
 use fieldpost_protocol::limits::DOWNLINK_BYTES_MAX;
 use fieldpost_protocol::{DeviceId, Downlink as Frame, ForceId};
-use futures_util::task::AtomicWaker;
 use tokio::sync::{broadcast, oneshot};
 use tokio::time::Instant;
 
@@ -154,10 +154,13 @@ pub(crate) struct Line {
     id: u64,
     /// Certificate serial number, to find the connections of a revoked one.
     serial: Box<[u8]>,
-    waker: AtomicWaker,
+    /// The connection's task. It stays: a task is woken many times and registers once.
+    waker: Mutex<Option<Waker>>,
     /// Set when there may be something to write, so that a connection looks only then.
     has_mail: AtomicBool,
     ended: Mutex<Option<Reason>>,
+    /// Set once there is a reason in `ended`, so that a connection locks only then.
+    has_ended: AtomicBool,
 }
 
 /// What the connection writes next.
@@ -260,9 +263,10 @@ impl Downlink {
         let line = Arc::new(Line {
             id: self.registry.next_line.fetch_add(1, Ordering::Relaxed),
             serial: serial.into(),
-            waker: AtomicWaker::new(),
+            waker: Mutex::default(),
             has_mail: AtomicBool::new(true), // whatever a resumed session has waiting
             ended: Mutex::default(),
+            has_ended: AtomicBool::new(false),
         });
         let mut units = lock(&self.registry.units);
         let unit = match units.get(unit_id(force, device).as_str()) {
@@ -448,13 +452,14 @@ impl Line {
         if ended.is_none_or(|first| first == Reason::Draining) {
             *ended = Some(reason);
         }
+        self.has_ended.store(true, Ordering::Release);
         drop(ended);
         self.wake();
     }
 
     /// Why the connection has to end, if it has to.
     pub(crate) fn ended(&self) -> Option<Reason> {
-        *lock(&self.ended)
+        if self.has_ended.load(Ordering::Acquire) { *lock(&self.ended) } else { None }
     }
 
     fn post(&self) {
@@ -464,16 +469,18 @@ impl Line {
 
     /// Whether there may be something to write; asks once.
     pub(crate) fn take_mail(&self) -> bool {
-        self.has_mail.swap(false, Ordering::AcqRel)
+        // Read first: nearly always there is none, and a read leaves the cache line where it is.
+        self.has_mail.load(Ordering::Acquire) && self.has_mail.swap(false, Ordering::AcqRel)
     }
 
     pub(crate) fn wake(&self) {
-        self.waker.wake();
+        let waker = lock(&self.waker).clone();
+        waker.iter().for_each(Waker::wake_by_ref);
     }
 
-    /// The connection's task, woken from now on.
-    pub(crate) fn register(&self, waker: &std::task::Waker) {
-        self.waker.register(waker);
+    /// The connection's task, woken from now on until another is registered.
+    pub(crate) fn register(&self, waker: &Waker) {
+        *lock(&self.waker) = Some(waker.clone());
     }
 
     /// Serial number of the connection's certificate.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::commit::CommitBell;
 use super::{Door, IngestConfig, Pipe, connection, listener};
 use crate::dedup::Dedup;
 use crate::downlink::Downlink;
@@ -20,6 +21,7 @@ use crate::spool::{Clock, Spool};
 #[derive(Debug, Clone)]
 pub struct BareDoor {
     door: Arc<Door>,
+    bell: Arc<CommitBell>,
 }
 
 impl BareDoor {
@@ -34,13 +36,14 @@ impl BareDoor {
         clock: Clock,
     ) -> Self {
         let closing = CancellationToken::new();
-        Self { door: Door::new(config, spool, dedup, downlink, metrics, closing, clock) }
+        let bell = Arc::new(CommitBell::new(&spool.committed_watch().borrow()));
+        Self { door: Door::new(config, spool, dedup, downlink, metrics, closing, clock), bell }
     }
 
     /// Wakes the sessions at every commit until the spool closes. Without it no PUBACK leaves.
     pub fn ring(&self) -> impl Future<Output = ()> + Send + use<> {
-        let door = Arc::clone(&self.door);
-        async move { door.bell.follow(door.spool.committed_watch()).await }
+        let (bell, commits) = (Arc::clone(&self.bell), self.door.spool.committed_watch());
+        async move { bell.follow(commits).await }
     }
 
     /// Ends expired sessions, for ever.
@@ -51,6 +54,7 @@ impl BareDoor {
     /// Serves a connection whose peer has proven to be `identity`, to its end.
     pub fn serve<W: Pipe>(&self, pipe: W, identity: Identity) -> impl Future<Output = ()> + Send + use<W> {
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        connection::serve_on(ready(Ok((pipe, identity))), nowhere, Arc::clone(&self.door))
+        let (door, bell) = (Arc::clone(&self.door), Arc::clone(&self.bell));
+        connection::serve_on(ready(Ok((pipe, identity))), nowhere, door, bell)
     }
 }

@@ -1,7 +1,8 @@
 //! Wakes each connection when what it waits for is committed, and no other.
 //!
-//! **One task watches the spool; a connection is woken once per commit that concerns it**, so a thousand connections
-//! with one message each cost a thousand wake-ups per commit and not a thousand squared.
+//! **One task a desk watches the spool; a connection is woken once per commit that concerns it**, so a thousand connections
+//! with one message each cost a thousand wake-ups per commit and not a thousand squared. They are all of the bell's own
+//! thread, so none of these wake-ups is a system call.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -20,6 +20,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::codec;
+use super::commit::CommitBell;
+use super::desk::Desk;
 use super::pipe::Pipe;
 use super::reason::Reason;
 use super::session::{Session, read_connect};
@@ -52,11 +54,27 @@ struct Scratch {
     entry: BytesMut,
 }
 
-/// Serves one accepted connection to its end.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, tls: Arc<ServerConfig>, door: Arc<Door>) {
+/// Lets one accepted connection arrive here, then hands it to `desk`, which serves it to its end.
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Arc<ServerConfig>,
+    door: Arc<Door>,
+    desk: Desk,
+) {
+    let counted = Counted::new(&door);
     // PUBACKs are small and late already: they must not wait for more of their kind. A failure shows on first use.
     _ = stream.set_nodelay(true);
-    serve_on(Link::accept(stream, tls), peer, door).await;
+    let accepting = Link::accept(stream, tls);
+    let Some((arrival, session)) = arrive(accepting, peer, &door, desk.bell()).await else { return };
+    let Ok(arrival) = arrival.try_map(Link::detach) else { return };
+    let tracker = door.connections.clone();
+    let served = async move {
+        // On the desk's thread now, whose event loop takes the socket over.
+        let Ok(arrival) = arrival.try_map(Link::attach) else { return };
+        Connection::new(arrival, session, door).run(peer, counted).await;
+    };
+    desk.serve(served, &tracker);
 }
 
 /// Serves the connection that `accepting` brings to its end.
@@ -64,29 +82,27 @@ pub(super) async fn serve_on<W: Pipe>(
     accepting: impl Future<Output = Result<(W, Identity), (Reason, String)>>,
     peer: SocketAddr,
     door: Arc<Door>,
+    bell: Arc<CommitBell>,
 ) {
-    let _counted = Counted::new(&door.metrics.ingest.connections);
+    let counted = Counted::new(&door);
     // Boxed: arriving is done once, the connection stays for hours.
-    if let Some(mut connection) = Box::pin(arrive(accepting, peer, &door)).await {
-        let reason = poll_fn(|cx| connection.poll(cx)).await;
-        connection.finish(peer, reason);
-        let Connection { link, out, session, .. } = connection;
-        drop(session);
-        Box::pin(say_goodbye(link, out)).await;
+    if let Some((arrival, session)) = Box::pin(arrive(accepting, peer, &door, &bell)).await {
+        Connection::new(arrival, session, door).run(peer, counted).await;
     }
 }
 
 /// Counts a connection for as long as it is there, however it ends.
-struct Counted<'g>(&'g Gauge);
+struct Counted(Gauge);
 
-impl<'g> Counted<'g> {
-    fn new(gauge: &'g Gauge) -> Self {
+impl Counted {
+    fn new(door: &Door) -> Self {
+        let gauge = door.metrics.ingest.connections.clone();
         gauge.inc();
         Self(gauge)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -97,17 +113,18 @@ async fn arrive<W: Pipe>(
     accepting: impl Future<Output = Result<(W, Identity), (Reason, String)>>,
     peer: SocketAddr,
     door: &Arc<Door>,
-) -> Option<Connection<'_, W>> {
+    bell: &Arc<CommitBell>,
+) -> Option<(Arrival<W>, Session)> {
     let config = door.config();
     let mut arrival = Arrival { peer, identity: None, link: None, received: Vec::new(), out: Vec::new() };
     let outcome = tokio::select! {
         biased;
         () = door.closing.cancelled() => Err(Reason::Draining.into()),
-        outcome = arrival.proceed(accepting, &config, door) => outcome,
+        outcome = arrival.proceed(accepting, &config, door, bell) => outcome,
         () = tokio::time::sleep(config.connect_deadline) => Err(Reason::ConnectDeadline.into()),
     };
     match outcome {
-        Ok(session) => Some(Connection::new(arrival, session, door)),
+        Ok(session) => Some((arrival, session)),
         Err((reason, detail)) => {
             arrival.refuse(door, reason, &detail);
             if let Some(link) = arrival.link {
@@ -133,6 +150,7 @@ impl<W: Pipe> Arrival<W> {
         accepting: impl Future<Output = Result<(W, Identity), (Reason, String)>>,
         config: &Arc<IngestConfig>,
         door: &Arc<Door>,
+        bell: &Arc<CommitBell>,
     ) -> Result<Session, (Reason, String)> {
         let (link, identity) = accepting.await?;
         let link = self.link.insert(link);
@@ -142,9 +160,8 @@ impl<W: Pipe> Arrival<W> {
                 let connect = read_connect(&packet, identity, &config.forces, &mut self.out)?;
                 let size = packet.size;
                 self.received.drain(..size);
-                let session =
-                    Session::start(&connect, identity.clone(), Arc::clone(config), door, &mut self.out);
-                return Ok(session);
+                let (identity, config, bell) = (identity.clone(), Arc::clone(config), Arc::clone(bell));
+                return Ok(Session::start(&connect, identity, config, door, bell, &mut self.out));
             }
             let received = &mut self.received;
             let read = poll_fn(|cx| {
@@ -178,25 +195,37 @@ impl<W: Pipe> Arrival<W> {
     }
 }
 
+impl<W> Arrival<W> {
+    /// The same over another form of its link.
+    fn try_map<V, E>(self, form: impl FnOnce(W) -> Result<V, E>) -> Result<Arrival<V>, E> {
+        let Self { peer, identity, link, received, out } = self;
+        Ok(Arrival { peer, identity, link: link.map(form).transpose()?, received, out })
+    }
+}
+
 /// A connected device.
-struct Connection<'d, W> {
-    door: &'d Door,
+struct Connection<W> {
+    door: Arc<Door>,
     link: W,
     session: Session,
     /// The beginning of a packet, or what a blocked session has not taken.
     kept: Vec<u8>,
     /// MQTT bytes to write.
     out: Vec<u8>,
+    /// When this poll began.
+    now: Instant,
     heard_at: Instant,
     timer: Pin<Box<Sleep>>,
+    /// Whom line, timer and bell know: registered once, not at every poll.
+    waker: Option<Waker>,
     /// The entry whose commit wakes this task, if any.
     bell_rings_for: Lsn,
     /// The ring of the bell that a wait for room was registered after.
     room_asked_at: Option<u64>,
 }
 
-impl<'d, W: Pipe> Connection<'d, W> {
-    fn new(arrival: Arrival<W>, session: Session, door: &'d Door) -> Self {
+impl<W: Pipe> Connection<W> {
+    fn new(arrival: Arrival<W>, session: Session, door: Arc<Door>) -> Self {
         tracing::debug!(peer = %arrival.peer, unit = %session.identity(), "device connected");
         let heard_at = Instant::now();
         Self {
@@ -206,15 +235,31 @@ impl<'d, W: Pipe> Connection<'d, W> {
             session,
             kept: arrival.received,
             out: arrival.out,
+            now: heard_at,
             heard_at,
+            waker: None,
             bell_rings_for: Lsn(0),
             room_asked_at: None,
         }
     }
 
+    /// Serves the device until the connection has ended.
+    async fn run(mut self, peer: SocketAddr, counted: Counted) {
+        let reason = poll_fn(|cx| self.poll(cx)).await;
+        self.finish(peer, reason);
+        let Self { link, out, session, .. } = self;
+        drop(session);
+        Box::pin(say_goodbye(link, out)).await;
+        drop(counted);
+    }
+
     /// Runs until the connection has to end, and says why.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
-        self.session.line().register(cx.waker());
+        self.now = Instant::now();
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            self.session.line().register(cx.waker());
+            self.bell_rings_for = Lsn(0);
+        }
         match SCRATCH.with_borrow_mut(|scratch| self.work(cx, scratch)) {
             Ok(()) => Poll::Pending,
             Err(reason) => Poll::Ready(reason),
@@ -272,7 +317,7 @@ impl<'d, W: Pipe> Connection<'d, W> {
                 Ok(()) if bytes.is_empty() => return Err(Reason::PeerClosed),
                 Ok(()) => {}
             }
-            self.heard_at = Instant::now();
+            self.heard_at = self.now;
             if self.kept.is_empty() {
                 let fed = self.session.feed(bytes, &mut scratch.entry, &mut self.out);
                 self.kept.extend_from_slice(&bytes[fed.used..]);
@@ -296,7 +341,7 @@ impl<'d, W: Pipe> Connection<'d, W> {
 
     /// Registers every wake-up that the connection needs. False if something is due already.
     fn sleeps(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
-        let bell = &self.door.bell;
+        let bell = self.session.bell();
         if let Some(lsn) = self.session.uplink().waits_for() {
             if bell.is_final() && lsn > bell.committed() {
                 return Err(Reason::SpoolFailed);
@@ -314,6 +359,11 @@ impl<'d, W: Pipe> Connection<'d, W> {
                 return Ok(false); // there may be room since it was last tried
             }
         }
+        let timer_knows = self.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker()));
+        if timer_knows && self.timer.deadline() > self.now {
+            return Ok(true);
+        }
+        self.waker = Some(cx.waker().clone());
         while self.timer.as_mut().poll(cx).is_ready() {
             let due_at = self.heard_at + self.session.keep_alive();
             // Verified at the handshake, once; a connection may outlive it by a keep-alive interval.

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 
 use super::Door;
 use super::connection;
+use super::desk::Desks;
 use super::reason::Reason;
 
 /// After an accept error that is ours (no descriptors left) the next try waits, or it would spin.
@@ -18,7 +19,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Accepts until the door closes, then tells every connection to end.
-pub(super) async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, door: Arc<Door>) {
+pub(super) async fn accept(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    door: Arc<Door>,
+    desks: Arc<Desks>,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -35,7 +41,8 @@ pub(super) async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, door: 
                     }
                     continue;
                 }
-                door.connections.spawn(connection::serve(stream, peer, Arc::clone(&tls), Arc::clone(&door)));
+                let (tls, desk) = (Arc::clone(&tls), desks.next());
+                door.connections.spawn(connection::serve(stream, peer, tls, Arc::clone(&door), desk));
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed");

@@ -4,7 +4,7 @@
 //! hear its own downlink, nothing else exists.
 //!
 //! ```text
-//! listener --accept--> connection --TLS--> identity --CONNECT--> session --PUBLISH--> custody --> spool
+//! listener --accept--> connection --TLS--> identity --CONNECT--> session (at a desk) --PUBLISH--> custody --> spool
 //!    limit, deadline     bytes in and out      |        '- client, uplink     decode, dedup, append
 //!                                              '- refused: one log line, one counter, one MQTT reason code
 //! ```
@@ -25,6 +25,7 @@ mod commit;
 mod config;
 mod connection;
 mod custody;
+mod desk;
 #[cfg(feature = "fuzz-doors")]
 pub mod fuzz_door;
 mod listener;
@@ -47,8 +48,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::bare::BareDoor;
-use self::commit::CommitBell;
 pub use self::config::{ClockBounds, IngestConfig};
+use self::desk::Desks;
 pub use self::metrics::IngestMetrics;
 pub use self::pipe::Pipe;
 pub use self::reason::Reason;
@@ -58,11 +59,12 @@ use crate::downlink::Downlink;
 use crate::metrics::Metrics;
 use crate::spool::{Clock, Spool};
 
-/// A running front door. Dropping it stops nothing; [`FrontDoor::drain`] does.
+/// A running front door. Close it with [`FrontDoor::drain`]: dropping it ends every connection without a word.
 #[derive(Debug)]
 pub struct FrontDoor {
     address: SocketAddr,
     door: Arc<Door>,
+    _desks: Arc<Desks>,
 }
 
 /// What every connection shares.
@@ -70,7 +72,6 @@ pub struct FrontDoor {
 pub(crate) struct Door {
     config: RwLock<Arc<IngestConfig>>,
     spool: Spool,
-    bell: CommitBell,
     dedup: Dedup,
     downlink: Downlink,
     metrics: Arc<Metrics>,
@@ -85,7 +86,7 @@ impl FrontDoor {
     /// Binds and starts to accept. `closing` stops accepting and starts the drain, like [`FrontDoor::drain`].
     ///
     /// # Errors
-    /// The address cannot be bound.
+    /// The address cannot be bound, or the system gives no threads.
     pub async fn start(
         config: IngestConfig,
         tls: Arc<ServerConfig>,
@@ -97,15 +98,11 @@ impl FrontDoor {
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(config.listen).await?;
         let address = listener.local_addr()?;
-        let commits = spool.committed_watch();
+        let desks = Arc::new(Desks::open(&spool.committed_watch())?);
         let door = Door::new(config, spool, dedup, downlink, metrics, closing, Clock::system());
-        tokio::spawn({
-            let door = Arc::clone(&door);
-            async move { door.bell.follow(commits).await }
-        });
-        tokio::spawn(listener::accept(listener, tls, Arc::clone(&door)));
+        tokio::spawn(listener::accept(listener, tls, Arc::clone(&door), Arc::clone(&desks)));
         tokio::spawn(listener::sweep(Arc::clone(&door)));
-        Ok(Self { address, door })
+        Ok(Self { address, door, _desks: desks })
     }
 
     /// Where it listens.
@@ -150,11 +147,9 @@ impl Door {
         closing: CancellationToken,
         clock: Clock,
     ) -> Arc<Self> {
-        let bell = CommitBell::new(&spool.committed_watch().borrow());
         Arc::new(Self {
             config: RwLock::new(Arc::new(config)),
             spool,
-            bell,
             dedup,
             downlink,
             metrics,

@@ -16,6 +16,7 @@ use fieldpost_protocol::ForceId;
 use super::Door;
 use super::client::Client;
 use super::codec::{self, Announcement, Connect, Kind, Packet, Version};
+use super::commit::CommitBell;
 use super::config::IngestConfig;
 use super::custody::{Counts, Custody};
 use super::reason::Reason;
@@ -28,6 +29,7 @@ use crate::pki::Identity;
 #[derive(Debug)]
 pub(super) struct Session {
     door: Arc<Door>,
+    bell: Arc<CommitBell>,
     identity: Identity,
     config: Arc<IngestConfig>,
     seen: Arc<DeviceSeen>,
@@ -92,6 +94,7 @@ impl Session {
         identity: Identity,
         config: Arc<IngestConfig>,
         door: &Arc<Door>,
+        bell: Arc<CommitBell>,
         out: &mut Vec<u8>,
     ) -> Self {
         let Identity { force, device, serial, .. } = &identity;
@@ -126,6 +129,7 @@ impl Session {
         door.metrics.ingest.devices.inc();
         Self {
             door: Arc::clone(door),
+            bell,
             seen: door.dedup.device(&identity.force, &identity.device),
             uplink: Uplink::new(connect.version, config.receive_max, config.topic_alias_max),
             identity,
@@ -171,7 +175,7 @@ impl Session {
             device: &self.identity.device,
             ceiling: self.identity.ceiling,
             now_ms: self.door.now_ms(),
-            committed: self.door.bell.committed(),
+            committed: self.bell.committed(),
             seen: &mut seen,
             entry,
             counts: Counts::default(),
@@ -196,7 +200,7 @@ impl Session {
         if self.uplink.holds() {
             self.with_custody(entry, |uplink, _, custody| uplink.retry_held(custody))?;
         }
-        if let Some(waited) = self.uplink.acknowledge(self.door.bell.committed(), out) {
+        if let Some(waited) = self.uplink.acknowledge(self.bell.committed(), out) {
             self.door.metrics.ingest.commit_wait_seconds.observe(waited.as_secs_f64());
         }
         self.client.write_downlink(&self.door, &self.identity.device, out);
@@ -214,6 +218,11 @@ impl Session {
     pub(super) fn is_expired(&self) -> bool {
         let not_after_s = u64::try_from(self.identity.not_after_s).unwrap_or(0);
         self.door.now_ms() / 1000 > not_after_s
+    }
+
+    /// Tells what is committed.
+    pub(super) fn bell(&self) -> &CommitBell {
+        &self.bell
     }
 
     /// How others reach this connection.

@@ -44,9 +44,9 @@ struct Wire {
     sealed: Vec<u8>,
 }
 
-/// An encrypted byte stream.
-pub(super) struct Link {
-    tcp: TcpStream,
+/// An encrypted byte stream. Over a [`std::net::TcpStream`] it is between two event loops.
+pub(super) struct Link<S = TcpStream> {
+    tcp: S,
     tls: UnbufferedServerConnection,
     /// The beginning of a record. Empty between records.
     incoming: Vec<u8>,
@@ -98,6 +98,14 @@ impl Link {
         let identity =
             device_identity(certificate).map_err(|error| (Reason::IdentityMissing, error.to_string()))?;
         Ok((link, identity))
+    }
+
+    /// Leaves the event loop of this thread; [`Link::attach`] enters another's.
+    ///
+    /// # Errors
+    /// The system refuses to let the socket go; it is closed.
+    pub(super) fn detach(self) -> io::Result<Link<std::net::TcpStream>> {
+        self.over(TcpStream::into_std)
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -271,6 +279,23 @@ impl Link {
                 return Ok(());
             }
         }
+    }
+}
+
+impl Link<std::net::TcpStream> {
+    /// Enters the event loop of this thread. What came meanwhile is found.
+    ///
+    /// # Errors
+    /// The event loop takes no more; the socket is closed.
+    pub(super) fn attach(self) -> io::Result<Link> {
+        self.over(TcpStream::from_std)
+    }
+}
+
+impl<S> Link<S> {
+    fn over<T>(self, form: impl FnOnce(S) -> io::Result<T>) -> io::Result<Link<T>> {
+        let Self { tcp, tls, incoming, outgoing, early, has_ended, has_failed } = self;
+        Ok(Link { tcp: form(tcp)?, tls, incoming, outgoing, early, has_ended, has_failed })
     }
 }
 
