@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use prometheus_client::metrics::gauge::Gauge;
-use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -27,7 +26,7 @@ use super::reason::Reason;
 use super::session::{Session, read_connect};
 use super::tls::Link;
 use super::{Door, IngestConfig};
-use crate::pki::Identity;
+use crate::pki::{FrontDoorTls, Identity};
 use crate::spool::Lsn;
 
 /// Unwritten bytes above which nothing more is read: a client that does not read its PUBACKs gets no more.
@@ -58,15 +57,18 @@ struct Scratch {
 pub(super) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    tls: Arc<ServerConfig>,
+    tls: FrontDoorTls,
     door: Arc<Door>,
     desk: Desk,
 ) {
     let counted = Counted::new(&door);
     // PUBACKs are small and late already: they must not wait for more of their kind. A failure shows on first use.
     _ = stream.set_nodelay(true);
-    let accepting = Link::accept(stream, tls);
+    let accepting = Link::accept(stream, &tls);
     let Some((arrival, session)) = arrive(accepting, peer, &door, desk.bell()).await else { return };
+    if arrival.link.as_ref().is_some_and(Link::is_resumed) {
+        door.metrics.ingest.resumed.inc();
+    }
     let Ok(arrival) = arrival.try_map(Link::detach) else { return };
     let tracker = door.connections.clone();
     let served = async move {

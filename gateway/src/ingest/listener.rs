@@ -4,13 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
 use super::Door;
 use super::connection;
 use super::desk::Desks;
 use super::reason::Reason;
+use crate::pki::FrontDoorTls;
 
 /// After an accept error that is ours (no descriptors left) the next try waits, or it would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -19,12 +19,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Accepts until the door closes, then tells every connection to end.
-pub(super) async fn accept(
-    listener: TcpListener,
-    tls: Arc<ServerConfig>,
-    door: Arc<Door>,
-    desks: Arc<Desks>,
-) {
+pub(super) async fn accept(listener: TcpListener, tls: FrontDoorTls, door: Arc<Door>, desks: Arc<Desks>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -41,7 +36,7 @@ pub(super) async fn accept(
                     }
                     continue;
                 }
-                let (tls, desk) = (Arc::clone(&tls), desks.next());
+                let (tls, desk) = (tls.clone(), desks.next());
                 door.connections.spawn(connection::serve(stream, peer, tls, Arc::clone(&door), desk));
             }
             Err(error) => {

@@ -19,6 +19,8 @@ pub struct IngestMetrics {
     pub devices: Gauge,
     /// Connections accepted.
     pub accepted: Counter,
+    /// Of these, devices that took up an earlier TLS session, and were let in.
+    pub resumed: Counter,
     /// Connections refused before CONNACK, by reason.
     refused: ByReason,
     /// Connections ended after CONNACK, by reason.
@@ -79,6 +81,7 @@ impl Default for IngestMetrics {
             connections: Gauge::default(),
             devices: Gauge::default(),
             accepted: Counter::default(),
+            resumed: Counter::default(),
             refused: ByReason::new(reasons),
             ended: ByReason::new(reasons),
             publishes: Counter::default(),
@@ -120,6 +123,7 @@ impl IngestMetrics {
         registry.register("devices", "Devices connected now", self.devices.clone());
         let counters = [
             ("accepted", "Connections accepted", &self.accepted),
+            ("resumed", "Devices let in that took up an earlier TLS session", &self.resumed),
             ("publishes", "PUBLISH packets", &self.publishes),
             ("payload_bytes", "Bytes of PUBLISH payloads", &self.payload_bytes),
             ("records", "Records appended to the spool", &self.records),

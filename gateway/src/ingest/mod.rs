@@ -42,7 +42,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -57,6 +56,7 @@ use self::strangers::StrangersLog;
 use crate::dedup::Dedup;
 use crate::downlink::Downlink;
 use crate::metrics::Metrics;
+use crate::pki::FrontDoorTls;
 use crate::spool::{Clock, Spool};
 
 /// A running front door. Close it with [`FrontDoor::drain`]: dropping it ends every connection without a word.
@@ -89,7 +89,7 @@ impl FrontDoor {
     /// The address cannot be bound, or the system gives no threads.
     pub async fn start(
         config: IngestConfig,
-        tls: Arc<ServerConfig>,
+        tls: FrontDoorTls,
         spool: Spool,
         dedup: Dedup,
         downlink: Downlink,

@@ -8,19 +8,19 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustls::pki_types::UnixTime;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
-use rustls::{CertificateError, Error as TlsError, ServerConfig};
+use rustls::{CertificateError, Error as TlsError, HandshakeKind};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::pipe::Pipe;
 use super::reason::Reason;
-use crate::pki::{Identity, device_identity};
+use crate::pki::{FrontDoorTls, Identity, device_identity};
 
 /// The longest record (RFC 8446 section 5.2: 5 + 2^14 + 256 bytes) and the head of the next.
 const RECEIVE_BYTES: usize = 18 * 1024;
@@ -69,15 +69,16 @@ enum Send<'a> {
 }
 
 impl Link {
-    /// Shakes hands and reads the identity from the verified certificate.
+    /// Shakes hands and reads the identity from the verified certificate. **That of a resumed session is verified here**, as
+    /// TLS does not: who may not come in any more is gone before a byte of MQTT is read.
     ///
     /// # Errors
     /// Why the peer is refused. It has been told by a TLS alert, as far as it listened.
     pub(super) async fn accept(
         tcp: TcpStream,
-        config: Arc<ServerConfig>,
+        door_tls: &FrontDoorTls,
     ) -> Result<(Self, Identity), (Reason, String)> {
-        let tls = UnbufferedServerConnection::new(config)
+        let tls = UnbufferedServerConnection::new(door_tls.server_config())
             .map_err(|error| (Reason::TlsHandshake, error.to_string()))?;
         let mut link = Self {
             tcp,
@@ -88,7 +89,8 @@ impl Link {
             has_ended: false,
             has_failed: false,
         };
-        if let Err(error) = poll_fn(|cx| link.poll_handshake(cx)).await {
+        let shaken = poll_fn(|cx| link.poll_handshake(cx)).await;
+        if let Err(error) = shaken.and_then(|()| link.recheck(door_tls)) {
             // A peer that does not listen misses its alert.
             _ = tokio::time::timeout(CLOSE_DEADLINE, link.end_write()).await;
             return Err((handshake_reason(&error), error.to_string()));
@@ -98,6 +100,22 @@ impl Link {
         let identity =
             device_identity(certificate).map_err(|error| (Reason::IdentityMissing, error.to_string()))?;
         Ok((link, identity))
+    }
+
+    /// Whether the peer took up an earlier session.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// Verifies the certificate of a resumed session; a full handshake has done so.
+    fn recheck(&self, door_tls: &FrontDoorTls) -> io::Result<()> {
+        if !self.is_resumed() {
+            return Ok(());
+        }
+        let chain = self.tls.peer_certificates().unwrap_or_default();
+        door_tls
+            .recheck(chain, UnixTime::now())
+            .map_err(|error| io::Error::new(io::ErrorKind::PermissionDenied, error))
     }
 
     /// Leaves the event loop of this thread; [`Link::attach`] enters another's.

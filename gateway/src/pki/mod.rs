@@ -21,6 +21,7 @@ mod authority;
 mod files;
 mod identity;
 mod index;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fieldpost_protocol::{DeviceId, ForceId, Mode};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConnection};
 
 use super::*;
@@ -67,7 +68,8 @@ fn client(ca_pem: &str, own: Option<&Issued>) -> Arc<ClientConfig> {
     })
 }
 
-/// Runs a whole handshake and some data. Gives the server's side, or the first error of either.
+/// Runs a whole handshake and some data, and asks after a resumed one as the front door does. Gives the server's side, or
+/// the first error of either.
 fn shake(
     tls: &FrontDoorTls,
     client_config: &Arc<ClientConfig>,
@@ -76,7 +78,7 @@ fn shake(
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let mut client = ClientConnection::new(Arc::clone(client_config), name).unwrap();
     let mut server = ServerConnection::new(tls.server_config()).unwrap();
-    // Twice as many turns as a full handshake takes, so that tickets (if there were any) arrive.
+    // Twice as many turns as a full handshake takes, so that the ticket arrives.
     for _ in 0..8 {
         let mut wire = Vec::new();
         client.write_tls(&mut wire).unwrap();
@@ -88,6 +90,9 @@ fn shake(
         client.process_new_packets()?;
     }
     assert!(!client.is_handshaking() && !server.is_handshaking());
+    if server.handshake_kind() == Some(HandshakeKind::Resumed) {
+        tls.recheck(server.peer_certificates().unwrap(), UnixTime::now())?;
+    }
     Ok(server)
 }
 
@@ -159,17 +164,41 @@ fn revoked_certificate_is_refused_after_renewal_without_a_new_listener() {
 }
 
 #[test]
-fn second_connection_is_a_full_handshake_too() {
+fn second_connection_takes_the_session_up_and_still_shows_who_it_is() {
     let mut house = House::new();
     let issued = house.issue("bwc-1");
     let (tls, config) = (house.tls(), client(&issued.ca_pem, Some(&issued)));
-    for _ in 0..2 {
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed] {
         let server = shake(&tls, &config, "localhost").unwrap();
-        assert!(
-            !matches!(server.handshake_kind(), Some(HandshakeKind::Resumed)),
-            "resumption skips revocation"
-        );
+        assert_eq!(server.handshake_kind(), Some(kind));
+        let identity = device_identity(&server.peer_certificates().unwrap()[0]).unwrap();
+        assert_eq!(identity.device, device("bwc-1"));
     }
+}
+
+#[test]
+fn whoever_may_not_come_in_any_more_does_not_with_an_earlier_session() {
+    let mut house = House::new();
+    let issued = house.issue("bwc-1");
+    let now_s = authority::now_s();
+    house.authority.write_list_for_tests(now_s, now_s + 10 * 86_400);
+    let (tls, config) = (house.tls(), client(&issued.ca_pem, Some(&issued)));
+    let first = shake(&tls, &config, "localhost").unwrap();
+    let chain = first.peer_certificates().unwrap();
+    let after = |days: i64| UnixTime::since_unix_epoch(Duration::from_secs((now_s + days * 86_400) as u64));
+    assert!(tls.recheck(chain, after(0)).is_ok());
+    // The list's date comes before the certificate's: each is its own reason.
+    let why = |days| format!("{:?}", tls.recheck(chain, after(days)).unwrap_err());
+    assert!(why(20).contains("ExpiredRevocationList"), "{}", why(20));
+    assert!(why(31).contains("(Expired"), "{}", why(31));
+    // Revoked, with a session that has not been taken up.
+    house.authority.revoke(&Revoke::Device(force(), device("bwc-1"))).unwrap();
+    tls.renew(&house.config().front_door).unwrap();
+    assert!(format!("{:?}", shake(&tls, &config, "localhost").unwrap_err()).contains("Revoked"));
+    // Another authority.
+    let other = House::new();
+    tls.renew(&other.config().front_door).unwrap();
+    assert!(format!("{:?}", tls.recheck(chain, after(0)).unwrap_err()).contains("Unknown"));
 }
 
 #[test]

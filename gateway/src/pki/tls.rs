@@ -1,9 +1,10 @@
 //! The rustls configurations, built once and renewed in place: the listener keeps one `Arc<ServerConfig>` for its whole
 //! life while the certificate, the authority and the revocation list behind it change on reload.
 //!
-//! **Every device handshake is a full one.** Session resumption is off at the front door: a resumed TLS 1.3 session skips
-//! certificate verification, so a revoked or expired certificate would get back in for as long as its ticket lives. The
-//! cost, accepted: 346 us of CPU instead of 134 us a connection, 14 s of one core for 40,000 devices returning at once.
+//! **No device gets in unasked.** A resumed TLS 1.3 session skips the verification of the client's certificate. So whoever
+//! accepts at the front door puts a resumed session's certificate through [`FrontDoorTls::recheck`] before it reads a byte
+//! of MQTT: today's date, the current authority, the current revocation list, as if it were shown anew
+//! (docs/decisions/0031).
 //!
 //! The front door sends records of at most 2 KiB, which fits the receive buffer of small devices, and names no
 //! authorities in its CertificateRequest: a long list there has exhausted device memory before authentication, and
@@ -16,13 +17,12 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{
-    ClientHello, NoServerSessionStorage, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier,
-};
+use rustls::server::{ClientHello, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 
+use super::sessions::Sessions;
 use crate::config::FrontDoor;
 use crate::config::material::ServerIdentity;
 
@@ -67,8 +67,10 @@ impl FrontDoorTls {
         let mut config = builder
             .with_client_cert_verifier(Arc::clone(&verifier) as Arc<dyn ClientCertVerifier>)
             .with_cert_resolver(Arc::clone(&identity) as Arc<dyn ResolvesServerCert>);
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(Sessions::new(front_door.connections_max as usize));
+        // One, and none for a device that asks for none (RFC 9149): each is 100 bytes on its way.
+        config.send_tls13_tickets = 1;
+        config.max_tls13_tickets = 1;
         config.max_fragment_size = Some(FRAGMENT_BYTES_MAX);
         Ok(Self { server_config: Arc::new(config), identity, verifier })
     }
@@ -77,6 +79,16 @@ impl FrontDoorTls {
     #[must_use]
     pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.server_config)
+    }
+
+    /// Whether the holder of `chain`, whose key was proven when its session began, may still come in at `now`.
+    ///
+    /// # Errors
+    /// What a full handshake would refuse it for.
+    pub fn recheck(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), rustls::Error> {
+        let (end_entity, intermediates) =
+            chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+        self.verifier.verify_client_cert(end_entity, intermediates, now).map(drop)
     }
 
     /// Takes certificate, authority and revocation list from `front_door`; the next handshake uses them. Open

@@ -167,7 +167,7 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
     let mut forwarders = Forwarders::start(&config, &spool, &counters)?;
     let opened = FrontDoor::start(
         IngestConfig::new(&config),
-        door_tls.server_config(),
+        door_tls.clone(),
         spool.clone(),
         dedup,
         downlink,

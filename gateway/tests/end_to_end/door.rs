@@ -79,7 +79,7 @@ impl TestDoor {
         dedup.rebuild_from(&spool).await.unwrap();
         let door = FrontDoor::start(
             ingest,
-            tls.server_config(),
+            tls.clone(),
             spool.clone(),
             dedup,
             downlink.clone(),

@@ -1,17 +1,18 @@
 //! Who gets through the front door, what the rest is told, and what is written down about it.
 
 use std::io::Write;
-use std::sync::{Mutex, Once};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use fieldpost_gateway::ingest::{IngestConfig, Reason};
 use fieldpost_gateway::pki::Authority;
 use fieldpost_gateway::spool::SpoolSettings;
 use fieldpost_protocol::Mode;
+use rustls::HandshakeKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::door::{Credentials, FORCE, PATIENCE, TestDoor, credentials};
+use crate::door::{Credentials, FORCE, PATIENCE, TestDoor, credentials, roots};
 use crate::mqtt::{Client, Connect, Heard, packet, position, text};
 
 /// In TLS 1.3 a client hears of its refusal after its own side of the handshake is done.
@@ -68,6 +69,34 @@ async fn a_revoked_certificate_loses_its_connection_and_does_not_get_back_in() {
     is_refused_by_tls(&door, Some(&credentials), Reason::CertificateRevoked).await;
     other.ping().await;
     assert_eq!(other.hear().await, Heard::Pingresp);
+}
+
+#[tokio::test]
+async fn a_session_is_taken_up_again_but_not_by_a_device_that_was_revoked() {
+    let mut door = TestDoor::open().await;
+    let (chain, key) = door.issue(FORCE, "pc-1", Mode::Test);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots(&door.authority))
+        .with_client_auth_cert(chain, key)
+        .unwrap();
+    let (address, config) = (door.door.address(), Arc::new(config));
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let mut client = Client::dial_with(address, &config, 5).await.unwrap();
+        client.connect(&Connect::clean("pc-1")).await;
+        assert!(matches!(client.hear().await, Heard::Connack { code: 0, .. }));
+        assert_eq!(client.handshake_kind(), Some(kind));
+    }
+    assert_eq!(door.metrics.ingest.resumed.get(), 1);
+    door.revoke("pc-1");
+    let mut client = Client::dial_with(address, &config, 5).await.unwrap();
+    assert_eq!(client.handshake_kind(), Some(HandshakeKind::Resumed));
+    client.connect(&Connect::clean("pc-1")).await;
+    assert_eq!(client.hear().await, Heard::End);
+    door.refused(Reason::CertificateRevoked).await;
+    assert_eq!(door.metrics.ingest.resumed.get(), 1);
 }
 
 #[tokio::test]

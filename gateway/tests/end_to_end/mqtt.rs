@@ -80,11 +80,25 @@ impl Client {
             Some((chain, key)) => builder.with_client_auth_cert(chain.clone(), key.clone_key()).unwrap(),
             None => builder.with_no_client_auth(),
         };
+        Self::dial_with(address, &Arc::new(config), level).await
+    }
+
+    /// Shakes hands with whatever listens at `address`, taking up an earlier session if `config` remembers one.
+    pub(crate) async fn dial_with(
+        address: std::net::SocketAddr,
+        config: &Arc<rustls::ClientConfig>,
+        level: u8,
+    ) -> std::io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::try_from("localhost").unwrap();
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await?;
         Ok(Self { stream, received: Vec::new(), level, broken: None })
+    }
+
+    /// How TLS came about.
+    pub(crate) fn handshake_kind(&self) -> Option<rustls::HandshakeKind> {
+        self.stream.get_ref().1.handshake_kind()
     }
 
     /// Shakes hands and connects as `device` with a clean MQTT 5 session.

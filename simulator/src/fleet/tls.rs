@@ -54,7 +54,7 @@ impl DeviceTls {
             .with_webpki_verifier(Arc::clone(&self.verifier))
             .with_client_auth_cert(chain.map_err(said)?, key)
             .map_err(said)?;
-        // The front door gives no tickets; a cache for 256 of them per device would be most of its memory.
+        // As the device logic does; a cache for 256 sessions per device would be most of its memory.
         config.resumption = Resumption::disabled();
         Ok(Arc::new(config))
     }

@@ -4,7 +4,7 @@ use alloc::{borrow::ToOwned as _, sync::Arc, vec::Vec};
 
 use rustls::{
     ClientConfig, RootCertStore,
-    client::Resumption,
+    client::{Resumption, TicketRequest},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
     time_provider::TimeProvider,
@@ -126,8 +126,10 @@ impl Tls {
             .with_custom_certificate_verifier(Arc::clone(&verifier) as _)
             .with_client_auth_cert(chain(identity.chain)?, key(identity.key_pkcs8))
             .map_err(|_| ConfigError::Key)?;
-        // The front door gives no tickets, so that a revoked certificate is refused at once (docs/decisions/0008).
+        // A session in RAM would cost more heap than a handshake costs energy, and a device that sleeps loses it. So the
+        // front door is asked for no ticket (RFC 9149): 6 bytes up instead of 100 down.
         config.resumption = Resumption::disabled();
+        config.send_ticket_request = Some(TicketRequest { new_session_count: 0, resumption_count: 0 });
         Ok(Self { config: Arc::new(config), gateway: gateway.to_owned(), verifier })
     }
 

@@ -62,7 +62,7 @@ impl Gateway {
         change(&mut ingest);
         let door = FrontDoor::start(
             ingest,
-            tls.server_config(),
+            tls.clone(),
             spool.clone(),
             dedup,
             downlink.clone(),
