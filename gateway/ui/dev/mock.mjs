@@ -163,7 +163,7 @@ const session = (operator) => ({
   name: operator,
   roles: ['operator', 'supervisor'],
   forces: ['*'],
-  may: ['look', 'acknowledge', 'shelve', 'close', 'lower', 'history', 'audit_read'],
+  may: ['look', 'acknowledge', 'shelve', 'close', 'lower', ...(has_past ? ['history'] : []), 'performance', 'audit_read'],
   reason: 'off',
   locked: locked.has(operator),
   server_time_ms: now(),
@@ -261,8 +261,11 @@ const COMMANDS = {
     broadcast('gateway', gatewayState());
   },
 };
-createInterface({ input: process.stdin }).on('line', (line) => {
+const commands = createInterface({ input: process.stdin });
+commands.on('line', (line) => {
   const [command, ...words] = line.trim().split(' ');
   COMMANDS[command]?.(...words);
   console.log('done');
 });
+// Whoever started this has gone: a terminal stays open, a test's pipe does not.
+if (!process.stdin.isTTY) commands.on('close', () => process.exit());

@@ -2,7 +2,6 @@
  * Colours of the map. The ground is quiet so that units stand out; **red belongs to alarms alone**.
  * Each readiness also has its own shape inside the marker (icons.ts): colour is never the only sign.
  */
-import { settings } from '../state/settings.svelte';
 import type { Readiness } from '../words';
 
 export interface Palette {
@@ -120,10 +119,11 @@ export const CONTRAST: Palette = {
 
 const darkQuery = matchMedia('(prefers-color-scheme: dark)');
 
+/** By the theme on the root element (settings.svelte.ts); without one, by the system. */
 export function palette(): Palette {
-  const { theme } = settings;
+  const theme = document.documentElement.dataset['theme'];
   if (theme === 'contrast') return CONTRAST;
-  return theme === 'dark' || (theme === 'system' && darkQuery.matches) ? DARK : LIGHT;
+  return theme === 'dark' || (theme === undefined && darkQuery.matches) ? DARK : LIGHT;
 }
 
 /** Calls back when the operator or the system changes the theme; returns the undo. */

@@ -72,7 +72,7 @@ function rings(id: string, source: string, palette: Palette): LayerSpecification
     paint: {
       'circle-radius': ON_GROUND,
       'circle-color': colour,
-      'circle-opacity': ['case', ['get', 'selected'], 0.08, 0.05],
+      'circle-opacity': ['case', ['any', ['get', 'selected'], ['get', 'alarmed']], 0.08, 0.03],
       'circle-stroke-color': colour,
       'circle-stroke-width': 1,
       'circle-stroke-opacity': ['case', ['any', ['get', 'selected'], ['get', 'alarmed']], 0.5, 0.22],

@@ -1,6 +1,6 @@
 /**
- * The trail of the chosen unit: the last 15 minutes from the gateway's history, and what this page
- * saw since. Without history (an older gateway, no permission) it is what this page saw.
+ * The records of the chosen unit in the past hour from the gateway's history, and what this page saw
+ * since; the trail is the last 15 minutes of them. Without history (an older gateway, no permission) it is what this page saw.
  */
 import { getTrack } from '../api/history';
 import { SessionLost } from '../api/request';

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    path::Path,
     process::{Child, ChildStderr, Stdio},
 };
 
@@ -31,7 +32,36 @@ pub(crate) fn browser() -> Result<(), Failure> {
     script.arg("hil-tests/browser/control_room.mjs").args(["--login", &link, "--screenshots"]).arg(&pictures);
     let seen = run_command(&mut script);
     let ended = demo.interrupt();
-    seen.and(ended)
+    seen.and(ended)?;
+    shift(&pictures)
+}
+
+/// A part of the shift, and a way to break the page that must turn it red.
+const SABOTAGES: [(&str, &str); 3] = [("keyboard", "deaf"), ("themes", "faint"), ("hostile", "leak")];
+
+/// What a real fleet does not give on demand: the page against its stand-in gateway, whole and broken on purpose.
+fn shift(pictures: &Path) -> Result<(), Failure> {
+    let script = |arguments: &[&str], pictures: &Path| {
+        let mut script = command("node");
+        script.arg("hil-tests/browser/shift.mjs").args(arguments).arg("--screenshots").arg(pictures);
+        script
+    };
+    run_command(&mut script(&[], pictures))?;
+    for (part, sabotage) in SABOTAGES {
+        // A broken page is waited for in vain: ten seconds are more than any step of a whole one takes.
+        let arguments = ["--only", part, "--sabotage", sabotage, "--timeout-s", "10"];
+        let ended = script(&arguments, &pictures.join(sabotage))
+            .stdout(Stdio::null())
+            .status()
+            .map_err(|error| Failure::new(format!("cannot start node: {error}")))?;
+        if ended.code() != Some(1) {
+            return Err(Failure::new(format!(
+                "the page was broken ({sabotage}) and the run ended with {ended}"
+            )));
+        }
+        say(&format!("    sabotage {sabotage} turns {part} red"));
+    }
+    Ok(())
 }
 
 /// A demo that is interrupted, or killed when the step fails.

@@ -1,0 +1,71 @@
+// 10,000 moving units: what a second of news costs the page's main thread, and a unit update in bytes.
+import { StandIn } from '../stand_in.mjs';
+import { atWork } from './keyboard.mjs';
+
+const UNITS = 10_000;
+/** Seconds of news over which the cost is taken. */
+const SECONDS = 8;
+/**
+ * Script on the main thread, of each second. Software drawing (no graphics card here) is told apart:
+ * it is not the page's and a console has a card.
+ */
+const SCRIPT_MS_MAX = 350;
+/** From a key to what it does, while the news goes on. */
+const ANSWER_MS_MAX = 1_500;
+
+export async function load(run, browser, sabotage) {
+  const gateway = await StandIn.start('--units', String(UNITS));
+  const page = await atWork(run, browser, gateway, sabotage);
+  const figures = await run.claim('ten_thousand_units_leave_the_page_usable', async () => {
+    const cdp = await page.context().newCDPSession(page);
+    const news = { bytes: 0, units: 0, events: 0 };
+    cdp.on('Network.eventSourceMessageReceived', ({ eventName, data }) => {
+      if (eventName !== 'units') return;
+      news.events += 1;
+      news.bytes += Buffer.byteLength(data);
+      news.units += (data.match(/"last_report_ms"/g) ?? []).length;
+    });
+    await cdp.send('Network.enable');
+    await cdp.send('Performance.enable');
+    const [before, began] = [await metrics(cdp), { ...news }];
+    await run.until(page, (seen, enough) => (globalThis.begun ??= Date.now()) + enough <= Date.now(), SECONDS * 1_000);
+    const [after, told] = [await metrics(cdp), { units: news.units - began.units, bytes: news.bytes - began.bytes }];
+    const seconds = after.Timestamp - before.Timestamp;
+    const perSecond = (name) => Math.round(((after[name] - before[name]) / seconds) * 1_000);
+    const drawn = await page.evaluate(() => document.querySelectorAll('[data-unit]').length);
+    const answer_ms = await answer(run, page);
+    const figures = {
+      units: UNITS,
+      updates_per_second: Math.round(told.units / seconds),
+      bytes_per_unit_update: Math.round(told.bytes / Math.max(1, told.units)),
+      main_thread_script_ms_per_s: perSecond('ScriptDuration'),
+      main_thread_all_ms_per_s: perSecond('TaskDuration'),
+      layout_and_style_ms_per_s: perSecond('LayoutDuration') + perSecond('RecalcStyleDuration'),
+      key_to_choice_ms: Math.round(answer_ms),
+      rows_drawn: drawn,
+      heap_mb: Math.round(after.JSHeapUsedSize / 1e6),
+    };
+    console.error(JSON.stringify(figures));
+    if (told.units < UNITS / 10) throw new Error(`only ${told.units} updates came: nothing was measured`);
+    if (figures.main_thread_script_ms_per_s > SCRIPT_MS_MAX) throw new Error(`${figures.main_thread_script_ms_per_s} ms of script a second`);
+    if (answer_ms > ANSWER_MS_MAX) throw new Error(`a key took ${answer_ms} ms`);
+    if (drawn === 0 || drawn > 60) throw new Error(`${drawn} rows are drawn`);
+    return figures;
+  });
+  await run.picture(page, 'ten-thousand-light');
+  await page.context().close();
+  gateway.stop();
+  return figures;
+}
+
+const metrics = async (cdp) => Object.fromEntries((await cdp.send('Performance.getMetrics')).metrics.map(({ name, value }) => [name, value]));
+
+/** The time from a search to the chosen unit, by the page's own clock. */
+async function answer(run, page) {
+  await page.keyboard.press('/');
+  await page.locator('#unit-search').fill('RV 2222');
+  const began = await page.evaluate(() => performance.now());
+  await page.keyboard.press('Enter');
+  await run.until(page, (seen) => seen.selected?.endsWith('rv-2222'));
+  return (await page.evaluate(() => performance.now())) - began;
+}

@@ -1,0 +1,28 @@
+// Ways to break the page, each of which must turn a run red. They change what the browser is given.
+
+/** Changes the application's text on its way to the browser. */
+const inApp = (change) => async (page) => {
+  await page.route('**/assets/app.js', async (route) => {
+    const response = await route.fetch();
+    const text = await response.text();
+    const changed = change(text);
+    if (changed === text) throw new Error('the sabotage found nothing to break');
+    await route.fulfill({ response, body: changed });
+  });
+};
+
+export const SABOTAGES = {
+  /** A letter answers nothing any more. */
+  deaf: inApp((text) => text.replace('key:`A`', 'key:`Ä`')),
+  /** Text on its own ground. */
+  faint: async (page) => {
+    await page.route('**/assets/style.css', async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, body: `${await response.text()} :root{--muted:#8a939c;--panel:#fff}` });
+    });
+  },
+  /** Something of the page asks elsewhere. */
+  leak: async (page) => {
+    await page.addInitScript(() => addEventListener('load', () => void fetch('https://example.invalid/').catch(() => undefined)));
+  },
+};

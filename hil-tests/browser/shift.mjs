@@ -1,0 +1,55 @@
+// A shift at the control-room page, against the stand-in gateway: what needs hostile names, lost
+// sessions, two operators or 10,000 units, which a real fleet does not give on demand.
+//
+//   node shift.mjs --screenshots DIR [--chromium PATH] [--timeout-s 60] [--only NAME] [--sabotage NAME]
+//
+// Waits for conditions, never for time. Prints one JSON summary; exit 0 only if every claim holds.
+// `--sabotage` breaks the page on purpose (sabotage.mjs); the run must then fail.
+import { parseArgs } from 'node:util';
+import { launch, Run } from './chromium.mjs';
+import { byKeyboard } from './claims/keyboard.mjs';
+import { hostileNames } from './claims/hostile.mjs';
+import { load } from './claims/load.mjs';
+import { replays } from './claims/replay.mjs';
+import { sessions } from './claims/sessions.mjs';
+import { themes } from './claims/themes.mjs';
+import { SABOTAGES } from './sabotage.mjs';
+
+const { values: option } = parseArgs({
+  options: {
+    screenshots: { type: 'string' },
+    chromium: { type: 'string', default: '/usr/bin/chromium' },
+    'timeout-s': { type: 'string', default: '60' },
+    only: { type: 'string', default: '' },
+    sabotage: { type: 'string', default: '' },
+  },
+});
+if (!option.screenshots || (option.sabotage !== '' && !(option.sabotage in SABOTAGES))) {
+  console.error(`usage: node shift.mjs --screenshots DIR [--only NAME] [--sabotage ${Object.keys(SABOTAGES).join('|')}]`);
+  process.exit(2);
+}
+
+const PARTS = { keyboard: byKeyboard, sessions, replay: replays, hostile: hostileNames, themes, load };
+const run = new Run(option.screenshots, Number(option['timeout-s']) * 1_000);
+const browser = await launch(option.chromium);
+const figures = {};
+try {
+  for (const [name, part] of Object.entries(PARTS)) {
+    if (option.only !== '' && option.only !== name) continue;
+    const began_ms = performance.now();
+    Object.assign(figures, await part(run, browser, SABOTAGES[option.sabotage]));
+    figures[`${name}_s`] = Math.round((performance.now() - began_ms) / 100) / 10;
+  }
+  await run.nothingEscaped();
+} catch (fault) {
+  run.failure = fault.message;
+  for (const context of browser.contexts()) {
+    // The picture is a help; a page that cannot even be drawn must not hide the first fault.
+    await context.pages()[0]?.screenshot({ path: `${option.screenshots}/failure.png` }).catch(() => undefined);
+  }
+} finally {
+  await browser.close();
+}
+run.finish({ figures });
+// A stand-in that a failed claim left behind must not keep this process.
+process.exit(process.exitCode);
