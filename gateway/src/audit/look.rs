@@ -18,6 +18,20 @@ pub const REASON_CHARS_MAX: usize = 200;
 pub enum What {
     /// An operator logged in.
     SessionOpened,
+    /// Somebody was not let in: a wrong name or password, or too many tries.
+    LoginRefused,
+    /// An operator logged out.
+    SessionClosed,
+    /// An operator chose a new password.
+    PasswordChanged,
+    /// A console was locked.
+    ConsoleLocked,
+    /// It was unlocked.
+    ConsoleUnlocked,
+    /// The list of accounts was read.
+    PeopleRead,
+    /// An account was made, disabled or given a new password.
+    PeopleChanged,
     /// The list of units was read.
     UnitsRead,
     /// The alarm queue was read.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fieldpost_protocol::{DeviceId, ForceId, Mode};
 
+use crate::people::{Forces, Role};
+
 /// The Fieldpost gateway and its tools.
 #[derive(Debug, Parser)]
 #[command(name = "fieldpost", version, about, propagate_version = true, arg_required_else_help = true)]
@@ -40,6 +42,9 @@ pub(crate) enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Make, list and disable accounts of the control room
+    #[command(subcommand)]
+    People(PeopleCommand),
     /// Print a link that lets one operator into the live page, once, within 5 minutes
     Login(LoginArgs),
     /// Take a frame apart and name every byte
@@ -365,6 +370,70 @@ pub(crate) struct LoginArgs {
     /// Who is let in: the name on acknowledgements and in the access log
     #[arg(long, value_name = "NAME")]
     pub(crate) operator: String,
+    /// Let them in with this role only (repeat) [default: their account's, else operator, supervisor and engineer]
+    #[arg(long = "role", value_name = "ROLE")]
+    pub(crate) roles: Vec<Role>,
+    /// Show them these forces only: ids with commas between them, or * for all
+    #[arg(long, value_name = "FORCES", requires = "roles", default_value = "*")]
+    pub(crate) forces: Forces,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeopleCommand {
+    /// Make an account; prints a password that is shown once and has to be changed
+    Add {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// What they log in with: the name in every record
+        name: String,
+        /// What colleagues call them
+        #[arg(long, default_value = "")]
+        full_name: String,
+        /// operator, supervisor, engineer, auditor, data_protection, administrator (repeat)
+        #[arg(long = "role", value_name = "ROLE", required = true)]
+        roles: Vec<Role>,
+        /// Whose units they see: ids with commas between them, or * for all
+        #[arg(long, value_name = "FORCES")]
+        forces: Forces,
+    },
+    /// List every account
+    List {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give an account a new password, shown once, and end its sessions
+    Passwd {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Whose
+        name: String,
+    },
+    /// Let an account in no more, and end its sessions
+    Disable {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Whose
+        name: String,
+        /// Let it in again
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Give an account other roles and forces
+    Roles {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Whose
+        name: String,
+        /// operator, supervisor, engineer, auditor, data_protection, administrator (repeat)
+        #[arg(long = "role", value_name = "ROLE", required = true)]
+        roles: Vec<Role>,
+        /// Whose units they see: ids with commas between them, or * for all
+        #[arg(long, value_name = "FORCES")]
+        forces: Forces,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::config::ConfigError;
 use crate::init::InitError;
 use crate::login::LoginError;
+use crate::people::AccountsError;
 use crate::pki::AuthorityError;
 
 use super::output;
@@ -98,10 +99,22 @@ impl From<InitError> for CliError {
     }
 }
 
+impl From<AccountsError> for CliError {
+    fn from(error: AccountsError) -> Self {
+        let exit = match error {
+            AccountsError::Files { .. } => Exit::Io,
+            AccountsError::Damaged { .. } => Exit::Data,
+            AccountsError::Password(_) => Exit::Software,
+            _ => Exit::Usage,
+        };
+        Self::new(exit, error)
+    }
+}
+
 impl From<LoginError> for CliError {
     fn from(error: LoginError) -> Self {
         let exit = match error {
-            LoginError::OperatorName => Exit::Usage,
+            LoginError::OperatorName | LoginError::ForcesTooLong => Exit::Usage,
             LoginError::Secret { .. } | LoginError::DamagedSecret { .. } => Exit::Io,
             _ => Exit::Software,
         };

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::Config;
 use crate::login::{LoginLinks, Operator};
+use crate::people::Grant;
 
 use super::args::LoginArgs;
 use super::config::load;
@@ -23,7 +24,14 @@ pub(super) fn login(arguments: &LoginArgs) -> Result<(), CliError> {
         ));
     }
     let now_ms = now_ms();
-    let token = LoginLinks::open(&config.data_dir, now_ms)?.issue(&operator, now_ms)?;
+    let links = LoginLinks::open(&config.data_dir, now_ms)?;
+    let token = if arguments.roles.is_empty() {
+        links.issue(&operator, now_ms)?
+    } else {
+        let grant =
+            Grant { roles: arguments.roles.iter().copied().collect(), forces: arguments.forces.clone() };
+        links.issue_as(&operator, &grant, now_ms)?
+    };
     output::line(&link(&config, config.control_room.listen, &token));
     output::note("Use it once, within 5 minutes. Whoever opens it is let in as this operator.");
     Ok(())

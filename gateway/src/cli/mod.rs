@@ -13,6 +13,7 @@ mod exit;
 mod ledger;
 mod login;
 mod output;
+mod people;
 mod pki;
 mod run;
 mod setup;
@@ -53,6 +54,7 @@ fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Audit(command) => audit::dispatch(&command),
         Command::Validate(file) => config::validate(&file),
         Command::Config(command) => config::dispatch(command),
+        Command::People(command) => people::dispatch(command),
         Command::Login(arguments) => login::login(&arguments),
         Command::Decode(arguments) => setup::decode(&arguments),
         Command::Completions { shell } => {

@@ -7,6 +7,7 @@
 //! spool failed     exit 74, so that the supervisor starts it again and the spool recovers
 //! ```
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, ConfigError};
 use crate::log::Logging;
+use crate::people::{Password, accounts};
+use crate::pki::replace_file;
 use crate::service::{self, ReloadError, Service, StartError};
 use crate::spool::{Health, SpoolError};
 
@@ -51,11 +54,15 @@ async fn serve(path: &Path, config: Config, logging: &Logging) -> Result<(), Cli
     let mut stop = StopSignals::new().map_err(no_signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
     let page_is_tls = config.control_room.identity.is_some();
+    let data_dir = config.data_dir.clone();
     let service = tokio::select! {
         started = service::start(config) => started?,
         () = stop.received() => return Ok(()),
     };
     announce(&service, page_is_tls);
+    if let Some(password) = service.take_first_password() {
+        show_first_password(&data_dir, &password);
+    }
     tell_supervisor(&[NotifyState::Ready]);
     let watchdog = tokio::spawn(watchdog(service.spool.clone()));
     let mut minutes = tokio::time::interval(REVOCATION_LIST_PERIOD);
@@ -92,6 +99,31 @@ fn announce(service: &Service, page_is_tls: bool) {
         "front_door {}\ncontrol_room {scheme}://{}\nmetrics http://{}/metrics\nready",
         service.front_door, service.control_room, service.metrics
     ));
+}
+
+/// To whoever sits before the terminal, else into a private file: a journal is read by too many, and for too long.
+fn show_first_password(data_dir: &Path, password: &Password) {
+    let name = accounts::FIRST_NAME;
+    if std::io::stderr().is_terminal() {
+        output::note(&format!(
+            "The first account: name {name}, password {}\nIt is shown this once and good for choosing another: log in now.",
+            password.reveal()
+        ));
+        return;
+    }
+    let path = data_dir.join(accounts::FIRST_PASSWORD_FILE);
+    match replace_file(&path, format!("{}\n", password.reveal()).as_bytes(), true) {
+        Ok(()) => tracing::warn!(
+            name,
+            path = %path.display(),
+            "first account made: its password is in this file until it is changed; log in and change it"
+        ),
+        Err(error) => tracing::error!(
+            %error,
+            name,
+            "first account made, but its password could not be written down: `fieldpost people passwd` makes another"
+        ),
+    }
 }
 
 fn refresh(service: &Service) {

@@ -4,44 +4,17 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::listener::Peer;
-use super::viewer::{Permission, Role, Viewer};
+use super::viewer::Viewer;
 use super::{App, json_response, not_shown, refusal};
 use crate::alarms::AlarmId;
 use crate::audit::{Holds, Subjects, What};
 use crate::live::AcknowledgeError;
-
-#[derive(Serialize)]
-struct SessionView<'a> {
-    operator: &'a str,
-    roles: Vec<&'static str>,
-    /// Whose units the operator sees: `["*"]` is every force.
-    forces: Vec<&'a str>,
-    /// `forces` as one text.
-    force: String,
-    may: Vec<&'static str>,
-    server_time_ms: u64,
-    gateway_version: &'static str,
-}
-
-/// `GET /api/v1/session`.
-pub(super) async fn session(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>) -> Response {
-    Json(SessionView {
-        operator: viewer.operator.as_str(),
-        roles: viewer.roles.iter().map(Role::as_str).collect(),
-        forces: viewer.forces.names(),
-        force: viewer.forces.to_string(),
-        may: viewer.roles.permissions().map(Permission::as_str).collect(),
-        server_time_ms: app.live.now_ms(),
-        gateway_version: env!("CARGO_PKG_VERSION"),
-    })
-    .into_response()
-}
 
 /// `GET /api/v1/units`.
 pub(super) async fn units(
@@ -72,13 +45,8 @@ pub(super) async fn acknowledge(
     State(app): State<Arc<App>>,
     Extension(viewer): Extension<Viewer>,
     Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
     request: Result<Json<AcknowledgeRequest>, JsonRejection>,
 ) -> Response {
-    // A form on a foreign page cannot send this header.
-    if headers.get("x-fieldpost").is_none_or(|value| value != "1") {
-        return refusal(StatusCode::FORBIDDEN, "the header X-Fieldpost: 1 is missing");
-    }
     let Json(request) = match request {
         Ok(request) => request,
         Err(rejection) => {

@@ -17,6 +17,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::routes::{self, Needs};
+use super::session::Session;
 use super::viewer::{Permission, Role, Viewer};
 use super::{App, login, refusal};
 
@@ -40,7 +41,7 @@ const HEADERS: [(HeaderName, &str); 7] = [
 /// Longest time until an answer begins. Acknowledging waits for the disk, everything else is memory.
 const ANSWER_MS_MAX: u64 = 15_000;
 
-const NO_SESSION: &str = "no session: make a link with `fieldpost login` and open it";
+const NO_SESSION: &str = "no session: log in, or make a link with `fieldpost login` and open it";
 
 /// Puts the time limit before a request and the security headers on its answer.
 pub(super) async fn frame(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -84,12 +85,22 @@ pub(super) async fn admit(State(app): State<Arc<App>>, mut request: Request, nex
             next.run(request).await
         }
         None if request.uri().path().starts_with("/api/") => refusal(StatusCode::UNAUTHORIZED, NO_SESSION),
-        None => login::page(StatusCode::UNAUTHORIZED, None).into_response(),
+        None => login::page(&app, StatusCode::UNAUTHORIZED, None).into_response(),
     }
 }
 
 /// Lets a request through to its handler if its viewer may what the route needs.
 pub(super) async fn permit(needs: Needs, request: Request, next: Next) -> Response {
+    let is_call = request.uri().path().starts_with("/api/");
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    // A form on a foreign page cannot send this header.
+    if is_call && changes && request.headers().get("x-fieldpost").is_none_or(|value| value != "1") {
+        return refusal(StatusCode::FORBIDDEN, "the header X-Fieldpost: 1 is missing");
+    }
+    let is_locked = request.extensions().get::<Arc<Session>>().is_some_and(|session| session.locked);
+    if is_locked && is_kept_from_a_locked_console(needs, changes) {
+        return refusal(StatusCode::LOCKED, "this console is locked: unlock it first");
+    }
     let viewer = request.extensions().get::<Viewer>();
     let said = match (needs, viewer) {
         (Needs::Nothing, _) | (Needs::Session, Some(_)) => return next.run(request).await,
@@ -99,6 +110,15 @@ pub(super) async fn permit(needs: Needs, request: Request, next: Next) -> Respon
         (_, None) => return refusal(StatusCode::UNAUTHORIZED, NO_SESSION),
     };
     refusal(StatusCode::FORBIDDEN, &said)
+}
+
+/// Alarms still come to a locked console, and are heard; nobody does anything from it, or looks anything up.
+fn is_kept_from_a_locked_console(needs: Needs, changes: bool) -> bool {
+    match needs {
+        Needs::May(Permission::Look) => changes,
+        Needs::May(_) => true,
+        Needs::Nothing | Needs::Session => false,
+    }
 }
 
 fn forbidden(permission: Permission) -> String {

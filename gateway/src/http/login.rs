@@ -8,17 +8,18 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use serde::Deserialize;
+use tokio::task::spawn_blocking;
 
 use super::listener::Peer;
 use super::session;
 use super::{App, refusal};
 use crate::audit::What;
-use crate::login::{Invitation, LoginError};
-use crate::people::Grant;
+use crate::login::{Invitation, LoginError, Operator};
+use crate::people::{Grant, Standing};
 
 #[derive(Deserialize)]
 pub(super) struct Link {
-    token: String,
+    token: Option<String>,
 }
 
 /// Answers a look at a link (HEAD: a chat's preview, a mail filter) without using it up, and the same for every link.
@@ -32,16 +33,23 @@ pub(super) async fn login(
     Extension(peer): Extension<Peer>,
     link: Result<Query<Link>, QueryRejection>,
 ) -> Response {
-    let Ok(Query(Link { token })) = link else {
-        return page(StatusCode::BAD_REQUEST, Some("The link is not complete.")).into_response();
+    let token = match link {
+        Ok(Query(Link { token: Some(token) })) => token,
+        Ok(Query(Link { token: None })) => return page(&app, StatusCode::OK, None).into_response(),
+        Err(_) => {
+            return page(&app, StatusCode::BAD_REQUEST, Some("The link is not complete.")).into_response();
+        }
     };
     let now_ms = app.live.now_ms();
     let Invitation { operator, grant } = match app.links.redeem(&token, now_ms) {
         Ok(invitation) => invitation,
-        Err(error) => return refused(&error),
+        Err(error) => return refused(&app, &error),
     };
-    let grant = grant.unwrap_or_else(Grant::of_link);
-    let Ok((session, token)) = app.sessions.open(operator, grant, now_ms) else {
+    let standing = match standing(&app, &operator, grant).await {
+        Ok(standing) => standing,
+        Err(said) => return page(&app, StatusCode::UNAUTHORIZED, Some(said)).into_response(),
+    };
+    let Ok((session, token)) = app.sessions.open(operator, standing, now_ms) else {
         return refusal(
             StatusCode::SERVICE_UNAVAILABLE,
             "the operating system gave no random bytes: try again",
@@ -56,7 +64,20 @@ pub(super) async fn login(
     response
 }
 
-fn refused(error: &LoginError) -> Response {
+/// As what somebody comes by a link: what it says, or what their account says, or [`Grant::of_link`]. Whoever makes links
+/// runs the gateway, so a password that waits to be chosen is no obstacle.
+async fn standing(app: &App, operator: &Operator, grant: Option<Grant>) -> Result<Standing, &'static str> {
+    let by_link = Standing::of_link(grant.clone().unwrap_or_else(Grant::of_link));
+    let (Some(entrance), None) = (&app.entrance, grant) else { return Ok(by_link) };
+    let (accounts, name) = (entrance.accounts.clone(), operator.to_string());
+    match spawn_blocking(move || accounts.get(&name)).await {
+        Ok(Ok(Some(account))) => account.standing(true).ok_or("The account of that name is disabled."),
+        // Without accounts, or with damaged ones, a link is the way in that is left.
+        _ => Ok(by_link),
+    }
+}
+
+fn refused(app: &App, error: &LoginError) -> Response {
     let status = match error {
         LoginError::TooMany => StatusCode::TOO_MANY_REQUESTS,
         LoginError::Secret { .. } | LoginError::DamagedSecret { .. } | LoginError::Random => {
@@ -69,37 +90,71 @@ fn refused(error: &LoginError) -> Response {
         StatusCode::SERVICE_UNAVAILABLE => "The gateway cannot check links now.".to_owned(),
         _ => format!("It was refused: {error}."),
     };
-    page(status, Some(&said)).into_response()
+    page(app, status, Some(&said)).into_response()
 }
 
-/// What a browser without a session is shown. `said` is our own text.
-pub(super) fn page(status: StatusCode, said: Option<&str>) -> (StatusCode, Html<String>) {
-    let said = said.map(|said| format!("<p role=\"alert\">{}</p>\n", escaped(said))).unwrap_or_default();
-    let html = format!(
-        "<!doctype html>
-<html lang=\"en-GB\">
+/// What a browser without a session is shown. `said` is our own text. No script, one style from here.
+pub(super) fn page(app: &App, status: StatusCode, said: Option<&str>) -> (StatusCode, Html<String>) {
+    let said = said.map(|said| format!("<p class=\"said\" role=\"alert\">{}</p>\n", escaped(said)));
+    let said = said.unwrap_or_default();
+    let form = if app.entrance.is_some() { FORM } else { "" };
+    (status, Html(format!("{HEAD}{said}{form}{LINK}")))
+}
+
+/// `GET /login.css`.
+pub(super) async fn style() -> Response {
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")], STYLE)
+        .into_response()
+}
+
+const HEAD: &str = r#"<!doctype html>
+<html lang="en-GB">
 <head>
-<meta charset=\"utf-8\">
-<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">
-<meta name=\"color-scheme\" content=\"light dark\">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>Log in - Fieldpost control room</title>
+<link rel="stylesheet" href="/login.css">
 </head>
 <body>
 <main>
-<h1>You need a login link</h1>
-{said}<p>The control room shows where people are, so it opens only with a link made for you. It works once, within five
-minutes.</p>
-<p>On the gateway's machine, run:</p>
-<pre><code>fieldpost login -c FILE --operator NAME</code></pre>
-<p>and open the link it prints in this browser. <code>FILE</code> is the gateway's configuration, <code>NAME</code> is
-who you are: it is recorded with everything you look at.</p>
+<h1>Fieldpost control room</h1>
+<p>It shows where people are. What you look at is recorded with your name.</p>
+"#;
+
+const FORM: &str = r#"<form method="post" action="/login">
+<h2>Log in</h2>
+<label for="name">Name</label>
+<input id="name" name="name" autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="64" required autofocus>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" maxlength="256" required>
+<button type="submit">Log in</button>
+</form>
+"#;
+
+const LINK: &str = r#"<section>
+<h2>Or use a one-time link</h2>
+<p>Whoever runs the gateway can make one. It works once, within five minutes:</p>
+<pre tabindex="0"><code>fieldpost login -c FILE --operator NAME</code></pre>
+<p><code>FILE</code> is the gateway's configuration, <code>NAME</code> is who you are. Open the link in this browser.</p>
+</section>
 </main>
 </body>
 </html>
-"
-    );
-    (status, Html(html))
-}
+"#;
+
+const STYLE: &str = "\
+:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
+body { margin: 0; background: Canvas; color: CanvasText; }
+main { max-width: 34rem; margin: 3rem auto; padding: 0 1rem; }
+label { display: block; margin-top: .75rem; font-weight: 600; }
+input, button { font: inherit; box-sizing: border-box; width: 100%; min-height: 2.75rem; padding: .5rem .75rem; }
+input { border: 2px solid currentColor; border-radius: .25rem; background: Field; color: FieldText; }
+button { margin-top: 1.25rem; border: 2px solid currentColor; border-radius: .25rem; font-weight: 600; cursor: pointer; }
+:focus-visible { outline: 3px solid Highlight; outline-offset: 2px; }
+.said { border-inline-start: .5rem solid currentColor; padding: .5rem .75rem; font-weight: 600; }
+pre { overflow-x: auto; padding: .75rem; border: 1px solid currentColor; }
+";
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('`', "")

@@ -18,9 +18,12 @@ pub mod streets;
 pub mod viewer;
 
 mod api;
+mod console;
+mod enter;
 mod ledger;
 mod login;
 mod page;
+mod people;
 mod stall;
 mod stream;
 
@@ -28,6 +31,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -37,7 +41,8 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use self::listener::Peer;
@@ -48,6 +53,7 @@ use crate::audit::{AccessLog, Asked, Journal, Logged, Look, NotShown, Unseen, Wh
 use crate::ledger::task::SharedLedger;
 use crate::live::Live;
 use crate::login::LoginLinks;
+use crate::people::{AccountsError, Consoles, Entrance};
 
 /// Longest request body: an alarm id is at most 153 characters.
 pub const BODY_BYTES_MAX: usize = 4 * 1024;
@@ -63,13 +69,24 @@ pub struct Settings {
     pub streets: Bytes,
     /// `/healthz` and `/readyz`, which need no session: they must tell nothing but how the gateway is.
     pub health: Router,
+    /// Accounts and passwords; without them there are only links.
+    pub entrance: Option<Entrance>,
+    /// Who is watching: kept up to date here, read by whoever has to know.
+    pub consoles: Consoles,
 }
 
 impl Settings {
-    /// Clear text on `listen`, no streets, no health.
+    /// Clear text on `listen`, no streets, no health, no accounts.
     #[must_use]
     pub fn new(listen: SocketAddr) -> Self {
-        Self { listen, tls: None, streets: Bytes::from_static(streets::EMPTY), health: Router::new() }
+        Self {
+            listen,
+            tls: None,
+            streets: Bytes::from_static(streets::EMPTY),
+            health: Router::new(),
+            entrance: None,
+            consoles: Consoles::default(),
+        }
     }
 }
 
@@ -102,6 +119,8 @@ struct App {
     ledger: SharedLedger,
     links: Arc<LoginLinks>,
     sessions: Sessions,
+    entrance: Option<Entrance>,
+    consoles: Consoles,
     access: AccessLog,
     streets: Bytes,
     is_tls: bool,
@@ -133,15 +152,40 @@ pub async fn start(
         ledger,
         links,
         sessions: Sessions::default(),
+        entrance: settings.entrance,
+        consoles: settings.consoles,
         access,
         streets: settings.streets,
         is_tls: settings.tls.is_some(),
         is_loopback: address.ip().is_loopback(),
         shutdown: shutdown.clone(),
     });
+    tokio::spawn(follow_accounts(Arc::clone(&app)));
     let serving =
         tokio::spawn(listener::serve(socket, settings.tls, service(app, settings.health), shutdown.clone()));
     Ok(Running { address, serving, shutdown })
+}
+
+/// How soon a session follows a change that `fieldpost people` made.
+const FOLLOW_MS: u64 = 1_000;
+
+/// Holds sessions against the accounts until the gateway stops.
+async fn follow_accounts(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(FOLLOW_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failed_before = false;
+    loop {
+        tokio::select! {
+            () = app.shutdown.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let outcome = app.follow_accounts().await;
+        if let (Err(error), false) = (&outcome, failed_before) {
+            // A control room at work is not sent home because a disk fails; nobody new gets in.
+            tracing::error!(%error, "sessions stay as they are");
+        }
+        failed_before = outcome.is_err();
+    }
 }
 
 fn service(app: Arc<App>, health: Router) -> Router {
@@ -192,6 +236,17 @@ impl App {
             Ok(json) => json_response(json),
             Err(error) => not_shown(error),
         }
+    }
+
+    /// Gives sessions what their accounts give now.
+    async fn follow_accounts(&self) -> Result<(), AccountsError> {
+        let Some(entrance) = &self.entrance else { return Ok(()) };
+        let accounts = entrance.accounts.clone();
+        // A panic while reading is in the log already; the next look is in a second.
+        let Ok(all) = spawn_blocking(move || accounts.all()).await else { return Ok(()) };
+        let all = all?;
+        self.sessions.follow(|operator, by_link| all.get(operator.as_str())?.standing(by_link));
+        Ok(())
     }
 
     fn count_sessions(&self, now_ms: u64) {

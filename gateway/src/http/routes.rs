@@ -12,8 +12,8 @@ use axum::routing::MethodRouter;
 
 use self::Needs::{May, Nothing, Session};
 use super::viewer::Permission;
-use super::viewer::Permission::{Acknowledge, Ledger, Look};
-use super::{App, api, guard, ledger, login, stream};
+use super::viewer::Permission::{Acknowledge, Ledger, Look, People};
+use super::{App, api, console, enter, guard, ledger, login, people, stream};
 
 /// What a request must bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,16 +67,27 @@ macro_rules! verb {
 
 #[rustfmt::skip]
 table! {
-    get  "/login"                     Nothing            => login::login;
-    head "/login"                     Nothing            => login::preview;
-    get  "/api/v1/session"            Session            => api::session;
-    get  "/api/v1/units"              May(Look)          => api::units;
-    get  "/api/v1/alarms"             May(Look)          => api::alarms;
-    post "/api/v1/alarms/acknowledge" May(Acknowledge)   => api::acknowledge;
-    get  "/api/v1/ledger"             May(Ledger)        => ledger::ledger;
-    get  "/api/v1/stream"             May(Look)          => stream::stream;
-    get  "/map/streets.json"          Session            => api::streets;
-    any  "/api/{*rest}"               Session            => api::unknown;
+    get  "/login"                          Nothing          => login::login;
+    head "/login"                          Nothing          => login::preview;
+    post "/login"                          Nothing          => enter::form;
+    get  "/login.css"                      Nothing          => login::style;
+    post "/api/v1/login"                   Nothing          => enter::call;
+    post "/api/v1/logout"                  Session          => console::logout;
+    post "/api/v1/password"                Session          => enter::password;
+    post "/api/v1/console/lock"            Session          => console::lock;
+    post "/api/v1/console/unlock"          Session          => console::unlock;
+    get  "/api/v1/session"                 Session          => console::session;
+    get  "/api/v1/units"                   May(Look)        => api::units;
+    get  "/api/v1/alarms"                  May(Look)        => api::alarms;
+    post "/api/v1/alarms/acknowledge"      May(Acknowledge) => api::acknowledge;
+    get  "/api/v1/ledger"                  May(Ledger)      => ledger::ledger;
+    get  "/api/v1/stream"                  May(Look)        => stream::stream;
+    get  "/api/v1/people"                  May(People)      => people::list;
+    post "/api/v1/people"                  May(People)      => people::add;
+    post "/api/v1/people/{name}/disable"   May(People)      => people::disable;
+    post "/api/v1/people/{name}/password"  May(People)      => people::reset;
+    get  "/map/streets.json"               Session          => api::streets;
+    any  "/api/{*rest}"                    Session          => api::unknown;
 }
 
 /// Health of the process; its routes come from outside and tell nothing else.

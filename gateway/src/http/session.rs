@@ -1,7 +1,8 @@
 //! Sessions of operators.
 //!
-//! **A cookie is 256 random bits and nothing else**; who it stands for is known here only, in memory, so a restart ends
-//! every session. Kept under its SHA-256: the table holds nothing that could be replayed, and a look-up tells a guesser
+//! **A cookie is 256 random bits and nothing else**, and new at every login; who it stands for is known here only, in
+//! memory, so a restart ends every session. A session follows its account: within a second of a change it has the new
+//! roles, or has ended. Kept under its SHA-256: the table holds nothing that could be replayed, and a look-up tells a guesser
 //! nothing by its time.
 //!
 //! Bounds: [`SESSIONS_MAX`] sessions, each ending after [`IDLE_MS_MAX`] without a request or open page, and in any case
@@ -18,7 +19,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::viewer::Viewer;
 use crate::login::Operator;
-use crate::people::Grant;
+use crate::people::Standing;
 
 /// Most sessions at once; the longest idle one gives way.
 pub const SESSIONS_MAX: usize = 256;
@@ -41,7 +42,8 @@ pub(super) struct Sessions {
 
 struct Entry {
     operator: Operator,
-    grant: Grant,
+    standing: Standing,
+    locked: bool,
     made_at_ms: u64,
     used_at_ms: u64,
 }
@@ -52,7 +54,10 @@ pub(super) struct Session {
     key: Key,
     /// Whose it is.
     pub(super) operator: Operator,
-    grant: Grant,
+    /// What their account, or their link, gives them.
+    pub(super) standing: Standing,
+    /// Nobody sits before it.
+    pub(super) locked: bool,
 }
 
 /// The operating system gave no random bytes.
@@ -71,8 +76,8 @@ impl Session {
         Viewer {
             operator: self.operator.clone(),
             session: self.label().into(),
-            roles: self.grant.roles,
-            forces: self.grant.forces.clone(),
+            roles: self.standing.grant.roles,
+            forces: self.standing.grant.forces.clone(),
         }
     }
 }
@@ -87,7 +92,7 @@ impl Sessions {
     pub(super) fn open(
         &self,
         operator: Operator,
-        grant: Grant,
+        standing: Standing,
         now_ms: u64,
     ) -> Result<(Session, String), NoRandom> {
         let mut token = [0_u8; TOKEN_BYTES];
@@ -99,9 +104,10 @@ impl Sessions {
             let idlest = table.iter().min_by_key(|(_, entry)| entry.used_at_ms).map(|(key, _)| *key);
             idlest.map(|key| table.remove(&key));
         }
-        let session = Session { key, operator, grant };
-        let (operator, grant) = (session.operator.clone(), session.grant.clone());
-        table.insert(key, Entry { operator, grant, made_at_ms: now_ms, used_at_ms: now_ms });
+        let session = Session { key, operator, standing, locked: false };
+        let (operator, standing) = (session.operator.clone(), session.standing.clone());
+        table
+            .insert(key, Entry { operator, standing, locked: false, made_at_ms: now_ms, used_at_ms: now_ms });
         Ok((session, URL_SAFE_NO_PAD.encode(token)))
     }
 
@@ -119,16 +125,42 @@ impl Sessions {
     fn of_token(&self, token: &str, now_ms: u64) -> Option<Session> {
         let token: [u8; TOKEN_BYTES] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
         let key = key_of(&token);
-        let (operator, grant) = self.use_key(&key, now_ms)?;
-        Some(Session { key, operator, grant })
+        self.use_key(&key, now_ms)
     }
 
-    /// Marks a session used; false if it has ended. What an open page does.
-    pub(super) fn keep(&self, session: &Session, now_ms: u64) -> bool {
-        self.use_key(&session.key, now_ms).is_some()
+    /// Ends a session.
+    pub(super) fn end(&self, session: &Session) {
+        self.table().remove(&session.key);
     }
 
-    fn use_key(&self, key: &Key, now_ms: u64) -> Option<(Operator, Grant)> {
+    /// Locks or unlocks a session.
+    pub(super) fn set_locked(&self, session: &Session, locked: bool) {
+        if let Some(entry) = self.table().get_mut(&session.key) {
+            entry.locked = locked;
+        }
+    }
+
+    /// Gives every session of an account what `standing` says now of its operator, who came by a link or not, and ends those that it gives nothing, or
+    /// that were opened with an older password.
+    pub(super) fn follow(&self, standing: impl Fn(&Operator, bool) -> Option<Standing>) {
+        self.table().retain(|_, entry| {
+            let Some(credential) = entry.standing.credential else { return true };
+            match standing(&entry.operator, entry.standing.by_link) {
+                Some(now) if now.credential == Some(credential) => {
+                    entry.standing = now;
+                    true
+                }
+                _ => false,
+            }
+        });
+    }
+
+    /// Marks a session used; false if it has ended, or gives other roles or forces now. What an open page does.
+    pub(super) fn keeps(&self, session: &Session, now_ms: u64) -> bool {
+        self.use_key(&session.key, now_ms).is_some_and(|now| now.standing.grant == session.standing.grant)
+    }
+
+    fn use_key(&self, key: &Key, now_ms: u64) -> Option<Session> {
         let mut table = self.table();
         let entry = table.get_mut(key)?;
         if !entry.holds(now_ms) {
@@ -136,7 +168,8 @@ impl Sessions {
             return None;
         }
         entry.used_at_ms = entry.used_at_ms.max(now_ms);
-        Some((entry.operator.clone(), entry.grant.clone()))
+        let (operator, standing) = (entry.operator.clone(), entry.standing.clone());
+        Some(Session { key: *key, operator, standing, locked: entry.locked })
     }
 
     /// How many sessions hold.
@@ -163,6 +196,13 @@ fn cookie_name(is_tls: bool) -> &'static str {
     if is_tls { "__Host-fieldpost" } else { "fieldpost" }
 }
 
+/// The `Set-Cookie` that takes a session's cookie away.
+pub(super) fn clear_cookie(is_tls: bool) -> HeaderValue {
+    let secure = if is_tls { "; Secure" } else { "" };
+    let cookie = format!("{}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0{secure}", cookie_name(is_tls));
+    HeaderValue::try_from(cookie).expect("constants are header text")
+}
+
 /// The `Set-Cookie` of a session.
 pub(super) fn set_cookie(token: &str, is_tls: bool) -> HeaderValue {
     let secure = if is_tls { "; Secure" } else { "" };
@@ -179,6 +219,7 @@ fn key_of(token: &[u8]) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::people::{Grant, Role, Roles};
 
     const NOW_MS: u64 = 1_795_000_000_000;
 
@@ -193,7 +234,7 @@ mod tests {
     #[test]
     fn a_cookie_stands_for_its_operator_and_a_forged_one_for_nobody() {
         let sessions = Sessions::default();
-        let (_, token) = sessions.open(anna(), Grant::of_link(), NOW_MS).unwrap();
+        let (_, token) = sessions.open(anna(), Standing::of_link(Grant::of_link()), NOW_MS).unwrap();
         let good = with_cookie(&format!("theme=dark; fieldpost={token}"));
         assert_eq!(sessions.of_request(&good, false, NOW_MS).unwrap().operator, anna());
         for forged in [
@@ -210,31 +251,54 @@ mod tests {
     }
 
     #[test]
+    fn a_session_follows_its_account_and_one_by_link_does_not() {
+        let sessions = Sessions::default();
+        let of = |role, credential| Standing {
+            grant: Grant { roles: Roles::from_iter([role]), forces: "met".parse().unwrap() },
+            credential: Some(credential),
+            ..Standing::of_link(Grant::none())
+        };
+        let (by_account, _) = sessions.open(anna(), of(Role::Operator, 1), NOW_MS).unwrap();
+        let (by_link, _) = sessions.open(anna(), Standing::of_link(Grant::of_link()), NOW_MS).unwrap();
+        sessions.follow(|_, _| Some(of(Role::Auditor, 1)));
+        let now = sessions.use_key(&by_account.key, NOW_MS).unwrap();
+        assert!(now.viewer().roles.has(Role::Auditor) && !now.viewer().roles.has(Role::Operator));
+        sessions.follow(|_, _| Some(of(Role::Auditor, 2)));
+        assert!(!sessions.keeps(&by_account, NOW_MS), "the password was changed");
+        let (by_account, _) = sessions.open(anna(), of(Role::Operator, 2), NOW_MS).unwrap();
+        sessions.follow(|_, _| None);
+        assert!(!sessions.keeps(&by_account, NOW_MS), "the account was disabled");
+        assert!(sessions.keeps(&by_link, NOW_MS));
+        sessions.end(&by_link);
+        assert!(!sessions.keeps(&by_link, NOW_MS));
+    }
+
+    #[test]
     fn a_session_ends_idle_and_ends_old() {
         let sessions = Sessions::default();
-        let (idle, _) = sessions.open(anna(), Grant::of_link(), NOW_MS).unwrap();
-        assert!(!sessions.keep(&idle, NOW_MS + IDLE_MS_MAX + 1));
-        let (busy, _) = sessions.open(anna(), Grant::of_link(), NOW_MS).unwrap();
+        let (idle, _) = sessions.open(anna(), Standing::of_link(Grant::of_link()), NOW_MS).unwrap();
+        assert!(!sessions.keeps(&idle, NOW_MS + IDLE_MS_MAX + 1));
+        let (busy, _) = sessions.open(anna(), Standing::of_link(Grant::of_link()), NOW_MS).unwrap();
         let mut now_ms = NOW_MS;
         while now_ms + IDLE_MS_MAX <= NOW_MS + AGE_MS_MAX {
             now_ms += IDLE_MS_MAX;
-            assert!(sessions.keep(&busy, now_ms));
+            assert!(sessions.keeps(&busy, now_ms));
         }
-        assert!(!sessions.keep(&busy, NOW_MS + AGE_MS_MAX + 1));
+        assert!(!sessions.keeps(&busy, NOW_MS + AGE_MS_MAX + 1));
         assert_eq!(sessions.count(now_ms), 0);
     }
 
     #[test]
     fn the_table_is_bounded_and_the_idlest_gives_way() {
         let sessions = Sessions::default();
-        let (first, _) = sessions.open(anna(), Grant::of_link(), NOW_MS).unwrap();
-        let (second, _) = sessions.open(anna(), Grant::of_link(), NOW_MS + 1).unwrap();
+        let (first, _) = sessions.open(anna(), Standing::of_link(Grant::of_link()), NOW_MS).unwrap();
+        let (second, _) = sessions.open(anna(), Standing::of_link(Grant::of_link()), NOW_MS + 1).unwrap();
         for _ in 2..=SESSIONS_MAX {
-            sessions.open(anna(), Grant::of_link(), NOW_MS + 2).unwrap();
+            sessions.open(anna(), Standing::of_link(Grant::of_link()), NOW_MS + 2).unwrap();
         }
         assert_eq!(sessions.count(NOW_MS + 2), SESSIONS_MAX);
-        assert!(!sessions.keep(&first, NOW_MS + 3));
-        assert!(sessions.keep(&second, NOW_MS + 3));
+        assert!(!sessions.keeps(&first, NOW_MS + 3));
+        assert!(sessions.keeps(&second, NOW_MS + 3));
     }
 
     #[test]

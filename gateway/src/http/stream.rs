@@ -22,11 +22,12 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::listener::Peer;
 use super::session::Session;
-use super::viewer::Viewer;
+use super::viewer::{Permission, Viewer};
 use super::{App, not_shown, refusal};
 use crate::audit::line::{FileNote, Note, StreamNote};
 use crate::audit::{Asked, What};
 use crate::live::fanout::{Subscription, Taken};
+use crate::people::{Console, OpenConsole};
 
 /// How often a stream looks whether its session still holds.
 const SESSION_CHECK_MS: u64 = 1_000;
@@ -38,6 +39,7 @@ struct Feed {
     then: Subscription,
     check: Interval,
     record: Record,
+    _console: OpenConsole,
 }
 
 /// The stream's side of the access record. Writes the closing line, however the stream ends.
@@ -105,7 +107,15 @@ pub(super) async fn stream(
     let record = Record { app: Arc::clone(&app), asked, id, frames: 0, bytes: 0 };
     let mut check = interval(Duration::from_millis(SESSION_CHECK_MS));
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let feed = Feed { app, session, first: opening.first.into(), then: opening.then, check, record };
+    let _console = app.consoles.open(Console {
+        answers: viewer.may(Permission::Acknowledge),
+        operator: viewer.operator.to_string(),
+        session: viewer.session,
+        forces: viewer.forces,
+        locked: session.locked,
+    });
+    let feed =
+        Feed { app, session, first: opening.first.into(), then: opening.then, check, record, _console };
     let frames = stream::unfold(feed, |mut feed| async move {
         let frame = feed.next().await?;
         feed.record.count(&frame);
@@ -130,7 +140,8 @@ impl Feed {
                 () = self.app.shutdown.cancelled() => return None,
                 taken = self.then.next() => return self.show(taken?).await,
                 _ = self.check.tick() => {
-                    if !self.app.sessions.keep(&self.session, self.app.live.now_ms()) {
+                    // With other roles or forces it begins anew, as what it is then.
+                    if !self.app.sessions.keeps(&self.session, self.app.live.now_ms()) {
                         return None;
                     }
                 }

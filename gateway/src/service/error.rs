@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::forward;
 use crate::http::streets::StreetsError;
 use crate::login::LoginError;
+use crate::people::PasswordError;
 use crate::pki::TlsError;
 use crate::spool::SpoolError;
 
@@ -43,6 +44,9 @@ pub enum StartError {
     /// The login secret cannot be used.
     #[error(transparent)]
     Login(#[from] LoginError),
+    /// Passwords cannot be hashed.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
     /// The streets cannot be shown.
     #[error(transparent)]
     Streets(#[from] StreetsError),
@@ -74,6 +78,7 @@ impl StartError {
             | Self::Tls(_)
             | Self::Forward(_)
             | Self::Login(_)
+            | Self::Password(_)
             | Self::Streets(_) => false,
         }
     }

@@ -44,6 +44,7 @@ use crate::live::order::ClockBounds;
 use crate::live::{self, system_now_ms};
 use crate::login::LoginLinks;
 use crate::metrics::Metrics;
+use crate::people::{Consoles, Password};
 use crate::pki::{FrontDoorTls, PageTls, TlsError};
 use crate::spool::{Disk, RealDisk, Spool};
 
@@ -61,6 +62,10 @@ pub struct Service {
     pub metrics: SocketAddr,
     /// Makes login links for the page.
     pub login: Arc<LoginLinks>,
+    /// The first administrator's password, if this start made it.
+    first_password: std::sync::Mutex<Option<Password>>,
+    /// Who is watching.
+    pub consoles: Consoles,
     /// The durable store.
     pub spool: Spool,
     /// Every counter.
@@ -152,12 +157,14 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         Arc::clone(&counters),
         &starting,
     )?;
+    let (entrance, first_password) = page::entrance(&config).await?;
+    let consoles = Consoles::default();
     let page = page::start(
         &config,
         page_tls.as_ref(),
         live.live().clone(),
         ledger.shared().clone(),
-        Arc::clone(&login),
+        page::People { links: Arc::clone(&login), entrance, consoles: consoles.clone() },
         readiness.public_routes(),
         &starting,
     )
@@ -187,6 +194,8 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         control_room: page.address(),
         metrics: metrics_address,
         login,
+        first_password: std::sync::Mutex::new(first_password),
+        consoles,
         spool,
         counters,
         readiness,
@@ -222,6 +231,12 @@ impl Service {
         for warning in self.started.warnings.lines() {
             tracing::warn!("{warning}");
         }
+    }
+
+    /// The password of the first administrator, once, if this start made it: to be shown to whoever started the gateway.
+    #[must_use]
+    pub fn take_first_password(&self) -> Option<Password> {
+        self.first_password.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Waits until the spool's storage fails: nothing is accepted any more, and only a restart recovers. Cancel-safe.

@@ -11,16 +11,39 @@ use crate::audit::AccessFiles;
 use crate::config::Config;
 use crate::http::{self, Running, streets};
 use crate::ledger::task::SharedLedger;
-use crate::live::Live;
+use crate::live::{Live, system_now_ms};
 use crate::login::LoginLinks;
+use crate::people::{Consoles, Entrance, Password};
 use crate::pki::PageTls;
+
+/// How people come in, and who of them watches.
+pub(super) struct People {
+    pub(super) links: Arc<LoginLinks>,
+    pub(super) entrance: Entrance,
+    pub(super) consoles: Consoles,
+}
+
+/// Accounts and passwords, and the first administrator's password if this start made it. Damaged accounts are no reason not
+/// to start: links go on working, and alarms with them.
+pub(super) async fn entrance(config: &Config) -> Result<(Entrance, Option<Password>), StartError> {
+    let data_dir = config.data_dir.clone();
+    let founded = spawn_blocking(move || {
+        let entrance = Entrance::local(&data_dir)?;
+        let first = entrance.found(system_now_ms()).unwrap_or_else(|error| {
+            tracing::error!(%error, "nobody can log in by password");
+            None
+        });
+        Ok((entrance, first))
+    });
+    founded.await.expect("making accounts does not panic, and nobody aborts it")
+}
 
 pub(super) async fn start(
     config: &Config,
     tls: Option<&PageTls>,
     live: Live,
     ledger: SharedLedger,
-    links: Arc<LoginLinks>,
+    people: People,
     health: Router,
     closing: &CancellationToken,
 ) -> Result<Running, StartError> {
@@ -33,9 +56,11 @@ pub(super) async fn start(
         tls: tls.map(PageTls::server_config),
         streets,
         health,
+        entrance: Some(people.entrance),
+        consoles: people.consoles,
     };
     let journal = AccessFiles::new(&config.data_dir);
-    http::start(settings, live, ledger, links, journal, closing).await.map_err(|error| match error {
+    http::start(settings, live, ledger, people.links, journal, closing).await.map_err(|error| match error {
         http::StartError::Bind { listen, source } => listen_error("control_room.listen", listen, source),
     })
 }

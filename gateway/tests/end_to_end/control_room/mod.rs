@@ -1,5 +1,6 @@
 //! The control room, from a browser's side.
 
+mod accounts;
 mod alarms;
 mod browser;
 mod door;

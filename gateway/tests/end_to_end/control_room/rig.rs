@@ -21,7 +21,7 @@ use fieldpost_gateway::live::unit::UnitId;
 use fieldpost_gateway::live::{self, Live};
 use fieldpost_gateway::login::{LoginLinks, Operator};
 use fieldpost_gateway::metrics::Metrics;
-use fieldpost_gateway::people::{Grant, Role};
+use fieldpost_gateway::people::{Consoles, Entrance, Grant, Role};
 use fieldpost_gateway::record::{Record, RecordKind};
 use fieldpost_gateway::spool::{Disk, EntryClass, Lsn, RealDisk, Spool, SpoolSettings};
 use fieldpost_protocol::{
@@ -156,6 +156,8 @@ pub(crate) struct Room {
     pub(crate) ledger: ledger::task::Running,
     pub(crate) http: http::Running,
     pub(crate) links: Arc<LoginLinks>,
+    pub(crate) entrance: Entrance,
+    pub(crate) consoles: Consoles,
     pub(crate) metrics: Arc<Metrics>,
     now_ms: Arc<AtomicU64>,
 }
@@ -219,7 +221,14 @@ impl Site {
         )
         .unwrap();
         let ledger = ledger::task::start(self.dir.path(), &spool, self.now_ms(), &shutdown).unwrap();
-        let settings = http::Settings { tls, ..http::Settings::new("127.0.0.1:0".parse().unwrap()) };
+        let entrance = Entrance::local(self.dir.path()).unwrap();
+        let consoles = Consoles::default();
+        let settings = http::Settings {
+            tls,
+            entrance: Some(entrance.clone()),
+            consoles: consoles.clone(),
+            ..http::Settings::new("127.0.0.1:0".parse().unwrap())
+        };
         let http = http::start(
             settings,
             live.live().clone(),
@@ -230,7 +239,8 @@ impl Site {
         )
         .await
         .unwrap();
-        Room { spool, live, ledger, http, links, metrics, now_ms: Arc::clone(&self.now_ms) }
+        let now_ms = Arc::clone(&self.now_ms);
+        Room { spool, live, ledger, http, links, entrance, consoles, metrics, now_ms }
     }
 
     pub(crate) fn unit(&self, device: &str) -> UnitId {

@@ -1,0 +1,241 @@
+//! Coming in by name and password, and choosing a new one.
+//!
+//! **One answer for a wrong name, a wrong password and a disabled account**, at the same cost. A session is new at every
+//! login and every new password; the one that the browser had before has ended.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::extract::rejection::{FormRejection, JsonRejection};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Form, Json};
+use serde::Deserialize;
+use tokio::task::spawn_blocking;
+
+use super::listener::Peer;
+use super::session::{self, Session};
+use super::{App, login, refusal};
+use crate::audit::{Asked, What, Who};
+use crate::login::Operator;
+use crate::people::{By, Entrance, Password, Proof, Refused, Standing};
+
+/// What somebody types.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Typed {
+    name: String,
+    password: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewPassword {
+    old: String,
+    new: String,
+}
+
+/// `POST /api/v1/login`: 204 and a cookie.
+pub(super) async fn call(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    typed: Result<Json<Typed>, JsonRejection>,
+) -> Response {
+    let Json(typed) = match typed {
+        Ok(typed) => typed,
+        Err(rejection) => {
+            return refusal(
+                rejection.status(),
+                "the body must be {\"name\":..,\"password\":..} as application/json",
+            );
+        }
+    };
+    match enter(&app, peer, &headers, typed).await {
+        Ok(cookie) => (StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response(),
+        Err(no) => no.with(refusal),
+    }
+}
+
+/// `POST /login`: the form of the page, without a script.
+pub(super) async fn form(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    typed: Result<Form<Typed>, FormRejection>,
+) -> Response {
+    let Ok(Form(typed)) = typed else {
+        return login::page(&app, StatusCode::BAD_REQUEST, Some("The form was not complete."))
+            .into_response();
+    };
+    match enter(&app, peer, &headers, typed).await {
+        Ok(cookie) => {
+            let to_the_page =
+                [(header::LOCATION, HeaderValue::from_static("/")), (header::SET_COOKIE, cookie)];
+            (StatusCode::SEE_OTHER, to_the_page).into_response()
+        }
+        Err(no) => no.with(|status, said| {
+            login::page(&app, status, Some(&format!("You were not let in: {said}."))).into_response()
+        }),
+    }
+}
+
+/// `POST /api/v1/password`: a new one for oneself; 204 and a new cookie. Every other session of the account ends.
+pub(super) async fn password(
+    State(app): State<Arc<App>>,
+    Extension(session): Extension<Arc<Session>>,
+    Extension(peer): Extension<Peer>,
+    body: Result<Json<NewPassword>, JsonRejection>,
+) -> Response {
+    let Json(NewPassword { old, new }) = match body {
+        Ok(body) => body,
+        Err(rejection) => {
+            return refusal(
+                rejection.status(),
+                "the body must be {\"old\":..,\"new\":..} as application/json",
+            );
+        }
+    };
+    let name = session.operator.as_str();
+    let Some(entrance) = app.entrance.as_ref().filter(|_| session.standing.credential.is_some()) else {
+        return refusal(
+            StatusCode::CONFLICT,
+            "you came by a link and have no account: there is no password to change",
+        );
+    };
+    let new = match Password::chosen(new, name) {
+        Ok(new) => new,
+        Err(error) => return refusal(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
+    };
+    match change(&app, entrance, &session, peer, old, new).await {
+        Ok(cookie) => {
+            app.access.note(app.asked(&session.viewer(), peer, What::PasswordChanged).event());
+            (StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response()
+        }
+        Err(no) => no.with(refusal),
+    }
+}
+
+/// Why not, for a person.
+pub(super) struct No {
+    status: StatusCode,
+    said: String,
+    after_ms: Option<u64>,
+}
+
+impl No {
+    fn unavailable(said: &str) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, said: said.to_owned(), after_ms: None }
+    }
+
+    pub(super) fn with(self, form: impl FnOnce(StatusCode, &str) -> Response) -> Response {
+        let mut response = form(self.status, &self.said);
+        if let Some(after_ms) = self.after_ms {
+            let seconds = HeaderValue::from(after_ms.div_ceil(1000));
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
+    }
+}
+
+impl From<Refused> for No {
+    fn from(refused: Refused) -> Self {
+        let (status, after_ms) = match &refused {
+            Refused::Wrong => (StatusCode::UNAUTHORIZED, None),
+            Refused::TooMany { after_ms } => (StatusCode::TOO_MANY_REQUESTS, Some(*after_ms)),
+            Refused::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, Some(1_000)),
+            Refused::Accounts(error) => {
+                tracing::error!(%error, "nobody can log in by password");
+                (StatusCode::SERVICE_UNAVAILABLE, None)
+            }
+        };
+        // The accounts' error names a path on this machine.
+        let said = match refused {
+            Refused::Accounts(_) => "the gateway cannot read its accounts: its log says why".to_owned(),
+            other => other.to_string(),
+        };
+        Self { status, said, after_ms }
+    }
+}
+
+async fn enter(app: &App, peer: Peer, headers: &HeaderMap, typed: Typed) -> Result<HeaderValue, No> {
+    let Some(entrance) = &app.entrance else {
+        return Err(No::unavailable("this gateway has no accounts: make a link with `fieldpost login`"));
+    };
+    let now_ms = app.live.now_ms();
+    let operator = match prove(app, entrance, peer, &typed.name, typed.password).await {
+        Ok(operator) => operator,
+        Err(no) => {
+            note_refusal(app, peer, &typed.name);
+            return Err(no);
+        }
+    };
+    let standing = standing(entrance, &operator).await?;
+    if let Some(before) = app.sessions.of_request(headers, app.is_tls, now_ms) {
+        app.sessions.end(&before);
+    }
+    open(app, peer, operator, standing)
+}
+
+async fn change(
+    app: &App,
+    entrance: &Entrance,
+    session: &Session,
+    peer: Peer,
+    old: String,
+    new: Password,
+) -> Result<HeaderValue, No> {
+    let operator = prove(app, entrance, peer, session.operator.as_str(), old).await?;
+    let failed = || No::unavailable("the password could not be changed: try again");
+    let hashed = entrance.hashing.hash(new).await.map_err(|busy| No::from(Refused::Busy(busy)))?;
+    let hashed = hashed.map_err(|_| failed())?;
+    let by = By { who: operator.to_string(), at_ms: app.live.now_ms() };
+    let (accounts, name) = (entrance.accounts.clone(), operator.to_string());
+    let changed = spawn_blocking(move || accounts.set_password(&name, hashed, false, &by)).await;
+    changed.map_err(|_| failed())?.map_err(|error| No::from(Refused::Accounts(error)))?;
+    // Everybody who came with the old one, here and elsewhere.
+    app.sessions.end(session);
+    app.follow_accounts().await.map_err(|error| No::from(Refused::Accounts(error)))?;
+    let standing = standing(entrance, &operator).await?;
+    tracing::info!(operator = %operator, "password changed");
+    open(app, peer, operator, standing)
+}
+
+/// Who it is, if the password is right.
+pub(super) async fn prove(
+    app: &App,
+    entrance: &Entrance,
+    Peer(from): Peer,
+    name: &str,
+    password: String,
+) -> Result<Operator, No> {
+    let password = Password::typed(password).map_err(|_| No::from(Refused::Wrong))?;
+    let proof = Proof { name: name.to_owned(), password, from, at_ms: app.live.now_ms() };
+    Ok(entrance.authenticator.authenticate(proof).await?)
+}
+
+async fn standing(entrance: &Entrance, operator: &Operator) -> Result<Standing, No> {
+    let (accounts, name) = (entrance.accounts.clone(), operator.clone());
+    let found = spawn_blocking(move || accounts.standing(&name)).await;
+    let found = found.map_err(|_| No::unavailable("the account could not be read: try again"))?;
+    found.map_err(|error| No::from(Refused::Accounts(error)))?.ok_or_else(|| No::from(Refused::Wrong))
+}
+
+/// Opens a session and returns its cookie.
+fn open(app: &App, peer: Peer, operator: Operator, standing: Standing) -> Result<HeaderValue, No> {
+    let now_ms = app.live.now_ms();
+    let opened = app.sessions.open(operator, standing, now_ms);
+    let (session, token) = opened.map_err(|error| No::unavailable(&format!("{error}: try again")))?;
+    app.count_sessions(now_ms);
+    app.access.note(app.asked(&session.viewer(), peer, What::SessionOpened).event());
+    tracing::info!(operator = %session.operator, session = session.label(), "operator logged in");
+    Ok(session::set_cookie(&token, app.is_tls))
+}
+
+fn note_refusal(app: &App, Peer(from): Peer, name: &str) {
+    // What is no name may be a password typed into the wrong field.
+    let operator = Operator::try_new(name).map_or_else(|_| "-".to_owned(), |name| name.to_string());
+    let who = Who { operator, session: "-".to_owned(), from };
+    let asked = Asked { at_ms: app.live.now_ms(), who, what: What::LoginRefused, reason: None };
+    app.access.note(asked.event());
+}

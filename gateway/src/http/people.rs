@@ -1,0 +1,197 @@
+//! `/api/v1/people`: accounts, for administrators.
+//!
+//! **An administrator reaches the accounts whose forces are all theirs**; any other does not exist for them, and none is
+//! made that sees more than its maker administers.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
+
+use super::listener::Peer;
+use super::viewer::{Forces, Role, Viewer};
+use super::{App, refusal};
+use crate::audit::What;
+use crate::login::Operator;
+use crate::people::account::AccountView;
+use crate::people::{Account, Accounts, AccountsError, By, Grant, NewAccount};
+
+#[derive(Serialize)]
+struct PeopleView {
+    people: Vec<AccountView>,
+}
+
+#[derive(Serialize)]
+struct Made {
+    name: String,
+    /// Shown once; its owner has to choose another.
+    password: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewPerson {
+    name: String,
+    #[serde(default)]
+    full_name: String,
+    roles: Vec<Role>,
+    forces: Vec<String>,
+}
+
+/// `GET /api/v1/people`.
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    Extension(peer): Extension<Peer>,
+) -> Response {
+    app.access.note(app.asked(&viewer, peer, What::PeopleRead).event());
+    let listed = with_accounts(&app, move |accounts| {
+        let all = accounts.all()?;
+        Ok(all.values().filter(|account| reaches(&viewer, account)).map(Account::view).collect())
+    });
+    match listed.await {
+        Ok(people) => Json(PeopleView { people }).into_response(),
+        Err(refused) => refused,
+    }
+}
+
+/// `POST /api/v1/people`: 201 and a password that is shown once.
+pub(super) async fn add(
+    State(app): State<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    Extension(peer): Extension<Peer>,
+    body: Result<Json<NewPerson>, JsonRejection>,
+) -> Response {
+    let Json(person) = match body {
+        Ok(body) => body,
+        Err(rejection) => {
+            let said = "the body must be {\"name\":..,\"full_name\":..,\"roles\":[..],\"forces\":[..]} as application/json";
+            return refusal(rejection.status(), said);
+        }
+    };
+    let new = match person.account() {
+        Ok(new) => new,
+        Err(said) => return refusal(StatusCode::UNPROCESSABLE_ENTITY, &said),
+    };
+    if !viewer.forces.cover(&new.grant.forces) {
+        return refusal(StatusCode::FORBIDDEN, "you cannot give away forces that are not yours");
+    }
+    let (name, by) = (new.name.to_string(), by(&app, &viewer));
+    match with_accounts(&app, move |accounts| accounts.add(new, &by)).await {
+        Ok(password) => {
+            app.access.note(app.asked(&viewer, peer, What::PeopleChanged).event());
+            tracing::info!(by = %viewer.operator, account = name, "account made");
+            let password = password.reveal().to_owned();
+            (StatusCode::CREATED, Json(Made { name, password })).into_response()
+        }
+        Err(refused) => refused,
+    }
+}
+
+/// `POST /api/v1/people/{name}/disable`: their sessions end at once.
+pub(super) async fn disable(
+    State(app): State<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    Extension(peer): Extension<Peer>,
+    Path(name): Path<String>,
+) -> Response {
+    let (by, who, of) = (by(&app, &viewer), viewer.clone(), name.clone());
+    let disabled = with_accounts(&app, move |accounts| {
+        reached(accounts, &who, &of)?;
+        accounts.set_disabled(&of, true, &by)
+    });
+    if let Err(refused) = disabled.await {
+        return refused;
+    }
+    app.access.note(app.asked(&viewer, peer, What::PeopleChanged).event());
+    tracing::info!(by = %viewer.operator, account = name, "account disabled");
+    match app.follow_accounts().await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+/// `POST /api/v1/people/{name}/password`: 200 and a new password that is shown once; their sessions end at once.
+pub(super) async fn reset(
+    State(app): State<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    Extension(peer): Extension<Peer>,
+    Path(name): Path<String>,
+) -> Response {
+    let (by, who, of) = (by(&app, &viewer), viewer.clone(), name.clone());
+    let made = with_accounts(&app, move |accounts| {
+        reached(accounts, &who, &of)?;
+        accounts.reset(&of, &by)
+    });
+    let password = match made.await {
+        Ok(password) => password.reveal().to_owned(),
+        Err(refused) => return refused,
+    };
+    app.access.note(app.asked(&viewer, peer, What::PeopleChanged).event());
+    tracing::info!(by = %viewer.operator, account = name, "password reset");
+    match app.follow_accounts().await {
+        Ok(()) => Json(Made { name, password }).into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+fn by(app: &App, viewer: &Viewer) -> By {
+    By { who: viewer.operator.to_string(), at_ms: app.live.now_ms() }
+}
+
+fn reaches(viewer: &Viewer, account: &Account) -> bool {
+    viewer.forces.cover(&account.grant.forces)
+}
+
+/// An account that is beyond the viewer is answered like one that is not there.
+fn reached(accounts: &Accounts, viewer: &Viewer, name: &str) -> Result<(), AccountsError> {
+    let account = accounts.get(name)?.filter(|account| reaches(viewer, account));
+    account.map(|_| ()).ok_or_else(|| AccountsError::Unknown(name.to_owned()))
+}
+
+async fn with_accounts<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&Accounts) -> Result<T, AccountsError> + Send + 'static,
+) -> Result<T, Response> {
+    let Some(entrance) = &app.entrance else {
+        return Err(refusal(StatusCode::NOT_FOUND, "this gateway has no accounts"));
+    };
+    let accounts = entrance.accounts.clone();
+    let failed = || refusal(StatusCode::SERVICE_UNAVAILABLE, "the accounts could not be changed: try again");
+    let outcome = spawn_blocking(move || work(&accounts)).await.map_err(|_| failed())?;
+    outcome.map_err(|error| refused(&error))
+}
+
+fn refused(error: &AccountsError) -> Response {
+    let status = match error {
+        AccountsError::Unknown(_) => StatusCode::NOT_FOUND,
+        AccountsError::Exists(_) | AccountsError::LastAdministrator(_) | AccountsError::Full => {
+            StatusCode::CONFLICT
+        }
+        AccountsError::Files { .. } | AccountsError::Damaged { .. } => {
+            tracing::error!(%error, "accounts");
+            let said = "the gateway cannot use its accounts: its log says why";
+            return refusal(StatusCode::SERVICE_UNAVAILABLE, said);
+        }
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    refusal(status, &error.to_string())
+}
+
+impl NewPerson {
+    fn account(self) -> Result<NewAccount, String> {
+        let name = Operator::try_new(&self.name).map_err(|error| error.to_string())?;
+        let forces: Forces = self
+            .forces
+            .join(",")
+            .parse()
+            .map_err(|error: crate::people::forces::ForcesError| error.to_string())?;
+        let grant = Grant { roles: self.roles.into_iter().collect(), forces };
+        Ok(NewAccount { name, full_name: self.full_name, grant })
+    }
+}

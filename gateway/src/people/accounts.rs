@@ -1,0 +1,356 @@
+//! The file of accounts: [`PEOPLE_FILE`] in the data directory.
+//!
+//! **A change is on the disk, whole, before anybody hears of it**: written under another name, fsynced, renamed, mode
+//! 0600. `fieldpost people` and the running gateway change the same file under one lock; each sees what the other did when
+//! it looks next, the gateway every second. A file that cannot be read lets nobody in, and is never written over.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use super::account::{Account, FULL_NAME_CHARS_MAX, Row, Standing};
+use super::password::{Hashed, Password, PasswordError};
+use super::{Forces, Grant, Role, Roles};
+use crate::login::{LoginError, Operator};
+use crate::pki::replace_file;
+
+/// File name in the data directory.
+pub const PEOPLE_FILE: &str = "people.json";
+/// Most accounts: every control room of the largest force, several times over.
+pub const ACCOUNTS_MAX: usize = 10_000;
+/// Largest file: [`ACCOUNTS_MAX`] of 800 bytes.
+const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+const LOCK_FILE: &str = "people.lock";
+const FILE_VERSION: u32 = 1;
+/// File in the data directory that holds the first administrator's password until it is changed, if nobody was there to
+/// read it from a terminal.
+pub const FIRST_PASSWORD_FILE: &str = "administrator.password";
+/// Who the first account is.
+pub const FIRST_NAME: &str = "administrator";
+
+/// The accounts. Clones share what was read last.
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    path: PathBuf,
+    lock: PathBuf,
+    read: Arc<Mutex<Read>>,
+}
+
+#[derive(Debug, Default)]
+struct Read {
+    /// What the file was like when it was read.
+    stamp: Option<Stamp>,
+    accounts: Arc<BTreeMap<String, Account>>,
+}
+
+/// (inode, length, seconds, nanoseconds): a renamed file has another inode.
+type Stamp = (u64, u64, i64, i64);
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    version: u32,
+    accounts: Vec<Row>,
+}
+
+/// Why nothing was changed, or nothing could be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountsError {
+    /// The operating system said no.
+    #[error("cannot use the accounts {path}: {source}")]
+    Files {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// The file is not what was written.
+    #[error(
+        "the accounts {path} are damaged ({detail}): restore the file from a backup, or log in with `fieldpost login`"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The name is none.
+    #[error(transparent)]
+    Name(#[from] LoginError),
+    /// The password is none.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// There is one of that name.
+    #[error("there is already an account {0}: names are never used twice")]
+    Exists(String),
+    /// There is none of that name.
+    #[error("there is no account {0}")]
+    Unknown(String),
+    /// Nobody could make accounts any more.
+    #[error("{0} is the last administrator of every force: make another one first")]
+    LastAdministrator(String),
+    /// Too many.
+    #[error("there are {ACCOUNTS_MAX} accounts: no more are kept")]
+    Full,
+    /// The full name is too long.
+    #[error("a full name has at most {FULL_NAME_CHARS_MAX} characters and no control characters")]
+    FullName,
+    /// No role at all.
+    #[error("an account needs at least one role, and at least one force or *")]
+    NoGrant,
+}
+
+/// A new account.
+#[derive(Debug, Clone)]
+pub struct NewAccount {
+    /// What they log in with.
+    pub name: Operator,
+    /// What colleagues call them.
+    pub full_name: String,
+    /// What they may.
+    pub grant: Grant,
+}
+
+/// Who changes something, and when.
+#[derive(Debug, Clone)]
+pub struct By {
+    /// A name, or `cli:UID`.
+    pub who: String,
+    /// Unix ms.
+    pub at_ms: u64,
+}
+
+type Table = BTreeMap<String, Account>;
+
+impl Accounts {
+    /// The accounts in `data_dir`; the file need not be there yet.
+    #[must_use]
+    pub fn new(data_dir: &Path) -> Self {
+        Self { path: data_dir.join(PEOPLE_FILE), lock: data_dir.join(LOCK_FILE), read: Arc::default() }
+    }
+
+    /// Everybody, as of now. Blocking.
+    ///
+    /// # Errors
+    /// [`AccountsError::Files`], [`AccountsError::Damaged`].
+    pub fn all(&self) -> Result<Arc<Table>, AccountsError> {
+        let stamp = self.stamp()?;
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if stamp != read.stamp {
+            read.accounts = Arc::new(self.load()?);
+            read.stamp = stamp;
+        }
+        Ok(Arc::clone(&read.accounts))
+    }
+
+    /// One account. Blocking.
+    ///
+    /// # Errors
+    /// As [`Accounts::all`].
+    pub fn get(&self, name: &str) -> Result<Option<Account>, AccountsError> {
+        Ok(self.all()?.get(name).cloned())
+    }
+
+    /// What the account of `name` gives a session opened by password; `None` if it gives none. Blocking.
+    ///
+    /// # Errors
+    /// As [`Accounts::all`].
+    pub fn standing(&self, name: &Operator) -> Result<Option<Standing>, AccountsError> {
+        Ok(self.all()?.get(name.as_str()).and_then(|account| account.standing(false)))
+    }
+
+    /// Makes the first account, [`FIRST_NAME`], if there is none at all. Returns its password, to be shown once. Blocking.
+    ///
+    /// # Errors
+    /// [`AccountsError`].
+    pub fn found(&self, by: &By) -> Result<Option<Password>, AccountsError> {
+        if !self.all()?.is_empty() {
+            return Ok(None);
+        }
+        let grant = Grant { roles: Roles::from_iter([Role::Administrator]), forces: Forces::All };
+        let name = Operator::try_new(FIRST_NAME)?;
+        let account = NewAccount { name, full_name: "First administrator".to_owned(), grant };
+        match self.add(account, by) {
+            Ok(password) => Ok(Some(password)),
+            // Another process was first.
+            Err(AccountsError::Exists(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes an account and returns its password, to be shown once; its owner has to choose another. Blocking: hashes.
+    ///
+    /// # Errors
+    /// [`AccountsError`].
+    pub fn add(&self, new: NewAccount, by: &By) -> Result<Password, AccountsError> {
+        let full_name = new.full_name.trim().to_owned();
+        if full_name.chars().count() > FULL_NAME_CHARS_MAX || full_name.chars().any(char::is_control) {
+            return Err(AccountsError::FullName);
+        }
+        require(&new.grant)?;
+        let password = Password::random()?;
+        let hashed = password.hash()?;
+        self.change(|accounts| {
+            let name = new.name.to_string();
+            if accounts.contains_key(&name) {
+                return Err(AccountsError::Exists(name));
+            }
+            if accounts.len() >= ACCOUNTS_MAX {
+                return Err(AccountsError::Full);
+            }
+            let account = Account {
+                name: new.name,
+                full_name,
+                grant: new.grant,
+                password: Some(hashed),
+                must_change: true,
+                disabled: false,
+                credential: 1,
+                changed_at_ms: by.at_ms,
+                changed_by: by.who.clone(),
+            };
+            accounts.insert(name, account);
+            Ok(())
+        })?;
+        Ok(password)
+    }
+
+    /// Gives an account a random password, to be shown once, and ends its sessions. Blocking: hashes.
+    ///
+    /// # Errors
+    /// [`AccountsError`].
+    pub fn reset(&self, name: &str, by: &By) -> Result<Password, AccountsError> {
+        let password = Password::random()?;
+        self.set_password(name, password.hash()?, true, by)?;
+        Ok(password)
+    }
+
+    /// Gives an account the password behind `hashed` and ends its sessions. Blocking.
+    ///
+    /// # Errors
+    /// [`AccountsError`].
+    pub fn set_password(
+        &self,
+        name: &str,
+        hashed: Hashed,
+        must_change: bool,
+        by: &By,
+    ) -> Result<(), AccountsError> {
+        self.change_one(name, by, |account| {
+            account.password = Some(hashed);
+            account.must_change = must_change;
+            account.credential += 1;
+        })?;
+        if name == FIRST_NAME {
+            // It holds a password that is none any more; usually it is not there.
+            _ = fs::remove_file(self.path.with_file_name(FIRST_PASSWORD_FILE));
+        }
+        Ok(())
+    }
+
+    /// Lets an account in no more, or again. Blocking.
+    ///
+    /// # Errors
+    /// [`AccountsError`].
+    pub fn set_disabled(&self, name: &str, disabled: bool, by: &By) -> Result<(), AccountsError> {
+        self.change_one(name, by, |account| {
+            account.disabled = disabled;
+            account.credential += 1;
+        })
+    }
+
+    /// Gives an account other roles and forces. Its sessions have them within a second. Blocking.
+    ///
+    /// # Errors
+    /// [`AccountsError`].
+    pub fn set_grant(&self, name: &str, grant: Grant, by: &By) -> Result<(), AccountsError> {
+        require(&grant)?;
+        self.change_one(name, by, |account| account.grant = grant)
+    }
+
+    fn change_one(
+        &self,
+        name: &str,
+        by: &By,
+        change: impl FnOnce(&mut Account),
+    ) -> Result<(), AccountsError> {
+        self.change(|accounts| {
+            let account = accounts.get_mut(name).ok_or_else(|| AccountsError::Unknown(name.to_owned()))?;
+            let was_chief = account.is_chief();
+            change(account);
+            account.changed_at_ms = by.at_ms;
+            account.changed_by.clone_from(&by.who);
+            if was_chief && !accounts.values().any(Account::is_chief) {
+                return Err(AccountsError::LastAdministrator(name.to_owned()));
+            }
+            Ok(())
+        })
+    }
+
+    /// Reads, changes and writes under the lock; on an error nothing is changed.
+    fn change(
+        &self,
+        change: impl FnOnce(&mut Table) -> Result<(), AccountsError>,
+    ) -> Result<(), AccountsError> {
+        let _lock = self.locked().map_err(|source| self.failed(source))?;
+        let mut accounts = self.load()?;
+        change(&mut accounts)?;
+        let document =
+            Document { version: FILE_VERSION, accounts: accounts.values().map(Account::row).collect() };
+        let mut text = serde_json::to_vec_pretty(&document).expect("strings, numbers and lists are JSON");
+        text.push(b'\n');
+        replace_file(&self.path, &text, true).map_err(|source| self.failed(source))
+    }
+
+    /// Held until dropped; a process that dies lets it go.
+    fn locked(&self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&self.lock)?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        Ok(file)
+    }
+
+    fn load(&self) -> Result<Table, AccountsError> {
+        let damaged = |detail: String| AccountsError::Damaged { path: self.path.clone(), detail };
+        let text = match fs::metadata(&self.path) {
+            Ok(found) if found.len() > FILE_BYTES_MAX => return Err(damaged("it is too large".to_owned())),
+            Ok(_) => fs::read(&self.path).map_err(|source| self.failed(source))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Table::new()),
+            Err(source) => return Err(self.failed(source)),
+        };
+        let document: Document = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        if document.version != FILE_VERSION {
+            return Err(damaged(format!("version {} is not known here", document.version)));
+        }
+        let accounts = document.accounts.into_iter().map(Account::try_from);
+        let accounts: Result<Vec<_>, _> = accounts.collect();
+        let accounts = accounts.map_err(|detail| damaged(detail.to_owned()))?;
+        Ok(accounts.into_iter().map(|account| (account.name.to_string(), account)).collect())
+    }
+
+    fn stamp(&self) -> Result<Option<Stamp>, AccountsError> {
+        match fs::metadata(&self.path) {
+            Ok(found) => Ok(Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(self.failed(source)),
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> AccountsError {
+        AccountsError::Files { path: self.path.clone(), source }
+    }
+}
+
+fn require(grant: &Grant) -> Result<(), AccountsError> {
+    if grant.roles.is_empty() || grant.forces.is_empty() { Err(AccountsError::NoGrant) } else { Ok(()) }
+}
+
+#[cfg(test)]
+#[path = "accounts_tests.rs"]
+mod tests;
