@@ -21,6 +21,7 @@ pub mod board;
 pub mod devices;
 pub mod fanout;
 pub mod frames;
+pub mod gaps;
 pub mod metrics;
 pub mod order;
 pub mod state;

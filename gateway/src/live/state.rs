@@ -8,6 +8,7 @@
 //! | position, live | moves the marker if it is newer ([`super::order`]) |
 //! | position, backlog | moves the marker only if newer, and marks it history |
 //! | status | duty, battery; off duty or on a break hides the position |
+//! | any but a repeated one | what is missing of its unit ([`super::gaps`]), a loss included |
 //! | alarm family, known or not | an alarm in the queue, whatever becomes of its unit |
 //! | alarm cancel | a mark on the alarm |
 //! | acknowledged | the alarm has its owner |
@@ -292,10 +293,18 @@ fn fold_envelope(state: &mut State, record: &Record, envelope: &Envelope<'_>, to
     fold_report(state, &told);
     if told.repeat.is_some() {
         state.note_repeater(&told);
+    } else if let Some(unit) = state.units.get_mut(&told.id) {
+        let at_ms = told.time.believed_ms(told.received_at_ms).unwrap_or(told.received_at_ms);
+        unit.gaps.note(head.boot.0, head.seq.0, at_ms, told.received_at_ms);
     }
     match body {
         Ok(Body::Position(position)) => fold_position(state, &told, position, told.time),
         Ok(Body::Status(status)) => fold_status(state, &told, status),
+        Ok(Body::Loss(loss)) => {
+            if let Some(unit) = state.units.get_mut(&told.id) {
+                unit.gaps.lose(&loss);
+            }
+        }
         Ok(Body::AlarmCancel(cancel)) if to_alarms => {
             let id = AlarmId { unit: told.id.clone(), boot: cancel.boot, seq: cancel.seq, repeat: None };
             let at_ms = told.time.believed_ms(told.received_at_ms).unwrap_or(told.received_at_ms);

@@ -8,6 +8,7 @@ use fieldpost_protocol::{DeviceId, Duty, ForceId, Mode, Position};
 
 use crate::config::roster::{Roster, UnitKind};
 
+use super::gaps::Gaps;
 use super::order::{JudgedTime, Order};
 
 /// A unit's identity: `force/device`. Sorted by force, then device.
@@ -93,6 +94,8 @@ pub struct Unit {
     pub last_report_ms: u64,
     /// The newest report is older than its expected period times [`STALE_FACTOR`].
     pub stale: bool,
+    /// What is missing of it.
+    pub gaps: Gaps,
 
     /// When anything came from it last, Unix ms.
     pub(super) heard_ms: u64,
@@ -122,6 +125,7 @@ impl Unit {
             place: None,
             last_report_ms: 0,
             stale: false,
+            gaps: Gaps::default(),
             heard_ms: 0,
             newest: None,
             newest_place: None,

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::gaps::Gap;
 use super::unit::{Place, Unit, UnitId};
 use crate::alarms::AlarmId;
 use crate::spool::Health;
@@ -21,6 +22,7 @@ struct UnitView<'a> {
     last_report_ms: u64,
     stale: bool,
     alarm: Option<String>,
+    gaps: Vec<Gap>,
 }
 
 #[derive(Serialize)]
@@ -65,6 +67,7 @@ pub(super) fn write_unit(out: &mut Vec<u8>, id: &UnitId, unit: &Unit, alarm: Opt
         last_report_ms: unit.last_report_ms,
         stale: unit.stale,
         alarm: alarm.map(AlarmId::to_string),
+        gaps: unit.gaps.shown().collect(),
     };
     serde_json::to_writer(out, &view).expect("strings and numbers are JSON, and a Vec takes every write");
 }
