@@ -211,16 +211,19 @@ impl Keeper {
     }
 
     async fn write_snapshot(&mut self) {
-        let (lsn, text) = {
-            let ledger = self.shared.lock();
-            if !self.may_snapshot || ledger.folded() <= self.written {
-                return;
-            }
-            (ledger.folded(), snapshot::render(&ledger))
-        };
-        let data_dir = self.data_dir.clone();
-        let written = tokio::task::spawn_blocking(move || snapshot::write(&data_dir, &text)).await;
-        let written = written.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+        if !self.may_snapshot || self.reader.position() <= self.written.next() {
+            return;
+        }
+        let (data_dir, shared) = (self.data_dir.clone(), self.shared.clone());
+        // The lock is held while a large fleet is rendered: not on a thread that serves devices.
+        let written = tokio::task::spawn_blocking(move || {
+            let ledger = shared.lock();
+            let (lsn, text) = (ledger.folded(), snapshot::render(&ledger));
+            drop(ledger);
+            (lsn, snapshot::write(&data_dir, &text))
+        });
+        // A panic while rendering, which is in the log: the cursor stays.
+        let Ok((lsn, written)) = written.await else { return };
         let failed_before = std::mem::replace(&mut self.has_failed, written.is_err());
         // Also if it could not be written: on a full disk the spool may need the room of these very records, and custody
         // goes before book-keeping. They are in memory; only a crash before the next snapshot makes them `missed`.

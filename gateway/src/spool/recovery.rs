@@ -109,10 +109,10 @@ pub(super) fn recover(
     {
         segment.end = tail.end;
     }
-    (log.cursors, report.cursors_reset) =
-        read_cursors(disk, &cursor_dir, log.first() - 1).map_err(io_error("read", &cursor_dir))?;
+    let cursors = read_cursors(disk, &cursor_dir, log.first() - 1).map_err(io_error("read", &cursor_dir))?;
+    (log.cursors, report.cursors_reset) = (cursors.positions, cursors.damaged);
     sync_cursors(disk, &cursor_dir).map_err(io_error("make durable again", &cursor_dir))?;
-    let furthest_cursor = log.cursors.values().max().copied().unwrap_or(0);
+    let furthest_cursor = cursors.foremost;
     if furthest_cursor >= next_lsn {
         report.skipped =
             Some(Gap { from: Lsn(next_lsn), to: Lsn(furthest_cursor), reason: GapReason::Damaged });
@@ -214,7 +214,7 @@ fn read_tail(
     };
     let Some(header) = segment.header else {
         // How many entries it held is unknown; more than this is impossible.
-        let next_lsn = segment.base + segment.file_bytes / RECORD_HEADER_BYTES as u64;
+        let next_lsn = segment.base.saturating_add(segment.file_bytes / RECORD_HEADER_BYTES as u64);
         report.skipped =
             Some(Gap { from: Lsn(segment.base), to: Lsn(next_lsn - 1), reason: GapReason::Damaged });
         let tail = Tail { end: segment.file_bytes, next_lsn, ..Tail::default() };
