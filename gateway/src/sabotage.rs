@@ -17,16 +17,19 @@ pub enum Sabotage {
     NewestByArrival,
     /// The loss ledger forgets every 50th record.
     ForgetInLedger,
+    /// A forwarder has one lane: everything waits in the order in which it came.
+    OneLane,
 }
 
 impl Sabotage {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::AckBeforeCommit,
         Self::ForgetLastRecord,
         Self::DropOnOverflow,
         Self::NewestByArrival,
         Self::ForgetInLedger,
+        Self::OneLane,
     ];
 
     /// Its name on a command line and in the environment.
@@ -38,6 +41,7 @@ impl Sabotage {
             Self::DropOnOverflow => "drop-on-overflow",
             Self::NewestByArrival => "newest-by-arrival",
             Self::ForgetInLedger => "forget-in-ledger",
+            Self::OneLane => "one-lane",
         }
     }
 

@@ -14,13 +14,23 @@ use super::{RefuseReason, RetryReason, Sink, SinkError};
 /// refusal waits the longest delay, so that an operator can step in before much is set aside, and yet nothing blocks.
 const REFUSED_IN_A_ROW_MAX: u32 = 8;
 
+/// How a delivery ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// No event is owed any more.
+    Done,
+    /// The sink failed, and the pause after it is over.
+    Failed,
+}
+
 impl<S: Sink, R: Source> Forwarder<S, R> {
-    /// Returns when no event is owed any more. `oldest_ms` is for the lag only.
+    /// Returns when no event is owed any more, or after the pause that follows a failure: by then something else may have to
+    /// go first. `oldest_ms` is for the lag only.
     pub(super) async fn deliver(
         &mut self,
         events: &mut [Event],
         oldest_ms: Option<u64>,
-    ) -> Result<(), Stopped> {
+    ) -> Result<Delivery, Stopped> {
         let oldest_ms = oldest_ms.unwrap_or_else(|| self.now_ms());
         // A stack of the ranges still owed, the first on top: halving needs log2(events) of them.
         let mut ranges = Vec::with_capacity(16);
@@ -39,9 +49,9 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
                 }
                 Err(SinkError::Refuse { .. }) => halve(&range, &mut ranges),
                 Err(SinkError::Retry { reason, detail, after_ms }) => {
-                    ranges.push(range);
                     self.observe_lag(oldest_ms);
                     self.pause_after_failure(reason, &detail, after_ms).await?;
+                    return Ok(Delivery::Failed);
                 }
             }
         }
@@ -56,7 +66,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         if !events.is_empty() {
             self.metrics.batches.inc();
         }
-        Ok(())
+        Ok(Delivery::Done)
     }
 
     /// One call of the sink under its deadline; counts what it accepted, also when it failed as a whole.

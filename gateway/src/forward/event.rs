@@ -173,10 +173,19 @@ impl Renderer {
     /// # Errors
     /// [`Withheld`] if the record does not leave the gateway.
     pub fn event(&mut self, record: &Record) -> Result<Event, Withheld> {
+        self.event_of(record, false)
+    }
+
+    /// Renders one record. `overtaken`: newer ones of its lane went before it, so it is history now.
+    ///
+    /// # Errors
+    /// As [`Renderer::event`].
+    pub fn event_of(&mut self, record: &Record, overtaken: bool) -> Result<Event, Withheld> {
         let (envelope, body) = classify(record)?;
         let kind = kind_of(envelope.head.class, body.as_ref());
         let key = record.key();
-        write_record(&mut self.buffer, record, &envelope, body.as_ref(), &key, self.clock);
+        let body = body.as_ref();
+        write_record(&mut self.buffer, record, (&envelope, body), &key, overtaken, self.clock);
         let route = format!("{}.{kind}.{}", token(record.force.as_str()), token(record.device.as_str()));
         Ok(Event { alarm: alarm_of(record, &envelope.head), ..self.finish(record.lsn, key, route) })
     }
@@ -244,9 +253,9 @@ fn kind_of(class: Class, body: Option<&Body<'_>>) -> &'static str {
 fn write_record(
     out: &mut BytesMut,
     record: &Record,
-    envelope: &Envelope<'_>,
-    body: Option<&Body<'_>>,
+    (envelope, body): (&Envelope<'_>, Option<&Body<'_>>),
     key: &str,
+    overtaken: bool,
     clock: ClockBounds,
 ) {
     let head = &envelope.head;
@@ -263,7 +272,10 @@ fn write_record(
     }
     event.text("fieldpostclock", head.clock.as_str());
     event.text("fieldpostmode", head.mode.as_str());
-    event.text("fieldpostlane", lane_name(record.lane));
+    event.text("fieldpostlane", lane_name(if overtaken { Lane::Backlog } else { record.lane }));
+    if overtaken {
+        event.text("fieldpostovertaken", lane_name(record.lane));
+    }
     event.display("fieldpostboot", format_args!("{}", head.boot.0));
     event.display("fieldpostseq", format_args!("{}", head.seq.0));
     event.time("fieldpostreceived", record.received_at_ms);

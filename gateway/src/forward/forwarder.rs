@@ -1,4 +1,8 @@
-//! The loop of one forwarder: take a batch, render it, deliver it, move the cursor.
+//! The loop of one forwarder: take a batch of a lane, render it, deliver it, move the lane's cursor.
+//!
+//! **Alarms go before live, live before history, and history always goes on**: a turn is alarms, up to four batches of live
+//! entries with a look for alarms before each, and one batch of history. A batch that the sink does not take is held while the
+//! others have their turn first. Live entries that waited too long become history, so the newest are next.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -7,17 +11,24 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::{Backoff, BackoffSettings, Random};
+use super::deliver::Delivery;
 use super::event::{ClockBounds, Event, EventState, Gap, GapReason, Renderer};
 use super::metrics::ForwarderMetrics;
 use super::refusals::Refusals;
-use super::source::{Source, SourceError, Taken};
+use super::source::{Lane, Source, SourceError, Taken};
 use super::{RetryReason, Sink};
 use crate::alarms::{Acceptance, AlarmId};
 use crate::metrics::Metrics;
 use crate::record::Record;
 use crate::spool::{Clock, Lsn};
 
-/// Most alarms remembered as delivered ahead of their place; more would be delivered twice.
+/// Batches of live entries before history has its turn: history gets one of five at least, of nine beside an alarm flood.
+const LIVE_BATCHES_MAX: usize = 4;
+/// Looks for alarms between two other batches: 200,000 entries of a backlog.
+const ALARM_LOOKS_MAX: usize = 4;
+/// Live entries that have waited longer are not live any more: the newest go first.
+const LIVE_MS_MAX: u64 = 2_000;
+/// Most events remembered that were delivered before their batch was overtaken; more would be delivered twice.
 const OVERTAKEN_MAX: usize = 100_000;
 
 /// Most alarms that wait to be noted as delivered; of more the wearers are not told.
@@ -56,8 +67,10 @@ pub struct Forwarder<S, R> {
     pub(super) outage: Option<Outage>,
     pub(super) refused_in_a_row_count: u32,
     cursor_is_stuck: bool,
-    /// Alarms delivered ahead of their place.
-    overtaken: BTreeSet<Lsn>,
+    /// A batch of each lane that the sink has not taken yet.
+    held: [Option<Batch>; 3],
+    /// Live events that the sink took before newer ones overtook their batch.
+    settled: BTreeSet<Lsn>,
     /// Alarms that the sink has and that could not be noted yet.
     unconfirmed: Vec<AlarmId>,
     renderer: Renderer,
@@ -101,7 +114,8 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
             renderer: Renderer::new(settings.clock),
             outage: None,
             cursor_is_stuck: false,
-            overtaken: BTreeSet::new(),
+            held: [None, None, None],
+            settled: BTreeSet::new(),
             unconfirmed: Vec::new(),
             refused_in_a_row_count: 0,
             sink,
@@ -114,58 +128,112 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
     /// Forwards until `stop` is cancelled, then ends at a batch border.
     pub async fn run(mut self) {
         tracing::info!(forwarder = self.settings.name, sink = self.sink.kind(), "forwarder started");
-        while let Ok(()) = self.one_batch().await {}
+        while let Ok(()) = self.one_turn().await {}
         tracing::info!(forwarder = self.settings.name, "forwarder stopped");
     }
 
-    async fn one_batch(&mut self) -> Result<(), Stopped> {
-        self.alarms_first().await?;
-        let taken = self.take().await?;
-        let through = taken.through;
-        let mut batch = self.render(&taken);
-        drop(taken);
-        let delivered = self.deliver(&mut batch.events, batch.oldest_ms).await;
-        // Before the cursor: after a crash in between the alarm comes again, and so does this.
-        self.confirm(&batch.events).await;
-        if delivered.is_err() {
-            // Whatever the sink has taken without a hole need not be sent again after the restart.
-            let settled = batch.events.iter().take_while(|event| event.state != EventState::Owed).last();
-            if let Some(event) = settled {
-                self.advance(event.lsn).await;
+    /// Alarms, then what is live, then one batch of history. After a failure the next turn begins again with the alarms.
+    async fn one_turn(&mut self) -> Result<(), Stopped> {
+        self.wait().await?;
+        for _ in 0..LIVE_BATCHES_MAX {
+            for _ in 0..ALARM_LOOKS_MAX {
+                match self.one_batch(Lane::Alarm).await? {
+                    Progress::Failed => return Ok(()),
+                    Progress::Passed { has_more: true } => {}
+                    _ => break,
+                }
             }
-            return delivered;
+            match self.one_batch(Lane::Live).await? {
+                Progress::Failed => return Ok(()),
+                Progress::Passed { has_more: true } | Progress::Delivered { has_more: true } => {}
+                _ => break,
+            }
         }
-        self.advance(through).await;
-        self.observe_lag(self.now_ms());
+        self.one_batch(Lane::Backlog).await?;
         Ok(())
     }
 
-    /// Delivers the alarms that wait behind a backlog. The cursor does not move for them; where the reader meets them
-    /// again they are left out. After a restart in between they come twice, which their keys allow.
-    async fn alarms_first(&mut self) -> Result<(), Stopped> {
-        // An error comes again from the next read, and is handled there.
-        let alarms = tokio::select! {
-            biased;
-            () = self.stop.cancelled() => return Err(Stopped),
-            alarms = self.source.take_urgent() => alarms.unwrap_or_default(),
-        };
-        let records = alarms.iter().filter_map(|(lsn, entry)| Record::decode(*lsn, entry).ok());
-        let mut events: Vec<_> = records.filter_map(|record| self.renderer.event(&record).ok()).collect();
-        if events.is_empty() {
+    /// Returns when a lane may have something.
+    async fn wait(&mut self) -> Result<(), Stopped> {
+        if self.held.iter().any(Option::is_some) {
             return Ok(());
         }
-        let delivered = self.deliver(&mut events, None).await;
-        self.confirm(&events).await;
-        delivered?;
-        let room_count = OVERTAKEN_MAX.saturating_sub(self.overtaken.len());
-        self.overtaken.extend(events.iter().take(room_count).map(|event| event.lsn));
-        Ok(())
+        let waited = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Err(Stopped),
+            waited = self.source.wait() => waited,
+        };
+        self.unless_broken(waited).await.map(drop)
     }
 
-    /// Notes the alarms that the sink has. What finds no room is noted after a later batch, or after a restart.
-    async fn confirm(&mut self, events: &[Event]) {
-        let accepted = events.iter().filter(|event| event.state == EventState::Accepted);
-        self.unconfirmed.extend(accepted.filter_map(|event| event.alarm.as_deref().cloned()));
+    /// Goes on in one lane by one batch: the one that failed before, or the next.
+    async fn one_batch(&mut self, lane: Lane) -> Result<Progress, Stopped> {
+        let Some(mut batch) = self.next_batch(lane).await? else { return Ok(Progress::Nothing) };
+        let has_more = batch.has_more;
+        if batch.events.is_empty() {
+            self.source.pass(lane, batch.through);
+            self.observe_lag(self.now_ms());
+            return Ok(Progress::Passed { has_more });
+        }
+        let delivered = self.deliver(&mut batch.events, batch.oldest_ms).await;
+        // Before the cursor: after a crash in between the alarm comes again, and so does this.
+        self.confirm(&mut batch).await;
+        match delivered {
+            Ok(Delivery::Done) => {
+                self.advance(lane, batch.through).await;
+                self.observe_lag(self.now_ms());
+                Ok(Progress::Delivered { has_more })
+            }
+            Ok(Delivery::Failed) => {
+                self.held[lane as usize] = Some(batch);
+                Ok(Progress::Failed)
+            }
+            Err(Stopped) => {
+                // What the sink has taken without a hole need not be sent again after the restart.
+                self.advance_to_hole(lane, &batch).await;
+                Err(Stopped)
+            }
+        }
+    }
+
+    async fn next_batch(&mut self, lane: Lane) -> Result<Option<Batch>, Stopped> {
+        let batch = match self.held[lane as usize].take() {
+            None => self.take(lane).await?,
+            held => held,
+        };
+        match batch {
+            Some(batch) if lane == Lane::Live && self.is_old(&batch) => {
+                self.advance_to_hole(lane, &batch).await;
+                if !self.source.overtake() {
+                    return Ok(Some(batch));
+                }
+                // What the sink has of it already is left out where the backlog comes to it.
+                let settled = batch.events.iter().filter(|event| event.state != EventState::Owed);
+                let room_count = OVERTAKEN_MAX.saturating_sub(self.settled.len());
+                self.settled.extend(settled.take(room_count).map(|event| event.lsn));
+                self.take(lane).await
+            }
+            batch => Ok(batch),
+        }
+    }
+
+    /// Whether what has come since is worth more than this.
+    fn is_old(&self, batch: &Batch) -> bool {
+        let age_ms = |received_ms| self.now_ms().saturating_sub(received_ms);
+        batch.oldest_ms.is_some_and(|received_ms| age_ms(received_ms) > LIVE_MS_MAX)
+    }
+
+    async fn advance_to_hole(&mut self, lane: Lane, batch: &Batch) {
+        let settled = batch.events.iter().take_while(|event| event.state != EventState::Owed).last();
+        if let Some(event) = settled {
+            self.advance(lane, event.lsn).await;
+        }
+    }
+
+    /// Notes the alarms that the sink has, each once. What finds no room is noted after a later batch, or after a restart.
+    async fn confirm(&mut self, batch: &mut Batch) {
+        let accepted = batch.events.iter_mut().filter(|event| event.state == EventState::Accepted);
+        self.unconfirmed.extend(accepted.filter_map(|event| event.alarm.take()).map(|alarm| *alarm));
         if self.unconfirmed.is_empty() {
             return;
         }
@@ -175,30 +243,36 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         self.unconfirmed = self.source.confirm(&acceptance, alarms).await;
     }
 
-    async fn take(&mut self) -> Result<Taken, Stopped> {
-        loop {
-            let taken = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return Err(Stopped),
-                taken = self.source.take() => taken,
-            };
-            match taken {
-                Ok(taken) => return Ok(taken),
-                Err(SourceError::Again(detail)) => {
-                    self.pause_after_failure(RetryReason::Storage, &detail, None).await?;
-                }
-                Err(SourceError::Ended(detail)) => {
-                    tracing::warn!(forwarder = self.settings.name, detail, "nothing more to forward");
-                    return Err(Stopped);
-                }
+    /// The next batch of a lane, if it has one now.
+    async fn take(&mut self, lane: Lane) -> Result<Option<Batch>, Stopped> {
+        let taken = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Err(Stopped),
+            taken = self.source.take(lane) => taken,
+        };
+        let taken = self.unless_broken(taken).await?.flatten();
+        Ok(taken.map(|taken| self.render(&taken)))
+    }
+
+    /// After an error of the source that may pass: nothing, and the pause is over.
+    async fn unless_broken<T>(&mut self, told: Result<T, SourceError>) -> Result<Option<T>, Stopped> {
+        match told {
+            Ok(told) => Ok(Some(told)),
+            Err(SourceError::Again(detail)) => {
+                self.pause_after_failure(RetryReason::Storage, &detail, None).await?;
+                Ok(None)
+            }
+            Err(SourceError::Ended(detail)) => {
+                tracing::warn!(forwarder = self.settings.name, detail, "nothing more to forward");
+                Err(Stopped)
             }
         }
     }
 
-    /// Moves the cursor. If that fails, forwarding goes on: after a restart these events are delivered twice, which
+    /// Moves a lane's cursor. If that fails, forwarding goes on: after a restart these events are delivered twice, which
     /// their keys allow; holding back the next alarm would be worse.
-    async fn advance(&mut self, through: Lsn) {
-        match self.source.advance(through).await {
+    async fn advance(&mut self, lane: Lane, through: Lsn) {
+        match self.source.advance(lane, through).await {
             Ok(()) => self.cursor_is_stuck = false,
             Err(error) => {
                 self.metrics.retried(RetryReason::Storage);
@@ -217,22 +291,22 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         let mut events = Vec::with_capacity(taken.entries.len() + taken.gaps.len());
         let mut gaps = taken.gaps.clone();
         let mut oldest_ms = None;
-        for (lsn, entry) in &taken.entries {
+        for ((lsn, entry), overtaken) in taken.entries.iter().zip(&taken.overtaken) {
             let Ok(record) = Record::decode(*lsn, entry) else {
                 gaps.push(Gap { first: *lsn, last: *lsn, reason: GapReason::Unreadable });
                 continue;
             };
             oldest_ms.get_or_insert(record.received_at_ms);
-            if self.overtaken.remove(lsn) {
+            if self.settled.remove(lsn) {
                 continue;
             }
-            match self.renderer.event(&record) {
+            match self.renderer.event_of(&record, *overtaken) {
                 Ok(event) => events.push(event),
                 Err(reason) => self.metrics.withheld(reason),
             }
         }
         self.render_gaps(&gaps, &mut events);
-        Batch { events, oldest_ms }
+        Batch { events, oldest_ms, through: taken.through, has_more: taken.has_more }
     }
 
     fn render_gaps(&mut self, gaps: &[Gap], events: &mut Vec<Event>) {
@@ -265,8 +339,25 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
     }
 }
 
+/// Rendered entries of one lane; it is held while the sink does not take it.
 struct Batch {
     events: Vec<Event>,
     /// When the gateway received the first of them.
     oldest_ms: Option<u64>,
+    /// Where the lane is once they are delivered.
+    through: Lsn,
+    /// Whether it goes on right behind them.
+    has_more: bool,
+}
+
+/// How far a lane has got.
+enum Progress {
+    /// It has nothing now.
+    Nothing,
+    /// There was nothing to deliver.
+    Passed { has_more: bool },
+    /// The sink has a batch more.
+    Delivered { has_more: bool },
+    /// The sink failed; the batch is held.
+    Failed,
 }

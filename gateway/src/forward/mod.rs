@@ -1,7 +1,8 @@
 //! Forwarders: from the spool into force systems.
 //!
-//! **At least once, in order, with a key; alarms overtake a backlog.** A forwarder reads committed records behind its own durable cursor, renders
-//! them as CloudEvents, and moves the cursor only when the sink has accepted every event of the batch or the event is
+//! **At least once, in order of its lane, with a key; alarms overtake live, live overtakes history.** A forwarder reads committed
+//! records behind its own durable cursor, a place a lane, renders
+//! them as CloudEvents, and moves a place only when the sink has accepted every event of the batch or the event is
 //! kept among the refusals. What a sink may see twice carries the same `id` both times.
 //!
 //! ```text
@@ -28,6 +29,8 @@ pub mod nats;
 pub mod refusals;
 pub mod source;
 mod spool_source;
+#[cfg(test)]
+mod spool_source_claims;
 mod start;
 #[cfg(test)]
 mod testing;

@@ -1,4 +1,4 @@
-//! Where a forwarder reads: committed entries behind a durable cursor.
+//! Where a forwarder reads: committed entries in three lanes, each behind a durable cursor.
 
 use std::future::Future;
 
@@ -8,26 +8,49 @@ use super::event::Gap;
 use crate::alarms::{Acceptance, AlarmId};
 use crate::spool::Lsn;
 
-/// Committed entries in order, and the cursor behind which they are kept.
+/// Who goes before whom on the way to a sink. Every entry of the spool is in one lane, in order of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Alarms and what belongs to them.
+    Alarm,
+    /// The newest of each device.
+    Live,
+    /// History: what devices kept through an outage, and live entries that newer ones have overtaken here.
+    Backlog,
+}
+
+impl Lane {
+    /// All of them, the first before the others.
+    pub const ALL: [Self; 3] = [Self::Alarm, Self::Live, Self::Backlog];
+}
+
+/// Committed entries in order of each lane, and the cursors behind which they are kept.
 pub trait Source: Send {
-    /// The next entries after the last ones taken. Waits for the first. Cancel-safe: a cancelled call takes nothing.
+    /// Returns when a lane may have something: at once if one has much, else after the first entry and the time for others
+    /// to join it, which no alarm waits for. Keeps the cursors up to date meanwhile. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`SourceError::Ended`] when all there is was taken.
+    fn wait(&mut self) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// The next entries of a lane, if there are any now. Cancel-safe: a cancelled call takes nothing.
     ///
     /// # Errors
     /// [`SourceError`]; the caller may try again later.
-    fn take(&mut self) -> impl Future<Output = Result<Taken, SourceError>> + Send;
+    fn take(&mut self, lane: Lane) -> impl Future<Output = Result<Option<Taken>, SourceError>> + Send;
 
-    /// Alarms that wait further back than the next batches, in order, each at most once. Returns at once, with nothing
-    /// if [`Source::take`] is near the end anyway. They come again from `take` in their place.
-    ///
-    /// # Errors
-    /// [`SourceError`]; `take` will say the same.
-    fn take_urgent(&mut self) -> impl Future<Output = Result<Vec<(Lsn, Bytes)>, SourceError>> + Send;
+    /// If so much waits in the live lane that its newest entries are not the next: goes on with those. Everything live after
+    /// its cursor, taken or not, goes to the backlog. Returns whether it was so.
+    fn overtake(&mut self) -> bool;
 
-    /// Moves the cursor durably: everything up to and including `through` is done with.
+    /// Moves a lane's cursor durably: everything of the lane up to and including `through` is done with.
     ///
     /// # Errors
     /// [`SourceError`]; the position on disk is the old or the new one, never another.
-    fn advance(&mut self, through: Lsn) -> impl Future<Output = Result<(), SourceError>> + Send;
+    fn advance(&mut self, lane: Lane, through: Lsn) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// The same where nothing had to be delivered: it may be written later.
+    fn pass(&mut self, lane: Lane, through: Lsn);
 
     /// Notes durably that the sink of this forwarder has these alarms, so that their wearers can be told. **Never waits for
     /// room**: what waits for room may be waiting for this forwarder's cursor. Returns what could not be noted now.
@@ -37,7 +60,7 @@ pub trait Source: Send {
         alarms: Vec<AlarmId>,
     ) -> impl Future<Output = Vec<AlarmId>> + Send;
 
-    /// Committed entries behind the cursor.
+    /// Committed entries behind the hindmost cursor.
     fn lag_records_count(&self) -> u64;
 }
 
@@ -48,8 +71,12 @@ pub struct Taken {
     pub gaps: Vec<Gap>,
     /// The entries, in order.
     pub entries: Vec<(Lsn, Bytes)>,
+    /// Which of them newer ones have overtaken here: live when they came, history now.
+    pub overtaken: Vec<bool>,
     /// The last place this read covers, gaps included.
     pub through: Lsn,
+    /// Whether the lane goes on right behind it.
+    pub has_more: bool,
 }
 
 /// The spool could not be read, or the cursor not be written.

@@ -1,34 +1,52 @@
-//! The spool as a forwarder's source: one reader, one durable cursor, and a scout for alarms.
+//! The spool as a forwarder's source: a reader a lane, and one durable cursor that holds all three places.
 //!
-//! **An alarm does not wait behind a backlog.** While the reader is far behind, the scout runs ahead of it and brings
-//! the alarms alone. It looks at no more than [`SCOUT_ENTRIES_MAX`] entries between two batches, so that neither holds
-//! the other up; a million entries are looked through in the time of 20 batches.
+//! **Neither an alarm nor the newest position waits behind a backlog, and nothing is left out.** Of three readers each takes the
+//! entries of its classes and steps over the others. While a lane has nothing, the spool's own count of what came last says
+//! so without a read, so live records alone cost one reader.
+//!
+//! ```text
+//! delivered by live   |======|          |====|      |=>        jumps: the newest first
+//! delivered by backlog|===>  |..........|    |......|          ranges skipped, and all history
+//!                            '-- skipped --'
+//! ```
+//! The backlog's reader never passes the live one, so a range that is skipped is always still ahead of it.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use tokio::time::timeout;
+use bytes::BytesMut;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::event::{Gap, GapReason};
-use super::source::{Source, SourceError, Taken};
+use super::source::{Lane, Source, SourceError, Taken};
 use crate::alarms::{Acceptance, AlarmId};
-use crate::spool::{self, BatchLimits, Cursor, EntryClass, Lsn, ReadError, Reader, Spool, SpoolError};
+use crate::sabotage::{self, Sabotage};
+use crate::spool::{
+    self, Batch, BatchLimits, Cursor, EntryClass, Health, LanePositions, Lsn, ReadError, Reader, Spool,
+    SpoolError, Wanted,
+};
 
-/// Entries the scout looks at between two batches.
-const SCOUT_ENTRIES_MAX: u64 = 50_000;
-/// Alarms handed over at once.
-const SCOUT_ALARMS_MAX: usize = 500;
+/// Entries a look steps over at most: some milliseconds.
+const LOOKED_MAX: usize = 50_000;
+/// Skipped ranges kept apart: hours of a sink that is slower than its devices.
+const SKIPPED_MAX: usize = 4_096;
+/// Gaps remembered; one that was forgotten may be told again, under the same key.
+const TOLD_MAX: usize = 256;
 /// How long a forwarder waits until it is durable that its sink has an alarm.
 const CONFIRM_MAX: Duration = Duration::from_secs(2);
-/// What the scout reads at a time.
-const SCOUT_LIMITS: BatchLimits = BatchLimits { count_max: 10_000, bytes_max: 1 << 20, age_ms_max: 0 };
+/// Places that only stepped over entries are written so late: nobody would get anything twice.
+const WRITE_LATE: Duration = Duration::from_secs(1);
 
 /// Reads the spool behind the cursor of one forwarder.
 pub struct SpoolSource {
     spool: Spool,
-    reader: Reader,
-    scout: Option<Reader>,
+    readers: [Reader; 3],
     cursor: Cursor,
+    places: LanePositions,
+    /// Since when `places` says more than the cursor.
+    ahead_since: Option<Instant>,
+    /// Gaps that one lane has met and others may meet again, the newest first.
+    told: VecDeque<spool::Gap>,
     limits: BatchLimits,
 }
 
@@ -39,44 +57,202 @@ impl SpoolSource {
     /// What [`Spool::cursor`] says: a bad name, a cursor that is open already, storage.
     pub fn open(spool: &Spool, name: &str, limits: BatchLimits) -> Result<Self, SpoolError> {
         let cursor = spool.cursor(name)?;
-        let reader = spool.reader(cursor.position().next());
-        Ok(Self { spool: spool.clone(), reader, scout: None, cursor, limits })
-    }
-}
-
-impl Source for SpoolSource {
-    async fn take(&mut self) -> Result<Taken, SourceError> {
-        let batch = self.reader.next_batch(self.limits).await.map_err(|error| of_read(&error))?;
-        Ok(Taken {
-            gaps: batch.gap.iter().map(of_spool).collect(),
-            entries: batch.entries.into_iter().map(|entry| (entry.lsn, entry.payload)).collect(),
-            through: batch.end,
+        let places = cursor.lanes();
+        let reader = |place: Lsn| spool.reader(place.next());
+        let readers = [reader(places.alarm), reader(places.live), reader(places.backlog)];
+        let limits = BatchLimits { count_max: limits.count_max.max(1), ..limits };
+        Ok(Self {
+            spool: spool.clone(),
+            readers,
+            cursor,
+            places,
+            ahead_since: None,
+            told: VecDeque::new(),
+            limits,
         })
     }
 
-    async fn take_urgent(&mut self) -> Result<Vec<(Lsn, Bytes)>, SourceError> {
-        let committed = self.spool.committed();
-        let next = self.reader.position();
-        // Two batches are a round trip or two: no detour is faster.
-        if committed.0.saturating_sub(next.0) < 2 * self.limits.count_max as u64 {
-            self.scout = None;
-            return Ok(Vec::new());
+    /// Whether there may be something of `lane` that was not taken yet.
+    fn has(&self, lane: Lane) -> bool {
+        if sabotage::is(Sabotage::OneLane) {
+            return lane == Lane::Live;
         }
-        let scout = self.scout.take().filter(|scout| scout.position() > next);
-        let scout = self.scout.insert(scout.unwrap_or_else(|| self.spool.reader(next)));
-        let end = committed.0.min(scout.position().0.saturating_add(SCOUT_ENTRIES_MAX));
-        let mut alarms = Vec::new();
-        while scout.position().0 <= end && alarms.len() < SCOUT_ALARMS_MAX {
-            let batch = scout.next_batch(SCOUT_LIMITS).await.map_err(|error| of_read(&error))?;
-            let found = batch.entries.iter().filter(|entry| entry.class == EntryClass::Alarm);
-            // Copied: an entry keeps the whole window alive that it was read with.
-            alarms.extend(found.map(|entry| (entry.lsn, Bytes::copy_from_slice(&entry.payload))));
+        let next = self.readers[lane as usize].position();
+        let has_class = |class: &EntryClass| self.spool.newest_of(*class) >= next;
+        match lane {
+            Lane::Alarm => ALARM_CLASSES.iter().any(has_class),
+            Lane::Live => has_class(&EntryClass::Live),
+            Lane::Backlog => has_class(&EntryClass::Backlog) || self.is_skipped_after(next),
         }
-        Ok(alarms)
     }
 
-    async fn advance(&mut self, through: Lsn) -> Result<(), SourceError> {
-        self.cursor.advance(through).await.map_err(|error| SourceError::Again(error.to_string()))
+    fn is_skipped_after(&self, next: Lsn) -> bool {
+        self.places.skipped.last().is_some_and(|(_, through)| *through >= next)
+    }
+
+    /// Where a lane's reader may go to.
+    fn end(&self, lane: Lane) -> Lsn {
+        let committed = self.spool.committed();
+        match lane {
+            Lane::Alarm | Lane::Live => committed,
+            Lane::Backlog => committed.min(self.places.live),
+        }
+    }
+
+    /// The lanes that have nothing go along with the live one, without a read.
+    fn step_over(&mut self) {
+        let live = &self.readers[Lane::Live as usize];
+        let is_idle = live.position() == self.places.live.next();
+        for lane in [Lane::Alarm, Lane::Backlog] {
+            let place = *self.place(lane);
+            // Nothing of it is on its way to the sink.
+            let is_settled = self.readers[lane as usize].position() == place.next();
+            if is_idle && is_settled && place < self.places.live && !self.has(lane) {
+                self.readers[lane as usize] = self.readers[Lane::Live as usize].fork();
+                self.move_to(lane, self.places.live);
+            }
+        }
+    }
+
+    fn place(&mut self, lane: Lane) -> &mut Lsn {
+        match lane {
+            Lane::Alarm => &mut self.places.alarm,
+            Lane::Live => &mut self.places.live,
+            Lane::Backlog => &mut self.places.backlog,
+        }
+    }
+
+    fn move_to(&mut self, lane: Lane, through: Lsn) {
+        let place = self.place(lane);
+        *place = through.max(*place);
+        let backlog = self.places.backlog;
+        self.places.skipped.retain(|(_, through)| *through > backlog);
+        self.ahead_since.get_or_insert_with(Instant::now);
+    }
+
+    async fn write_places(&mut self) -> Result<(), SourceError> {
+        self.ahead_since = None;
+        let written = self.cursor.advance_lanes(self.places.clone()).await;
+        written.map_err(|error| SourceError::Again(error.to_string()))
+    }
+
+    /// An entry of the backlog's reader belongs to the backlog: all history, and what live skipped.
+    fn of_backlog(&self, lsn: Lsn) -> bool {
+        let at = self.places.skipped.partition_point(|(_, through)| *through < lsn);
+        self.places.skipped.get(at).is_some_and(|(after, _)| *after < lsn)
+    }
+
+    /// A gap has no lane: whose reader meets it first tells of it.
+    fn is_news(&mut self, gap: spool::Gap) -> bool {
+        let is_known = self.told.iter().any(|told| told.from <= gap.from && gap.to <= told.to);
+        if !is_known {
+            self.told.truncate(TOLD_MAX - 1);
+            self.told.push_front(gap);
+        }
+        !is_known
+    }
+
+    fn taken(&mut self, lane: Lane, batch: Batch, end: Lsn) -> Taken {
+        let is_backlog = lane == Lane::Backlog;
+        let is_ours = |entry: &spool::Entry| {
+            !is_backlog || entry.class == EntryClass::Backlog || self.of_backlog(entry.lsn)
+        };
+        let ours: Vec<_> = batch.entries.into_iter().filter(is_ours).collect();
+        Taken {
+            gaps: batch.gap.filter(|gap| self.is_news(*gap)).iter().map(of_spool).collect(),
+            overtaken: ours.iter().map(|entry| is_backlog && entry.class == EntryClass::Live).collect(),
+            entries: ours.into_iter().map(|entry| (entry.lsn, entry.payload)).collect(),
+            through: batch.end,
+            has_more: batch.end < end,
+        }
+    }
+}
+
+/// What belongs to alarms: who took them, and which system has them.
+const ALARM_CLASSES: [EntryClass; 2] = [EntryClass::Alarm, EntryClass::Internal];
+
+impl Source for SpoolSource {
+    async fn wait(&mut self) -> Result<(), SourceError> {
+        let mut watch = self.spool.committed_watch();
+        let mut deadline = None;
+        loop {
+            self.step_over();
+            let state = *watch.borrow_and_update();
+            let ends = state.closed || state.health == Health::Failed;
+            let waiting = state.committed.0.saturating_sub(self.places.live.0);
+            let has_history = self.has(Lane::Backlog) && self.end(Lane::Backlog) > self.places.backlog;
+            let has_alarm = self.has(Lane::Alarm) && state.committed > self.places.alarm;
+            if has_history || has_alarm || waiting >= self.limits.count_max as u64 {
+                return Ok(());
+            }
+            if waiting > 0 {
+                let age = Duration::from_millis(self.limits.age_ms_max);
+                let until = *deadline.get_or_insert_with(|| Instant::now() + age);
+                if ends || Instant::now() >= until {
+                    return Ok(());
+                }
+            } else if ends {
+                return Err(ended(state.health));
+            }
+            let write_at = self.ahead_since.map(|since| since + WRITE_LATE);
+            if write_at.is_some_and(|at| Instant::now() >= at) {
+                // What it may say, the next one says that has something delivered to note.
+                _ = self.write_places().await;
+                continue;
+            }
+            let changed = watch.changed();
+            match deadline.into_iter().chain(write_at).min() {
+                Some(until) => _ = timeout_at(until, changed).await,
+                None => _ = changed.await,
+            }
+        }
+    }
+
+    async fn take(&mut self, lane: Lane) -> Result<Option<Taken>, SourceError> {
+        let end = self.end(lane);
+        // The live reader looks all the same: where it has been, the others may step.
+        if lane != Lane::Live && !self.has(lane) {
+            return Ok(None);
+        }
+        let classes: &[EntryClass] = match lane {
+            Lane::Live if sabotage::is(Sabotage::OneLane) => &EntryClass::ALL,
+            Lane::Alarm => &ALARM_CLASSES,
+            Lane::Live => &[EntryClass::Live],
+            Lane::Backlog if self.places.skipped.is_empty() => &[EntryClass::Backlog],
+            Lane::Backlog => &[EntryClass::Backlog, EntryClass::Live],
+        };
+        let wanted = Wanted { classes, through: end, looked_max: LOOKED_MAX };
+        let batch = self.readers[lane as usize].look(self.limits, wanted).await;
+        let batch = batch.map_err(|error| of_read(&error))?;
+        Ok(batch.map(|batch| self.taken(lane, batch, end)))
+    }
+
+    fn overtake(&mut self) -> bool {
+        let (committed, done) = (self.spool.committed(), self.places.live);
+        let count_max = self.limits.count_max as u64;
+        // The newest is in the next batch anyway.
+        let is_little = committed.0.saturating_sub(done.0) <= count_max;
+        if is_little || sabotage::is(Sabotage::OneLane) {
+            return false;
+        }
+        let newest_after = Lsn(committed.0 - count_max);
+        self.readers[Lane::Live as usize] = self.spool.reader(newest_after.next());
+        self.move_to(Lane::Live, newest_after);
+        match self.places.skipped.last_mut().filter(|(_, through)| *through == done) {
+            Some((_, through)) => *through = newest_after,
+            None => self.places.skipped.push((done, newest_after)),
+        }
+        self.places.merge_skipped(SKIPPED_MAX);
+        true
+    }
+
+    async fn advance(&mut self, lane: Lane, through: Lsn) -> Result<(), SourceError> {
+        self.move_to(lane, through);
+        self.write_places().await
+    }
+
+    fn pass(&mut self, lane: Lane, through: Lsn) {
+        self.move_to(lane, through);
     }
 
     async fn confirm(&mut self, acceptance: &Acceptance, mut alarms: Vec<AlarmId>) -> Vec<AlarmId> {
@@ -99,8 +275,13 @@ impl Source for SpoolSource {
     }
 
     fn lag_records_count(&self) -> u64 {
-        self.spool.committed().0.saturating_sub(self.cursor.position().0)
+        self.spool.committed().0.saturating_sub(self.places.hindmost().0)
     }
+}
+
+fn ended(health: Health) -> SourceError {
+    let error = if health == Health::Failed { ReadError::Failed } else { ReadError::Closed };
+    SourceError::Ended(error.to_string())
 }
 
 fn of_read(error: &ReadError) -> SourceError {

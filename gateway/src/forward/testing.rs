@@ -10,7 +10,7 @@ use fieldpost_protocol::{
 };
 
 use super::event::{Event, EventState, Gap};
-use super::source::{Source, SourceError, Taken};
+use super::source::{Lane as ForwardLane, Source, SourceError, Taken};
 use super::{Sink, SinkError};
 use crate::alarms::{Acceptance, AlarmId};
 use crate::record::{Record, RecordKind};
@@ -82,49 +82,75 @@ pub(super) fn entry(record: &Record) -> (Lsn, Bytes) {
     (record.lsn, bytes.freeze())
 }
 
-/// Batches in memory; after the last one [`Source::take`] waits for ever. The cursor is shared with the test.
+/// Batches in memory; after the last one [`Source::wait`] waits for ever. The cursor is shared with the test.
 #[derive(Default)]
 pub(super) struct MemorySource {
+    /// Of the live lane.
     pub(super) batches: VecDeque<Taken>,
-    pub(super) urgent: Vec<(Lsn, Bytes)>,
+    pub(super) alarms: Arc<Mutex<VecDeque<Taken>>>,
+    pub(super) history: VecDeque<Taken>,
+    /// Every place that a lane's cursor moved to.
     pub(super) cursor: Arc<Mutex<Vec<u64>>>,
     /// Alarms that the sink has, and whether there is room to note them.
     pub(super) confirmed: Arc<Mutex<Vec<String>>>,
     pub(super) is_full: bool,
 }
 
+pub(super) fn taken(records: &[Record], through: u64) -> Taken {
+    Taken {
+        gaps: Vec::new(),
+        entries: records.iter().map(entry).collect(),
+        overtaken: vec![false; records.len()],
+        through: Lsn(through),
+        has_more: false,
+    }
+}
+
 impl MemorySource {
     /// One batch of the position records of each range.
     pub(super) fn positions(ranges: &[std::ops::RangeInclusive<u64>]) -> Self {
-        let batches = ranges.iter().map(|range| Taken {
-            gaps: Vec::new(),
-            entries: range.clone().map(|lsn| entry(&position_record(lsn))).collect(),
-            through: Lsn(*range.end()),
-        });
-        Self { batches: batches.collect(), urgent: Vec::new(), ..Self::default() }
+        let batches = ranges
+            .iter()
+            .map(|range| taken(&range.clone().map(position_record).collect::<Vec<_>>(), *range.end()));
+        Self { batches: batches.collect(), ..Self::default() }
     }
 
     pub(super) fn of(gaps: Vec<Gap>, records: &[Record], through: u64) -> Self {
-        let taken = Taken { gaps, entries: records.iter().map(entry).collect(), through: Lsn(through) };
-        Self { batches: VecDeque::from([taken]), urgent: Vec::new(), ..Self::default() }
+        let taken = Taken { gaps, ..taken(records, through) };
+        Self { batches: VecDeque::from([taken]), ..Self::default() }
     }
 }
 
 impl Source for MemorySource {
-    async fn take(&mut self) -> Result<Taken, SourceError> {
-        match self.batches.pop_front() {
-            Some(taken) => Ok(taken),
-            None => std::future::pending().await,
+    async fn wait(&mut self) -> Result<(), SourceError> {
+        let has_alarm = !self.alarms.lock().unwrap().is_empty();
+        if !has_alarm && self.batches.is_empty() && self.history.is_empty() {
+            std::future::pending::<()>().await;
         }
+        Ok(())
     }
 
-    async fn take_urgent(&mut self) -> Result<Vec<(Lsn, Bytes)>, SourceError> {
-        Ok(std::mem::take(&mut self.urgent))
+    async fn take(&mut self, lane: ForwardLane) -> Result<Option<Taken>, SourceError> {
+        Ok(match lane {
+            ForwardLane::Alarm => self.alarms.lock().unwrap().pop_front(),
+            ForwardLane::Live => {
+                self.batches.pop_front().map(|taken| Taken { has_more: !self.batches.is_empty(), ..taken })
+            }
+            ForwardLane::Backlog => self.history.pop_front(),
+        })
     }
 
-    async fn advance(&mut self, through: Lsn) -> Result<(), SourceError> {
+    fn overtake(&mut self) -> bool {
+        false
+    }
+
+    async fn advance(&mut self, _lane: ForwardLane, through: Lsn) -> Result<(), SourceError> {
         self.cursor.lock().unwrap().push(through.0);
         Ok(())
+    }
+
+    fn pass(&mut self, _lane: ForwardLane, through: Lsn) {
+        self.cursor.lock().unwrap().push(through.0);
     }
 
     async fn confirm(&mut self, _acceptance: &Acceptance, alarms: Vec<AlarmId>) -> Vec<AlarmId> {

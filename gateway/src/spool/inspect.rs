@@ -299,10 +299,11 @@ fn cursors_of(
 ) -> Result<(Vec<CursorStats>, Vec<String>), SpoolError> {
     let cursor_dir = dir.join(CURSOR_DIR);
     let earliest = metas.first().map_or(0, |meta| meta.base - 1);
-    let (cursors, damaged) = match read_cursors(disk, &cursor_dir, earliest) {
+    let cursors = match read_cursors(disk, &cursor_dir, earliest) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Default::default(),
         read => read.map_err(io_error("read", &cursor_dir))?,
     };
-    let cursors = cursors.into_iter().map(|(name, position)| CursorStats { name, position: Lsn(position) });
-    Ok((cursors.collect(), damaged))
+    let stats = cursors.positions.into_iter();
+    let stats = stats.map(|(name, position)| CursorStats { name, position: Lsn(position) });
+    Ok((stats.collect(), cursors.damaged))
 }

@@ -106,7 +106,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 pub use crew::Crew;
-pub use cursor::Cursor;
+pub use cursor::{Cursor, LanePositions};
 pub use disk::{DirLock, Disk, DiskFile, RealDisk};
 pub(crate) use disk::{read_full_at, write_all_at};
 pub use format::PAYLOAD_BYTES_MAX;
@@ -114,7 +114,7 @@ pub use inspect::{
     ExportSummary, ExportedEntry, Listing, SegmentListing, SegmentVerdict, Verification, export, export_on,
     ls, ls_on, verify, verify_on,
 };
-pub use reader::{Batch, BatchLimits, Entry, Gap, GapReason, ReadError, Reader};
+pub use reader::{Batch, BatchLimits, Entry, Gap, GapReason, ReadError, Reader, Wanted};
 pub use recovery::{RecoveryReport, TornTail};
 pub use settings::{Clock, SpoolSettings};
 pub use shared::{CursorStats, SpoolStats};
@@ -158,10 +158,18 @@ pub enum EntryClass {
 }
 
 impl EntryClass {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::ALL.len();
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Alarm, Self::Live, Self::Backlog, Self::Internal];
+
+    /// Its place among them.
+    pub(crate) fn index(self) -> usize {
+        self as usize - 1
+    }
+
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Alarm, Self::Live, Self::Backlog, Self::Internal]
-            .into_iter()
-            .find(|&class| class as u8 == byte)
+        Self::ALL.into_iter().find(|&class| class as u8 == byte)
     }
 
     /// True if entries of this class are admitted when only the reserve is left.
@@ -368,6 +376,12 @@ impl Spool {
     /// The newest durable entry, [`Lsn`] 0 if none.
     pub fn committed(&self) -> Lsn {
         self.handle.shared.watch.borrow().committed
+    }
+
+    /// No entry of `class` is after this one, committed or not.
+    #[must_use]
+    pub fn newest_of(&self, class: EntryClass) -> Lsn {
+        self.handle.shared.newest_of(class)
     }
 
     /// Changes whenever a batch was committed or the health changed.

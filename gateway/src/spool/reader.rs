@@ -41,6 +41,41 @@ pub struct BatchLimits {
     pub age_ms_max: u64,
 }
 
+/// What a look of [`Reader::look`] is after.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'c> {
+    /// Entries of these classes; others are stepped over.
+    pub classes: &'c [EntryClass],
+    /// And none after this one.
+    pub through: Lsn,
+    /// Entries stepped over or taken at most: the longest a look takes.
+    pub looked_max: usize,
+}
+
+/// [`Wanted`] as a walk needs it.
+#[derive(Clone, Copy)]
+struct Filter {
+    /// One bit a class, by [`EntryClass::index`].
+    classes: u8,
+    through: u64,
+    looked_max: usize,
+}
+
+impl Filter {
+    const EVERYTHING: Self = Self { classes: u8::MAX, through: u64::MAX, looked_max: usize::MAX };
+
+    fn takes(self, class: EntryClass) -> bool {
+        self.classes & (1 << class.index()) != 0
+    }
+}
+
+impl From<Wanted<'_>> for Filter {
+    fn from(wanted: Wanted<'_>) -> Self {
+        let classes = wanted.classes.iter().fold(0, |bits, class| bits | (1 << class.index()));
+        Self { classes, through: wanted.through.0, looked_max: wanted.looked_max.max(1) }
+    }
+}
+
 /// One committed entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -119,13 +154,14 @@ pub struct Reader {
 }
 
 /// Where a reader is.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Place {
     next: u64,
     open: Option<OpenSegment>,
 }
 
 /// A segment a reader has open.
+#[derive(Clone)]
 struct OpenSegment {
     base: u64,
     file: Arc<dyn DiskFile>,
@@ -140,6 +176,17 @@ struct OpenSegment {
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, from: Lsn) -> Self {
         Self { shared, place: None, next: from.0.max(1), failures_count: 0 }
+    }
+
+    /// Another reader at the same place, which need not look for it.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            place: self.place.clone(),
+            next: self.next,
+            failures_count: 0,
+        }
     }
 
     /// The next LSN this reader will account for.
@@ -159,11 +206,37 @@ impl Reader {
         if limits.age_ms_max > 0 {
             self.wait_for_more(limits).await;
         }
+        self.read(limits, Filter::EVERYTHING).await
+    }
+
+    /// What is there now of some classes, without waiting. `None` if nothing is committed from here to `wanted.through`.
+    /// The batch may hold no entry: then there is none up to its end.
+    ///
+    /// Cancel-safe: a cancelled call took nothing.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`].
+    pub async fn look(
+        &mut self,
+        limits: BatchLimits,
+        wanted: Wanted<'_>,
+    ) -> Result<Option<Batch>, ReadError> {
+        let is_due = |next| {
+            let committed = self.shared.watch.borrow().committed;
+            next <= committed.min(wanted.through).0 || lock(&self.shared.log).first() > next
+        };
+        if !is_due(self.next) {
+            return Ok(None);
+        }
+        self.read(limits, wanted.into()).await.map(Some)
+    }
+
+    async fn read(&mut self, limits: BatchLimits, filter: Filter) -> Result<Batch, ReadError> {
         let mut place = self.place.take().unwrap_or_else(|| Place { next: self.next, open: None });
         let shared = Arc::clone(&self.shared);
         let salvage = self.failures_count >= READ_TRIES;
         let read = self.shared.off_runtime(move || {
-            let batch = read_batch(&shared, &mut place, limits, salvage);
+            let batch = read_batch(&shared, &mut place, limits, filter, salvage);
             (place, batch)
         });
         let (place, batch) = read.await?;
@@ -231,20 +304,28 @@ impl Reader {
 }
 
 /// Reads one batch; leaves `place` after it. An error leaves the place where an attempt may start again.
-fn read_batch(shared: &Shared, place: &mut Place, limits: BatchLimits, salvage: bool) -> io::Result<Batch> {
+fn read_batch(
+    shared: &Shared,
+    place: &mut Place,
+    limits: BatchLimits,
+    filter: Filter,
+    salvage: bool,
+) -> io::Result<Batch> {
     let mut reading = Reading {
         gap: None,
         entries: Vec::new(),
         bytes: 0,
         count_max: limits.count_max.max(1),
         bytes_max: limits.bytes_max,
+        filter,
+        looked: 0,
         salvage,
         #[cfg(test)]
         stop_at_damage: shared.settings.sabotaged(super::settings::Sabotage::StopAtDamage),
     };
     let mut next = place.next;
     loop {
-        let view = lock(&shared.log).view(next);
+        let view = if next > filter.through { View::Tail } else { lock(&shared.log).view(next) };
         let done = match view {
             View::Tail => true,
             View::Retired { first } => {
@@ -313,6 +394,9 @@ struct Reading {
     bytes: usize,
     count_max: usize,
     bytes_max: usize,
+    filter: Filter,
+    /// Entries stepped over or taken.
+    looked: usize,
     /// Take sectors that cannot be read for damaged.
     salvage: bool,
     #[cfg(test)]
@@ -326,7 +410,9 @@ impl Reading {
         if resume <= *next {
             return true;
         }
-        if !self.entries.is_empty() || self.gap.is_some_and(|gap| gap.reason != reason) {
+        // What was stepped over since an earlier gap is no part of it.
+        let is_another = |gap: Gap| gap.reason != reason || gap.to.next().0 != *next;
+        if !self.entries.is_empty() || self.gap.is_some_and(is_another) {
             return false;
         }
         let from = self.gap.map_or(Lsn(*next), |gap| gap.from);
@@ -381,10 +467,15 @@ impl Reading {
                 Step::Record { lsn, class, payload_start, end } => {
                     // Entries before `next` are only walked over, to find where `next` is.
                     if lsn >= *next {
-                        if self.is_full(end - payload_start) {
+                        let is_wanted = self.filter.takes(class);
+                        let is_over = lsn > self.filter.through || self.looked >= self.filter.looked_max;
+                        if is_over || (is_wanted && self.is_full(end - payload_start)) {
                             return (at, Outcome::BatchFull);
                         }
-                        self.push(lsn, class, bytes, payload_start..end);
+                        if is_wanted {
+                            self.push(lsn, class, bytes, payload_start..end);
+                        }
+                        self.looked += 1;
                         *next = lsn + 1;
                     }
                     open.expected = lsn + 1;

@@ -80,6 +80,8 @@ pub(super) struct Shared {
     pub(super) stalled: AtomicBool,
     /// The writer has ended: the keeper is to follow.
     pub(super) writer_done: AtomicBool,
+    /// By class: no entry of it has a later number. After a start nobody knows better than the end of the log.
+    newest_of: [AtomicU64; EntryClass::COUNT],
     pub(super) counters: Counters,
 }
 
@@ -172,6 +174,8 @@ impl Shared {
         push_record(&mut pending.buf, lsn, class, payload);
         pending.count += 1;
         pending.next_lsn += 1;
+        // Under the lock, and before it can be committed: who sees it committed sees this.
+        self.newest_of[class.index()].store(lsn, Ordering::Relaxed);
         pending.urgent |= class.may_use_reserve();
         let asleep = pending.wake_at != AWAKE;
         let wake = asleep && (pending.urgent || pending.count >= pending.wake_at);
@@ -183,6 +187,10 @@ impl Shared {
             self.work.notify_one();
         }
         Ok(Lsn(lsn))
+    }
+
+    pub(super) fn newest_of(&self, class: EntryClass) -> Lsn {
+        Lsn(self.newest_of[class.index()].load(Ordering::Relaxed))
     }
 
     fn admit(&self, pending: &Pending, class: EntryClass, bytes: usize) -> Result<(), TryAppendError> {
@@ -340,6 +348,7 @@ impl Shared {
             reserve_only: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             writer_done: AtomicBool::new(false),
+            newest_of: std::array::from_fn(|_| AtomicU64::new(recovered.next_lsn - 1)),
             counters: Counters::default(),
             settings,
         });

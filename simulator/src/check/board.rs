@@ -21,8 +21,23 @@ pub struct Board {
 pub struct Delivery {
     /// Idempotency key.
     pub key: String,
-    /// Device, boot, sequence and lane that the event itself states.
-    pub stated: Option<(String, u32, u32, Lane)>,
+    /// What the event itself states.
+    pub stated: Option<Stated>,
+}
+
+/// Which record an event says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stated {
+    /// Its device's name.
+    pub device: String,
+    /// Boot id.
+    pub boot: u32,
+    /// Sequence.
+    pub seq: u32,
+    /// The lane it was delivered in.
+    pub lane: Lane,
+    /// Whether newer ones of its lane overtook it in the gateway.
+    pub overtaken: bool,
 }
 
 impl Board {
@@ -49,9 +64,10 @@ impl Board {
         let now_us = self.now_us();
         let mut ledger = self.ledger();
         for delivery in deliveries {
-            let content = delivery.stated.as_ref().and_then(|(device, boot, seq, lane)| {
-                let device = ledger.device(device)?;
-                Some(Content { record: RecordId { device, boot: *boot, seq: *seq }, lane: *lane })
+            let content = delivery.stated.as_ref().and_then(|stated| {
+                let device = ledger.device(&stated.device)?;
+                let record = RecordId { device, boot: stated.boot, seq: stated.seq };
+                Some(Content { record, lane: stated.lane, overtaken: stated.overtaken })
             });
             ledger.arrived(sink, &delivery.key, content, now_us);
         }
@@ -68,7 +84,8 @@ impl Delivery {
             let device = text("source")?.rsplit('/').next()?.to_owned();
             let boot = text("fieldpostboot")?.parse().ok()?;
             let seq = text("fieldpostseq")?.parse().ok()?;
-            Some((device, boot, seq, lane(text("fieldpostlane")?)?))
+            let overtaken = text("fieldpostovertaken").is_some();
+            Some(Stated { device, boot, seq, lane: lane(text("fieldpostlane")?)?, overtaken })
         };
         Some(Self { stated: stated(), key })
     }
@@ -88,7 +105,13 @@ mod tests {
             "fieldpostboot": "3", "fieldpostseq": "17", "fieldpostlane": "backlog"});
         let expected = Delivery {
             key: "sim.pc-0001.3.17".to_owned(),
-            stated: Some(("pc-0001".to_owned(), 3, 17, Lane::Backlog)),
+            stated: Some(Stated {
+                device: "pc-0001".to_owned(),
+                boot: 3,
+                seq: 17,
+                lane: Lane::Backlog,
+                overtaken: false,
+            }),
         };
         assert_eq!(Delivery::parse(&event), Some(expected));
         assert_eq!(Delivery::parse(&serde_json::json!({"x": 1})), None);

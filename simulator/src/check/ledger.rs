@@ -37,8 +37,10 @@ pub struct RecordId {
 pub struct Content {
     /// Whose record it is.
     pub record: RecordId,
-    /// The lane the gateway received it by.
+    /// The lane it was delivered in.
     pub lane: Lane,
+    /// Whether newer ones of its lane overtook it in the gateway.
+    pub overtaken: bool,
 }
 
 /// What an arrival was.
@@ -243,7 +245,7 @@ impl Ledger {
             sink.duplicates_after_key += 1;
         }
         sink.latencies.add(now_us.saturating_sub(published_us));
-        sink.check_order(record, content.map_or(entry.lanes, |content| lane_bit(content.lane)));
+        sink.check_order(record, content.map_or(entry.lanes, order_bit));
         Arrival::First(record)
     }
 
@@ -521,6 +523,11 @@ impl SinkLedger {
         }
         *newest = record.seq.max(*newest);
     }
+}
+
+/// What was overtaken is in an order of its own.
+fn order_bit(content: Content) -> u8 {
+    if content.overtaken { 16 } else { lane_bit(content.lane) }
 }
 
 fn lane_bit(lane: Lane) -> u8 {

@@ -78,7 +78,7 @@ fn one_duplicate_after_the_key_turns_it_red() {
     let mut ledger = run(&[0, 1, 2, 3, 4, 5, 6, 7, 8]);
     // Record 3 again, under the key of record 9.
     let record = RecordId { device: DEVICE, boot: 1, seq: 3 };
-    let content = Some(Content { record, lane: Lane::Live });
+    let content = Some(Content { record, lane: Lane::Live, overtaken: false });
     ledger.arrived(SINK, "sim.pc-0001.1.9", content, 5_000);
     assert_eq!(ledger.faults(), ["file: 1 duplicates after the key"]);
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
-use super::{KillPlan, OutagePlan, jetstream_outage, kill_under_load};
+use super::{BacklogPlan, KillPlan, OutagePlan, backlog, jetstream_outage, kill_under_load};
 use crate::binary;
 
 /// Real faults against the gateway's binary.
@@ -14,6 +14,22 @@ pub enum RigCommand {
     Kill(KillArguments),
     /// Stop JetStream under load: devices notice nothing, everything arrives once after it returns.
     JetstreamOutage(OutageArguments),
+    /// A force system comes back to a backlog: alarms within a second, the newest position at once, everything in the end.
+    Backlog(BacklogArguments),
+}
+
+/// How much waits.
+#[derive(Debug, Args)]
+pub struct BacklogArguments {
+    /// Records that wait.
+    #[arg(long, default_value_t = 1_000_000)]
+    records: u64,
+    /// How long the force system takes for each batch, in milliseconds.
+    #[arg(long, default_value_t = 20)]
+    round_trip_ms: u64,
+    /// Gives up after so many seconds.
+    #[arg(long, default_value_t = 1_800)]
+    patience_s: u64,
 }
 
 /// How often and how hard.
@@ -81,6 +97,16 @@ impl RigCommand {
                 let report = kill_under_load(&plan, dir.path()).await?;
                 let held =
                     report.lost_count == 0 && report.duplicate_count == 0 && report.acknowledged_count > 0;
+                Ok(Verdict { report: serde_json::to_value(report)?, held })
+            }
+            Self::Backlog(arguments) => {
+                let plan = BacklogPlan {
+                    records: arguments.records,
+                    round_trip: Duration::from_millis(arguments.round_trip_ms),
+                    patience: Duration::from_secs(arguments.patience_s),
+                };
+                let report = backlog(&plan, dir.path()).await?;
+                let held = report.holds();
                 Ok(Verdict { report: serde_json::to_value(report)?, held })
             }
             Self::JetstreamOutage(arguments) => {

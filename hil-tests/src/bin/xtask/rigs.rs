@@ -12,11 +12,15 @@ pub(crate) fn run_all() -> Result<(), Failure> {
     host::build()?;
     rig(&["kill", "--kills", "20"])?;
     rig(&["jetstream-outage", "--seconds", "10"])?;
+    rig(&["backlog", "--records", "100000"])?;
     say("  Now on purpose: each of these must turn red");
     let gateway = broken.gateway.to_string_lossy();
     let mut kill = host::simulator();
     kill.args(["rig", "kill", "--kills", "5", "--binary", &gateway]);
     must_fail(kill.env(host::SABOTAGE, "ack-before-commit"))?;
+    let mut lanes = broken.simulator();
+    lanes.args(["rig", "backlog", "--records", "100000", "--patience-s", "30"]);
+    must_fail(lanes.env(host::SABOTAGE, "one-lane"))?;
     let mut ledger = broken.simulator();
     must_fail(ledger.args(["run", "--devices", "60", "--for", "10s"]).env(host::SABOTAGE, "forget-in-ledger"))
 }
