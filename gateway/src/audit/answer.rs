@@ -112,8 +112,8 @@ pub struct Place<'a> {
 }
 
 enum Look {
-    Answer(Line),
-    Page(Page),
+    Answer(Box<Line>),
+    Page(Box<Page>),
 }
 
 /// Who was shown `unit` in `span`, and what exactly.
@@ -161,13 +161,15 @@ fn collect(
         let ended: Vec<u64> =
             open.iter().filter(|(_, page)| page.until_ms().is_some()).map(|(n, _)| *n).collect();
         for n in ended {
-            looks.extend(open.remove(&n).map(|page| (n, Look::Page(page))));
+            looks.extend(open.remove(&n).map(|page| (n, Look::Page(Box::new(page)))));
         }
         if is_wanted(line) && line.at_ms <= span.until_ms {
             match line.what.as_str() {
                 "stream_opened" => _ = open.insert(line.n, Page::opened_by(line.clone())),
                 "stream_closed" | "stream_order" => {}
-                _ if line.at_ms >= span.from_ms => _ = looks.insert(line.n, Look::Answer(line.clone())),
+                _ if line.at_ms >= span.from_ms => {
+                    _ = looks.insert(line.n, Look::Answer(Box::new(line.clone())));
+                }
                 _ => {}
             }
         }
@@ -178,7 +180,7 @@ fn collect(
         }
         Ok(())
     })?;
-    looks.extend(open.into_iter().map(|(n, page)| (n, Look::Page(page))));
+    looks.extend(open.into_iter().map(|(n, page)| (n, Look::Page(Box::new(page)))));
     Ok((looks.into_values().collect(), is_cut, verdict))
 }
 
@@ -279,8 +281,8 @@ impl Look {
 impl From<&Look> for Seen {
     fn from(look: &Look) -> Self {
         let (line, page) = match look {
-            Look::Answer(line) => (line, None),
-            Look::Page(page) => (&page.opened, Some(page)),
+            Look::Answer(line) => (line.as_ref(), None),
+            Look::Page(page) => (&page.opened, Some(page.as_ref())),
         };
         Self {
             n: line.n,

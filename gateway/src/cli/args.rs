@@ -329,7 +329,7 @@ pub(crate) enum AuditCommand {
         out: PathBuf,
         /// With the picture journal, which holds positions
         #[arg(long)]
-        pictures: bool,
+        with_pictures: bool,
     },
 }
 

@@ -48,8 +48,8 @@ pub(super) fn dispatch(command: &AuditCommand) -> Result<(), CliError> {
             judged(&report.verification)
         }
         AuditCommand::Rebuild { dir, stream, out } => rebuild_stream(&dirs(dir)?, *stream, out),
-        AuditCommand::Export { dir, out, pictures } => {
-            let exported = export::export(dirs(dir)?.place(), out, *pictures)
+        AuditCommand::Export { dir, out, with_pictures } => {
+            let exported = export::export(dirs(dir)?.place(), out, *with_pictures)
                 .map_err(|error| CliError::new(Exit::CannotCreate, format!("{}: {error}", out.display())))?;
             output::line(&format!("{} files, {} bytes in {}", exported.files, exported.bytes, out.display()));
             output::line(&format!("manifest.sha256 {}", exported.manifest_sha256));

@@ -61,7 +61,7 @@ fn every_kind_of_tampering_is_named_at_its_first_line() {
             |access| {
                 edit(&access.join(file_name(2)), |text| {
                     text.replacen("\"operator\":\"op", "\"operator\":\"xx", 1)
-                })
+                });
             },
             "access-000002.ndjson line 2: its hash does not follow",
         ),
@@ -138,4 +138,36 @@ fn a_record_that_was_written_anew_is_found_by_a_head_that_was_kept_elsewhere() {
     assert_eq!(verify(&forged, &[]).0, Some(0), "alone it is a good chain");
     let (code, said) = verify(&forged, &["--head", &head]);
     assert_eq!(code, Some(65), "{said}");
+}
+
+#[test]
+fn an_export_is_one_command_and_verifies_without_fieldpost() {
+    let (dir, access) = record();
+    let out = dir.path().join("export");
+    let made =
+        binary().args(["audit", "export", "--dir"]).arg(&access).arg("--out").arg(&out).output().unwrap();
+    assert_eq!(made.status.code(), Some(0), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut sums = std::process::Command::new("sha256sum");
+    assert!(sums.args(["-c", "--quiet", "manifest.sha256"]).current_dir(&out).status().unwrap().success());
+    assert_eq!(verify(&out.join(ACCESS_DIR), &[]).0, Some(0));
+    let again =
+        binary().args(["audit", "export", "--dir"]).arg(&access).arg("--out").arg(&out).output().unwrap();
+    assert_eq!(again.status.code(), Some(73), "it never writes into what is there");
+    let looks = [
+        "audit",
+        "looks",
+        "--operator",
+        "op3",
+        "--from",
+        "2026-01-01T00:00:00Z",
+        "--to",
+        "2027-01-01T00:00:00Z",
+    ];
+    let looks = binary().args(looks).arg("--dir").arg(&access).output().unwrap();
+    let said = String::from_utf8(looks.stdout).unwrap();
+    assert!(said.lines().count() == 1 && said.contains("op3 from 127.0.0.1"), "{said}");
+    assert!(
+        String::from_utf8(looks.stderr).unwrap().contains("s.62(4)"),
+        "the purpose is said at each reading"
+    );
 }

@@ -101,6 +101,7 @@ async fn a_page_that_lagged_and_whose_alarms_overtook_is_rebuilt_to_the_last_byt
         quick.until("units", |units| has_latitude(units, wanted)).await;
         rounds_after -= i32::from(room.metrics.encode().contains("fieldpost_live_pages_lagged_total 1"));
     }
+    stuck.next_of("lagged").await.unwrap();
     let stuck = tokio::spawn(to_the_end(stuck));
     let quick = tokio::spawn(to_the_end(quick));
     room.stop().await;
