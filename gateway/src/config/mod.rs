@@ -59,6 +59,8 @@ pub struct Config {
     pub forwards: Vec<Forward>,
     /// The page for operators.
     pub control_room: ControlRoom,
+    /// `[map] pmtiles`: the map file under the units. Whether it is one shows at the gateway's start.
+    pub map: Option<PathBuf>,
     /// The listener for `/metrics`.
     pub metrics: MetricsListener,
     /// How far a device's clock may be off.

@@ -39,6 +39,7 @@ pub(super) fn config(root: &Table, path: &Path, report: &Report) -> Option<Confi
     let spool = spool(&root);
     let forwards = forward::forwards(&root);
     let control_room = control_room(&root);
+    let map = map(&root);
     let metrics = metrics(&root);
     let clock = clock(&root);
     let log = log(&root);
@@ -63,6 +64,7 @@ pub(super) fn config(root: &Table, path: &Path, report: &Report) -> Option<Confi
         spool,
         forwards,
         control_room: control_room?.0,
+        map,
         metrics: metrics?.0,
         clock,
         log,
@@ -198,6 +200,13 @@ fn control_room(root: &Section<'_>) -> Listening<ControlRoom> {
         streets: streets.map(|path| path.value),
     };
     Some((control_room, listen))
+}
+
+fn map(root: &Section<'_>) -> Option<PathBuf> {
+    let section = root.section("map");
+    let pmtiles = section.path("pmtiles");
+    section.finish();
+    pmtiles.map(|path| path.value)
 }
 
 fn metrics(root: &Section<'_>) -> Listening<MetricsListener> {

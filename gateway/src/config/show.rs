@@ -27,6 +27,7 @@ pub fn effective(config: &Config, redact: bool) -> String {
     );
     root.insert("forward".into(), Value::Table(forwards(&config.forwards, redact)));
     root.insert("control_room".into(), Value::Table(control_room(config)));
+    root.insert("map".into(), Value::Table(map(config)));
     root.insert("metrics".into(), table([("listen", config.metrics.listen.to_string().into())]));
     root.insert(
         "clock".into(),
@@ -80,6 +81,14 @@ fn control_room(config: &Config) -> Table {
     }
     if let Some(streets) = &control_room.streets {
         set(&mut section, "streets", path(streets));
+    }
+    section
+}
+
+fn map(config: &Config) -> Table {
+    let mut section = Table::new();
+    if let Some(pmtiles) = &config.map {
+        set(&mut section, "pmtiles", path(pmtiles));
     }
     section
 }

@@ -161,6 +161,11 @@ listen = @CONTROL_ROOM@
 # Streets to draw under the units: a GeoJSON FeatureCollection of LineStrings. Default: none.
 #streets = "streets.json"
 
+# The ground of the page's map. Default: the coast, from Natural Earth, and the streets.
+[map]
+# A PMTiles archive (version 3) of vector tiles or pictures. One that cannot be read costs the map, not the page.
+#pmtiles = "region.pmtiles"
+
 # Prometheus metrics, and /healthz and /readyz. No login, so loopback only.
 [metrics]
 listen = @METRICS@

@@ -15,6 +15,7 @@ pub mod listener;
 pub mod routes;
 pub mod session;
 pub mod streets;
+pub mod tiles;
 pub mod viewer;
 
 mod api;
@@ -67,6 +68,8 @@ pub struct Settings {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// The streets, from [`streets::load`].
     pub streets: Bytes,
+    /// The map file, from [`tiles::Tiles::open`].
+    pub tiles: tiles::Tiles,
     /// `/healthz` and `/readyz`, which need no session: they must tell nothing but how the gateway is.
     pub health: Router,
     /// Accounts and passwords; without them there are only links.
@@ -83,6 +86,7 @@ impl Settings {
             listen,
             tls: None,
             streets: Bytes::from_static(streets::EMPTY),
+            tiles: tiles::Tiles::none(),
             health: Router::new(),
             entrance: None,
             consoles: Consoles::default(),
@@ -123,6 +127,7 @@ struct App {
     consoles: Consoles,
     access: AccessLog,
     streets: Bytes,
+    tiles: tiles::Tiles,
     is_tls: bool,
     is_loopback: bool,
     shutdown: CancellationToken,
@@ -156,6 +161,7 @@ pub async fn start(
         consoles: settings.consoles,
         access,
         streets: settings.streets,
+        tiles: settings.tiles,
         is_tls: settings.tls.is_some(),
         is_loopback: address.ip().is_loopback(),
         shutdown: shutdown.clone(),

@@ -13,7 +13,7 @@ use axum::routing::MethodRouter;
 use self::Needs::{May, Nothing, Session};
 use super::viewer::Permission;
 use super::viewer::Permission::{Acknowledge, Ledger, Look, People};
-use super::{App, api, console, enter, guard, ledger, login, people, stream};
+use super::{App, api, console, enter, guard, ledger, login, people, stream, tiles};
 
 /// What a request must bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +87,8 @@ table! {
     post "/api/v1/people/{name}/disable"   May(People)      => people::disable;
     post "/api/v1/people/{name}/password"  May(People)      => people::reset;
     get  "/map/streets.json"               Session          => api::streets;
+    get  "/map/base.json"                  Session          => tiles::base;
+    get  "/map/tiles/{z}/{x}/{y}"          Session          => tiles::tile;
     any  "/api/{*rest}"                    Session          => api::unknown;
 }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{StartError, listen_error};
 use crate::audit::AccessFiles;
 use crate::config::Config;
+use crate::http::tiles::Tiles;
 use crate::http::{self, Running, streets};
 use crate::ledger::task::SharedLedger;
 use crate::live::{Live, system_now_ms};
@@ -51,10 +52,15 @@ pub(super) async fn start(
     let streets = spawn_blocking(move || streets::load(path.as_deref()))
         .await
         .expect("reading the streets does not panic, and nobody aborts it")?;
+    let path = config.map.clone();
+    let tiles = spawn_blocking(move || Tiles::open(path.as_deref()))
+        .await
+        .expect("opening the map file does not panic, and nobody aborts it");
     let settings = http::Settings {
         listen: config.control_room.listen,
         tls: tls.map(PageTls::server_config),
         streets,
+        tiles,
         health,
         entrance: Some(people.entrance),
         consoles: people.consoles,

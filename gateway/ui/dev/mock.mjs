@@ -181,6 +181,7 @@ const READ = {
   '/api/v1/history/track': (query) => past?.track(query),
   '/api/v1/history/alarms': () => ({ alarms: alarms.past(), next: null }),
   '/map/streets.json': () => world.streets,
+  '/map/base.json': () => ({ kind: 'none', minzoom: 0, maxzoom: 0, bounds: [-180, -85, 180, 85], layers: [], attribution: '', fault: null }),
 };
 
 async function answerPost(path, request, response, who) {

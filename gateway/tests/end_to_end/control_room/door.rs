@@ -20,6 +20,8 @@ const ROUTES: [(&str, &str); 16] = [
     ("GET", "/favicon.svg"),
     ("GET", "/map/outline.json"),
     ("GET", "/map/streets.json"),
+    ("GET", "/map/base.json"),
+    ("GET", "/map/tiles/0/0/0"),
     ("GET", "/api/v1/session"),
     ("GET", "/api/v1/units"),
     ("GET", "/api/v1/alarms"),

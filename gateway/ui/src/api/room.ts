@@ -1,4 +1,5 @@
 /** What the room reads, and what an operator does with an alarm. */
+import type { Base } from '../map/base';
 import type { Alarm, Grade, Outcome, Session, TimelineEvent, UnitsSnapshot } from '../types';
 import { getJson, post, withQuery } from './request';
 
@@ -8,6 +9,8 @@ export const getAlarms = async (): Promise<Alarm[]> =>
   (await getJson<{ alarms: Alarm[] }>('/api/v1/alarms')).alarms;
 export const getMap = (name: 'outline' | 'streets'): Promise<GeoJSON.FeatureCollection> =>
   getJson(`/map/${name}.json`);
+/** What lies under the units; an older gateway has only the outline. */
+export const getBase = (): Promise<Base | null> => getJson<Base>('/map/base.json').catch(() => null);
 export const getTimeline = async (id: string): Promise<TimelineEvent[]> =>
   (await getJson<{ events: TimelineEvent[] }>(withQuery('/api/v1/alarms/timeline', { id }))).events;
 

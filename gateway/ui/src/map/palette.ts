@@ -117,22 +117,26 @@ export const CONTRAST: Palette = {
   streetName: '#ffffff',
 };
 
-const darkQuery = matchMedia('(prefers-color-scheme: dark)');
+const darkQuery = (): MediaQueryList => matchMedia('(prefers-color-scheme: dark)');
+
+/** Whether pictures of a map must be dimmed. */
+export const isDark = (): boolean => palette() !== LIGHT;
 
 /** By the theme on the root element (settings.svelte.ts); without one, by the system. */
 export function palette(): Palette {
   const theme = document.documentElement.dataset['theme'];
   if (theme === 'contrast') return CONTRAST;
-  return theme === 'dark' || (theme === undefined && darkQuery.matches) ? DARK : LIGHT;
+  return theme === 'dark' || (theme === undefined && darkQuery().matches) ? DARK : LIGHT;
 }
 
 /** Calls back when the operator or the system changes the theme; returns the undo. */
 export function onPaletteChange(then: (palette: Palette) => void): () => void {
   const listener = (): void => then(palette());
-  darkQuery.addEventListener('change', listener);
+  const dark = darkQuery();
+  dark.addEventListener('change', listener);
   addEventListener('themechange', listener);
   return () => {
-    darkQuery.removeEventListener('change', listener);
+    dark.removeEventListener('change', listener);
     removeEventListener('themechange', listener);
   };
 }

@@ -27,8 +27,8 @@ export function mapStyle(palette: Palette): StyleSpecification {
 }
 
 /** Paint properties of every layer under a palette, to repaint a living map. */
-export function paints(palette: Palette): [layer: string, property: string, value: unknown][] {
-  return layers(palette).flatMap((layer) =>
+export function paints(palette: Palette, base: readonly LayerSpecification[]): [layer: string, property: string, value: unknown][] {
+  return [...layers(palette), ...base].flatMap((layer) =>
     Object.entries(layer.paint ?? {}).map(
       ([property, value]) => [layer.id, property, value] as [string, string, unknown],
     ),

@@ -12,13 +12,14 @@ import { boxOf, mainBox, type Box } from '../geo';
 import type { Trail } from '../trail';
 import type { Alarm, Place, Unit } from '../types';
 import { AlarmMarkers } from './alarm_marker';
+import { baseLayers, baseSource, type Base } from './base';
 import { Camera } from './camera';
 import { maplibre } from './engine';
 import { UnitDiff, unitFeature, type Drawing, type UnitFeature } from './features';
 import { Glide } from './glide';
 import { drawByName, PIXEL_RATIO } from './icons';
 import { coastOf, kilometreGrid, placesOf } from './outline';
-import { onPaletteChange, palette, type Palette } from './palette';
+import { isDark, onPaletteChange, palette, type Palette } from './palette';
 import { mapStyle, NOTHING, paints, type SourceName } from './style';
 import { LABEL_ZOOM_MIN } from './style_units';
 import { trailFeatures } from './trail_features';
@@ -57,6 +58,7 @@ export class MapView {
   readonly #images = new Set<string>();
   readonly #given = new Set<SourceName>();
   readonly #undo: (() => void)[] = [];
+  #base: Base | null = null;
   #scene: Scene | null = null;
   #frame = 0;
   #slow = false;
@@ -116,6 +118,19 @@ export class MapView {
       const centre = { lon: (box[0] + box[2]) / 2, lat: (box[1] + box[3]) / 2 };
       this.#setData('grid', kilometreGrid(centre, 20));
       this.camera.frameOnce(box);
+    });
+  }
+
+  /** Puts a map file between the coast and the streets. */
+  setBase(base: Base): void {
+    const source = baseSource(base, location.origin);
+    if (source === null) return;
+    this.whenLoaded(() => {
+      this.#base = base;
+      this.map.addSource('base', source);
+      for (const layer of baseLayers(base, palette(), isDark())) this.map.addLayer(layer, 'grid');
+      const { bounds } = base;
+      if (bounds[2] - bounds[0] < 20) this.camera.frameOnce(bounds);
     });
   }
 
@@ -258,7 +273,8 @@ export class MapView {
 
   #repaint(next: Palette): void {
     this.whenLoaded(() => {
-      for (const [layer, property, value] of paints(next)) {
+      const base = this.#base === null ? [] : baseLayers(this.#base, next, isDark());
+      for (const [layer, property, value] of paints(next, base)) {
         this.map.setPaintProperty(layer, property as never, value as never);
       }
       for (const id of this.#images) {
