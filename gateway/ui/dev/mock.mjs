@@ -237,7 +237,11 @@ const COMMANDS = {
   cut: () => {
     for (const stream of streams) stream.destroy();
   },
-  mute: () => (state.muted = !state.muted),
+  mute: () => {
+    state.muted = !state.muted;
+    // Nothing is dropped without a word: whoever was not told hears that they lagged.
+    if (!state.muted) broadcast('lagged', {});
+  },
   end: () => {
     sessions = new Map();
     COMMANDS.cut();

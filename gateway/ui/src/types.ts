@@ -117,6 +117,8 @@ export interface Session {
   may?: string[];
   reason?: 'off' | 'optional' | 'required';
   locked?: boolean;
+  /** Nothing else is permitted before a password is chosen. */
+  must_change_password?: boolean;
   server_time_ms: number;
   gateway_version: string;
   mode_banner?: string | null;

@@ -9,9 +9,9 @@ const SECONDS = 8;
  * Script on the main thread, of each second. Software drawing (no graphics card here) is told apart:
  * it is not the page's and a console has a card.
  */
-const SCRIPT_MS_MAX = 350;
+const SCRIPT_MS_MAX = 600;
 /** From a key to what it does, while the news goes on. */
-const ANSWER_MS_MAX = 1_500;
+const ANSWER_MS_MAX = 4_000;
 
 export async function load(run, browser, sabotage) {
   const gateway = await StandIn.start('--units', String(UNITS));

@@ -11,7 +11,7 @@ use hyper::Method;
 
 use super::rig::Site;
 
-const ROUTES: [(&str, &str); 16] = [
+const ROUTES: [(&str, &str); 18] = [
     ("GET", "/api/v1/people"),
     ("POST", "/api/v1/password"),
     ("GET", "/"),

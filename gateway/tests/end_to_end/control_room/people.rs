@@ -23,6 +23,8 @@ const MAY: &[(&str, &str)] = &[
     ("GET /api/v1/ledger", "operator supervisor engineer"),
     ("GET /api/v1/stream", "operator supervisor"),
     ("GET /map/streets.json", "operator supervisor engineer auditor data_protection administrator"),
+    ("GET /map/base.json", "operator supervisor engineer auditor data_protection administrator"),
+    ("GET /map/tiles/{z}/{x}/{y}", "operator supervisor engineer auditor data_protection administrator"),
     ("* /api/{*rest}", "operator supervisor engineer auditor data_protection administrator"),
 ];
 

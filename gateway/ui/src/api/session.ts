@@ -11,6 +11,8 @@ class WrongCredentials extends Refused {
 export const logIn = (name: string, password: string): Promise<unknown> =>
   post('/api/v1/login', { name, password }, WrongCredentials);
 export const logOut = (): Promise<unknown> => post('/api/v1/logout', {});
+export const changePassword = (old: string, chosen: string): Promise<unknown> =>
+  post('/api/v1/password', { old, new: chosen }, WrongCredentials);
 export const lockConsole = (): Promise<unknown> => post('/api/v1/console/lock', {});
 export const unlockConsole = (password: string): Promise<unknown> =>
   post('/api/v1/console/unlock', { password }, WrongCredentials);

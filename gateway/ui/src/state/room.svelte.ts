@@ -21,8 +21,8 @@ import { UnitStore } from './units.svelte';
 /** Between a failed full read and the next, while the feed itself is alive. */
 const REREAD_MS = 2_000;
 
-/** `ended`: the session is over; only a login helps. */
-export type Connection = 'connecting' | 'live' | 'lost' | 'ended';
+/** `ended`: the session is over; only a login helps. `barred`: this person's roles have no live picture. */
+export type Connection = 'connecting' | 'live' | 'lost' | 'ended' | 'barred';
 
 interface HeldUnits {
   units: Unit[];
@@ -72,12 +72,14 @@ class Room {
 
   start(): void {
     void this.#sessionHolds().then((holds) => {
-      if (holds) this.#stream.start();
+      if (holds && this.may('look')) this.#stream.start();
+      else if (holds) this.connection = 'barred';
     });
   }
 
   /** After a login in place: the room goes on. What it shows is old until the first full read. */
   resume(): void {
+    this.#stream.stop();
     this.connection = 'connecting';
     this.start();
   }
