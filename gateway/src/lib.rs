@@ -24,6 +24,7 @@ pub mod downlink;
 pub mod fingerprint;
 pub mod forward;
 pub mod health;
+pub mod history;
 pub mod http;
 pub mod ingest;
 pub mod init;

@@ -1,5 +1,5 @@
 //! Counters and gauges, in data-flow order: `fieldpost_ingest_*`, `fieldpost_spool_*`, `fieldpost_forward_*`,
-//! `fieldpost_live_*`.
+//! `fieldpost_live_*`, `fieldpost_history_*`.
 //!
 //! Promise: **counting never waits, and no device or operator can add a time series.** Every label is a closed enum or
 //! a name from the configuration; counting is one atomic addition. One group per stage; each stage adds its own fields
@@ -18,6 +18,7 @@ pub use crate::live::metrics::LiveMetrics;
 
 pub use self::spool::SpoolMetrics;
 use crate::forward::ForwardMetrics;
+pub use crate::history::metrics::HistoryMetrics;
 pub use crate::ingest::IngestMetrics;
 
 /// Every metric of the gateway. Shared as an `Arc`; fields are handles that may be cloned.
@@ -32,6 +33,8 @@ pub struct Metrics {
     pub forward: ForwardMetrics,
     /// Control-room page.
     pub live: LiveMetrics,
+    /// Where everything was.
+    pub history: HistoryMetrics,
     /// The process and its configuration.
     pub service: ServiceMetrics,
 }
@@ -58,13 +61,15 @@ impl Metrics {
         let spool = SpoolMetrics::default();
         let forward = ForwardMetrics::default();
         let live = LiveMetrics::default();
+        let history = HistoryMetrics::default();
         let service = ServiceMetrics::default();
         ingest.register(registry.sub_registry_with_prefix("ingest"));
         spool.register(registry.sub_registry_with_prefix("spool"));
         forward.register(registry.sub_registry_with_prefix("forward"));
         live.register(registry.sub_registry_with_prefix("live"));
+        history.register(registry.sub_registry_with_prefix("history"));
         service.register(registry.sub_registry_with_prefix("service"));
-        Arc::new(Self { registry, ingest, spool, forward, live, service })
+        Arc::new(Self { registry, ingest, spool, forward, live, history, service })
     }
 
     /// The whole registry in OpenMetrics text.

@@ -72,8 +72,12 @@ fn forward(entry: &Section<'_>, kind: &str, read_sink: ReadSink) -> Option<Forwa
     let name = match name {
         None => kind.to_owned(),
         Some(name)
-            if [crate::live::CURSOR_NAME, crate::ledger::task::CURSOR_NAME]
-                .contains(&name.value.as_str()) =>
+            if [
+                crate::live::CURSOR_NAME,
+                crate::ledger::task::CURSOR_NAME,
+                crate::history::task::CURSOR_NAME,
+            ]
+            .contains(&name.value.as_str()) =>
         {
             entry.report().mistake(
                 &name.origin,

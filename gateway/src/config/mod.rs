@@ -55,6 +55,8 @@ pub struct Config {
     pub forces: Arc<BTreeMap<ForceId, String>>,
     /// The durable store.
     pub spool: SpoolPolicy,
+    /// Where every unit was.
+    pub history: HistoryPolicy,
     /// The force systems, in the order of the file; names are unique.
     pub forwards: Vec<Forward>,
     /// The page for operators.
@@ -113,6 +115,18 @@ pub struct SpoolPolicy {
     pub reserve_bytes: u64,
     /// How long forwarded records are kept.
     pub retain_hours: u32,
+}
+
+/// `[history]`: where every unit was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HistoryPolicy {
+    /// Whole days that positions and statuses are kept.
+    pub movement_days: u32,
+    /// Whole days that alarms and what became of them are kept.
+    pub alarms_days: u32,
+    /// Disk the history may use in all.
+    pub bytes_max: u64,
 }
 
 /// One force system: `[[forward.nats]]`, `[[forward.webhook]]` or `[[forward.file]]`.

@@ -17,7 +17,8 @@ use super::roster::Roster;
 use super::section::{Located, Section};
 use super::tree::Table;
 use super::{
-    Clock, Config, ControlRoom, FrontDoor, Log, LogFormat, MetricsListener, ServicePolicy, SpoolPolicy,
+    Clock, Config, ControlRoom, FrontDoor, HistoryPolicy, Log, LogFormat, MetricsListener, ServicePolicy,
+    SpoolPolicy,
 };
 use crate::spool::SpoolSettings;
 
@@ -37,6 +38,7 @@ pub(super) fn config(root: &Table, path: &Path, report: &Report) -> Option<Confi
     let front_door = front_door(&root);
     let forces = forces(&root);
     let spool = spool(&root);
+    let history = history(&root);
     let forwards = forward::forwards(&root);
     let control_room = control_room(&root);
     let map = map(&root);
@@ -62,6 +64,7 @@ pub(super) fn config(root: &Table, path: &Path, report: &Report) -> Option<Confi
         front_door: front_door?.0,
         forces: Arc::new(forces),
         spool,
+        history,
         forwards,
         control_room: control_room?.0,
         map,
@@ -161,6 +164,17 @@ fn spool(root: &Section<'_>) -> SpoolPolicy {
             "change segment_bytes, bytes_max or reserve_bytes; all three have defaults that fit",
         );
     }
+    section.finish();
+    policy
+}
+
+fn history(root: &Section<'_>) -> HistoryPolicy {
+    let section = root.section("history");
+    let policy = HistoryPolicy {
+        movement_days: narrow(section.integer("movement_days", 31, 1..=36_600)),
+        alarms_days: narrow(section.integer("alarms_days", 366, 1..=36_600)),
+        bytes_max: section.integer("bytes_max", 16_384 * MIB, 64 * MIB..=1024 * 1024 * 1024 * MIB),
+    };
     section.finish();
     policy
 }

@@ -25,6 +25,15 @@ pub fn effective(config: &Config, redact: bool) -> String {
             ("retain_hours", number(spool.retain_hours)),
         ]),
     );
+    let history = &config.history;
+    root.insert(
+        "history".into(),
+        table([
+            ("movement_days", number(history.movement_days)),
+            ("alarms_days", number(history.alarms_days)),
+            ("bytes_max", number(history.bytes_max)),
+        ]),
+    );
     root.insert("forward".into(), Value::Table(forwards(&config.forwards, redact)));
     root.insert("control_room".into(), Value::Table(control_room(config)));
     root.insert("map".into(), Value::Table(map(config)));

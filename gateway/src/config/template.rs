@@ -113,6 +113,15 @@ revocation_list = "pki/crl.pem"
 # How long records are kept after every sink has them (hours).
 #retain_hours = 24
 
+# Where every unit was and what became of every alarm: what the page replays.
+[history]
+# How long positions and statuses are kept (whole days).
+#movement_days = 31
+# How long alarms and what became of them are kept (whole days).
+#alarms_days = 366
+# Disk the history may use in all (bytes). When it is used up the oldest positions go first, and the page says so.
+#bytes_max = 17179869184
+
 # ---- Force systems -------------------------------------------------------------------------------------------------
 # Any number of sinks of each kind. Every sink has these keys:
 #   name               names its cursor and its metrics: a-z 0-9 _ -; default: the kind

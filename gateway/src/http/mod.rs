@@ -21,8 +21,10 @@ pub mod viewer;
 mod api;
 mod console;
 mod enter;
+mod history;
 mod ledger;
 mod login;
+pub mod openapi;
 mod page;
 mod people;
 mod stall;
@@ -51,6 +53,7 @@ use self::session::Sessions;
 use self::viewer::Viewer;
 use crate::audit::line::Note;
 use crate::audit::{AccessLog, Asked, Journal, Logged, Look, NotShown, Unseen, What, Who};
+use crate::history::task::History;
 use crate::ledger::task::SharedLedger;
 use crate::live::Live;
 use crate::login::LoginLinks;
@@ -109,6 +112,17 @@ pub enum StartError {
     },
 }
 
+/// What the page shows.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// What is true now.
+    pub live: Live,
+    /// What became of every record.
+    pub ledger: SharedLedger,
+    /// What was true.
+    pub history: History,
+}
+
 /// The page being served.
 #[derive(Debug)]
 pub struct Running {
@@ -121,6 +135,7 @@ pub struct Running {
 struct App {
     live: Live,
     ledger: SharedLedger,
+    history: History,
     links: Arc<LoginLinks>,
     sessions: Sessions,
     entrance: Option<Entrance>,
@@ -139,8 +154,7 @@ struct App {
 /// [`StartError::Bind`].
 pub async fn start(
     settings: Settings,
-    live: Live,
-    ledger: SharedLedger,
+    sources: Sources,
     links: Arc<LoginLinks>,
     journal: impl Journal,
     shutdown: &CancellationToken,
@@ -150,11 +164,13 @@ pub async fn start(
     let socket = TcpListener::bind(listen).await.map_err(failed)?;
     let address = socket.local_addr().map_err(failed)?;
     let shutdown = shutdown.child_token();
+    let Sources { live, ledger, history } = sources;
     let access = AccessLog::start(journal, Arc::clone(live.metrics()));
     access.note(Note::own(live.now_ms(), What::GatewayStarted));
     let app = Arc::new(App {
         live,
         ledger,
+        history,
         links,
         sessions: Sessions::default(),
         entrance: settings.entrance,

@@ -12,8 +12,8 @@ use axum::routing::MethodRouter;
 
 use self::Needs::{May, Nothing, Session};
 use super::viewer::Permission;
-use super::viewer::Permission::{Acknowledge, Ledger, Look, People};
-use super::{App, api, console, enter, guard, ledger, login, people, stream, tiles};
+use super::viewer::Permission::{Acknowledge, History, Ledger, Look, People};
+use super::{App, api, console, enter, guard, history, ledger, login, openapi, people, stream, tiles};
 
 /// What a request must bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,12 @@ table! {
     get  "/api/v1/alarms"                  May(Look)        => api::alarms;
     post "/api/v1/alarms/acknowledge"      May(Acknowledge) => api::acknowledge;
     get  "/api/v1/ledger"                  May(Ledger)      => ledger::ledger;
+    get  "/api/v1/history/track"           May(History)     => history::track;
+    get  "/api/v1/history/at"              May(History)     => history::at;
+    get  "/api/v1/history/units"           May(History)     => history::units;
+    get  "/api/v1/history/replay"          May(History)     => history::replay;
+    get  "/api/v1/history/alarms"          May(History)     => history::alarms;
+    get  "/api/v1/openapi.json"            Session          => openapi::openapi;
     get  "/api/v1/stream"                  May(Look)        => stream::stream;
     get  "/api/v1/people"                  May(People)      => people::list;
     post "/api/v1/people"                  May(People)      => people::add;

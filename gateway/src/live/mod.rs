@@ -253,6 +253,12 @@ impl Live {
         std::mem::take(&mut *self.hub.retired())
     }
 
+    /// The names of today.
+    #[must_use]
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(self.hub.state().roster())
+    }
+
     /// Takes a new roster.
     pub fn rename(&self, roster: Arc<Roster>) {
         self.hub.state().rename(roster);

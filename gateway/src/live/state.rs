@@ -126,6 +126,12 @@ impl State {
         }
     }
 
+    /// The names of today.
+    #[must_use]
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
     /// Takes a new roster; every unit gets its name anew.
     pub fn rename(&mut self, roster: Arc<Roster>) {
         for (id, unit) in &mut self.units {

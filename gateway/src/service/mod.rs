@@ -4,13 +4,14 @@
 //! acknowledged and leaves every sink at a batch border.** Start-up reads a bounded tail of the spool, never the backlog.
 //!
 //! ```text
-//! start:     data dir -> spool (recover) -> metrics listener -> ledger -> live -> page -> forwarders -> front door
-//! shut down: not ready -> front door (last PUBACKs, 0x8B) -> forwarders -> page -> live -> ledger -> spool -> metrics listener
+//! start:     data dir -> spool (recover) -> metrics listener -> ledger -> history -> live -> page -> forwarders -> front door
+//! shut down: not ready -> front door (last PUBACKs, 0x8B) -> forwarders -> page -> live -> ledger -> history -> spool -> metrics listener
 //! reload:    check everything -> certificates, revoked sessions, forces, roster, sinks -> say what needs a restart
 //! ```
 
 mod devices;
 mod error;
+mod history;
 mod page;
 mod reload;
 mod revocation;
@@ -37,6 +38,7 @@ use crate::dedup::{Dedup, DedupBounds};
 use crate::downlink::{Downlink, DownlinkBounds};
 use crate::forward::{self, Forwarders, SinkFiles};
 use crate::health::Readiness;
+use crate::history::task::History;
 use crate::http;
 use crate::ingest::{FrontDoor, IngestConfig};
 use crate::ledger;
@@ -85,6 +87,7 @@ pub struct Service {
     sinks_are_owed: AtomicBool,
     live: live::Running,
     ledger: ledger::task::Running,
+    history: crate::history::task::Running,
     page: http::Running,
     page_tls: Option<PageTls>,
     admin: JoinHandle<()>,
@@ -148,9 +151,10 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
             tracing::warn!(%error, "newest records not known again: redeliveries may be stored twice");
         }
     }
+    let history = history::start(&config, &spool, &counters, &starting).await?;
     let downlink = Downlink::new(DownlinkBounds::default());
     let live = live::start(
-        live_settings(&config, &readiness),
+        live_settings(&config, &readiness, history.history()),
         &spool,
         Arc::new(ConnectedDevices(downlink.clone())),
         Arc::clone(&config.control_room.roster),
@@ -159,11 +163,15 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
     )?;
     let (entrance, first_password) = page::entrance(&config).await?;
     let consoles = Consoles::default();
+    let sources = http::Sources {
+        live: live.live().clone(),
+        ledger: ledger.shared().clone(),
+        history: history.history().clone(),
+    };
     let page = page::start(
         &config,
         page_tls.as_ref(),
-        live.live().clone(),
-        ledger.shared().clone(),
+        sources,
         page::People { links: Arc::clone(&login), entrance, consoles: consoles.clone() },
         readiness.public_routes(),
         &starting,
@@ -208,6 +216,7 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         sinks_are_owed: AtomicBool::new(false),
         live,
         ledger,
+        history,
         page,
         page_tls,
         admin,
@@ -317,6 +326,7 @@ impl Service {
             self.page.stop().await;
             self.live.stop().await;
             self.ledger.stop().await;
+            self.history.stop().await;
             self.spool.close().await;
         });
         let in_time = ended.await.is_ok();
@@ -342,11 +352,15 @@ async fn sink_files(config: &Config) -> SinkFiles {
         .expect("reading the sinks' files does not panic, and nobody aborts it")
 }
 
-fn live_settings(config: &Config, readiness: &Readiness) -> live::Settings {
+fn live_settings(config: &Config, readiness: &Readiness, history: &History) -> live::Settings {
     let mut settings = live::Settings::new(config.data_dir.clone());
     settings.clock_bounds = clock_bounds(config);
-    let readiness = readiness.clone();
-    settings.degraded = Arc::new(move || readiness.degraded());
+    let (readiness, history) = (readiness.clone(), history.clone());
+    settings.degraded = Arc::new(move || {
+        let mut degraded = readiness.degraded();
+        degraded.extend(history.condition().degraded);
+        degraded
+    });
     settings
 }
 

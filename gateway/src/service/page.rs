@@ -10,9 +10,8 @@ use super::{StartError, listen_error};
 use crate::audit::AccessFiles;
 use crate::config::Config;
 use crate::http::tiles::Tiles;
-use crate::http::{self, Running, streets};
-use crate::ledger::task::SharedLedger;
-use crate::live::{Live, system_now_ms};
+use crate::http::{self, Running, Sources, streets};
+use crate::live::system_now_ms;
 use crate::login::LoginLinks;
 use crate::people::{Consoles, Entrance, Password};
 use crate::pki::PageTls;
@@ -42,8 +41,7 @@ pub(super) async fn entrance(config: &Config) -> Result<(Entrance, Option<Passwo
 pub(super) async fn start(
     config: &Config,
     tls: Option<&PageTls>,
-    live: Live,
-    ledger: SharedLedger,
+    sources: Sources,
     people: People,
     health: Router,
     closing: &CancellationToken,
@@ -66,7 +64,7 @@ pub(super) async fn start(
         consoles: people.consoles,
     };
     let journal = AccessFiles::new(&config.data_dir);
-    http::start(settings, live, ledger, people.links, journal, closing).await.map_err(|error| match error {
+    http::start(settings, sources, people.links, journal, closing).await.map_err(|error| match error {
         http::StartError::Bind { listen, source } => listen_error("control_room.listen", listen, source),
     })
 }

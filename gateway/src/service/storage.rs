@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::StartError;
 use crate::config::Config;
 use crate::spool::{Disk, RecoveryReport, Spool, SpoolError, SpoolSettings};
-use crate::{ledger, live};
+use crate::{history, ledger, live};
 
 /// Directory of the spool in the data directory.
 pub(crate) const SPOOL_DIR: &str = "spool";
@@ -50,7 +50,8 @@ fn tell(report: &RecoveryReport) {
 /// the earliest record kept. Blocking.
 pub(super) fn retire_cursors(spool: &Spool, config: &Config) -> Result<(), SpoolError> {
     for cursor in spool.stats().cursors {
-        let wanted = [live::CURSOR_NAME, ledger::task::CURSOR_NAME].contains(&cursor.name.as_str())
+        let wanted = [live::CURSOR_NAME, ledger::task::CURSOR_NAME, history::task::CURSOR_NAME]
+            .contains(&cursor.name.as_str())
             || config.forwards.iter().any(|forward| forward.name == cursor.name);
         if !wanted {
             tracing::warn!(

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::rig::PATIENCE;
+use super::schema;
 
 pub(crate) struct Browser {
     address: SocketAddr,
@@ -84,10 +85,13 @@ impl Browser {
     }
 
     pub(crate) async fn ask(&self, method: Method, path: &str, body: &str) -> Answer {
-        let response = self.send(method, path, body).await;
+        let response = self.send(method.clone(), path, body).await;
         let (head, body) = response.into_parts();
         let body = timeout(PATIENCE, body.collect()).await.unwrap().unwrap().to_bytes();
-        Answer { status: head.status.as_u16(), headers: head.headers, body }
+        let answer = Answer { status: head.status.as_u16(), headers: head.headers, body };
+        let content_type = answer.header("content-type").unwrap_or_default();
+        schema::check_answer(&method, path, answer.status, content_type, &answer.body);
+        answer
     }
 
     /// The status alone: a stream's body never ends.
@@ -136,6 +140,10 @@ impl Browser {
 }
 
 impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

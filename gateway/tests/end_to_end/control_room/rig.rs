@@ -14,6 +14,7 @@ use fieldpost_gateway::audit::files::ACCESS_DIR;
 use fieldpost_gateway::audit::line::Note;
 use fieldpost_gateway::audit::{self, AccessFiles, Journal};
 use fieldpost_gateway::config::roster::Roster;
+use fieldpost_gateway::history;
 use fieldpost_gateway::http;
 use fieldpost_gateway::ledger;
 use fieldpost_gateway::live::devices::{Confirmation, Connection, Connections, Devices};
@@ -154,6 +155,7 @@ pub(crate) struct Room {
     pub(crate) spool: Spool,
     pub(crate) live: live::Running,
     pub(crate) ledger: ledger::task::Running,
+    pub(crate) history: history::task::Running,
     pub(crate) http: http::Running,
     pub(crate) links: Arc<LoginLinks>,
     pub(crate) entrance: Entrance,
@@ -221,6 +223,7 @@ impl Site {
         )
         .unwrap();
         let ledger = ledger::task::start(self.dir.path(), &spool, self.now_ms(), &shutdown).unwrap();
+        let history = self.start_history(&spool, &metrics, &shutdown);
         let entrance = Entrance::local(self.dir.path()).unwrap();
         let consoles = Consoles::default();
         let settings = http::Settings {
@@ -231,8 +234,11 @@ impl Site {
         };
         let http = http::start(
             settings,
-            live.live().clone(),
-            ledger.shared().clone(),
+            http::Sources {
+                live: live.live().clone(),
+                ledger: ledger.shared().clone(),
+                history: history.history().clone(),
+            },
             Arc::clone(&links),
             journal,
             &shutdown,
@@ -240,7 +246,25 @@ impl Site {
         .await
         .unwrap();
         let now_ms = Arc::clone(&self.now_ms);
-        Room { spool, live, ledger, http, links, entrance, consoles, metrics, now_ms }
+        Room { spool, live, ledger, history, http, links, entrance, consoles, metrics, now_ms }
+    }
+
+    fn start_history(
+        &self,
+        spool: &Spool,
+        metrics: &Arc<Metrics>,
+        shutdown: &CancellationToken,
+    ) -> history::task::Running {
+        let now_ms = Arc::clone(&self.now_ms);
+        let around = history::task::Surroundings {
+            spool,
+            clock_bounds: live::order::ClockBounds::default(),
+            now_ms: Arc::new(move || now_ms.load(Ordering::Relaxed)),
+            metrics: Arc::clone(metrics),
+            shutdown,
+        };
+        let settings = history::Settings::new(history::task::dir_in(self.dir.path()));
+        history::task::start(history::FileStore::open(settings), around).unwrap()
     }
 
     pub(crate) fn unit(&self, device: &str) -> UnitId {
@@ -360,6 +384,7 @@ impl Room {
         self.http.stop().await;
         self.live.stop().await;
         self.ledger.stop().await;
+        self.history.stop().await;
         self.spool.close().await;
     }
 }

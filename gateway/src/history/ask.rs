@@ -1,0 +1,79 @@
+//! Asking the history: every answer leaves as [`Unseen`], so that it is on record before anybody looks.
+
+use super::row::Row;
+use super::standing::Standing;
+use super::task::History;
+use super::{AlarmStory, Alarms, Found, HistoryError, Sees, Track};
+use crate::audit::look::LIVE_FIELDS;
+use crate::audit::{Field, Holds, Precision, Subjects, Unseen};
+use crate::live::unit::UnitId;
+
+const TRACK_FIELDS: &[Field] = &[Field::Position, Field::Movement, Field::State];
+
+/// Every unit at a time, and how they moved on from there.
+#[derive(Debug)]
+pub struct Course {
+    /// Where they stood.
+    pub start: Found<Standing>,
+    /// What they said since, by time.
+    pub rows: Vec<(UnitId, Row)>,
+}
+
+impl Sees {
+    fn subjects(&self) -> Subjects {
+        match self {
+            Self::All => Subjects::everyone(),
+            Self::Only(forces) => Subjects::forces(forces),
+        }
+    }
+}
+
+impl History {
+    /// Rows of one unit.
+    ///
+    /// # Errors
+    /// [`HistoryError::Storage`].
+    pub async fn track(&self, question: Track) -> Result<Unseen<Found<Row>>, HistoryError> {
+        let subjects = Subjects::unit(&question.unit);
+        let holds = Holds { subjects, fields: TRACK_FIELDS, precision: Precision::Full };
+        self.store().track(question).await.map(|found| Unseen::new(found, holds))
+    }
+
+    /// Where one unit stood.
+    ///
+    /// # Errors
+    /// [`HistoryError::Storage`].
+    pub async fn at(&self, unit: &UnitId, at_ms: u64) -> Result<Unseen<Option<Standing>>, HistoryError> {
+        let holds =
+            Holds { subjects: Subjects::unit(unit), fields: TRACK_FIELDS, precision: Precision::Full };
+        self.store().at(unit.clone(), at_ms).await.map(|standing| Unseen::new(standing, holds))
+    }
+
+    /// Where every unit of `sees` stood at `from_ms`, and what they said until `until_ms`, at most `rows_max` rows.
+    ///
+    /// # Errors
+    /// [`HistoryError::TooMuch`], [`HistoryError::Storage`].
+    pub async fn course(
+        &self,
+        from_ms: u64,
+        until_ms: u64,
+        sees: Sees,
+        rows_max: usize,
+    ) -> Result<Unseen<Course>, HistoryError> {
+        let holds = Holds { subjects: sees.subjects(), fields: LIVE_FIELDS, precision: Precision::Full };
+        let start = self.store().everyone(from_ms, sees.clone()).await?;
+        // What was true at `from_ms` is in `start`.
+        let rows = self.store().window(from_ms.saturating_add(1), until_ms, sees, rows_max).await?;
+        Ok(Unseen::new(Course { start, rows }, holds))
+    }
+
+    /// Alarms raised in a time.
+    ///
+    /// # Errors
+    /// [`HistoryError::Storage`].
+    pub async fn alarms(&self, question: Alarms) -> Result<Unseen<Found<AlarmStory>>, HistoryError> {
+        let fields: &'static [Field] = &[Field::Position, Field::Name, Field::Alarm];
+        let holds = Holds { subjects: question.sees.subjects(), fields, precision: Precision::Full };
+        self.store().alarms(question).await.map(|found| Unseen::new(found, holds))
+    }
+}

@@ -1,0 +1,76 @@
+//! Claims of the embedded store, against a model that keeps every row in a list.
+
+mod damage;
+mod figures;
+mod model;
+mod retention;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fieldpost_protocol::{ClockQuality, Duty, FixSource, Mode, Position, ReportReason};
+
+use super::row::{AlarmEvent, Row, Said};
+use super::{FileStore, Settings};
+use crate::live::unit::UnitId;
+use crate::spool::faulty::FaultyDisk;
+
+const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
+/// Noon of a day.
+const NOON_MS: u64 = 20_775 * DAY_MS + 12 * HOUR_MS;
+
+fn unit(text: &str) -> UnitId {
+    text.parse().unwrap()
+}
+
+fn row(at_ms: u64, seq: u32, said: Said) -> Row {
+    Row {
+        at_ms,
+        received_at_ms: at_ms + 100,
+        boot: 1,
+        seq,
+        print: 0,
+        mode: Mode::Test,
+        clock: ClockQuality::Gnss,
+        is_backlog: false,
+        said,
+    }
+}
+
+fn place(at_ms: u64, seq: u32) -> Row {
+    let step = i32::try_from(seq % 100_000).unwrap();
+    let position = Position {
+        latitude_udeg: 51_500_000 + step * 13,
+        longitude_udeg: -120_000 + step * 17,
+        speed_cmps: Some(140),
+        course_turn256: Some(64),
+        accuracy_m: 5,
+        source: FixSource::GNSS,
+        reason: ReportReason::INTERVAL,
+    };
+    row(at_ms, seq, Said::Position(position))
+}
+
+fn status(at_ms: u64, seq: u32, duty: Duty) -> Row {
+    row(at_ms, seq, Said::Status { duty, battery_pct: 80 })
+}
+
+fn alarm(at_ms: u64, seq: u32, what: &str, id: &str) -> Row {
+    let event = AlarmEvent {
+        alarm: id.to_owned(),
+        what: what.to_owned(),
+        by: None,
+        cause: None,
+        position_udeg: None,
+    };
+    row(at_ms, seq, Said::Alarm(serde_json::to_string(&event).unwrap().into()))
+}
+
+fn settings(disk: &FaultyDisk) -> Settings {
+    Settings { disk: Arc::new(disk.clone()), ..Settings::new(PathBuf::from("/history")) }
+}
+
+fn open(disk: &FaultyDisk) -> FileStore {
+    FileStore::open(settings(disk)).unwrap().0
+}

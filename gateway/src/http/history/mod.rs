@@ -1,0 +1,324 @@
+//! `/api/v1/history`: where every unit was, tracks, replay, past alarms.
+//!
+//! **What is shown is what is known now, and says what was not known then**: `backlog` and `history` mark what nobody could see
+//! at the time. Every answer is on record before it is shown, ends at a bound, and says where it goes on.
+//!
+//! | call | answer |
+//! |---|---|
+//! | `track?unit&from_ms&until_ms[&limit&cursor&format=geojson]` | points and gaps of one unit |
+//! | `at?unit&at_ms` | one unit: where it was, and what the page showed |
+//! | `units?at_ms` | every unit as it was |
+//! | `replay?from_ms&until_ms&step_ms[&cursor]` | frames: all units, then what changes |
+//! | `alarms?from_ms&until_ms[&limit&cursor]` | alarms raised, each with what became of it |
+
+mod gaps;
+mod geojson;
+mod question;
+mod replay;
+mod view;
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+
+use self::gaps::{Lost, between, lost};
+use self::question::{
+    ALARMS_DEFAULT, ALARMS_MAX, Checked, POINTS_DEFAULT, POINTS_MAX, SPAN_MS_MAX, bad, cursor_of, limit,
+    row_of, span, time,
+};
+use self::view::{AlarmView, GapView, PointView, PositionView, UnitView};
+use super::listener::Peer;
+use super::viewer::{Forces, Viewer};
+use super::{App, refusal};
+use crate::audit::What;
+use crate::history::{Alarms, Found, HistoryError, Sees, Track, row::Row};
+use crate::ledger::view::LedgerView;
+use crate::live::unit::{UnitId, UnitName};
+
+pub(super) use replay::replay;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TrackQuestion {
+    unit: String,
+    from_ms: u64,
+    until_ms: u64,
+    limit: Option<usize>,
+    cursor: Option<String>,
+    format: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct TrackView {
+    unit: String,
+    from_ms: u64,
+    until_ms: u64,
+    points: Vec<PointView>,
+    gaps: Vec<GapView>,
+    next: Option<String>,
+}
+
+/// `GET /api/v1/history/track`.
+pub(super) async fn track(
+    State(app): State<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    Extension(peer): Extension<Peer>,
+    question: Result<Query<TrackQuestion>, QueryRejection>,
+) -> Response {
+    match answer_track(&app, &viewer, peer, question).await {
+        Ok(answer) => answer,
+        Err(refused) => *refused,
+    }
+}
+
+async fn answer_track(
+    app: &App,
+    viewer: &Viewer,
+    peer: Peer,
+    question: Result<Query<TrackQuestion>, QueryRejection>,
+) -> Checked<Response> {
+    let Query(question) = question.map_err(|_| {
+        bad("ask with unit=FORCE/DEVICE, from_ms and until_ms; limit, cursor and format=geojson may be added")
+    })?;
+    let is_geojson = match question.format.as_deref() {
+        None | Some("json") => false,
+        Some("geojson") => true,
+        Some(_) => return Err(bad("format must be json or geojson")),
+    };
+    let unit = unit_of(viewer, &question.unit)?;
+    let (from_ms, until_ms) = span(question.from_ms, question.until_ms, SPAN_MS_MAX)?;
+    let rows_max = limit(question.limit, POINTS_DEFAULT, POINTS_MAX)?;
+    let after = question.cursor.as_deref().map(row_of).transpose()?;
+    let lost = lost(&LedgerView::of(&app.ledger.lock(), &unit));
+    let question = Track { unit: unit.clone(), from_ms, until_ms, after, rows_max };
+    let found = app.history.track(question).await.map_err(|error| Box::new(refused(&error)))?;
+    let view = found.map(|found| track_view(&unit, (from_ms, until_ms), &found, after, &lost));
+    let asked_for = app.asked(viewer, peer, What::TrackRead);
+    if !is_geojson {
+        return Ok(app.answer(asked_for, view.json()).await);
+    }
+    let mut answer = app.answer(asked_for, view.map(|view| geojson::collection(&view)).json()).await;
+    if answer.status().is_success() {
+        let geojson = HeaderValue::from_static("application/geo+json");
+        answer.headers_mut().insert(header::CONTENT_TYPE, geojson);
+    }
+    Ok(answer)
+}
+
+fn track_view(
+    unit: &UnitId,
+    (from_ms, until_ms): (u64, u64),
+    found: &Found<Row>,
+    after: Option<crate::history::row::RowKey>,
+    lost: &Lost,
+) -> TrackView {
+    // A point of no known time would draw a line to where the unit was not.
+    let timed: Vec<Row> = found.items.iter().filter(|row| !row.is_timeless()).cloned().collect();
+    let mut gaps = between(&timed, after, lost);
+    let damaged = found.damaged.iter();
+    gaps.extend(damaged.map(|&(from_ms, until_ms)| GapView { from_ms, until_ms, kind: "damaged" }));
+    TrackView {
+        unit: unit.to_string(),
+        from_ms,
+        until_ms,
+        points: timed.iter().filter_map(PointView::of).collect(),
+        gaps,
+        next: found.items.last().filter(|_| found.has_more).map(|row| cursor_of(row.key())),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AtQuestion {
+    unit: String,
+    at_ms: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct AtView {
+    at_ms: u64,
+    /// As it was, by all that is known now.
+    unit: Option<UnitView>,
+    /// What the page showed at the time.
+    shown: Option<PositionView>,
+}
+
+/// `GET /api/v1/history/at`.
+pub(super) async fn at(
+    State(app): State<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    Extension(peer): Extension<Peer>,
+    question: Result<Query<AtQuestion>, QueryRejection>,
+) -> Response {
+    match answer_at(&app, &viewer, peer, question).await {
+        Ok(answer) => answer,
+        Err(refused) => *refused,
+    }
+}
+
+async fn answer_at(
+    app: &App,
+    viewer: &Viewer,
+    peer: Peer,
+    question: Result<Query<AtQuestion>, QueryRejection>,
+) -> Checked<Response> {
+    let Query(question) = question.map_err(|_| bad("ask with unit=FORCE/DEVICE and at_ms"))?;
+    let unit = unit_of(viewer, &question.unit)?;
+    let at_ms = time(question.at_ms)?;
+    let found = app.history.at(&unit, at_ms).await.map_err(|error| Box::new(refused(&error)))?;
+    let name = UnitName::of(&unit, &app.live.roster());
+    let view = found.map(|standing| AtView {
+        at_ms,
+        unit: standing.as_ref().map(|standing| UnitView::of(standing, &name)),
+        shown: standing.as_ref().and_then(UnitView::shown),
+    });
+    Ok(app.answer(app.asked(viewer, peer, What::PlaceRead), view.json()).await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UnitsQuestion {
+    at_ms: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct UnitsView {
+    at_ms: u64,
+    units: Vec<UnitView>,
+    /// Times of which a part could not be read.
+    gaps: Vec<GapView>,
+}
+
+/// `GET /api/v1/history/units`.
+pub(super) async fn units(
+    State(app): State<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    Extension(peer): Extension<Peer>,
+    question: Result<Query<UnitsQuestion>, QueryRejection>,
+) -> Response {
+    let at_ms = question.map_err(|_| bad("ask with at_ms")).and_then(|Query(question)| time(question.at_ms));
+    let at_ms = match at_ms {
+        Ok(at_ms) => at_ms,
+        Err(refused) => return *refused,
+    };
+    // Nothing that follows the time is asked for: an empty window.
+    let course = match app.history.course(at_ms, at_ms, sees(&viewer), 0).await {
+        Ok(course) => course,
+        Err(error) => return refused(&error),
+    };
+    let roster = app.live.roster();
+    let view = course.map(|course| UnitsView {
+        at_ms,
+        units: course
+            .start
+            .items
+            .iter()
+            .map(|standing| UnitView::of(standing, &UnitName::of(&standing.unit, &roster)))
+            .collect(),
+        gaps: damaged(&course.start.damaged),
+    });
+    app.answer(app.asked(&viewer, peer, What::ReplayRead), view.json()).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AlarmsQuestion {
+    from_ms: u64,
+    until_ms: u64,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct AlarmsView {
+    alarms: Vec<AlarmView>,
+    next: Option<String>,
+    gaps: Vec<GapView>,
+}
+
+/// `GET /api/v1/history/alarms`.
+pub(super) async fn alarms(
+    State(app): State<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    Extension(peer): Extension<Peer>,
+    question: Result<Query<AlarmsQuestion>, QueryRejection>,
+) -> Response {
+    match answer_alarms(&app, &viewer, peer, question).await {
+        Ok(answer) => answer,
+        Err(refused) => *refused,
+    }
+}
+
+async fn answer_alarms(
+    app: &App,
+    viewer: &Viewer,
+    peer: Peer,
+    question: Result<Query<AlarmsQuestion>, QueryRejection>,
+) -> Checked<Response> {
+    let Query(question) =
+        question.map_err(|_| bad("ask with from_ms and until_ms; limit and cursor may be added"))?;
+    let (from_ms, until_ms) = span(question.from_ms, question.until_ms, SPAN_MS_MAX)?;
+    let alarms_max = limit(question.limit, ALARMS_DEFAULT, ALARMS_MAX)?;
+    let after = question.cursor.as_deref().map(alarm_of).transpose()?;
+    let question = Alarms { from_ms, until_ms, after, alarms_max, sees: sees(viewer) };
+    let found = app.history.alarms(question).await.map_err(|error| Box::new(refused(&error)))?;
+    let roster = app.live.roster();
+    let view = found.map(|found| {
+        let last = found.items.last().filter(|_| found.has_more);
+        AlarmsView {
+            alarms: found
+                .items
+                .iter()
+                .map(|story| AlarmView::of(story, &UnitName::of(&story.unit, &roster)))
+                .collect(),
+            next: last.map(|story| format!("{}.{}", story.raised.at_ms, story.event.alarm)),
+            gaps: damaged(&found.damaged),
+        }
+    });
+    Ok(app.answer(app.asked(viewer, peer, What::PastAlarmsRead), view.json()).await)
+}
+
+fn alarm_of(cursor: &str) -> Checked<(u64, String)> {
+    let read =
+        cursor.split_once('.').and_then(|(at_ms, alarm)| Some((at_ms.parse().ok()?, alarm.to_owned())));
+    read.ok_or_else(|| bad("cursor must be the `next` of the answer before"))
+}
+
+fn damaged(times: &[(u64, u64)]) -> Vec<GapView> {
+    times.iter().map(|&(from_ms, until_ms)| GapView { from_ms, until_ms, kind: "damaged" }).collect()
+}
+
+fn sees(viewer: &Viewer) -> Sees {
+    match &viewer.forces {
+        Forces::All => Sees::All,
+        Forces::These(forces) => Sees::Only(forces.as_ref().clone()),
+    }
+}
+
+/// The unit of a question; one of a force that the viewer does not see is answered like one that does not exist.
+fn unit_of(viewer: &Viewer, text: &str) -> Checked<UnitId> {
+    let unit = text.parse::<UnitId>().map_err(|_| bad("a unit is FORCE/DEVICE"))?;
+    if viewer.sees(&unit.force) {
+        Ok(unit)
+    } else {
+        Err(Box::new(refusal(StatusCode::NOT_FOUND, "there is no such unit")))
+    }
+}
+
+fn refused(error: &HistoryError) -> Response {
+    let status = match error {
+        HistoryError::TooMuch { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        HistoryError::Full | HistoryError::Storage(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        tracing::error!(%error, "the history does not answer");
+        // Paths of the machine are for its log.
+        return refusal(status, "the history cannot be read: see the gateway's log");
+    }
+    refusal(status, &error.to_string())
+}

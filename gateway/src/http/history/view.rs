@@ -1,0 +1,216 @@
+//! The history as JSON. Times in Unix ms, degrees WGS 84 (longitude first in GeoJSON: RFC 7946), SI units.
+
+use fieldpost_protocol::Position;
+use serde::Serialize;
+
+use crate::history::AlarmStory;
+use crate::history::row::{AlarmEvent, Row, Said};
+use crate::history::standing::Standing;
+use crate::live::unit::UnitName;
+
+/// One point of a track.
+#[derive(Debug, Serialize)]
+pub(super) struct PointView {
+    pub(super) at_ms: u64,
+    pub(super) lon: f64,
+    pub(super) lat: f64,
+    accuracy_m: Option<u8>,
+    speed_mps: Option<f64>,
+    course_deg: Option<f64>,
+    /// It came by the backlog: nobody saw it when it was true.
+    backlog: bool,
+    received_at_ms: u64,
+    clock: &'static str,
+    mode: &'static str,
+}
+
+/// A time without points, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct GapView {
+    pub(super) from_ms: u64,
+    pub(super) until_ms: u64,
+    /// `silent`, `off_duty`, `lost` or `damaged`.
+    pub(super) kind: &'static str,
+}
+
+/// One unit at a past time, in the shape of the live list.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct UnitView {
+    pub(super) id: String,
+    force: String,
+    device: String,
+    callsign: String,
+    kind: &'static str,
+    mode: &'static str,
+    /// Nobody knows any more.
+    connected: bool,
+    duty: Option<&'static str>,
+    battery_pct: Option<u8>,
+    pub(super) position: Option<PositionView>,
+    last_report_ms: u64,
+    stale: bool,
+    alarm: Option<String>,
+}
+
+/// A position in the shape of the live list.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct PositionView {
+    lon: f64,
+    lat: f64,
+    speed_mps: Option<f64>,
+    course_deg: Option<f64>,
+    accuracy_m: Option<u8>,
+    device_time_ms: u64,
+    received_at_ms: u64,
+    clock: &'static str,
+    /// It was not known at the time.
+    history: bool,
+}
+
+/// A unit of which only its going is said.
+#[derive(Debug, Serialize)]
+pub(super) struct GoneView {
+    pub(super) id: String,
+    pub(super) position: Option<PositionView>,
+}
+
+/// An alarm of the past, in the shape of the alarm queue.
+#[derive(Debug, Serialize)]
+pub(super) struct AlarmView {
+    id: String,
+    unit: String,
+    callsign: String,
+    cause: Option<crate::alarms::Cause>,
+    mode: &'static str,
+    raised_at_ms: u64,
+    received_at_ms: u64,
+    position: Option<LonLat>,
+    state: &'static str,
+    cancelled_at_ms: Option<u64>,
+    acknowledged_by: Option<String>,
+    acknowledged_at_ms: Option<u64>,
+    /// Everything that happened to it, oldest first.
+    events: Vec<EventView>,
+}
+
+#[derive(Debug, Serialize)]
+struct LonLat {
+    lon: f64,
+    lat: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct EventView {
+    at_ms: u64,
+    what: String,
+    who: Option<String>,
+}
+
+fn degrees(udeg: i32) -> f64 {
+    f64::from(udeg) / 1e6
+}
+
+fn speed_mps(position: &Position) -> Option<f64> {
+    position.speed_cmps.map(|speed| f64::from(speed) / 100.0)
+}
+
+fn course_deg(position: &Position) -> Option<f64> {
+    position.course_turn256.map(|course| f64::from(course) * 360.0 / 256.0)
+}
+
+fn accuracy_m(position: &Position) -> Option<u8> {
+    (position.accuracy_m > 0).then_some(position.accuracy_m)
+}
+
+impl PointView {
+    /// The point of a row, if it is a position.
+    pub(super) fn of(row: &Row) -> Option<Self> {
+        let Said::Position(position) = &row.said else { return None };
+        Some(Self {
+            at_ms: row.at_ms,
+            lon: degrees(position.longitude_udeg),
+            lat: degrees(position.latitude_udeg),
+            accuracy_m: accuracy_m(position),
+            speed_mps: speed_mps(position),
+            course_deg: course_deg(position),
+            backlog: row.is_backlog,
+            received_at_ms: row.received_at_ms,
+            clock: row.clock.as_str(),
+            mode: row.mode.as_str(),
+        })
+    }
+}
+
+impl PositionView {
+    fn of(row: &Row, at_ms: u64) -> Option<Self> {
+        let Said::Position(position) = &row.said else { return None };
+        Some(Self {
+            lon: degrees(position.longitude_udeg),
+            lat: degrees(position.latitude_udeg),
+            speed_mps: speed_mps(position),
+            course_deg: course_deg(position),
+            accuracy_m: accuracy_m(position),
+            device_time_ms: row.at_ms,
+            received_at_ms: row.received_at_ms,
+            clock: row.clock.as_str(),
+            history: row.is_backlog || row.received_at_ms > at_ms,
+        })
+    }
+}
+
+impl UnitView {
+    /// `standing` under the name that the roster gives the unit today.
+    pub(super) fn of(standing: &Standing, name: &UnitName) -> Self {
+        Self {
+            id: standing.unit.to_string(),
+            force: standing.unit.force.to_string(),
+            device: standing.unit.device.to_string(),
+            callsign: name.callsign.to_string(),
+            kind: name.kind.as_str(),
+            mode: standing.mode().map_or("test", fieldpost_protocol::Mode::as_str),
+            connected: false,
+            duty: standing.duty().map(|duty| duty.name().unwrap_or("unknown")),
+            battery_pct: standing.battery_pct(),
+            position: standing.place().and_then(|row| PositionView::of(row, standing.at_ms)),
+            last_report_ms: standing.last_report_ms(),
+            stale: standing.is_stale(),
+            alarm: None,
+        }
+    }
+
+    pub(super) fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// The position that the page showed at the time.
+    pub(super) fn shown(standing: &Standing) -> Option<PositionView> {
+        standing.shown().and_then(|row| PositionView::of(row, standing.at_ms))
+    }
+}
+
+impl AlarmView {
+    pub(super) fn of(story: &AlarmStory, name: &UnitName) -> Self {
+        let first = |what: &str| story.since.iter().find(|(_, event)| event.what == what);
+        let taken = first("acknowledged");
+        let raised = (story.raised.at_ms, story.event.clone());
+        let view = |(at_ms, event): (u64, AlarmEvent)| EventView { at_ms, what: event.what, who: event.by };
+        Self {
+            id: story.event.alarm.clone(),
+            unit: story.unit.to_string(),
+            callsign: name.callsign.to_string(),
+            cause: story.event.cause,
+            mode: story.raised.mode.as_str(),
+            raised_at_ms: story.raised.at_ms,
+            received_at_ms: story.raised.received_at_ms,
+            position: story
+                .event
+                .position_udeg
+                .map(|(lon, lat)| LonLat { lon: degrees(lon), lat: degrees(lat) }),
+            state: if taken.is_some() { "acknowledged" } else { "unacknowledged" },
+            cancelled_at_ms: first("cancelled").map(|(at_ms, _)| *at_ms),
+            acknowledged_by: taken.and_then(|(_, event)| event.by.clone()),
+            acknowledged_at_ms: taken.map(|(at_ms, _)| *at_ms),
+            events: [raised].into_iter().chain(story.since.iter().cloned()).map(view).collect(),
+        }
+    }
+}

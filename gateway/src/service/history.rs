@@ -1,0 +1,39 @@
+//! The history from the configuration.
+//!
+//! **A history that cannot be opened does not keep the gateway from starting**: custody goes on, the page says what is missing.
+
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use super::{StartError, clock_bounds};
+use crate::config::Config;
+use crate::history::task::{self, Running, Surroundings};
+use crate::history::{FileStore, Retention, Settings};
+use crate::live::system_now_ms;
+use crate::metrics::Metrics;
+use crate::spool::Spool;
+
+pub(super) async fn start(
+    config: &Config,
+    spool: &Spool,
+    metrics: &Arc<Metrics>,
+    closing: &CancellationToken,
+) -> Result<Running, StartError> {
+    let mut settings = Settings::new(task::dir_in(&config.data_dir));
+    let policy = config.history;
+    settings.retention = Retention { movement_days: policy.movement_days, alarms_days: policy.alarms_days };
+    settings.bytes_max = policy.bytes_max;
+    let opened = spawn_blocking(move || FileStore::open(settings))
+        .await
+        .expect("opening the history does not panic, and nobody aborts it");
+    let around = Surroundings {
+        spool,
+        clock_bounds: clock_bounds(config),
+        now_ms: Arc::new(system_now_ms),
+        metrics: Arc::clone(metrics),
+        shutdown: closing,
+    };
+    Ok(task::start(opened, around)?)
+}
