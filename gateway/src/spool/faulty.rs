@@ -219,6 +219,12 @@ impl FaultyDisk {
         self.state().names.keys().cloned().collect()
     }
 
+    /// The length of a file; `None` if there is no such file.
+    pub fn len_of(&self, path: &Path) -> Option<u64> {
+        let state = self.state();
+        state.files.get(state.names.get(path)?).map(|file| file.bytes.len() as u64)
+    }
+
     /// The bytes of a file as a process would read them; `None` if there is no such file.
     pub fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.state();

@@ -23,6 +23,12 @@ pub struct CheckCommand {
     /// This seed alone.
     #[arg(long, conflicts_with_all = ["seeds", "first"])]
     seed: Option<u64>,
+    /// A shift of so many officers, in forces of a hundred with a gateway each.
+    #[arg(long, conflicts_with = "seeds")]
+    officers: Option<u64>,
+    /// How long the shift is.
+    #[arg(long, default_value_t = 8, requires = "officers")]
+    hours: u64,
     /// Print everything that happens, of the one seed.
     #[arg(long, requires = "seed")]
     trace: bool,
@@ -33,6 +39,9 @@ pub struct CheckCommand {
     #[arg(long)]
     jobs: Option<usize>,
 }
+
+/// Officers that share a gateway in a shift.
+const FORCE_SIZE: u64 = 100;
 
 #[derive(Default)]
 struct Totals {
@@ -58,8 +67,19 @@ impl CheckCommand {
         }
     }
 
+    /// How many runs, and what each is.
+    fn runs(&self) -> u64 {
+        self.officers.map_or(self.seeds, |officers| officers.div_ceil(FORCE_SIZE))
+    }
+
+    fn plan(&self, seed: u64) -> Plan {
+        let Some(officers) = self.officers else { return Plan::of(seed) };
+        let left = officers.saturating_sub(seed.saturating_sub(self.first) * FORCE_SIZE);
+        Plan::shift(seed, left.min(FORCE_SIZE) as usize, self.hours)
+    }
+
     fn one(&self, seed: u64) -> bool {
-        let plan = Plan::of(seed);
+        let plan = self.plan(seed);
         if self.trace {
             console::result(&format!("{plan:#?}"));
         }
@@ -87,8 +107,9 @@ impl CheckCommand {
         });
         let total = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         console::result(&format!(
-            "{} seeds from {} in {:.1} s: {} virtual hours, {} events, {} records STORED, {} crashes of the gateway, {} seeds broke a promise",
-            self.seeds,
+            "{}{} seeds from {} in {:.1} s: {} virtual hours, {} events, {} records STORED, {} crashes of the gateway, {} seeds broke a promise",
+            self.officers.map_or(String::new(), |count| format!("{count} officers for {} h, ", self.hours)),
+            self.runs(),
             self.first,
             began.elapsed().as_secs_f64(),
             total(&totals.virtual_ms) / 3_600_000,
@@ -104,10 +125,10 @@ impl CheckCommand {
         sabotage(self.broken);
         loop {
             let seed = totals.next.fetch_add(1, Ordering::Relaxed);
-            if seed >= self.first + self.seeds {
+            if seed >= self.first + self.runs() {
                 return;
             }
-            let outcome = simulate(&Plan::of(seed), Trace::new(false));
+            let outcome = simulate(&self.plan(seed), Trace::new(false));
             let add = |counter: &AtomicU64, count| _ = counter.fetch_add(count, Ordering::Relaxed);
             add(&totals.stored, outcome.stored);
             add(&totals.crashes, outcome.crashes);

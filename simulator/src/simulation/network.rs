@@ -305,7 +305,7 @@ impl Run<'_> {
         let fix = self.bodies[device].next_fix(self.now_ms);
         let body = &mut self.bodies[device];
         let local_ms = body.local_ms(self.now_ms);
-        let coin = body.dice.index(100);
+        let coin = body.dice.index(self.plan.coin_sides);
         if let Some(device) = &mut body.device {
             device.on_fix(local_ms, &fix);
             match coin {

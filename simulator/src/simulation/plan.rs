@@ -21,6 +21,10 @@ pub struct Plan {
     pub fix_ms: u64,
     /// Segments that the spool may have.
     pub segment_count: u64,
+    /// Between two looks of the operator.
+    pub look_ms: u64,
+    /// Of so many fixes one comes with an alarm, one with a cancellation, one with a word about the battery.
+    pub coin_sides: usize,
     /// What goes wrong, in order.
     pub faults: Vec<(u64, Fault)>,
 }
@@ -88,17 +92,43 @@ impl Plan {
         let trouble_ms = 60_000 + dice.index(180_000) as u64;
         let kinds: Vec<usize> = (0..KINDS).filter(|_| dice.happens(0.4)).collect();
         let count = 2 + dice.index(12);
-        let mut faults: Vec<(u64, Fault)> = (0..count)
-            .filter_map(|_| {
-                let kind = *kinds.get(dice.index(kinds.len()))?;
-                Some((dice.index(trouble_ms as usize) as u64, fault(kind, &mut dice)))
-            })
-            .collect();
-        faults.sort_by_key(|(at_ms, _)| *at_ms);
+        let faults = faults(&mut dice, &kinds, count, trouble_ms);
         let fix_ms = [300, 1_000, 3_000, 10_000][dice.index(4)];
         let segment_count = [5, 8, 16, 64][dice.index(4)];
-        Self { seed, device_count: 1 + dice.index(4), trouble_ms, fix_ms, segment_count, faults }
+        let device_count = 1 + dice.index(4);
+        Self { seed, device_count, trouble_ms, fix_ms, segment_count, look_ms: 500, coin_sides: 100, faults }
     }
+
+    /// A shift of `officer_count` officers on foot: a fix every 30 s, an alarm once in eight hours for every second one, and a
+    /// fault of any kind five times an hour.
+    #[must_use]
+    pub fn shift(seed: u64, officer_count: usize, hours: u64) -> Self {
+        let mut dice = Dice::new(seed, PLAN);
+        let trouble_ms = hours * 3_600_000;
+        let kinds: Vec<usize> = (0..KINDS).collect();
+        let faults = faults(&mut dice, &kinds, hours as usize * 5, trouble_ms);
+        Self {
+            seed,
+            device_count: officer_count,
+            trouble_ms,
+            fix_ms: 30_000,
+            segment_count: 64,
+            look_ms: 10_000,
+            coin_sides: 2_000,
+            faults,
+        }
+    }
+}
+
+fn faults(dice: &mut Dice, kinds: &[usize], count: usize, trouble_ms: u64) -> Vec<(u64, Fault)> {
+    let mut faults: Vec<(u64, Fault)> = (0..count)
+        .filter_map(|_| {
+            let kind = *kinds.get(dice.index(kinds.len()))?;
+            Some((dice.index(trouble_ms as usize) as u64, fault(kind, dice)))
+        })
+        .collect();
+    faults.sort_by_key(|(at_ms, _)| *at_ms);
+    faults
 }
 
 const KINDS: usize = 12;
