@@ -1,34 +1,86 @@
 //! `spool_damage [--open-step N]`: every bit of a segment flipped, and the segment torn at every byte; every N-th torn one
 //! is opened, written to and opened again (1 if not said: all of them). Exit code 1 is a verdict of red.
+//!
+//! The work is shared by processes, one a processor, and not by threads: the fuzzer's counters in the code under test are
+//! one table a process, and two threads that write to it wait for each other at every branch.
 
-use std::process::ExitCode;
+use std::io;
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use fieldpost_fuzz::damage::{Rig, SEGMENT_BYTES, Tally};
 // Brings the coverage hooks that the code under test was compiled for.
 use libfuzzer_sys as _;
 
+const USAGE: &str = "usage: spool_damage [--open-step N]";
+
 fn main() -> ExitCode {
     fieldpost_fuzz::start();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let open_step = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => Some(1),
-        ["--open-step", step] => step.parse().ok().filter(|step| *step > 0),
-        _ => None,
-    };
-    let Some(open_step) = open_step else {
-        eprintln!("usage: spool_damage [--open-step N]");
-        return ExitCode::from(2);
-    };
+    let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => all(1),
+        ["--open-step", step] if number(step).is_some() => all(number(step).expect("checked just now")),
+        // As a part of `all`: K of N.
+        ["--part", k, n, step] => match (k.parse(), number(n), number(step)) {
+            (Ok(k), Some(n), Some(step)) => part(k, n, step),
+            _ => usage(),
+        },
+        _ => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
+}
+
+/// Starts one process for each processor and adds up what they found.
+fn all(open_step: usize) -> ExitCode {
+    let start = Instant::now();
+    let parts = std::thread::available_parallelism().map_or(1, usize::from);
+    let children: Vec<_> = (0..parts).map(|k| start_part(k, parts, open_step)).collect();
+    let ended: Vec<_> = children.into_iter().map(|child| child.and_then(Child::wait_with_output)).collect();
+    let mut sums = [Tally::default(); 2];
+    for output in ended {
+        match output {
+            Ok(output) if output.status.success() => add(&mut sums, &String::from_utf8_lossy(&output.stdout)),
+            Ok(output) if output.status.code() == Some(1) => return ExitCode::FAILURE,
+            Ok(output) => return failed(&format!("a part ended with {}", output.status)),
+            Err(error) => return failed(&format!("a part cannot run: {error}")),
+        }
+    }
+    for (what, tally) in ["bits flipped", "torn tails"].into_iter().zip(sums) {
+        let Tally { tried, opened, read, lost } = tally;
+        eprintln!(
+            "{what}: {tried} tried, {opened} spools opened, {read} records read, {lost} lost and told, 0 wrong"
+        );
+    }
+    eprintln!("{:.1} s", start.elapsed().as_secs_f32());
+    ExitCode::SUCCESS
+}
+
+fn failed(what: &str) -> ExitCode {
+    eprintln!("{what}");
+    ExitCode::from(2)
+}
+
+fn start_part(k: usize, parts: usize, open_step: usize) -> io::Result<Child> {
+    let words = [k, parts, open_step].map(|number| number.to_string());
+    Command::new(std::env::current_exe()?).arg("--part").args(words).stdout(Stdio::piped()).spawn()
+}
+
+/// The K-th of N parts of both; prints two lines of four numbers.
+fn part(k: usize, n: usize, open_step: usize) -> ExitCode {
     let rig = Rig::new();
-    let bits = shared(Rig::bits(), |from, to| rig.every_bit(from, to));
-    let cuts = shared(SEGMENT_BYTES, |from, to| rig.every_cut(from, to, open_step));
+    let share = |count: usize| (count * k / n, count * (k + 1) / n);
+    let (from, to) = share(Rig::bits());
+    let bits = rig.every_bit(from, to);
+    let (from, to) = share(SEGMENT_BYTES);
+    let cuts = rig.every_cut(from, to, open_step);
     for (what, outcome) in [("bits flipped", bits), ("torn tails", cuts)] {
         match outcome {
-            Ok((tally, seconds)) => eprintln!(
-                "{what}: {} tried, {} spools opened, {} records read, {} lost and told, 0 wrong; {seconds:.1} s",
-                tally.tried, tally.opened, tally.read, tally.lost
-            ),
+            Ok(Tally { tried, opened, read, lost }) => println!("{tried} {opened} {read} {lost}"),
             Err(found) => {
                 eprintln!("{what}: {found}");
                 return ExitCode::FAILURE;
@@ -38,28 +90,14 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Splits the work over the processors.
-fn shared(
-    count: usize,
-    work: impl Fn(usize, usize) -> Result<Tally, String> + Sync,
-) -> Result<(Tally, f32), String> {
-    let start = Instant::now();
-    let parts = std::thread::available_parallelism().map_or(1, usize::from);
-    let tallies: Vec<_> = std::thread::scope(|scope| {
-        let work = &work;
-        let part = |at: usize| scope.spawn(move || work(count * at / parts, count * (at + 1) / parts));
-        let threads: Vec<_> = (0..parts).map(part).collect();
-        threads.into_iter().map(|thread| thread.join().expect("the rig does not panic")).collect()
-    });
-    let sum = tallies.into_iter().try_fold(Tally::default(), |sum, part| Ok::<_, String>(add(sum, part?)))?;
-    Ok((sum, start.elapsed().as_secs_f32()))
-}
-
-fn add(one: Tally, other: Tally) -> Tally {
-    Tally {
-        tried: one.tried + other.tried,
-        opened: one.opened + other.opened,
-        lost: one.lost + other.lost,
-        read: one.read + other.read,
+fn add(sums: &mut [Tally; 2], printed: &str) {
+    for (sum, line) in sums.iter_mut().zip(printed.lines()) {
+        let numbers: Vec<u64> = line.split(' ').filter_map(|number| number.parse().ok()).collect();
+        if let [tried, opened, read, lost] = numbers[..] {
+            sum.tried += tried;
+            sum.opened += opened;
+            sum.read += read;
+            sum.lost += lost;
+        }
     }
 }

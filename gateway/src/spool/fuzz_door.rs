@@ -85,10 +85,17 @@ pub fn write_segment(
 /// Walks a file as recovery does; `None` if neither copy of its header can be read.
 #[must_use]
 pub fn walk(bytes: &[u8]) -> Option<Walked> {
-    let header = SegmentHeader::decode(bytes).ok()?;
     let mut records = Vec::new();
-    let tail = find_tail(bytes, &header, u64::MAX, &mut |lsn, class, payload| {
-        records.push(Record { lsn: Lsn(lsn), class, payload: payload.to_vec() });
-    });
-    Some(Walked { records, gaps: tail.damaged, next: Lsn(tail.next_lsn) })
+    let (gaps, next) = walk_with(bytes, &mut |lsn, class, payload| {
+        records.push(Record { lsn, class, payload: payload.to_vec() });
+    })?;
+    Some(Walked { records, gaps, next })
+}
+
+/// The same without keeping anything: hands every record found to `each`, and returns what is lost and the number after
+/// the last record found.
+pub fn walk_with(bytes: &[u8], each: &mut dyn FnMut(Lsn, EntryClass, &[u8])) -> Option<(Vec<Gap>, Lsn)> {
+    let header = SegmentHeader::decode(bytes).ok()?;
+    let tail = find_tail(bytes, &header, u64::MAX, &mut |lsn, class, payload| each(Lsn(lsn), class, payload));
+    Some((tail.damaged, Lsn(tail.next_lsn)))
 }
