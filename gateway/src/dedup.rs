@@ -29,6 +29,7 @@ use crate::fingerprint::Fingerprint;
 use crate::ledger::Ledger;
 use crate::quota::Quota;
 use crate::record::{Record, RecordKind};
+use crate::sabotage::{self, Sabotage};
 use crate::spool::{BatchLimits, Lsn, ReadError, Spool};
 
 /// How much is remembered.
@@ -269,6 +270,9 @@ impl Seen {
     /// What a record is: see the module.
     #[must_use]
     pub fn judge(&self, head: &Head, print: Fingerprint) -> Verdict {
+        if sabotage::is(Sabotage::StoreTwice) {
+            return Verdict::New;
+        }
         let Some(boot) = self.find(head.boot).filter(|boot| boot.contains(head.seq.0)) else {
             return if self.is_boot_over(head) { Verdict::Repeats } else { Verdict::New };
         };

@@ -19,17 +19,29 @@ pub enum Sabotage {
     ForgetInLedger,
     /// A forwarder has one lane: everything waits in the order in which it came.
     OneLane,
+    /// What a force system did not take counts as taken.
+    DropFailedBatch,
+    /// A record that was stored before is stored again.
+    StoreTwice,
+    /// Retention removes what no force system has.
+    DeleteUndelivered,
+    /// Every connection leaves 64 KiB behind.
+    Leak,
 }
 
 impl Sabotage {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::AckBeforeCommit,
         Self::ForgetLastRecord,
         Self::DropOnOverflow,
         Self::NewestByArrival,
         Self::ForgetInLedger,
         Self::OneLane,
+        Self::DropFailedBatch,
+        Self::StoreTwice,
+        Self::DeleteUndelivered,
+        Self::Leak,
     ];
 
     /// Its name on a command line and in the environment.
@@ -42,6 +54,10 @@ impl Sabotage {
             Self::NewestByArrival => "newest-by-arrival",
             Self::ForgetInLedger => "forget-in-ledger",
             Self::OneLane => "one-lane",
+            Self::DropFailedBatch => "drop-failed-batch",
+            Self::StoreTwice => "store-twice",
+            Self::DeleteUndelivered => "delete-undelivered",
+            Self::Leak => "leak",
         }
     }
 
@@ -63,6 +79,16 @@ static OF_PROCESS: std::sync::LazyLock<Option<Sabotage>> = std::sync::LazyLock::
     // A name that breaks nothing would let a rig that finds nothing look good.
     Some(Sabotage::named(&name).unwrap_or_else(|| panic!("FIELDPOST_SABOTAGE={name} names no sabotage")))
 });
+
+/// Called for every connection; keeps memory for good if it is to leak.
+pub(crate) fn connection_opened() {
+    static LEAKED: std::sync::Mutex<Vec<Vec<u8>>> = std::sync::Mutex::new(Vec::new());
+    if is(Sabotage::Leak)
+        && let Ok(mut leaked) = LEAKED.lock()
+    {
+        leaked.push(vec![1; 64 << 10]);
+    }
+}
 
 /// Breaks every gateway of this thread from now on, or mends it.
 #[cfg(feature = "sabotage")]

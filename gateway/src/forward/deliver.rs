@@ -9,6 +9,7 @@ use super::event::{Event, EventState};
 use super::forwarder::{Forwarder, Outage, Stopped};
 use super::source::Source;
 use super::{RefuseReason, RetryReason, Sink, SinkError};
+use crate::sabotage::{self, Sabotage};
 
 /// A sink that refuses this many events in a row is more likely wrong itself than they are: from here on every further
 /// refusal waits the longest delay, so that an operator can step in before much is set aside, and yet nothing blocks.
@@ -43,6 +44,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
             }
             match self.attempt(piece).await? {
                 Ok(()) => {}
+                Err(_) if sabotage::is(Sabotage::DropFailedBatch) => {}
                 Err(SinkError::Refuse { reason, detail }) if owed_count(piece) == 1 => {
                     self.set_aside(piece, reason, &detail).await?;
                     refused_count += 1;

@@ -11,6 +11,7 @@ use super::connection;
 use super::desk::Desks;
 use super::reason::Reason;
 use crate::pki::FrontDoorTls;
+use crate::sabotage;
 
 /// After an accept error that is ours (no descriptors left) the next try waits, or it would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -28,6 +29,7 @@ pub(super) async fn accept(listener: TcpListener, tls: FrontDoorTls, door: Arc<D
         match accepted {
             Ok((stream, peer)) => {
                 door.metrics.ingest.accepted.inc();
+                sabotage::connection_opened();
                 if door.connections.len() >= door.config().connections_max {
                     door.metrics.ingest.refused(Reason::ConnectionLimit).inc();
                     let reason = Reason::ConnectionLimit.as_str();

@@ -12,6 +12,7 @@ use super::Lsn;
 use super::format::segment_name;
 use super::log::{Log, SegmentMeta, Spare, create_spare, fill_with_zeros};
 use super::shared::{Shared, lock};
+use crate::sabotage::{self, Sabotage};
 
 /// Retention by time is looked at this often.
 const ROUND: Duration = Duration::from_secs(1);
@@ -133,6 +134,7 @@ fn may_go(shared: &Shared, log: &Log, space_is_needed: bool) -> bool {
     let delivered = log.slowest_cursor().is_none_or(|position| position >= last);
     #[cfg(test)]
     let delivered = delivered || shared.settings.sabotaged(super::settings::Sabotage::DeleteUndelivered);
+    let delivered = delivered || sabotage::is(Sabotage::DeleteUndelivered);
     // It was written to until the next one was created.
     let sealed_at_ms = next.header.map_or(0, |header| header.created_at_ms);
     let age_ms = shared.settings.clock.now_ms().saturating_sub(sealed_at_ms);

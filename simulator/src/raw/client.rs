@@ -105,6 +105,7 @@ pub struct Client {
     input: Vec<u8>,
     taken: usize,
     frame_bytes: usize,
+    lane: Lane,
 }
 
 impl Client {
@@ -128,6 +129,7 @@ impl Client {
             input: Vec::new(),
             taken: 0,
             frame_bytes,
+            lane: Lane::Live,
         };
         codec::connect(credentials.device.as_str(), 60, &mut client.out);
         client.flush().await?;
@@ -138,6 +140,14 @@ impl Client {
                 _ => {}
             }
         }
+    }
+
+    /// From now on every record is an alarm, in the alarms' lane.
+    #[must_use]
+    pub fn raising_alarms(mut self, credentials: &Credentials) -> Self {
+        self.topic = topic::uplink(&credentials.device, Lane::Alarm);
+        self.lane = Lane::Alarm;
+        self
     }
 
     /// Sends everything unacknowledged again, as an outbox does after a reconnect.
@@ -169,6 +179,15 @@ impl Client {
         self.flush().await
     }
 
+    /// Writes bytes that need not be MQTT.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn send_raw(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        self.out.extend_from_slice(bytes);
+        self.flush().await
+    }
+
     /// Waits for at least one PUBACK and takes every one that has arrived.
     ///
     /// # Errors
@@ -186,7 +205,10 @@ impl Client {
 
     fn push(&mut self, window: &mut Window, open: Open) {
         let mut frame = [0; limits::FRAME_BYTES_MAX];
-        let len = codec::padded_position(window.boot, open.seq, open.made_ms, self.frame_bytes, &mut frame);
+        let len = match self.lane {
+            Lane::Alarm => codec::alarm(window.boot, open.seq, open.made_ms, &mut frame),
+            _ => codec::padded_position(window.boot, open.seq, open.made_ms, self.frame_bytes, &mut frame),
+        };
         codec::publish(&self.topic, open.packet_id, &frame[..len], &mut self.out);
         window.published_count += 1;
     }

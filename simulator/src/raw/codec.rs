@@ -1,7 +1,8 @@
 //! The five MQTT 3.1.1 packets a bare device needs (OASIS MQTT 3.1.1, sections 3.1 to 3.4 and 3.14).
 
 use fieldpost_protocol::{
-    Class, ClockQuality, Envelope, FixSource, Head, Mode, Position, ReportReason, Seq, limits,
+    Alarm, AlarmCause, Class, ClockQuality, Envelope, FixSource, Head, Mode, Position, ReportReason, Seq,
+    limits,
 };
 
 const CONNECT: u8 = 0x10;
@@ -104,6 +105,28 @@ pub(super) fn padded_position(
     };
     let bare = encode(body_len);
     encode(body_len + frame_bytes.saturating_sub(bare))
+}
+
+/// A frame with an alarm of mode `test` and without a place.
+pub(super) fn alarm(
+    boot: fieldpost_protocol::BootId,
+    seq: Seq,
+    time_ms: u64,
+    out: &mut [u8; limits::FRAME_BYTES_MAX],
+) -> usize {
+    let alarm = Alarm { cause: AlarmCause::BUTTON, silent: false, position: None, position_age_s: 0 };
+    let mut body = [0; limits::BODY_BYTES_MAX];
+    let body = alarm.encode(&mut body).expect("the buffer is the largest");
+    let head = Head {
+        version: 1,
+        class: Class::ALARM,
+        mode: Mode::Test,
+        clock: ClockQuality::Network,
+        boot,
+        seq,
+        time_ms,
+    };
+    Envelope { head, body, trailer: None }.encode(out).expect("the buffer is the largest").len()
 }
 
 #[cfg(test)]

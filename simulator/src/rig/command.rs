@@ -1,10 +1,17 @@
 //! `fieldpost-sim rig ...`
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, Subcommand};
 
-use super::{BacklogPlan, KillPlan, OutagePlan, backlog, jetstream_outage, kill_under_load};
+use super::{
+    AttackPlan, BacklogPlan, FaultPlan, KillPlan, NetworkPlan, OutagePlan, PowerPlan, SinkPlan, attacks,
+    backlog, bad_network, clock_jumps, faults, full_disk, jetstream_outage, kill_under_load, network,
+    power_cuts, sinks,
+};
 use crate::binary;
 
 /// Real faults against the gateway's binary.
@@ -12,24 +19,35 @@ use crate::binary;
 pub enum RigCommand {
     /// `kill -9` the gateway under load, again and again: nothing acknowledged may be lost or stored twice.
     Kill(KillArguments),
+    /// Cut the power of the gateway's disk under load: nothing acknowledged before the instant may be lost. Needs root.
+    PowerCut(PowerArguments),
+    /// Fail the n-th sync or write of the gateway: nothing may be acknowledged after it, the next start recovers. Needs root.
+    DiskFaults(FaultArguments),
+    /// Fill the gateway's disk: nothing acknowledged may be lost, with room it goes on. Needs root.
+    FullDisk(Common),
     /// Stop JetStream under load: devices notice nothing, everything arrives once after it returns.
     JetstreamOutage(OutageArguments),
+    /// Kill, stop, hang and confuse force systems: nothing may be lost, and alarms still reach the others.
+    Sinks(SinkArguments),
+    /// Lose packets and whole connections: nothing may be lost or stored twice. Needs root.
+    Network(NetworkArguments),
+    /// Let the gateway's clock jump by years: nothing may be taken for old and removed.
+    Clocks(LastingArguments),
+    /// Attack in every way at once: memory must stay bounded and stop growing, good devices must be served.
+    Attacks(AttackArguments),
     /// A force system comes back to a backlog: alarms within a second, the newest position at once, everything in the end.
     Backlog(BacklogArguments),
 }
 
-/// How much waits.
+/// What every rig takes.
 #[derive(Debug, Args)]
-pub struct BacklogArguments {
-    /// Records that wait.
-    #[arg(long, default_value_t = 1_000_000)]
-    records: u64,
-    /// How long the force system takes for each batch, in milliseconds.
-    #[arg(long, default_value_t = 20)]
-    round_trip_ms: u64,
-    /// Gives up after so many seconds.
-    #[arg(long, default_value_t = 1_800)]
-    patience_s: u64,
+pub struct Common {
+    /// Devices that send.
+    #[arg(long, default_value_t = 8)]
+    devices: usize,
+    /// The gateway's binary; by default `fieldpost` beside this program.
+    #[arg(long)]
+    binary: Option<PathBuf>,
 }
 
 /// How often and how hard.
@@ -38,18 +56,40 @@ pub struct KillArguments {
     /// How often the gateway is killed.
     #[arg(long, default_value_t = 20)]
     kills: usize,
-    /// Devices that send without pause.
-    #[arg(long, default_value_t = 16)]
-    devices: usize,
     /// Open publishes a device.
     #[arg(long, default_value_t = 32)]
     window: usize,
     /// Decides the instants of the kills.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The gateway's binary; by default `fieldpost` beside this program.
-    #[arg(long)]
-    binary: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// How often.
+#[derive(Debug, Args)]
+pub struct PowerArguments {
+    /// How often the power is cut.
+    #[arg(long, default_value_t = 50)]
+    cuts: usize,
+    /// Decides the instants of the cuts.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Which calls fail.
+#[derive(Debug, Args)]
+pub struct FaultArguments {
+    /// The n-th calls that fail, one run each.
+    #[arg(long, value_delimiter = ',', default_value = "1,2,3,5,8,13,21,34,55")]
+    nth: Vec<usize>,
+    /// Every call from the first to this one, instead.
+    #[arg(long, conflicts_with = "nth")]
+    every: Option<usize>,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// How long and how many.
@@ -69,6 +109,72 @@ pub struct OutageArguments {
     binary: Option<PathBuf>,
 }
 
+/// How long.
+#[derive(Debug, Args)]
+pub struct SinkArguments {
+    /// How long each case lasts, in seconds.
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// What has not arrived so long after the last case is lost, in seconds.
+    #[arg(long, default_value_t = 120)]
+    arrival_seconds: u64,
+    /// The nats-server binary.
+    #[arg(long, env = "FIELDPOST_NATS_SERVER", default_value = "nats-server")]
+    nats_server: PathBuf,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// How bad and how long.
+#[derive(Debug, Args)]
+pub struct NetworkArguments {
+    /// Of a hundred packets, how many are lost.
+    #[arg(long, default_value_t = 30)]
+    lost_percent: u32,
+    /// How long, in seconds.
+    #[arg(long, default_value_t = 18)]
+    seconds: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// How long.
+#[derive(Debug, Args)]
+pub struct LastingArguments {
+    /// How long each jump is lived with, in seconds.
+    #[arg(long, default_value_t = 2)]
+    seconds: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// How many and how long.
+#[derive(Debug, Args)]
+pub struct AttackArguments {
+    /// Attackers of each of the seven kinds.
+    #[arg(long, default_value_t = 6)]
+    attackers: usize,
+    /// How long, in seconds.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// How much waits.
+#[derive(Debug, Args)]
+pub struct BacklogArguments {
+    /// Records that wait.
+    #[arg(long, default_value_t = 1_000_000)]
+    records: u64,
+    /// How long the force system takes for each batch, in milliseconds.
+    #[arg(long, default_value_t = 20)]
+    round_trip_ms: u64,
+    /// Gives up after so many seconds.
+    #[arg(long, default_value_t = 1_800)]
+    patience_s: u64,
+}
+
 /// What a rig found, and whether the promise held.
 #[derive(Debug)]
 pub struct Verdict {
@@ -78,53 +184,161 @@ pub struct Verdict {
     pub held: bool,
 }
 
+impl Verdict {
+    fn of(report: impl serde::Serialize, held: bool) -> Result<Self, serde_json::Error> {
+        Ok(Self { report: serde_json::to_value(report)?, held })
+    }
+}
+
+type Outcome = Result<Verdict, Box<dyn std::error::Error>>;
+
 impl RigCommand {
     /// Runs the rig in a temporary folder that is gone afterwards.
     ///
     /// # Errors
     /// If the rig itself cannot work: it then proves nothing.
-    pub async fn run(self) -> Result<Verdict, Box<dyn std::error::Error>> {
-        let dir = tempfile::tempdir()?;
+    pub async fn run(self) -> Outcome {
+        let folder = tempfile::tempdir()?;
+        let dir = folder.path();
         match self {
-            Self::Kill(arguments) => {
-                let plan = KillPlan {
-                    binary: binary::gateway(arguments.binary)?,
-                    kill_count: arguments.kills,
-                    device_count: arguments.devices,
-                    window: arguments.window,
-                    seed: arguments.seed,
-                };
-                let report = kill_under_load(&plan, dir.path()).await?;
-                let held =
-                    report.lost_count == 0 && report.duplicate_count == 0 && report.acknowledged_count > 0;
-                Ok(Verdict { report: serde_json::to_value(report)?, held })
+            Self::Kill(arguments) => arguments.run(dir).await,
+            Self::PowerCut(arguments) => Box::pin(arguments.run(dir)).await,
+            Self::DiskFaults(arguments) => Box::pin(arguments.run(dir)).await,
+            Self::FullDisk(common) => {
+                let report =
+                    Box::pin(full_disk(&binary::gateway(common.binary)?, common.devices, dir)).await?;
+                let held = report.account.held();
+                Ok(Verdict::of(report, held)?)
             }
-            Self::Backlog(arguments) => {
-                let plan = BacklogPlan {
-                    records: arguments.records,
-                    round_trip: Duration::from_millis(arguments.round_trip_ms),
-                    patience: Duration::from_secs(arguments.patience_s),
-                };
-                let report = backlog(&plan, dir.path()).await?;
-                let held = report.holds();
-                Ok(Verdict { report: serde_json::to_value(report)?, held })
+            Self::JetstreamOutage(arguments) => Box::pin(arguments.run(dir)).await,
+            Self::Sinks(arguments) => Box::pin(arguments.run(dir)).await,
+            Self::Network(_) if !network::is_isolated() => Ok(network::isolated()?),
+            Self::Network(arguments) => Box::pin(arguments.run(dir)).await,
+            Self::Clocks(LastingArguments { seconds, common }) => {
+                let (binary, lasts) = (binary::gateway(common.binary)?, Duration::from_secs(seconds));
+                let report = Box::pin(clock_jumps(&binary, common.devices, lasts, dir)).await?;
+                let held = report.held();
+                Ok(Verdict::of(report, held)?)
             }
-            Self::JetstreamOutage(arguments) => {
-                let plan = OutagePlan {
-                    binary: binary::gateway(arguments.binary)?,
-                    nats_server: arguments.nats_server,
-                    device_count: arguments.devices,
-                    period: Duration::from_millis(200),
-                    around: Duration::from_secs(5),
-                    outage: Duration::from_secs(arguments.seconds),
-                };
-                let report = Box::pin(jetstream_outage(&plan, dir.path())).await?;
-                let held = report.lost_count == 0
-                    && report.duplicate_count == 0
-                    && report.disconnected_count == 0
-                    && report.acknowledged_count > 0;
-                Ok(Verdict { report: serde_json::to_value(report)?, held })
-            }
+            Self::Attacks(arguments) => Box::pin(arguments.run(dir)).await,
+            Self::Backlog(arguments) => Box::pin(arguments.run(dir)).await,
         }
+    }
+}
+
+impl KillArguments {
+    async fn run(self, dir: &Path) -> Outcome {
+        let plan = KillPlan {
+            binary: binary::gateway(self.common.binary)?,
+            kill_count: self.kills,
+            device_count: self.common.devices,
+            window: self.window,
+            seed: self.seed,
+        };
+        let report = kill_under_load(&plan, dir).await?;
+        let held = report.lost_count == 0 && report.duplicate_count == 0 && report.acknowledged_count > 0;
+        Ok(Verdict::of(report, held)?)
+    }
+}
+
+impl PowerArguments {
+    async fn run(self, dir: &Path) -> Outcome {
+        let plan = PowerPlan {
+            binary: binary::gateway(self.common.binary)?,
+            cut_count: self.cuts,
+            device_count: self.common.devices,
+            seed: self.seed,
+        };
+        let report = power_cuts(&plan, dir).await?;
+        let held = report.account.held();
+        Ok(Verdict::of(report, held)?)
+    }
+}
+
+impl FaultArguments {
+    async fn run(self, dir: &Path) -> Outcome {
+        let plan = FaultPlan {
+            binary: binary::gateway(self.common.binary)?,
+            nths: self.every.map_or(self.nth, |last| (1..=last).collect()),
+            device_count: self.common.devices,
+        };
+        let report = faults(&plan, dir).await?;
+        let held = report.held();
+        Ok(Verdict::of(report, held)?)
+    }
+}
+
+impl OutageArguments {
+    async fn run(self, dir: &Path) -> Outcome {
+        let plan = OutagePlan {
+            binary: binary::gateway(self.binary)?,
+            nats_server: self.nats_server,
+            device_count: self.devices,
+            period: Duration::from_millis(200),
+            around: Duration::from_secs(5),
+            outage: Duration::from_secs(self.seconds),
+        };
+        let report = jetstream_outage(&plan, dir).await?;
+        let held = report.lost_count == 0
+            && report.duplicate_count == 0
+            && report.disconnected_count == 0
+            && report.acknowledged_count > 0;
+        Ok(Verdict::of(report, held)?)
+    }
+}
+
+impl SinkArguments {
+    async fn run(self, dir: &Path) -> Outcome {
+        let plan = SinkPlan {
+            binary: binary::gateway(self.common.binary)?,
+            nats_server: self.nats_server,
+            device_count: self.common.devices,
+            lasts: Duration::from_secs(self.seconds),
+            arrival_max: Duration::from_secs(self.arrival_seconds),
+        };
+        let report = sinks(&plan, dir).await?;
+        let held = report.held();
+        Ok(Verdict::of(report, held)?)
+    }
+}
+
+impl NetworkArguments {
+    async fn run(self, dir: &Path) -> Outcome {
+        let plan = NetworkPlan {
+            binary: binary::gateway(self.common.binary)?,
+            device_count: self.common.devices,
+            lost_percent: self.lost_percent,
+            lasts: Duration::from_secs(self.seconds),
+        };
+        let report = bad_network(&plan, dir).await?;
+        let held = report.account.held() && report.dropped_count > 0;
+        Ok(Verdict::of(report, held)?)
+    }
+}
+
+impl AttackArguments {
+    async fn run(self, dir: &Path) -> Outcome {
+        let plan = AttackPlan {
+            binary: binary::gateway(self.common.binary)?,
+            device_count: self.common.devices,
+            attacker_count: self.attackers,
+            lasts: Duration::from_secs(self.seconds),
+        };
+        let report = attacks(&plan, dir).await?;
+        let held = report.held();
+        Ok(Verdict::of(report, held)?)
+    }
+}
+
+impl BacklogArguments {
+    async fn run(self, dir: &Path) -> Outcome {
+        let plan = BacklogPlan {
+            records: self.records,
+            round_trip: Duration::from_millis(self.round_trip_ms),
+            patience: Duration::from_secs(self.patience_s),
+        };
+        let report = backlog(&plan, dir).await?;
+        let held = report.holds();
+        Ok(Verdict::of(report, held)?)
     }
 }

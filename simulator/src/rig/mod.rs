@@ -1,11 +1,33 @@
 //! Rigs: real faults against the real binary, and an honest count of what survived.
 
+mod attacks;
 mod backlog;
+mod clocks;
 mod command;
+mod disk;
+mod error;
+mod faults;
+mod full;
+mod gateway;
 mod kill;
+mod load;
+mod nats;
+mod network;
 mod outage;
+mod power;
+mod sink;
+mod sinks;
 
+pub use attacks::{AttackPlan, AttackReport, attacks};
 pub use backlog::{BacklogPlan, BacklogReport, backlog};
+pub use clocks::{ClockReport, clock_jumps};
 pub use command::{RigCommand, Verdict};
+pub use error::RigError;
+pub use faults::{Fault, FaultPlan, FaultReport, faults};
+pub use full::{FullReport, full_disk};
 pub use kill::{KillError, KillPlan, KillReport, kill_under_load};
+pub use load::Account;
+pub use network::{NetworkPlan, NetworkReport, bad_network};
 pub use outage::{OutageError, OutagePlan, OutageReport, jetstream_outage};
+pub use power::{PowerPlan, PowerReport, power_cuts};
+pub use sinks::{SinkPlan, SinkReport, sinks};

@@ -1,44 +1,129 @@
-//! A share of the long rigs, and the proof that they can turn red. docs/TESTING.md has the release runs.
+//! A share of the long rigs, and the proof that each of them can turn red. docs/TESTING.md has the release runs.
+//!
+//! Most of a rig is waiting, so [`AT_ONCE`] of them run side by side, each with a gateway, ports and files of its own; what a
+//! rig says is shown when it has ended.
 
-use std::process::Command;
+use std::{
+    process::{Command, Stdio},
+    sync::Mutex,
+    time::Instant,
+};
 
 use crate::{
     host,
-    step::{Failure, run_command, say},
+    step::{Failure, say},
 };
+
+/// Three: with more the machine has no time for the gateways.
+const AT_ONCE: usize = 3;
+
+/// The CI share, longest first. 100 kills are two runs of 50.
+const SHARE: &[&[&str]] = &[
+    &["attacks", "--seconds", "60"],
+    &["disk-faults", "--nth", "1,2,5,13,34"],
+    &["power-cut", "--cuts", "50"],
+    &["kill", "--kills", "50", "--seed", "1"],
+    &["kill", "--kills", "50", "--seed", "2"],
+    &["network", "--seconds", "18"],
+    &["sinks", "--seconds", "3"],
+    &["full-disk"],
+    &["jetstream-outage", "--seconds", "10"],
+    &["clocks", "--seconds", "2"],
+    &["backlog", "--records", "100000"],
+];
+
+/// What breaks a gateway, and the rig that must find it.
+const BROKEN: &[(&str, &[&str])] = &[
+    ("drop-failed-batch", &["sinks", "--seconds", "1", "--arrival-seconds", "10"]),
+    ("drop-on-overflow", &["full-disk"]),
+    ("store-twice", &["network", "--seconds", "9"]),
+    ("leak", &["attacks", "--seconds", "12"]),
+    ("delete-undelivered", &["clocks", "--seconds", "1"]),
+    ("ack-before-commit", &["disk-faults", "--nth", "1,2"]),
+    ("ack-before-commit", &["power-cut", "--cuts", "5"]),
+    ("ack-before-commit", &["kill", "--kills", "5"]),
+];
 
 pub(crate) fn run_all() -> Result<(), Failure> {
     let broken = host::build_sabotaged()?;
     host::build()?;
-    rig(&["kill", "--kills", "20"])?;
-    rig(&["jetstream-outage", "--seconds", "10"])?;
-    rig(&["backlog", "--records", "100000"])?;
+    let honest = SHARE.iter().map(|words| {
+        let mut rig = host::simulator();
+        rig.arg("rig").args(*words);
+        rig
+    });
+    side_by_side(honest.collect(), 0)?;
     say("  Now on purpose: each of these must turn red");
-    let gateway = broken.gateway.to_string_lossy();
-    let mut kill = host::simulator();
-    kill.args(["rig", "kill", "--kills", "5", "--binary", &gateway]);
-    must_fail(kill.env(host::SABOTAGE, "ack-before-commit"))?;
+    let red = BROKEN.iter().map(|(how, words)| {
+        let mut rig = host::simulator();
+        rig.arg("rig").args(*words).arg("--binary").arg(&broken.gateway).env(host::SABOTAGE, how);
+        rig
+    });
     let mut lanes = broken.simulator();
-    lanes.args(["rig", "backlog", "--records", "100000", "--patience-s", "30"]);
-    must_fail(lanes.env(host::SABOTAGE, "one-lane"))?;
+    lanes
+        .args(["rig", "backlog", "--records", "100000", "--patience-s", "30"])
+        .env(host::SABOTAGE, "one-lane");
     let mut ledger = broken.simulator();
-    must_fail(ledger.args(["run", "--devices", "60", "--for", "10s"]).env(host::SABOTAGE, "forget-in-ledger"))
+    ledger.args(["run", "--devices", "60", "--for", "10s"]).env(host::SABOTAGE, "forget-in-ledger");
+    side_by_side(red.chain([lanes, ledger]).collect(), 1)
 }
 
-fn rig(arguments: &[&str]) -> Result<(), Failure> {
-    run_command(host::simulator().arg("rig").args(arguments))
+/// Runs all of them, each to the exit code `wanted`. The first that ends otherwise is the failure; the rest still end.
+fn side_by_side(rigs: Vec<Command>, wanted: i32) -> Result<(), Failure> {
+    let waiting = Mutex::new(rigs.into_iter());
+    let failure = Mutex::new(None);
+    let worker = || {
+        while let Some(rig) = next(&waiting) {
+            if let Err(found) = one(rig, wanted) {
+                say(&format!("    {found}"));
+                failure.lock().expect("no worker panics").get_or_insert(found);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(worker);
+        }
+    });
+    failure.into_inner().expect("no worker panics").map_or(Ok(()), Err)
 }
 
-/// Exit code 1 is a verdict of red; anything else would mean that the rig itself failed, which proves nothing.
+fn next(waiting: &Mutex<impl Iterator<Item = Command>>) -> Option<Command> {
+    waiting.lock().expect("no worker panics").next()
+}
+
+/// Exit code 0 is a verdict of green and 1 one of red; anything else means that the rig itself failed, which proves nothing.
+fn one(mut rig: Command, wanted: i32) -> Result<(), Failure> {
+    let (shown, start) = (shown(&rig), Instant::now());
+    let output = rig.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| Failure::new(format!("cannot start `{shown}`: {error}")))?;
+    let said = [String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout)].concat();
+    let last: Vec<_> = said.lines().rev().take(if wanted == 0 { 6 } else { 2 }).collect();
+    let last: String = last.iter().rev().map(|line| format!("\n    {line}")).collect();
+    say(&format!("  $ {shown}{last}\n    {:.1} s", start.elapsed().as_secs_f32()));
+    match output.status.code() {
+        Some(code) if code == wanted => Ok(()),
+        _ if wanted == 1 => {
+            Err(Failure::new(format!("not noticed what was broken: `{shown}` ended with {}", output.status)))
+        }
+        _ => Err(Failure::new(format!("`{shown}` ended with {}", output.status))),
+    }
+}
+
+fn shown(command: &Command) -> String {
+    let broken = command.get_envs().find(|(name, _)| *name == host::SABOTAGE).and_then(|(_, how)| how);
+    let how = broken.map(|how| format!("{}={} ", host::SABOTAGE, how.to_string_lossy()));
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    how.unwrap_or_default() + &words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// The same for one rig whose output is ours.
 pub(crate) fn must_fail(rig: &mut Command) -> Result<(), Failure> {
-    let words = std::iter::once(rig.get_program()).chain(rig.get_args());
-    let shown = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let shown = shown(rig);
     say(&format!("  $ {shown}"));
     let status = rig.status().map_err(|error| Failure::new(format!("cannot start the rig: {error}")))?;
     match status.code() {
         Some(1) => Ok(()),
-        _ => Err(Failure::new(format!(
-            "the rig did not notice what was broken: `{shown}` ended with {status}"
-        ))),
+        _ => Err(Failure::new(format!("not noticed what was broken: `{shown}` ended with {status}"))),
     }
 }

@@ -5,12 +5,20 @@ use crate::step::{Failure, root, run, run_command, say, tools_dir};
 /// Device targets: the emulated Cortex-M4F and the Cortex-M33 of cellular modules.
 pub(crate) const DEVICE_TARGETS: [&str; 2] = ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf"];
 
-/// System packages and a program that shows each is there. libFuzzer is built from its C++ sources.
-const PACKAGES: [(&str, &str); 4] = [
+/// System packages and a file that shows each is there. libFuzzer is built from its C++ sources; the rigs fail system calls,
+/// cut the power of a file system, lose packets and turn clocks.
+const PACKAGES: [(&str, &str); 11] = [
     ("chromium", "chromium"),
+    ("e2fsprogs", "mkfs.ext4"),
     ("g++", "g++"),
+    ("iproute2", "ip"),
+    ("libfaketime", "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"),
+    ("mount", "losetup"),
+    ("nftables", "nft"),
     ("python3-venv", "python3"),
     ("qemu-system-arm", "qemu-system-arm"),
+    ("strace", "strace"),
+    ("xfsprogs", "mkfs.xfs"),
 ];
 
 /// Python packages: a JetStream server, a client for it, an NMEA parser that is not ours, and Node.js (Debian 12's own
@@ -40,7 +48,7 @@ fn device_targets() -> Result<(), Failure> {
 
 fn system_packages() -> Result<(), Failure> {
     let missing: Vec<&str> =
-        PACKAGES.iter().filter(|(_, program)| !on_path(program)).map(|(package, _)| *package).collect();
+        PACKAGES.iter().filter(|(_, program)| !is_there(program)).map(|(package, _)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -68,9 +76,11 @@ pub(crate) fn node_packages(folder: &str) -> Result<(), Failure> {
     run_command(npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(root().join(folder)))
 }
 
-fn on_path(program: &str) -> bool {
+/// An absolute path names the file itself.
+fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    folders.into_iter().any(|folder| folder.join(program).is_file())
 }
 
 fn is_root() -> bool {
