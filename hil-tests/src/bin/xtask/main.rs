@@ -2,6 +2,7 @@
 //!
 //! `.ci/run` runs exactly this. A tool that cannot be had is a failure, never a skip.
 
+mod beside;
 mod board;
 mod budget;
 mod demo;
@@ -22,8 +23,9 @@ usage: cargo xtask <command>
 
   test             install what is needed and run every check (what CI runs)
   test STEP...     run only these steps; `cargo xtask list` names them
-  fuzz [TARGET...] [--seconds S | --executions N]
-                   look for inputs that break a claim of a decoder: every target, 60 s each
+  fuzz [TARGET...] [--seconds S | --executions N | --merge]
+                   look for inputs that break a claim of a decoder: every target, 60 s each;
+                   --merge keeps what was found on the way in fuzz/corpus
   rig board-power-cuts [--cuts N] [--seed N] [--variant FEATURE]
                    cut the emulated board's power at random instants under load (100 cuts, seed 1)
   tools            install what the tests need into .tools/ and, with apt, the system packages

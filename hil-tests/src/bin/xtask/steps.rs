@@ -1,6 +1,7 @@
 //! The steps of `cargo xtask test`, cheapest first, so that a mistake shows early.
 
 use crate::{
+    beside::Beside,
     board, budget, demo, fuzz, host, rigs, simulation,
     step::{Failure, command, root, run, run_command, say, tools_dir},
     tools,
@@ -20,6 +21,16 @@ const STEPS: &[Step] = &[
     Step { name: "device", what: "protocol and device logic for the device targets", run: device },
     Step { name: "test", what: "every Rust test", run: test },
     Step {
+        name: "fuzz",
+        what: "every decoder that meets the outside; planted bugs must be found",
+        run: fuzz::ci,
+    },
+    Step {
+        name: "damage",
+        what: "every bit of a spool segment flipped, torn at every byte; a skipped checksum must turn it red",
+        run: fuzz::damage,
+    },
+    Step {
         name: "board",
         what: "the firmware image on an emulated board against the real gateway",
         run: board::test,
@@ -33,18 +44,8 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "rigs",
-        what: "kill -9 under load, a JetStream outage; a broken build must turn them red",
+        what: "kill -9, power cuts, failing disks, broken sinks, bad networks, wild clocks, attacks; each can turn red",
         run: rigs::run_all,
-    },
-    Step {
-        name: "fuzz",
-        what: "every decoder that meets the outside; planted bugs must be found",
-        run: fuzz::ci,
-    },
-    Step {
-        name: "damage",
-        what: "every bit of a spool segment flipped, torn at every byte; a skipped checksum must turn it red",
-        run: fuzz::damage,
     },
     Step {
         name: "demo",
@@ -58,6 +59,9 @@ const STEPS: &[Step] = &[
     },
 ];
 
+/// Run beside the steps that stand behind them: they work without pause, and the others mostly wait.
+const BESIDE: [&str; 2] = ["fuzz", "damage"];
+
 pub(crate) fn list() -> String {
     STEPS.iter().map(|step| format!("{:<10} {}", step.name, step.what)).collect::<Vec<_>>().join("\n")
 }
@@ -67,20 +71,39 @@ pub(crate) fn run_steps(names: &[String]) -> Result<(), Failure> {
     if let Some(unknown) = names.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
         return Err(Failure::new(format!("no step `{unknown}`; the steps are:\n{}", list())));
     }
-    let chosen = STEPS.iter().filter(|step| names.is_empty() || names.iter().any(|name| name == step.name));
     let mut spent = Vec::new();
-    for step in chosen {
+    let outcome = run_in_order(names, &mut spent);
+    budget::say_table(&spent);
+    outcome?;
+    say(&format!("{} steps passed", spent.len()));
+    Ok(())
+}
+
+/// Runs them and notes what each took, also the one that failed.
+fn run_in_order(names: &[String], spent: &mut Vec<(&'static str, budget::Spent)>) -> Result<(), Failure> {
+    let mut beside = None;
+    let is_chosen = |step: &&Step| names.is_empty() || names.iter().any(|name| name == step.name);
+    for step in STEPS.iter().filter(is_chosen) {
+        // Side by side only if all of them run: named steps are for a person who looks on.
+        if names.is_empty() && BESIDE.contains(&step.name) {
+            if beside.is_none() {
+                beside = Some(Beside::start(&BESIDE)?);
+            }
+            continue;
+        }
         say(&format!("\n== {}: {}", step.name, step.what));
         let meter = budget::Meter::start();
         let outcome = (step.run)();
         spent.push((step.name, meter.read()));
-        if let Err(failure) = outcome {
-            budget::say_table(&spent);
-            return Err(Failure::new(format!("step `{}` failed: {failure}", step.name)));
+        outcome.map_err(|failure| Failure::new(format!("step `{}` failed: {failure}", step.name)))?;
+        if beside.as_mut().is_some_and(Beside::has_failed) {
+            break;
         }
     }
-    budget::say_table(&spent);
-    say(&format!("{} steps passed", spent.len()));
+    if let Some(mut beside) = beside {
+        say("\n== beside the steps above");
+        spent.push(("beside", beside.join()?));
+    }
     Ok(())
 }
 
