@@ -170,6 +170,16 @@ const session = (operator) => ({
   gateway_version: '0.1.0 (mock)',
 });
 
+const looks = (unit) => ({
+  purpose: 'For: lawfulness, self-monitoring, integrity and security, criminal proceedings (DPA 2018 s.62(4)).',
+  looks: [
+    { n: 41, operator: 'kaur', from: '10.4.1.7', what: 'stream', at_ms: now() - 900_000, until_ms: now() - 60_000, subjects: [unit], fields: ['position', 'state'], precision: 'full', shown: [1, 2, 3] },
+    { n: 44, operator: 'demo', from: '10.4.1.9', what: 'track', at_ms: now() - 120_000, subjects: [unit, 'sim/rv-0001', 'sim/rv-0002', 'sim/rv-0003'], fields: ['position'], precision: 'full', reason: 'Incident 2217' },
+  ],
+  is_cut: false,
+  verification: { lines: 48, broken: null },
+});
+
 const READ = {
   '/api/v1/session': (_query, who) => session(who),
   '/api/v1/units': () => ({ cursor: String(state.cursor), units: world.units }),
@@ -180,6 +190,8 @@ const READ = {
   '/api/v1/history/units': (query) => past && { units: past.unitsAt(Number(query.get('at_ms'))) },
   '/api/v1/history/track': (query) => past?.track(query),
   '/api/v1/history/alarms': () => ({ alarms: alarms.past(), next: null }),
+  '/api/v1/audit/saw': (query) => looks(query.get('unit')),
+  '/api/v1/audit/looks': () => looks('sim/pc-0001'),
   '/map/streets.json': () => world.streets,
   '/map/base.json': () => ({ kind: 'none', minzoom: 0, maxzoom: 0, bounds: [-180, -85, 180, 85], layers: [], attribution: '', fault: null }),
 };

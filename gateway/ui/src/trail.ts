@@ -6,7 +6,7 @@
  */
 import { distance_m } from './geo';
 import type { Gap, Place, TrackPoint } from './types';
-import { ageInWords } from './words';
+import { ageInWords, gapInWords } from './words';
 
 /** Longer than three expected periods on foot (30 s): two points this far apart are not one line. */
 export const SILENCE_MS = 90_000;
@@ -60,8 +60,8 @@ export function join(track: readonly TrackPoint[], seen: readonly TrackPoint[]):
 
 function gapBetween(a: TrackPoint, b: TrackPoint, gaps: readonly Gap[]): string | null {
   // Half a second of grace: a gap begins with the first record that is missing, not with the last there.
-  const told = gaps.find((gap) => gap.from_ms < b.at_ms - 500 && gap.until_ms > a.at_ms + 500 && gap.kind === 'lost');
-  if (told !== undefined) return `${ageInWords(Math.max(2_000, b.at_ms - a.at_ms))} lost`;
+  const told = gaps.find((gap) => gap.from_ms < b.at_ms - 500 && gap.until_ms > a.at_ms + 500 && gap.kind !== 'backlog');
+  if (told !== undefined) return `${ageInWords(Math.max(2_000, b.at_ms - a.at_ms))} ${gapInWords(told.kind)}`;
   return b.at_ms - a.at_ms > SILENCE_MS ? `${ageInWords(b.at_ms - a.at_ms)} no record` : null;
 }
 

@@ -25,11 +25,11 @@ export interface Position extends Place {
   history: boolean;
 }
 
-/** A time without live records. `backlog`: they came later; `lost`: they never will. */
+/** A time without live records. `backlog`: they came later; `lost`: they never will; the others say why there are none. */
 export interface Gap {
   from_ms: number;
   until_ms: number;
-  kind: 'backlog' | 'lost';
+  kind: 'backlog' | 'lost' | 'silent' | 'off_duty' | 'damaged';
 }
 
 export interface Unit {
@@ -68,7 +68,8 @@ export interface Alarm {
   id: string;
   unit: string;
   callsign: string;
-  cause: string;
+  /** Null: an alarm of the past whose raising is no longer kept. */
+  cause: string | null;
   mode: Mode;
   raised_at_ms: number;
   received_at_ms: number;
@@ -88,7 +89,7 @@ export interface Alarm {
   shelved?: { by: string; until_ms: number; reason: string } | null;
   escalation?: { step: number; since_ms: number; next_ms: number | null; targets: string[] } | null;
   closed?: { by: string; at_ms: number; outcome: Outcome; note: string } | null;
-  wearer?: { told_ms: number | null; confirmed_ms: number | null };
+  wearer?: { state?: string; told_ms: number | null; confirmed_ms: number | null };
   queue?: 'operations' | 'security';
 }
 

@@ -1,5 +1,5 @@
 /** Numbers and codes as an operator says them. Pure; British English. */
-import type { Alarm, Clock, Mode, Outcome, Unit } from './types';
+import type { Alarm, Clock, Gap, Mode, Outcome, Unit } from './types';
 
 const SECOND_MS = 1_000;
 const MINUTE_MS = 60 * SECOND_MS;
@@ -91,7 +91,8 @@ const CAUSE: Record<string, string> = {
 };
 
 /** An alarm from newer firmware is still an alarm: an unknown cause is shown as words. */
-export const causeInWords = (cause: string): string => CAUSE[key(cause)] ?? codeInWords(cause);
+export const causeInWords = (cause: string | null): string =>
+  cause === null ? 'Alarm' : (CAUSE[key(cause)] ?? codeInWords(cause));
 
 const MODE: Record<Mode, string> = { actual: 'Actual', exercise: 'Exercise', test: 'Test' };
 
@@ -126,6 +127,8 @@ export function kindInWords(kind: Unit['kind']): string {
  */
 export function wearerInWords(alarm: Alarm, connected: boolean): string {
   const { told_ms, confirmed_ms } = alarm.wearer ?? { told_ms: null, confirmed_ms: null };
+  // A rule raised it: there is no press of a button to answer.
+  if (alarm.wearer?.state === 'knows_nothing') return 'Wearer knows nothing of it';
   if (confirmed_ms !== null) {
     const told = told_ms === null ? '' : `told ${timeOfDay(told_ms)}, `;
     return `Wearer ${told}confirmed ${timeOfDay(confirmed_ms)}`;
@@ -135,6 +138,17 @@ export function wearerInWords(alarm: Alarm, connected: boolean): string {
   if (alarm.receipt === 'delivered') return 'Wearer has been told';
   return connected ? 'Telling the wearer' : 'Wearer not told yet: device not connected';
 }
+
+const GAPS: Record<Gap['kind'], string> = {
+  backlog: 'filled from the backlog',
+  lost: 'lost',
+  silent: 'no record',
+  off_duty: 'off duty',
+  damaged: 'damaged here',
+};
+
+/** Why there are no live records. */
+export const gapInWords = (kind: Gap['kind']): string => GAPS[kind] ?? 'no record';
 
 /** True once the device itself said that the wearer was told. */
 export const isConfirmed = (alarm: Alarm): boolean =>

@@ -4,7 +4,7 @@ import { atWork } from './keyboard.mjs';
 
 const THEMES = ['light', 'dark', 'contrast'];
 /** States whose looks differ most: a picture of each would be minutes. */
-const PICTURED = ['calm', 'alarm', 'performance', 'replay'];
+const PICTURED = ['calm', 'alarm', 'performance', 'access', 'replay'];
 
 /** The main states: how to get there from a calm room, and how to get back. */
 const STATES = {
@@ -43,8 +43,14 @@ const STATES = {
     await page.keyboard.press('g');
     await page.getByText('Load by EEMUA 191').waitFor({ timeout: run.timeout });
   },
+  access: async ({ page, run }) => {
+    await page.getByRole('button', { name: 'Access log' }).click();
+    await page.getByLabel('Unit, as force/device').fill('sim/pc-0001');
+    await page.getByRole('button', { name: 'Ask' }).click();
+    await page.getByText('in an unbroken chain').waitFor({ timeout: run.timeout });
+  },
   replay: async ({ page, run }) => {
-    await page.keyboard.press('g');
+    await page.getByRole('button', { name: 'Map', exact: true }).click();
     await page.keyboard.press('r');
     await run.until(page, (seen) => seen.replay.loaded === 1);
   },

@@ -2,8 +2,8 @@
 import type { Alarm, Track, Unit } from '../types';
 import { getJson, withQuery } from './request';
 
-/** A track of 15 minutes at one position a second is 900 points. */
-const TRACK_POINTS_MAX = 2_000;
+/** An hour at one position a second, and half as much again. */
+const TRACK_POINTS_MAX = 5_000;
 
 export const getTrack = (unit: string, from_ms: number, until_ms: number): Promise<Track> =>
   getJson(withQuery('/api/v1/history/track', { unit, from_ms, until_ms, limit: TRACK_POINTS_MAX }));
@@ -28,5 +28,18 @@ export interface Span {
 export const getFrames = (span: Span, cursor?: string): Promise<Frames> =>
   getJson(withQuery('/api/v1/history/replay', { ...span, cursor }));
 
-export const getPastAlarms = async (from_ms: number, until_ms: number): Promise<Alarm[]> =>
-  (await getJson<{ alarms: Alarm[] }>(withQuery('/api/v1/history/alarms', { from_ms, until_ms }))).alarms;
+/** Answers of 500 alarms each: beyond 5,000 in an hour a slider shows no more. */
+const ALARM_PAGES_MAX = 10;
+
+export async function getPastAlarms(from_ms: number, until_ms: number): Promise<Alarm[]> {
+  const alarms: Alarm[] = [];
+  let cursor: string | undefined;
+  for (let page = 0; page < ALARM_PAGES_MAX; page += 1) {
+    const path = withQuery('/api/v1/history/alarms', { from_ms, until_ms, cursor });
+    const answer = await getJson<{ alarms: Alarm[]; next: string | null }>(path);
+    alarms.push(...answer.alarms);
+    if (answer.next === null) break;
+    cursor = answer.next;
+  }
+  return alarms;
+}

@@ -94,8 +94,8 @@ export async function post<T>(
   return text === '' ? null : (JSON.parse(text) as T);
 }
 
-/** A path with its query; undefined values are left out. */
+/** A path with its query; undefined values are left out, numbers are whole: an instant has no half milliseconds. */
 export function withQuery(path: string, query: Record<string, string | number | undefined>): string {
   const given = Object.entries(query).filter(([, value]) => value !== undefined);
-  return `${path}?${new URLSearchParams(given.map(([key, value]) => [key, String(value)]))}`;
+  return `${path}?${new URLSearchParams(given.map(([key, value]) => [key, String(typeof value === 'number' ? Math.round(value) : value)]))}`;
 }

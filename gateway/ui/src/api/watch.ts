@@ -1,4 +1,4 @@
-/** Reports: how the room copes with its alarms, and who looked at whom. */
+/** Reports for supervisors and auditors: how the room copes with its alarms, and who looked at whom. */
 import type { Grade } from '../types';
 import { getJson, withQuery } from './request';
 
@@ -32,3 +32,32 @@ export interface PerformanceReport {
 
 export const getPerformance = (from_ms: number, until_ms: number): Promise<PerformanceReport> =>
   getJson(withQuery('/api/v1/alarms/performance', { from_ms, until_ms }));
+
+/** One look at positions, out of the access record. */
+export interface LookRow {
+  n: number;
+  operator: string;
+  from: string;
+  what: string;
+  at_ms: number;
+  until_ms?: number;
+  subjects: string[];
+  fields: string[];
+  precision: string;
+  reason?: string;
+  /** Versions of the unit that were on the screen. */
+  shown?: unknown[];
+}
+
+export interface LookReport {
+  /** What the record may be used for. */
+  purpose: string;
+  looks: LookRow[];
+  is_cut: boolean;
+  verification: { lines: number; broken: { file: string; line: number; what: string } | null };
+}
+
+export const getWhoSaw = (unit: string, from_ms: number, until_ms: number): Promise<LookReport> =>
+  getJson(withQuery('/api/v1/audit/saw', { unit, from_ms, until_ms }));
+export const getLooksOf = (operator: string, from_ms: number, until_ms: number): Promise<LookReport> =>
+  getJson(withQuery('/api/v1/audit/looks', { operator, from_ms, until_ms }));

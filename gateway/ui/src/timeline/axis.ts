@@ -1,7 +1,7 @@
 /** One time axis for alarms, a unit's records and the replay slider. Pure. */
 import { SILENCE_MS } from '../trail';
 import type { Alarm, Gap, TrackPoint } from '../types';
-import { hourAndMinute } from '../words';
+import { gapInWords, hourAndMinute } from '../words';
 
 export interface Axis {
   from_ms: number;
@@ -85,9 +85,9 @@ export function recordSpans(axis: Axis, points: readonly TrackPoint[], gaps: rea
     start = undefined;
     if (isSilent && !isTold(gaps, point, next)) add('gap', point.at_ms, next.at_ms, 'no record');
   });
-  for (const gap of gaps) if (gap.kind === 'lost') add('gap', gap.from_ms, gap.until_ms, 'lost');
+  for (const gap of gaps) if (gap.kind !== 'backlog') add('gap', gap.from_ms, gap.until_ms, gapInWords(gap.kind));
   return spans;
 }
 
 const isTold = (gaps: readonly Gap[], before: TrackPoint, after: TrackPoint): boolean =>
-  gaps.some(({ kind, from_ms, until_ms }) => kind === 'lost' && from_ms < after.at_ms && until_ms > before.at_ms);
+  gaps.some(({ kind, from_ms, until_ms }) => kind !== 'backlog' && from_ms < after.at_ms && until_ms > before.at_ms);
