@@ -128,15 +128,18 @@ class Replay {
     if (target === this.#shown) return;
     if (target < this.#shown || this.#shown < 0) {
       this.#shown = 0;
-      this.units.replace(this.#frames[0]?.units ?? []);
+      this.units.replace((this.#frames[0]?.units ?? []).map(asPast));
     }
     const changed: Unit[] = [];
     for (let at = this.#shown + 1; at <= target; at += 1) changed.push(...(this.#frames[at]?.units ?? []));
     // A unit that is gone comes as its id and no position.
-    this.units.take(changed.map((unit) => (unit.callsign === undefined ? { ...this.units.get(unit.id), ...unit } : unit) as Unit));
+    this.units.take(changed.map((unit) => asPast(unit.callsign === undefined ? { ...this.units.get(unit.id), ...unit } : unit)));
     this.#shown = target;
   }
 }
+
+/** Nobody knows any more whether a device was connected: the page must not say that it was not. */
+const asPast = (unit: Unit): Unit => ({ ...unit, connected: true });
 
 /** An alarm as it stood then: what came later is not known yet. */
 function asOf(alarm: Alarm, at_ms: number): Alarm {
