@@ -1,23 +1,27 @@
-//! Server CPU of a full mutual handshake with CONNECT and CONNACK.
+//! Server CPU of a mutual handshake with CONNECT and CONNACK: in full, and taking up the session again.
 
 use super::{Figure, Server};
 use crate::raw::{Client, ClientError};
 
-/// Connects every enrolled device once, one after the other, each with a full handshake.
+/// Connects every enrolled device twice, one after the other. The second figure is missing if the server does not resume.
 ///
 /// # Errors
 /// [`ClientError`] of the first connection that fails.
-pub async fn handshakes(server: &Server) -> Result<Figure, ClientError> {
-    let before = server.usage()?.cpu_s;
-    for device in &server.devices {
-        // Each device has its own TLS configuration and connects once: nothing to resume from.
-        drop(Client::connect(server.address, device, 64).await?);
+pub async fn handshakes(server: &Server) -> Result<Vec<Figure>, ClientError> {
+    let mut figures = Vec::new();
+    for (what, is_again) in [("full mutual handshake", false), ("resumed handshake", true)] {
+        let before = server.usage()?.cpu_s;
+        let mut resumed_count = 0;
+        for device in &server.devices {
+            let client = Client::connect(server.address, device, 64).await?;
+            resumed_count += usize::from(client.is_resumed());
+        }
+        let cpu_s = server.usage()?.cpu_s - before;
+        let as_expected = if is_again { server.devices.len() } else { 0 };
+        if resumed_count == as_expected {
+            let value = cpu_s / server.devices.len() as f64 * 1e6;
+            figures.push(Figure { server: server.name, what: what.to_owned(), value, unit: "CPU-us" });
+        }
     }
-    let cpu_s = server.usage()?.cpu_s - before;
-    Ok(Figure {
-        server: server.name,
-        what: "full mutual handshake".to_owned(),
-        value: cpu_s / server.devices.len() as f64 * 1e6,
-        unit: "CPU-us",
-    })
+    Ok(figures)
 }

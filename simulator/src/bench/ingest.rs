@@ -1,6 +1,7 @@
 //! Server CPU for a million QoS 1 messages: pumped (the connection always full) and paced (one message a wake-up).
 
 use std::{
+    net::Ipv4Addr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,7 +32,7 @@ pub struct IngestLoad {
 /// # Errors
 /// [`ClientError`] of the first connection that fails.
 pub async fn pump(server: &Server, load: IngestLoad) -> Result<Figure, ClientError> {
-    measure(server, load, "pump", pump_one).await
+    measure(server, load, &format!("pump, {} connections", load.connection_count), pump_one).await
 }
 
 /// At a steady rate, one message a wake-up.
@@ -39,7 +40,7 @@ pub async fn pump(server: &Server, load: IngestLoad) -> Result<Figure, ClientErr
 /// # Errors
 /// [`ClientError`] of the first connection that fails.
 pub async fn paced(server: &Server, load: IngestLoad) -> Result<Figure, ClientError> {
-    measure(server, load, "paced", paced_one).await
+    measure(server, load, &format!("paced, {} connections", load.connection_count), paced_one).await
 }
 
 async fn measure<F, R>(server: &Server, load: IngestLoad, what: &str, one: F) -> Result<Figure, ClientError>
@@ -74,8 +75,15 @@ where
     })
 }
 
+/// Where the connection of this number comes from.
+pub(super) fn source(number: usize) -> Ipv4Addr {
+    const PER_ADDRESS: usize = 8_192;
+    let last = 1 + u8::try_from(number / PER_ADDRESS).expect("a process has no two million descriptors");
+    Ipv4Addr::new(127, 0, 0, last)
+}
+
 /// Every measurement is a new boot of its devices, so no record of it is a duplicate.
-fn boot() -> BootId {
+pub(super) fn boot() -> BootId {
     use std::sync::atomic::{AtomicU32, Ordering};
     static BOOTS: AtomicU32 = AtomicU32::new(1);
     BootId(BOOTS.fetch_add(1, Ordering::Relaxed))
@@ -90,7 +98,9 @@ pub(super) async fn connect_all(
     const AT_ONCE: usize = 32;
     let mut clients = Vec::with_capacity(devices.len());
     for group in devices.chunks(AT_ONCE) {
-        let connecting = group.iter().map(|device| Client::connect(server.address, device, payload_bytes));
+        let connecting = group
+            .iter()
+            .map(|device| Client::connect_from(source(clients.len()), server.address, device, payload_bytes));
         clients.extend(futures_util::future::try_join_all(connecting).await?);
     }
     Ok(clients)

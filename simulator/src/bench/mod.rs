@@ -1,25 +1,34 @@
 //! Benchmarks next to peers, in one run: only CPU-seconds and the ratios of one run are to be believed.
 //!
 //! ```text
-//! bare devices (raw) == mTLS ==> fieldpost (commit before PUBACK) | mosquitto (no durability, no subscriber)
+//! bare devices (raw) == mTLS ==> fieldpost (commit before PUBACK) | mosquitto (no durability; without and with a subscriber)
+//!                                   | nats-server (JetStream, every message synced)
 //!                                   '- user + system time of the server process alone, from /proc
 //! ```
 
 mod command;
+mod floor;
 mod handshake;
 mod idle;
 mod ingest;
 mod listening;
+mod nats;
 mod peer;
 mod process;
+mod storm;
+mod subscriber;
 
 pub use command::BenchCommand;
+pub use floor::handshake_in_memory;
 pub use handshake::handshakes;
 pub use idle::idle_memory;
 pub use ingest::{IngestLoad, paced, pump};
 pub use listening::{free_port, until_it_listens};
+pub use nats::pump_jetstream;
 pub use peer::{Peer, PeerError, Server};
 pub use process::Usage;
+pub use storm::storm;
+pub use subscriber::subscribe;
 
 /// One figure of one server.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -34,16 +43,17 @@ pub struct Figure {
     pub unit: &'static str,
 }
 
-/// A table of figures, each server's value as a ratio to the last server's of the same kind.
+/// A table of figures, each with its ratio to every other server's of the same kind.
 #[must_use]
 pub fn table(figures: &[Figure]) -> String {
-    let mut text =
-        String::from("| what | server | value | unit | ratio to mosquitto |\n|---|---|---|---|---|\n");
+    let mut text = String::from("| what | server | value | unit | ratio to |\n|---|---|---|---|---|\n");
     for figure in figures {
-        let peer = figures.iter().find(|other| other.what == figure.what && other.server == "mosquitto");
-        let ratio = peer.map_or_else(|| "-".to_owned(), |peer| format!("{:.3}", figure.value / peer.value));
+        let others =
+            figures.iter().filter(|other| other.what == figure.what && other.server != figure.server);
+        let ratios: Vec<_> =
+            others.map(|other| format!("{:.3} {}", figure.value / other.value, other.server)).collect();
         let Figure { server, what, value, unit } = figure;
-        text.push_str(&format!("| {what} | {server} | {value:.2} | {unit} | {ratio} |\n"));
+        text.push_str(&format!("| {what} | {server} | {value:.2} | {unit} | {} |\n", ratios.join(", ")));
     }
     text
 }

@@ -56,6 +56,11 @@ pub enum Peer {
     },
     /// mosquitto from PATH, persistence off.
     Mosquitto,
+    /// nats-server with JetStream that syncs every message.
+    Nats {
+        /// Where it is.
+        binary: PathBuf,
+    },
 }
 
 /// How long a server may take to become ready.
@@ -87,6 +92,7 @@ impl Peer {
         match self {
             Self::Fieldpost { .. } => "fieldpost",
             Self::Mosquitto => "mosquitto",
+            Self::Nats { .. } => "nats-server",
         }
     }
 }
@@ -103,6 +109,7 @@ impl Server {
         let mut authority = match &peer {
             Peer::Fieldpost { appendix, .. } => init_gateway(dir, address, appendix)?,
             Peer::Mosquitto => init_mosquitto(dir, port)?,
+            Peer::Nats { .. } => init_nats(dir, port)?,
         };
         let force = ForceId::try_new("bench").expect("five letters are an identity");
         let devices = Enrolment { authority: &mut authority, force }.enrol("dev", device_count)?;
@@ -188,10 +195,36 @@ fn init_mosquitto(dir: &Path, port: u16) -> Result<Authority, PeerError> {
     Ok(authority)
 }
 
+fn init_nats(dir: &Path, port: u16) -> Result<Authority, PeerError> {
+    let mut authority = Authority::create(&dir.join("pki")).map_err(EnrolError::from)?;
+    write_peer_files(&mut authority, dir)?;
+    let dir_text = dir.display();
+    let config = format!(
+        "listen: 127.0.0.1:{port}\n\
+         tls {{ cert_file: \"{dir_text}/server.pem\", key_file: \"{dir_text}/server.key\", ca_file: \"{dir_text}/ca.pem\", verify: true }}\n\
+         jetstream {{ store_dir: \"{dir_text}/store\", sync_interval: always }}\n"
+    );
+    fs::write(dir.join("nats.conf"), config).map_err(at("cannot write nats.conf"))?;
+    Ok(authority)
+}
+
+fn spawn_nats(binary: &Path, dir: &Path, port: u16) -> Result<Child, PeerError> {
+    let child = Command::new(binary)
+        .arg("-c")
+        .arg(dir.join("nats.conf"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(at(&format!("cannot start {} (`cargo xtask test tools` installs it)", binary.display())))?;
+    until_it_listens(child, port).map_err(at("nats-server"))
+}
+
 fn spawn(peer: &Peer, dir: &Path, port: u16) -> Result<Child, PeerError> {
     match peer {
         Peer::Fieldpost { binary, .. } => spawn_gateway(binary, dir),
         Peer::Mosquitto => spawn_mosquitto(dir, port),
+        Peer::Nats { binary } => spawn_nats(binary, dir, port),
     }
 }
 
@@ -208,6 +241,7 @@ fn spawn_gateway(binary: &Path, dir: &Path) -> Result<Child, PeerError> {
         .arg(dir.join("gateway.toml"))
         .env("NOTIFY_SOCKET", &socket_path)
         .env("FIELDPOST__LOG__LEVEL", "error")
+        .env("FIELDPOST__FRONT_DOOR__CONNECTIONS_MAX", "1000000")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()

@@ -1,12 +1,18 @@
 //! One bare device: a connection, a window of open publishes, and the list of what was acknowledged.
 
-use std::{collections::VecDeque, io, net::SocketAddr, time::Instant};
+use std::{
+    collections::VecDeque,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Instant,
+};
 
 use fieldpost_protocol::{BootId, Lane, Seq, limits, topic};
+use rustls::HandshakeKind;
 use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -118,9 +124,26 @@ impl Client {
         credentials: &Credentials,
         frame_bytes: usize,
     ) -> Result<Self, ClientError> {
-        let tcp = TcpStream::connect(server).await?;
+        Self::connect_from(Ipv4Addr::LOCALHOST, server, credentials, frame_bytes).await
+    }
+
+    /// The same from `source`: one address has 28,000 ports, and those of ended connections are kept for a minute.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn connect_from(
+        source: Ipv4Addr,
+        server: SocketAddr,
+        credentials: &Credentials,
+        frame_bytes: usize,
+    ) -> Result<Self, ClientError> {
+        let socket = TcpSocket::new_v4()?;
+        if source != Ipv4Addr::LOCALHOST {
+            socket.bind(SocketAddr::from((source, 0)))?;
+        }
+        let tcp = socket.connect(server).await?;
         tcp.set_nodelay(true)?;
-        let name = ServerName::from(server.ip());
+        let name = ServerName::from(IpAddr::from(Ipv4Addr::LOCALHOST));
         let stream = TlsConnector::from(credentials.tls.clone()).connect(name, tcp).await?;
         let mut client = Self {
             stream,
@@ -148,6 +171,12 @@ impl Client {
         self.topic = topic::uplink(&credentials.device, Lane::Alarm);
         self.lane = Lane::Alarm;
         self
+    }
+
+    /// Whether it took up an earlier TLS session.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// Sends everything unacknowledged again, as an outbox does after a reconnect.

@@ -8,7 +8,7 @@ use std::{
 
 use fieldpost_gateway::pki::{Authority, AuthorityError, DeviceRequest, Issued, Validity};
 use fieldpost_protocol::{DeviceId, ForceId, Mode};
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use rustls::{ClientConfig, RootCertStore, client::Resumption, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 /// A device and what it shows to get in.
@@ -73,12 +73,14 @@ fn credentials(
         .collect::<Result<Vec<_>, _>>()
         .map_err(material)?;
     let key = PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).map_err(material)?;
-    let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let mut tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(material)?
         .with_root_certificates(Arc::clone(roots))
         .with_client_auth_cert(chain, key)
         .map_err(material)?;
+    // Of one server: room for more would be most of the memory of ten thousand devices.
+    tls.resumption = Resumption::in_memory_sessions(8);
     Ok(Credentials { device, tls: Arc::new(tls) })
 }
 

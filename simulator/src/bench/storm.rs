@@ -1,0 +1,128 @@
+//! A reconnect storm: thousands of devices come at once, while others are connected and report.
+//!
+//! **No established device may lose a message or its connection.** The storm comes twice: first with full handshakes, then
+//! with the sessions of the first.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::{
+    Figure, Server,
+    ingest::{boot, connect_all, source},
+};
+use crate::raw::{Client, ClientError, Credentials, Window};
+
+/// How often each established device reports.
+const REPORT_PERIOD: Duration = Duration::from_secs(1);
+
+/// How long a device that did not get in waits before it tries again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How long the server has to settle between two storms.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// What the established devices came to.
+#[derive(Default)]
+struct Established {
+    issued_count: u64,
+    acknowledged_count: u64,
+    longest_us: u64,
+}
+
+/// One storm.
+struct Storm {
+    cpu_us_each: f64,
+    took: Duration,
+    refused_count: u64,
+    resumed_count: usize,
+}
+
+/// Storms `server` with all but the first `established_count` of its devices.
+///
+/// # Errors
+/// An established device lost its connection, or the server is gone.
+pub async fn storm(server: &Server, established_count: usize) -> Result<Vec<Figure>, ClientError> {
+    let (there, coming) = server.devices.split_at(established_count);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut established = JoinSet::new();
+    for client in connect_all(server, there, 64).await? {
+        established.spawn(report(client, Arc::clone(&is_over)));
+    }
+    let full = come(server, coming).await?;
+    tokio::time::sleep(SETTLE).await;
+    let again = come(server, coming).await?;
+    is_over.store(true, Ordering::Relaxed);
+    let mut sum = Established::default();
+    while let Some(ended) = established.join_next().await {
+        let one = ended.expect("a benchmark task does not panic")?;
+        sum.issued_count += one.issued_count;
+        sum.acknowledged_count += one.acknowledged_count;
+        sum.longest_us = sum.longest_us.max(one.longest_us);
+    }
+    let figure = |what: String, value: f64, unit| Figure { server: server.name, what, value, unit };
+    let count = coming.len();
+    Ok(vec![
+        figure(format!("storm of {count}, full handshakes"), full.cpu_us_each, "CPU-us a device"),
+        figure(format!("storm of {count}, full: until all are in"), full.took.as_secs_f64(), "s"),
+        figure(format!("storm of {count}, full: attempts refused"), full.refused_count as f64, ""),
+        figure(format!("storm of {count}, again"), again.cpu_us_each, "CPU-us a device"),
+        figure(format!("storm of {count}, again: until all are in"), again.took.as_secs_f64(), "s"),
+        figure(format!("storm of {count}, again: sessions taken up"), again.resumed_count as f64, ""),
+        figure("established: messages in the storms".to_owned(), sum.issued_count as f64, ""),
+        figure(
+            "established: messages not acknowledged".to_owned(),
+            (sum.issued_count - sum.acknowledged_count) as f64,
+            "",
+        ),
+        figure("established: longest wait for a PUBACK".to_owned(), sum.longest_us as f64 / 1e3, "ms"),
+    ])
+}
+
+/// Reports once a period until it is over, and waits for every PUBACK.
+async fn report(mut client: Client, is_over: Arc<AtomicBool>) -> Result<Established, ClientError> {
+    let mut window = Window::new(boot());
+    let mut ticks = tokio::time::interval(REPORT_PERIOD);
+    while !is_over.load(Ordering::Relaxed) {
+        ticks.tick().await;
+        let one_more = window.issued_count() + 1;
+        client.fill(&mut window, usize::MAX, one_more).await?;
+        client.settle(&mut window).await?;
+    }
+    Ok(Established {
+        issued_count: u64::from(window.issued_count()),
+        acknowledged_count: window.acknowledged.len() as u64,
+        longest_us: window.waited_us.iter().copied().max().unwrap_or(0),
+    })
+}
+
+/// Every device comes at once and tries until it is in; then all go.
+async fn come(server: &Server, devices: &[Credentials]) -> Result<Storm, ClientError> {
+    let (before, began) = (server.usage()?.cpu_s, Instant::now());
+    let mut coming = JoinSet::new();
+    for (number, device) in devices.iter().cloned().enumerate() {
+        let address = server.address;
+        coming.spawn(async move {
+            let mut refused_count = 0;
+            loop {
+                match Client::connect_from(source(number), address, &device, 64).await {
+                    Ok(client) => return (client, refused_count),
+                    Err(_) => refused_count += 1,
+                }
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
+        });
+    }
+    let arrived = coming.join_all().await;
+    let (took, cpu_s) = (began.elapsed(), server.usage()?.cpu_s - before);
+    Ok(Storm {
+        cpu_us_each: cpu_s / devices.len() as f64 * 1e6,
+        took,
+        refused_count: arrived.iter().map(|(_, refused_count)| refused_count).sum(),
+        resumed_count: arrived.iter().filter(|(client, _)| client.is_resumed()).count(),
+    })
+}
