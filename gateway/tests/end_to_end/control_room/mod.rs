@@ -8,6 +8,7 @@ mod emergency;
 mod history;
 mod ledger;
 mod look;
+mod map;
 mod people;
 mod pictures;
 mod rebuild;

@@ -16,6 +16,7 @@ use fieldpost_gateway::audit::{self, AccessFiles, Journal};
 use fieldpost_gateway::config::roster::Roster;
 use fieldpost_gateway::history;
 use fieldpost_gateway::http;
+use fieldpost_gateway::http::tiles::Tiles;
 use fieldpost_gateway::ledger;
 use fieldpost_gateway::live::devices::{Confirmation, Connection, Connections, Devices};
 use fieldpost_gateway::live::unit::UnitId;
@@ -35,6 +36,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::browser::Browser;
 
+/// A map file of this name in the site's directory is the room's.
+pub(crate) const MAP: &str = "map.pmtiles";
 /// Long enough for a slow machine, short enough to notice a hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -226,8 +229,10 @@ impl Site {
         let history = self.start_history(&spool, &metrics, &shutdown);
         let entrance = Entrance::local(self.dir.path()).unwrap();
         let consoles = Consoles::default();
+        let map = self.dir.path().join(MAP);
         let settings = http::Settings {
             tls,
+            tiles: Tiles::open(map.exists().then_some(map.as_path())),
             entrance: Some(entrance.clone()),
             consoles: consoles.clone(),
             ..http::Settings::new("127.0.0.1:0".parse().unwrap())
