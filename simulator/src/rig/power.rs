@@ -49,10 +49,10 @@ pub struct PowerReport {
 }
 
 /// Cuts of one disk: its spool only grows, and all of it is read after every cut.
-const CUTS_A_DISK: usize = 25;
+const CUTS_A_DISK: usize = 10;
 
-/// At most 400 records a second of a device, in groups that share a commit.
-const PACE: Pace = Pace::new(4, 10);
+/// Without much of a pause: at any instant something is on its way to the disk.
+const PACE: Pace = Pace::new(8, 4);
 
 /// Runs the plan in the empty folder `dir`.
 ///

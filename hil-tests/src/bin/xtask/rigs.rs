@@ -40,6 +40,7 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("leak", &["attacks", "--seconds", "12"]),
     ("delete-undelivered", &["clocks", "--seconds", "1"]),
     ("ack-before-commit", &["disk-faults", "--nth", "1,2"]),
+    ("ack-before-commit", &["power-cut", "--cuts", "10"]),
     ("ack-before-commit", &["kill", "--kills", "5"]),
 ];
 
