@@ -32,6 +32,10 @@ pub enum What {
     PeopleRead,
     /// An account was made, disabled or given a new password.
     PeopleChanged,
+    /// Who wears which device was read.
+    AssignmentsRead,
+    /// Somebody said who wears a device.
+    DeviceAssigned,
     /// The list of units was read.
     UnitsRead,
     /// The alarm queue was read.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fieldpost_protocol::{DeviceId, ForceId, Mode};
 
+use crate::live::unit::UnitId;
 use crate::people::{Forces, Role};
 
 /// The Fieldpost gateway and its tools.
@@ -289,7 +290,7 @@ pub(crate) enum AuditCommand {
         dir: AuditDir,
         /// The unit, as FORCE/DEVICE
         #[arg(long, value_name = "UNIT")]
-        unit: crate::live::unit::UnitId,
+        unit: UnitId,
         #[command(flatten)]
         span: SpanArgs,
         /// As JSON
@@ -420,6 +421,26 @@ pub(crate) enum PeopleCommand {
         /// Let it in again
         #[arg(long)]
         undo: bool,
+    },
+    /// Say who wears which devices, from a shift list
+    #[command(
+        long_about = "Say who wears which devices, from a shift list: CSV with the columns force, device, officer, callsign, vehicle, role, from, until, or TOML with [[assignment]]. Times are RFC 3339 or Unix milliseconds. One mistake, and nothing is taken."
+    )]
+    Assign {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// The list: NAME.csv or NAME.toml
+        list: PathBuf,
+    },
+    /// Print who wore a device
+    Wearer {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// The device: FORCE/DEVICE
+        unit: UnitId,
+        /// When: RFC 3339 or Unix milliseconds [default: now]
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
     },
     /// Give an account other roles and forces
     Roles {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::config::ConfigError;
 use crate::init::InitError;
 use crate::login::LoginError;
-use crate::people::AccountsError;
+use crate::people::{AccountsError, AssignmentError};
 use crate::pki::AuthorityError;
 
 use super::output;
@@ -106,6 +106,16 @@ impl From<AccountsError> for CliError {
             AccountsError::Damaged { .. } => Exit::Data,
             AccountsError::Password(_) => Exit::Software,
             _ => Exit::Usage,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<AssignmentError> for CliError {
+    fn from(error: AssignmentError) -> Self {
+        let exit = match error {
+            AssignmentError::Wrong(_) => Exit::Data,
+            AssignmentError::Files { .. } => Exit::Io,
         };
         Self::new(exit, error)
     }

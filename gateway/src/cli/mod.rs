@@ -17,6 +17,7 @@ mod people;
 mod pki;
 mod run;
 mod setup;
+mod shift_list;
 mod spool;
 
 use std::ffi::OsString;

@@ -1,14 +1,17 @@
 //! `fieldpost people`: accounts of the control room, also while the gateway runs: it takes them within a second.
 
+use std::path::{Path, PathBuf};
+
+use crate::live::unit::UnitId;
 use crate::login::Operator;
 use crate::people::account::AccountView;
-use crate::people::{Account, Accounts, By, Forces, Grant, NewAccount, Password, Role};
+use crate::people::{Account, Accounts, Assignments, By, Forces, Grant, NewAccount, Password, Role};
 
 use super::args::{ConfigFile, PeopleCommand};
 use super::config::load;
 use super::exit::{CliError, Exit};
 use super::login::now_ms;
-use super::output;
+use super::{output, shift_list};
 
 pub(super) fn dispatch(command: PeopleCommand) -> Result<(), CliError> {
     match command {
@@ -22,6 +25,8 @@ pub(super) fn dispatch(command: PeopleCommand) -> Result<(), CliError> {
             accounts(&file)?.set_disabled(&name, !undo, &by())?;
             output::line(&format!("{name} {}", if undo { "may log in again" } else { "is disabled" }));
         }
+        PeopleCommand::Assign { file, list } => assign(&file, &list)?,
+        PeopleCommand::Wearer { file, unit, at } => wearer(&file, &unit, at.as_deref())?,
         PeopleCommand::Roles { file, name, roles, forces } => {
             accounts(&file)?.set_grant(&name, grant(&roles, forces), &by())?;
             output::line(&format!("{name} has other roles"));
@@ -41,7 +46,30 @@ fn list(accounts: &Accounts, json: bool) -> Result<(), CliError> {
     Ok(())
 }
 
+fn assign(file: &ConfigFile, list: &Path) -> Result<(), CliError> {
+    let new = shift_list::read(list)?;
+    Assignments::new(&data_dir(file)?).assign(&new, &by())?;
+    output::line(&format!("{} assignments taken", new.len()));
+    Ok(())
+}
+
+fn wearer(file: &ConfigFile, unit: &UnitId, at: Option<&str>) -> Result<(), CliError> {
+    let wrong = |said| CliError::new(Exit::Usage, said);
+    let at_ms = at.map(shift_list::time_ms).transpose().map_err(wrong)?.unwrap_or_else(now_ms);
+    let assignments = Assignments::new(&data_dir(file)?);
+    assignments.refresh()?;
+    match assignments.wearers().assignment_at(unit, at_ms) {
+        Some(assignment) => output::json(&assignment),
+        None => return Err(CliError::new(Exit::Data, format!("nobody is known to have worn {unit} then"))),
+    }
+    Ok(())
+}
+
 fn accounts(file: &ConfigFile) -> Result<Accounts, CliError> {
+    data_dir(file).map(|data_dir| Accounts::new(&data_dir))
+}
+
+fn data_dir(file: &ConfigFile) -> Result<PathBuf, CliError> {
     let config = load(file)?;
     if !config.data_dir.is_dir() {
         let said = format!(
@@ -50,7 +78,7 @@ fn accounts(file: &ConfigFile) -> Result<Accounts, CliError> {
         );
         return Err(CliError::new(Exit::Unavailable, said));
     }
-    Ok(Accounts::new(&config.data_dir))
+    Ok(config.data_dir)
 }
 
 fn grant(roles: &[Role], forces: Forces) -> Grant {

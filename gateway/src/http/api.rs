@@ -61,6 +61,9 @@ pub(super) async fn acknowledge(
         Ok(logged) => logged,
         Err(refused) => return refused,
     };
+    if !viewer.sees(&id.unit.force) {
+        return refusal(StatusCode::NOT_FOUND, &AcknowledgeError::NotFound.to_string());
+    }
     let (status, row) = match app.live.acknowledge(&id, &viewer.operator).await {
         Ok(row) => (StatusCode::OK, row),
         Err(AcknowledgeError::Taken(row)) => (StatusCode::CONFLICT, *row),

@@ -15,7 +15,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::listener::Peer;
-use super::viewer::Viewer;
+use super::viewer::{Forces, Viewer};
 use super::{App, refusal};
 use crate::audit::{Field, Holds, Subjects, Unseen, What};
 use crate::ledger::view::LedgerView;
@@ -45,15 +45,20 @@ pub(super) async fn ledger(
     let Some((device, after)) = question else {
         return refusal(StatusCode::BAD_REQUEST, "ask with device=FORCE/DEVICE or after=FORCE/DEVICE");
     };
-    let subjects = device.as_ref().map_or_else(Subjects::everyone, Subjects::unit);
+    let subjects = match (&device, &viewer.forces) {
+        (Some(unit), _) => Subjects::unit(unit),
+        (None, Forces::All) => Subjects::everyone(),
+        (None, Forces::These(forces)) => Subjects::forces(forces.iter()),
+    };
     let committed = app.live.committed();
     // Late, the answer is older than the question and says so by its `through_lsn`.
     _ = tokio::time::timeout(CATCH_UP_MAX, app.ledger.wait_folded(committed)).await;
     let view = {
         let ledger = app.ledger.lock();
         match &device {
-            Some(unit) => LedgerView::of(&ledger, unit),
-            None => LedgerView::page(&ledger, after.as_ref()),
+            Some(unit) if viewer.sees(&unit.force) => LedgerView::of(&ledger, unit),
+            Some(_) => LedgerView::empty(&ledger),
+            None => LedgerView::page(&ledger, after.as_ref(), |unit| viewer.sees(&unit.force)),
         }
     };
     let view = Unseen::new(view, Holds::no_position(subjects, &[Field::Heard])).json();

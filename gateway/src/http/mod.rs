@@ -19,6 +19,7 @@ pub mod tiles;
 pub mod viewer;
 
 mod api;
+mod assignments;
 mod console;
 mod enter;
 mod history;
@@ -57,7 +58,7 @@ use crate::history::task::History;
 use crate::ledger::task::SharedLedger;
 use crate::live::Live;
 use crate::login::LoginLinks;
-use crate::people::{AccountsError, Consoles, Entrance};
+use crate::people::{AccountsError, AssignmentError, Assignments, Consoles, Entrance, Wearers};
 
 /// Longest request body: an alarm id is at most 153 characters.
 pub const BODY_BYTES_MAX: usize = 4 * 1024;
@@ -77,6 +78,8 @@ pub struct Settings {
     pub health: Router,
     /// Accounts and passwords; without them there are only links.
     pub entrance: Option<Entrance>,
+    /// Who wears which device, as a file; its [`Assignments::wearers`] are the live half's.
+    pub assignments: Option<Assignments>,
     /// Who is watching: kept up to date here, read by whoever has to know.
     pub consoles: Consoles,
 }
@@ -92,6 +95,7 @@ impl Settings {
             tiles: tiles::Tiles::none(),
             health: Router::new(),
             entrance: None,
+            assignments: None,
             consoles: Consoles::default(),
         }
     }
@@ -139,6 +143,7 @@ struct App {
     links: Arc<LoginLinks>,
     sessions: Sessions,
     entrance: Option<Entrance>,
+    assignments: Option<Assignments>,
     consoles: Consoles,
     access: AccessLog,
     streets: Bytes,
@@ -174,6 +179,7 @@ pub async fn start(
         links,
         sessions: Sessions::default(),
         entrance: settings.entrance,
+        assignments: settings.assignments,
         consoles: settings.consoles,
         access,
         streets: settings.streets,
@@ -207,6 +213,9 @@ async fn follow_accounts(app: Arc<App>) {
             tracing::error!(%error, "sessions stay as they are");
         }
         failed_before = outcome.is_err();
+        if let Err(error) = app.follow_assignments().await {
+            tracing::warn!(%error, "who wears which device is as it was");
+        }
     }
 }
 
@@ -258,6 +267,18 @@ impl App {
             Ok(json) => json_response(json),
             Err(error) => not_shown(error),
         }
+    }
+
+    /// Who wears which device.
+    fn wearers(&self) -> &Wearers {
+        self.live.wearers()
+    }
+
+    /// Reads what `fieldpost people assign` added.
+    async fn follow_assignments(&self) -> Result<(), AssignmentError> {
+        let Some(assignments) = self.assignments.clone() else { return Ok(()) };
+        // A panic while reading is in the log already; the next look is in a second.
+        spawn_blocking(move || assignments.refresh()).await.unwrap_or(Ok(()))
     }
 
     /// Gives sessions what their accounts give now.

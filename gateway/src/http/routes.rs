@@ -12,8 +12,10 @@ use axum::routing::MethodRouter;
 
 use self::Needs::{May, Nothing, Session};
 use super::viewer::Permission;
-use super::viewer::Permission::{Acknowledge, History, Ledger, Look, People};
-use super::{App, api, console, enter, guard, history, ledger, login, openapi, people, stream, tiles};
+use super::viewer::Permission::{Acknowledge, Assign, Assignments, History, Ledger, Look, People};
+use super::{
+    App, api, assignments, console, enter, guard, history, ledger, login, openapi, people, stream, tiles,
+};
 
 /// What a request must bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +90,8 @@ table! {
     get  "/api/v1/history/alarms"          May(History)     => history::alarms;
     get  "/api/v1/openapi.json"            Session          => openapi::openapi;
     get  "/api/v1/stream"                  May(Look)        => stream::stream;
+    get  "/api/v1/assignments"             May(Assignments) => assignments::list;
+    post "/api/v1/assignments"             May(Assign)      => assignments::assign;
     get  "/api/v1/people"                  May(People)      => people::list;
     post "/api/v1/people"                  May(People)      => people::add;
     post "/api/v1/people/{name}/disable"   May(People)      => people::disable;

@@ -82,10 +82,10 @@ impl LedgerView {
         Self { accounts: account.into_iter().collect(), ..Self::empty(ledger) }
     }
 
-    /// The first accounts after `after`.
+    /// The first accounts after `after`, of the units that `sees` admits.
     #[must_use]
-    pub fn page(ledger: &Ledger, after: Option<&UnitId>) -> Self {
-        let mut rest = ledger.accounts(after);
+    pub fn page(ledger: &Ledger, after: Option<&UnitId>, sees: impl Fn(&UnitId) -> bool) -> Self {
+        let mut rest = ledger.accounts(after).filter(|(unit, _)| sees(unit));
         let accounts: Vec<_> = rest
             .by_ref()
             .take(PAGE_ACCOUNTS_MAX)
@@ -95,7 +95,9 @@ impl LedgerView {
         Self { accounts, next_after, ..Self::empty(ledger) }
     }
 
-    fn empty(ledger: &Ledger) -> Self {
+    /// No account.
+    #[must_use]
+    pub fn empty(ledger: &Ledger) -> Self {
         Self {
             through_lsn: ledger.folded(),
             missed: ledger.missed_count(),

@@ -53,7 +53,7 @@ use crate::audit::pictures::{Keep, PICTURES_DIR, PictureFiles, PictureHead, Reti
 use crate::audit::{Holds, NotShown, Subjects, Unseen};
 use crate::config::roster::Roster;
 use crate::metrics::Metrics;
-use crate::people::Forces;
+use crate::people::{Forces, Wearers};
 use crate::spool::{Disk, Lsn, RealDisk, Spool};
 
 /// Unix milliseconds, given by the caller so that a test can turn the clock.
@@ -81,6 +81,8 @@ pub struct Settings {
     pub keep_pictures: Keep,
     /// How long an operator's acknowledgement may take to be committed before they are told so.
     pub acknowledge_ms_max: u64,
+    /// Who wears which device.
+    pub wearers: Wearers,
     /// The wall clock.
     pub now_ms: NowMs,
     /// What the rest of the gateway has to say.
@@ -101,6 +103,7 @@ impl Settings {
             forget_after_ms: 24 * 3_600_000,
             keep_pictures: Keep::default(),
             acknowledge_ms_max: 10_000,
+            wearers: Wearers::default(),
             now_ms: Arc::new(system_now_ms),
             degraded: Arc::new(Vec::new),
         }
@@ -257,6 +260,12 @@ impl Live {
     #[must_use]
     pub fn roster(&self) -> Arc<Roster> {
         Arc::clone(self.hub.state().roster())
+    }
+
+    /// Who wears which device.
+    #[must_use]
+    pub fn wearers(&self) -> &Wearers {
+        &self.hub.settings.wearers
     }
 
     /// Takes a new roster.

@@ -79,6 +79,7 @@ pub fn prepare(
     }
     let from = first_lsn(&book, committed, settings.tail_records_max);
     let mut state = State::new(book, settings.clock_bounds, settings.units_max, roster);
+    state.wear(settings.wearers.clone());
     let connections = devices.connections();
     state.set_all_connected(&devices.connected());
     let revision = state.alarms.revision();

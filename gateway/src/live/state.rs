@@ -27,6 +27,7 @@ use super::unit::{Place, Unit, UnitId, UnitName};
 use crate::alarms::{Acknowledgement, Alarm, AlarmId, Book, Cause, Delivered, Owner, ReceiptState};
 use crate::config::roster::Roster;
 use crate::fingerprint::Fingerprint;
+use crate::people::Wearers;
 use crate::record::{QuarantineReason, Record, RecordKind};
 use crate::spool::Lsn;
 
@@ -41,6 +42,9 @@ pub struct State {
     bounds: ClockBounds,
     units_max: usize,
     roster: Arc<Roster>,
+    wearers: Wearers,
+    /// The assignments that the names are of: their revision, and when the next begins or ends.
+    worn: (u64, Option<u64>),
     folded: Lsn,
     refused_count: u64,
     repeaters: BTreeMap<UnitId, u64>,
@@ -61,6 +65,8 @@ impl State {
             bounds,
             units_max,
             roster,
+            wearers: Wearers::default(),
+            worn: (0, None),
             folded: Lsn(0),
             refused_count: 0,
             repeaters: BTreeMap::new(),
@@ -132,14 +138,49 @@ impl State {
         &self.roster
     }
 
-    /// Takes a new roster; every unit gets its name anew.
+    /// Takes a new roster; every unit gets its name anew, those of the shift at the next [`State::sweep`].
     pub fn rename(&mut self, roster: Arc<Roster>) {
         for (id, unit) in &mut self.units {
             unit.name = UnitName::of(id, &roster);
         }
         self.roster = roster;
+        self.worn = (u64::MAX, None);
         let ids: Vec<UnitId> = self.units.keys().cloned().collect();
         ids.iter().for_each(|id| self.touch(id));
+    }
+
+    /// From now on names are also of `wearers`.
+    pub fn wear(&mut self, wearers: Wearers) {
+        self.wearers = wearers;
+    }
+
+    /// The unit's name as it is, or was, at `at_ms`.
+    #[must_use]
+    pub fn name_at(&self, id: &UnitId, at_ms: u64) -> UnitName {
+        UnitName::at(id, &self.roster, &self.wearers, at_ms)
+    }
+
+    /// Gives units the names of `now_ms`, if an assignment was written, began or ended since the last call.
+    fn follow_assignments(&mut self, now_ms: u64) {
+        let (revision, due_ms) = self.worn;
+        let known = self.wearers.revision();
+        if known == revision && due_ms.is_none_or(|due_ms| now_ms < due_ms) {
+            return;
+        }
+        self.worn = (known, self.wearers.next_change_after(now_ms));
+        let named: Vec<(UnitId, UnitName)> = self
+            .units
+            .iter()
+            .map(|(id, unit)| (id, unit, self.name_at(id, now_ms)))
+            .filter(|(_, unit, name)| unit.name != *name)
+            .map(|(id, _, name)| (id.clone(), name))
+            .collect();
+        for (id, name) in named {
+            if let Some(unit) = self.units.get_mut(&id) {
+                unit.name = name;
+            }
+            self.touch(&id);
+        }
     }
 
     /// From the next record on, device clocks are believed within `bounds`.
@@ -149,6 +190,7 @@ impl State {
 
     /// Marks units stale, and forgets those that were silent for `forget_after_ms` without an open alarm.
     pub fn sweep(&mut self, now_ms: u64, forget_after_ms: u64) -> Vec<UnitId> {
+        self.follow_assignments(now_ms);
         let mut changed = Vec::new();
         let mut forgotten = Vec::new();
         for (id, unit) in &mut self.units {
@@ -216,13 +258,13 @@ impl State {
         &self.repeaters
     }
 
-    fn unit_or_new(&mut self, id: &UnitId, head: &Head) -> Option<&mut Unit> {
+    fn unit_or_new(&mut self, id: &UnitId, head: &Head, at_ms: u64) -> Option<&mut Unit> {
         if !self.units.contains_key(id) {
             if self.units.len() >= self.units_max {
                 self.refused_count += 1;
                 return None;
             }
-            let mut unit = Unit::new(UnitName::of(id, &self.roster), head.mode);
+            let mut unit = Unit::new(self.name_at(id, at_ms), head.mode);
             unit.connected = self.connected.contains(id);
             self.units.insert(id.clone(), unit);
         }
@@ -335,7 +377,7 @@ fn fold_envelope(state: &mut State, record: &Record, envelope: &Envelope<'_>, to
 
 /// Whatever it says, the device has reported.
 fn fold_report(state: &mut State, told: &Told<'_>) {
-    let Some(unit) = state.unit_or_new(&told.id, told.head) else { return };
+    let Some(unit) = state.unit_or_new(&told.id, told.head, told.received_at_ms) else { return };
     let reported_ms = match told.lane {
         // When history arrived says nothing of how fresh it is.
         Lane::Backlog if unit.last_report_ms > 0 => told.time.believed_ms(told.received_at_ms).unwrap_or(0),
@@ -391,12 +433,13 @@ fn fold_status(state: &mut State, told: &Told<'_>, status: Status) {
 
 fn fold_alarm(state: &mut State, told: &Told<'_>, body: Option<&AlarmBody>) {
     let position = body.and_then(|body| body.position);
+    let raised_at_ms = told.time.believed_ms(told.received_at_ms).unwrap_or(told.received_at_ms);
     state.alarms.raise(Alarm {
         id: told.alarm_id(),
-        callsign: UnitName::of(&told.id, &state.roster).callsign.to_string(),
+        callsign: state.name_at(&told.id, raised_at_ms).callsign.to_string(),
         cause: body.map_or(Cause::Unknown, |body| body.cause.into()),
         mode: told.head.mode,
-        raised_at_ms: told.time.believed_ms(told.received_at_ms).unwrap_or(told.received_at_ms),
+        raised_at_ms,
         received_at_ms: told.received_at_ms,
         position_udeg: position.map(|position| (position.longitude_udeg, position.latitude_udeg)),
         cancelled_at_ms: None,

@@ -348,10 +348,11 @@ impl Hub {
             self.has_stopped.load(Ordering::Relaxed),
             "This page has stopped: new alarms are NOT shown. Restart the gateway".to_owned(),
         );
-        if let Some((unit, _)) = state.repeaters().iter().max_by_key(|(_, at_ms)| **at_ms) {
+        if !state.repeaters().is_empty() {
+            // No unit's name: this goes to everybody, whatever their forces. The ledger names them, to who sees them.
             let count = state.repeaters().len();
             degraded.push(format!(
-                "Security: {count} devices use record numbers twice, last {unit}. Wiped, or its key is copied: find it, enrol it anew"
+                "Security: {count} devices use record numbers twice. Wiped, or their keys are copied: the ledger (`repeated`) names them, enrol them anew"
             ));
         }
         let devices_connected = state.connected_count();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use fieldpost_protocol::{DeviceId, Duty, ForceId, Mode, Position};
 
 use crate::config::roster::{Roster, UnitKind};
+use crate::people::{Wearer, Wearers};
 
 use super::gaps::Gaps;
 use super::order::{JudgedTime, Order};
@@ -49,6 +50,8 @@ pub struct UnitName {
     pub callsign: Arc<str>,
     /// Its symbol; an officer if the roster does not say.
     pub kind: UnitKind,
+    /// Who wears it now, where it is, and what they do there: by the shift's assignment.
+    pub wearer: Wearer,
 }
 
 impl UnitName {
@@ -56,8 +59,27 @@ impl UnitName {
     #[must_use]
     pub fn of(id: &UnitId, roster: &Roster) -> Self {
         match roster.unit(&id.force, &id.device) {
-            Some(unit) => Self { callsign: Arc::from(unit.callsign.as_str()), kind: unit.kind },
-            None => Self { callsign: Arc::from(id.device.as_str()), kind: UnitKind::Officer },
+            Some(unit) => {
+                let callsign = Arc::from(unit.callsign.as_str());
+                Self { callsign, kind: unit.kind, wearer: Wearer::default() }
+            }
+            None => {
+                let callsign = Arc::from(id.device.as_str());
+                Self { callsign, kind: UnitKind::Officer, wearer: Wearer::default() }
+            }
+        }
+    }
+
+    /// The name at one instant: what the assignment of that time says comes before the roster.
+    #[must_use]
+    pub fn at(id: &UnitId, roster: &Roster, wearers: &Wearers, at_ms: u64) -> Self {
+        let name = Self::of(id, roster);
+        match wearers.at(id, at_ms) {
+            Some(wearer) => {
+                let callsign = wearer.callsign.as_deref().map_or(name.callsign, Arc::from);
+                Self { callsign, wearer, ..name }
+            }
+            None => name,
         }
     }
 }

@@ -13,6 +13,12 @@ struct UnitView<'a> {
     force: &'a str,
     device: &'a str,
     callsign: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    officer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vehicle: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
     kind: &'static str,
     mode: &'static str,
     connected: bool,
@@ -58,6 +64,9 @@ pub(super) fn write_unit(out: &mut Vec<u8>, id: &UnitId, unit: &Unit, alarm: Opt
         force: id.force.as_str(),
         device: id.device.as_str(),
         callsign: &unit.name.callsign,
+        officer: unit.name.wearer.officer.as_deref(),
+        vehicle: unit.name.wearer.vehicle.as_deref(),
+        role: unit.name.wearer.role.as_deref(),
         kind: unit.name.kind.as_str(),
         mode: unit.mode.as_str(),
         connected: unit.connected,

@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod accounts;
+pub mod assignments;
 pub mod authenticator;
 pub mod consoles;
 pub mod entrance;
@@ -17,9 +18,11 @@ pub mod hashing;
 pub mod password;
 pub mod role;
 pub mod throttle;
+pub mod wearers;
 
 pub use self::account::{Account, Standing};
 pub use self::accounts::{Accounts, AccountsError, By, NewAccount};
+pub use self::assignments::{AssignmentError, Assignments, NewAssignment};
 pub use self::authenticator::{Authenticator, LocalPasswords, Proof, Refused};
 pub use self::consoles::{Console, Consoles, OpenConsole, Watching};
 pub use self::entrance::Entrance;
@@ -28,3 +31,4 @@ pub use self::grant::Grant;
 pub use self::hashing::Hashing;
 pub use self::password::{Hashed, Password, PasswordError};
 pub use self::role::{Permission, Role, Roles};
+pub use self::wearers::{Assignment, Wearer, Wearers};

@@ -46,7 +46,7 @@ use crate::live::order::ClockBounds;
 use crate::live::{self, system_now_ms};
 use crate::login::LoginLinks;
 use crate::metrics::Metrics;
-use crate::people::{Consoles, Password};
+use crate::people::{Assignments, Consoles, Password};
 use crate::pki::{FrontDoorTls, PageTls, TlsError};
 use crate::spool::{Disk, RealDisk, Spool};
 
@@ -153,8 +153,9 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
     }
     let history = history::start(&config, &spool, &counters, &starting).await?;
     let downlink = Downlink::new(DownlinkBounds::default());
+    let assignments = page::assignments(&config).await;
     let live = live::start(
-        live_settings(&config, &readiness, history.history()),
+        live_settings(&config, &readiness, history.history(), &assignments),
         &spool,
         Arc::new(ConnectedDevices(downlink.clone())),
         Arc::clone(&config.control_room.roster),
@@ -172,7 +173,7 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         &config,
         page_tls.as_ref(),
         sources,
-        page::People { links: Arc::clone(&login), entrance, consoles: consoles.clone() },
+        page::People { links: Arc::clone(&login), entrance, consoles: consoles.clone(), assignments },
         readiness.public_routes(),
         &starting,
     )
@@ -352,9 +353,15 @@ async fn sink_files(config: &Config) -> SinkFiles {
         .expect("reading the sinks' files does not panic, and nobody aborts it")
 }
 
-fn live_settings(config: &Config, readiness: &Readiness, history: &History) -> live::Settings {
+fn live_settings(
+    config: &Config,
+    readiness: &Readiness,
+    history: &History,
+    assignments: &Assignments,
+) -> live::Settings {
     let mut settings = live::Settings::new(config.data_dir.clone());
     settings.clock_bounds = clock_bounds(config);
+    settings.wearers = assignments.wearers().clone();
     let (readiness, history) = (readiness.clone(), history.clone());
     settings.degraded = Arc::new(move || {
         let mut degraded = readiness.degraded();

@@ -13,7 +13,7 @@ use crate::http::tiles::Tiles;
 use crate::http::{self, Running, Sources, streets};
 use crate::live::system_now_ms;
 use crate::login::LoginLinks;
-use crate::people::{Consoles, Entrance, Password};
+use crate::people::{Assignments, Consoles, Entrance, Password};
 use crate::pki::PageTls;
 
 /// How people come in, and who of them watches.
@@ -21,6 +21,18 @@ pub(super) struct People {
     pub(super) links: Arc<LoginLinks>,
     pub(super) entrance: Entrance,
     pub(super) consoles: Consoles,
+    pub(super) assignments: Assignments,
+}
+
+/// Who wears which device, as far as it can be read.
+pub(super) async fn assignments(config: &Config) -> Assignments {
+    let assignments = Assignments::new(&config.data_dir);
+    let known = assignments.clone();
+    let read = spawn_blocking(move || known.refresh()).await;
+    if let Err(error) = read.expect("reading assignments does not panic, and nobody aborts it") {
+        tracing::error!(%error, "units go by the roster until this can be read");
+    }
+    assignments
 }
 
 /// Accounts and passwords, and the first administrator's password if this start made it. Damaged accounts are no reason not
@@ -62,6 +74,7 @@ pub(super) async fn start(
         health,
         entrance: Some(people.entrance),
         consoles: people.consoles,
+        assignments: Some(people.assignments),
     };
     let journal = AccessFiles::new(&config.data_dir);
     http::start(settings, sources, people.links, journal, closing).await.map_err(|error| match error {

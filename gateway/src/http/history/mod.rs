@@ -171,7 +171,7 @@ async fn answer_at(
     let unit = unit_of(viewer, &question.unit)?;
     let at_ms = time(question.at_ms)?;
     let found = app.history.at(&unit, at_ms).await.map_err(|error| Box::new(refused(&error)))?;
-    let name = UnitName::of(&unit, &app.live.roster());
+    let name = UnitName::at(&unit, &app.live.roster(), app.live.wearers(), at_ms);
     let view = found.map(|standing| AtView {
         at_ms,
         unit: standing.as_ref().map(|standing| UnitView::of(standing, &name)),
@@ -218,7 +218,12 @@ pub(super) async fn units(
             .start
             .items
             .iter()
-            .map(|standing| UnitView::of(standing, &UnitName::of(&standing.unit, &roster)))
+            .map(|standing| {
+                UnitView::of(
+                    standing,
+                    &UnitName::at(&standing.unit, &roster, app.live.wearers(), standing.at_ms),
+                )
+            })
             .collect(),
         gaps: damaged(&course.start.damaged),
     });
@@ -274,7 +279,12 @@ async fn answer_alarms(
             alarms: found
                 .items
                 .iter()
-                .map(|story| AlarmView::of(story, &UnitName::of(&story.unit, &roster)))
+                .map(|story| {
+                    AlarmView::of(
+                        story,
+                        &UnitName::at(&story.unit, &roster, app.live.wearers(), story.raised.at_ms),
+                    )
+                })
                 .collect(),
             next: last.map(|story| format!("{}.{}", story.raised.at_ms, story.event.alarm)),
             gaps: damaged(&found.damaged),

@@ -19,7 +19,7 @@ fn by() -> By {
 }
 
 /// An account whose password its owner has chosen: [`OWN`].
-fn account(room: &Room, name: &str, roles: &[Role], forces: &str) {
+pub(crate) fn account(room: &Room, name: &str, roles: &[Role], forces: &str) {
     let first = made(room, name, roles, forces);
     assert!(!first.is_empty());
     let own = fieldpost_gateway::people::Password::chosen(OWN.to_owned(), name).unwrap();
@@ -40,7 +40,7 @@ async fn log_in(browser: &Browser, name: &str, password: &str) -> Answer {
 }
 
 /// A browser that has logged in with [`OWN`].
-async fn logged_in(room: &Room, name: &str) -> Browser {
+pub(crate) async fn logged_in(room: &Room, name: &str) -> Browser {
     let mut browser = room.stranger();
     let answer = log_in(&browser, name, OWN).await;
     assert_eq!(answer.status, 204, "{}", answer.text());

@@ -14,3 +14,5 @@ mod pictures;
 mod rebuild;
 mod rig;
 mod schema;
+mod scope;
+mod shift;

@@ -17,6 +17,8 @@ const MAY: &[(&str, &str)] = &[
     ("POST /api/v1/people", "administrator"),
     ("POST /api/v1/people/{name}/disable", "administrator"),
     ("POST /api/v1/people/{name}/password", "administrator"),
+    ("GET /api/v1/assignments", "operator supervisor data_protection administrator"),
+    ("POST /api/v1/assignments", "supervisor administrator"),
     ("GET /api/v1/units", "operator supervisor"),
     ("GET /api/v1/alarms", "operator supervisor"),
     ("POST /api/v1/alarms/acknowledge", "operator supervisor"),

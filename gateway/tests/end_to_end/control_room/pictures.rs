@@ -38,7 +38,7 @@ async fn a_stream_begins_with_everything_and_goes_on_with_what_changes() {
                 "lon": -1.234567, "lat": 51.6, "speed_mps": 1.4, "course_deg": 90.0, "accuracy_m": 5,
                 "device_time_ms": site.now_ms(), "received_at_ms": site.now_ms(), "clock": "gnss", "history": false,
             },
-            "last_report_ms": site.now_ms(), "stale": false, "alarm": null,
+            "last_report_ms": site.now_ms(), "gaps": [], "stale": false, "alarm": null,
         })
     );
     let gateway = stream.next_of("gateway").await.unwrap().json();

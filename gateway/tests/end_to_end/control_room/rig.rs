@@ -23,7 +23,7 @@ use fieldpost_gateway::live::unit::UnitId;
 use fieldpost_gateway::live::{self, Live};
 use fieldpost_gateway::login::{LoginLinks, Operator};
 use fieldpost_gateway::metrics::Metrics;
-use fieldpost_gateway::people::{Consoles, Entrance, Grant, Role};
+use fieldpost_gateway::people::{Assignments, Consoles, Entrance, Grant, Role};
 use fieldpost_gateway::record::{Record, RecordKind};
 use fieldpost_gateway::spool::{Disk, EntryClass, Lsn, RealDisk, Spool, SpoolSettings};
 use fieldpost_protocol::{
@@ -162,6 +162,7 @@ pub(crate) struct Room {
     pub(crate) http: http::Running,
     pub(crate) links: Arc<LoginLinks>,
     pub(crate) entrance: Entrance,
+    pub(crate) assignments: Assignments,
     pub(crate) consoles: Consoles,
     pub(crate) metrics: Arc<Metrics>,
     now_ms: Arc<AtomicU64>,
@@ -214,6 +215,9 @@ impl Site {
         let metrics = Metrics::new();
         let clock = Arc::clone(&self.now_ms);
         let mut settings = live::Settings::new(self.dir.path().to_owned());
+        let assignments = Assignments::new(self.dir.path());
+        assignments.refresh().unwrap();
+        settings.wearers = assignments.wearers().clone();
         settings.now_ms = Arc::new(move || clock.load(Ordering::Relaxed));
         let shutdown = CancellationToken::new();
         let live = live::start(
@@ -235,6 +239,7 @@ impl Site {
             tiles: Tiles::open(map.exists().then_some(map.as_path())),
             entrance: Some(entrance.clone()),
             consoles: consoles.clone(),
+            assignments: Some(assignments.clone()),
             ..http::Settings::new("127.0.0.1:0".parse().unwrap())
         };
         let http = http::start(
@@ -251,7 +256,7 @@ impl Site {
         .await
         .unwrap();
         let now_ms = Arc::clone(&self.now_ms);
-        Room { spool, live, ledger, history, http, links, entrance, consoles, metrics, now_ms }
+        Room { spool, live, ledger, history, http, links, entrance, assignments, consoles, metrics, now_ms }
     }
 
     fn start_history(
@@ -272,8 +277,10 @@ impl Site {
         history::task::start(history::FileStore::open(settings), around).unwrap()
     }
 
+    /// `device` of the force `sim`, or `force/device`.
     pub(crate) fn unit(&self, device: &str) -> UnitId {
-        UnitId { force: ForceId::try_new("sim").unwrap(), device: DeviceId::try_new(device).unwrap() }
+        let (force, device) = device.split_once('/').unwrap_or(("sim", device));
+        UnitId { force: ForceId::try_new(force).unwrap(), device: DeviceId::try_new(device).unwrap() }
     }
 
     /// A record as ingest would append it: live, made and received now.

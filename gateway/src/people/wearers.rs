@@ -1,0 +1,188 @@
+//! Who wore which device when: the shift assignments, in memory.
+//!
+//! **Of several assignments that cover an instant, the one written last holds**: a correction is written, nothing is taken
+//! back, and an answer about the past is the same for ever unless somebody wrote about that past since.
+//!
+//! Bounds: [`ASSIGNMENTS_MAX`] assignments of about 0.5 KiB; beyond, the ones written first are in the file only.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::Serialize;
+
+use crate::live::unit::UnitId;
+
+/// A week of the largest force (10,000 devices, three shifts a day), years of a small one.
+pub const ASSIGNMENTS_MAX: usize = 200_000;
+
+/// Who wears a device, as colleagues know them. Any text, which stays text.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Wearer {
+    /// Name or number; `None`: nobody wears it.
+    pub officer: Option<Box<str>>,
+    /// What they are called on the radio.
+    pub callsign: Option<Box<str>>,
+    /// The vehicle it is in, or they are in.
+    pub vehicle: Option<Box<str>>,
+    /// What they do: sergeant, dog handler.
+    pub role: Option<Box<str>>,
+}
+
+/// One assignment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Assignment {
+    /// Its place in the file, from 1.
+    pub n: u64,
+    /// Which device.
+    #[serde(serialize_with = "as_text")]
+    pub unit: UnitId,
+    /// Who.
+    #[serde(flatten)]
+    pub wearer: Wearer,
+    /// From, Unix ms.
+    pub from_ms: u64,
+    /// Until, Unix ms; not included.
+    pub until_ms: u64,
+    /// Who said so.
+    pub by: String,
+    /// When they said so, Unix ms.
+    pub at_ms: u64,
+}
+
+/// Every assignment that is remembered. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Wearers {
+    table: Arc<RwLock<Table>>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    by_unit: BTreeMap<UnitId, VecDeque<Assignment>>,
+    /// Units in the order in which their assignments were written.
+    order: VecDeque<UnitId>,
+    revision: u64,
+}
+
+impl Wearers {
+    /// Who wore the device at `at_ms`; `None` if nothing is known. The access record, history and the live page ask here.
+    #[must_use]
+    pub fn at(&self, unit: &UnitId, at_ms: u64) -> Option<Wearer> {
+        self.assignment_at(unit, at_ms).map(|assignment| assignment.wearer)
+    }
+
+    /// [`Wearers::at`], with when it began and who said so.
+    #[must_use]
+    pub fn assignment_at(&self, unit: &UnitId, at_ms: u64) -> Option<Assignment> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let covers = |one: &&Assignment| one.from_ms <= at_ms && at_ms < one.until_ms;
+        table.by_unit.get(unit)?.iter().rev().find(covers).cloned()
+    }
+
+    /// Everything written about a device, the newest first.
+    #[must_use]
+    pub fn of_unit(&self, unit: &UnitId, count_max: usize) -> Vec<Assignment> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.by_unit.get(unit).into_iter().flatten().rev().take(count_max).cloned().collect()
+    }
+
+    /// Who wore what at `at_ms`, of the units that `sees` admits, after `after`, by force and device.
+    #[must_use]
+    pub fn all_at(
+        &self,
+        at_ms: u64,
+        sees: impl Fn(&UnitId) -> bool,
+        after: Option<&UnitId>,
+        count_max: usize,
+    ) -> Vec<Assignment> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let units = table.by_unit.range::<UnitId, _>((after.map_or(Unbounded, Excluded), Unbounded));
+        let covers = |one: &&Assignment| one.from_ms <= at_ms && at_ms < one.until_ms;
+        let held = units.filter(|(unit, _)| sees(unit)).filter_map(|(_, all)| all.iter().rev().find(covers));
+        held.take(count_max).cloned().collect()
+    }
+
+    /// Counts what was written; a change means that names may be others.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).revision
+    }
+
+    /// When, after `at_ms`, an assignment begins or ends next.
+    #[must_use]
+    pub fn next_change_after(&self, at_ms: u64) -> Option<u64> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let all = table.by_unit.values().flatten();
+        all.flat_map(|one| [one.from_ms, one.until_ms]).filter(|change_ms| *change_ms > at_ms).min()
+    }
+
+    /// Takes assignments in the order of the file.
+    pub(super) fn take(&self, written: Vec<Assignment>) {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        for one in written {
+            table.revision += 1;
+            table.order.push_back(one.unit.clone());
+            table.by_unit.entry(one.unit.clone()).or_default().push_back(one);
+        }
+        while table.order.len() > ASSIGNMENTS_MAX {
+            let Some(unit) = table.order.pop_front() else { return };
+            if let Some(of_unit) = table.by_unit.get_mut(&unit) {
+                of_unit.pop_front();
+                if of_unit.is_empty() {
+                    table.by_unit.remove(&unit);
+                }
+            }
+        }
+    }
+}
+
+fn as_text<S: serde::Serializer>(unit: &UnitId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(text: &str) -> UnitId {
+        text.parse().unwrap()
+    }
+
+    fn assignment(n: u64, of: &str, officer: &str, from_ms: u64, until_ms: u64) -> Assignment {
+        let wearer = Wearer { officer: Some(officer.into()), ..Wearer::default() };
+        Assignment { n, unit: unit(of), wearer, from_ms, until_ms, by: "eve".to_owned(), at_ms: 0 }
+    }
+
+    fn officer(wearers: &Wearers, of: &str, at_ms: u64) -> Option<String> {
+        wearers.at(&unit(of), at_ms)?.officer.map(|officer| officer.to_string())
+    }
+
+    #[test]
+    fn what_was_written_last_holds_while_it_lasts() {
+        let wearers = Wearers::default();
+        wearers.take(vec![
+            assignment(1, "met/pc-1", "anna", 100, 200),
+            assignment(2, "met/pc-1", "ben", 140, 160),
+            assignment(3, "met/pc-2", "eve", 0, 1_000),
+        ]);
+        for (at_ms, worn_by) in [(99, None), (100, Some("anna")), (140, Some("ben")), (159, Some("ben"))] {
+            assert_eq!(officer(&wearers, "met/pc-1", at_ms).as_deref(), worn_by, "{at_ms}");
+        }
+        assert_eq!(officer(&wearers, "met/pc-1", 160).as_deref(), Some("anna"), "lent for a while");
+        assert_eq!(officer(&wearers, "met/pc-1", 200), None);
+        assert_eq!(wearers.next_change_after(140), Some(160));
+        assert_eq!(wearers.next_change_after(1_000), None);
+        let met = |unit: &UnitId| unit.device.as_str() != "pc-2";
+        assert_eq!(wearers.all_at(150, met, None, 10).len(), 1);
+        assert_eq!(wearers.all_at(150, |_| true, Some(&unit("met/pc-1")), 10)[0].n, 3);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_was_written_first_gives_way() {
+        let wearers = Wearers::default();
+        let rows = 0..ASSIGNMENTS_MAX as u64 + 1;
+        wearers.take(rows.map(|n| assignment(n, &format!("met/pc-{}", n % 7), "anna", n, n + 1)).collect());
+        assert_eq!(officer(&wearers, "met/pc-0", 0), None);
+        assert_eq!(officer(&wearers, "met/pc-1", 1).as_deref(), Some("anna"));
+    }
+}
