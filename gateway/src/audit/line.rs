@@ -68,6 +68,9 @@ pub struct StreamNote {
     /// It had everything up to this picture already, and takes up there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_after: Option<u64>,
+    /// It asked to take up after this one, which was not known any more: it was told that it lagged, and shown everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lagged_from: Option<u64>,
     /// Until here it was sent every picture in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_to: Option<u64>,

@@ -16,7 +16,7 @@ use std::path::Path;
 use super::line::{Line, StreamNote};
 use super::pictures::{self, Entry};
 use super::verify::{Verdict, verify};
-use crate::live::frames::{Change, LAGGED, Picture, frame};
+use crate::live::frames::{Change, LAGGED, Picture, frame, unnumbered};
 use crate::people::Forces;
 
 /// Why a page cannot be rebuilt.
@@ -138,7 +138,13 @@ pub fn walk(
     let opened_at = page.opened.stream.as_ref().and_then(|stream| stream.opened_at).unwrap_or_default();
     let files = pictures::files(pictures)?;
     let from = first_file(&files, opened_at)?.ok_or(RebuildError::NoPicture(opened_at))?;
-    let mut walk = Walk { wire: Wire::new(page), opened_at, picture: None, last: None };
+    let mut walk = Walk {
+        wire: Wire::new(page),
+        opened: page.opened.stream.clone().unwrap_or_default(),
+        opened_at,
+        picture: None,
+        last: None,
+    };
     for file in &files[from..] {
         let end = pictures::read(&file.path, &mut |at_ms, entries| {
             entries.into_iter().try_for_each(|entry| walk.entry(at_ms, entry, each))
@@ -163,6 +169,7 @@ pub fn walk(
 /// Through the journal with one page.
 struct Walk {
     wire: Wire,
+    opened: StreamNote,
     opened_at: u64,
     /// Before the page opens.
     picture: Option<Picture>,
@@ -195,8 +202,14 @@ impl Walk {
         if let Some(picture) = self.picture.take_if(|picture| picture.n == self.opened_at) {
             self.last = Some(picture.n);
             let forces = &self.wire.forces;
-            let first = picture.opening(forces, picture.units_json(forces));
-            first.iter().try_for_each(|part| each(at_ms, part))?;
+            if self.opened.lagged_from.is_some() {
+                each(at_ms, &LAGGED)?;
+            }
+            // A page that took up where it was is sent only what follows.
+            if self.opened.resumed_after.is_none() {
+                let first = picture.opening(forces, picture.units_json(forces));
+                first.iter().try_for_each(|part| each(at_ms, part))?;
+            }
         }
         Ok(())
     }
@@ -314,7 +327,7 @@ impl Wire {
         for overtaking in &order.overtook {
             let found = self.held.iter().find(|(_, n, _)| n == overtaking);
             if let Some((_, n, Some(frame))) = found {
-                each(at_ms, frame)?;
+                each(at_ms, unnumbered(frame))?;
                 self.sent.insert(*n);
             }
         }

@@ -1,6 +1,8 @@
 //! `GET /api/v1/stream`: Server-Sent Events.
 //!
-//! First every unit and every alarm, then what changes. **A stream ends when its session ends, when the gateway stops, or
+//! First every unit and every alarm, then what changes. A page that comes back with the `id` of the last event it has
+//! (`Last-Event-ID`, or `?cursor=`) is sent what followed it, if all of that is still there; else it is told that it
+//! `lagged`, and everything follows. Only what comes in order has an `id`. **A stream ends when its session ends, when the gateway stops, or
 //! when its page goes; nothing it does can delay anything else**: it reads from its own bounded queue.
 //!
 //! **On record is the interval, not each update**: the picture it opened with and whose units, where it left the order of
@@ -13,11 +15,13 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
+use serde::Deserialize;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::listener::Peer;
@@ -82,23 +86,40 @@ fn picture_anchor(app: &App) -> FileNote {
     FileNote { sha256: Some(head.hash.to_string()), ..FileNote::default() }
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Question {
+    cursor: Option<String>,
+}
+
+/// Where the page was: a browser says it by itself. What is no number of ours is one that we do not know any more.
+fn cursor_of(headers: &HeaderMap, question: &Question) -> Option<u64> {
+    let said = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
+    let said = said.or(question.cursor.as_deref()).filter(|cursor| !cursor.is_empty());
+    said.map(|cursor| cursor.parse().unwrap_or(0))
+}
+
 /// Opens a live page.
 pub(super) async fn stream(
     State(app): State<Arc<App>>,
     Extension(session): Extension<Arc<Session>>,
     Extension(viewer): Extension<Viewer>,
     Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    question: Result<Query<Question>, QueryRejection>,
 ) -> Response {
-    let Some(opening) = app.live.open_page(&viewer.forces) else {
+    let Ok(Query(question)) = question else {
+        return refusal(StatusCode::BAD_REQUEST, "cursor is the id of an event; nothing else can be asked");
+    };
+    let Some((opened, opening)) = app.live.open_page(&viewer.forces, cursor_of(&headers, &question)) else {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open: close one");
     };
-    let opened_at = opening.picture();
-    if let Err(error) = app.live.wait_journalled(opened_at.unwrap_or_default()).await {
+    if let Err(error) = app.live.wait_journalled(opening.picture().unwrap_or_default()).await {
         return not_shown(error);
     }
     let asked = app.asked(&viewer, peer, What::StreamOpened);
     let mut note = Note::from(asked.clone().of(opening.holds().clone()));
-    note.stream = Some(StreamNote { opened_at, ..StreamNote::default() });
+    note.stream = Some(opened);
     note.file = Some(picture_anchor(&app));
     let (id, opening) = match app.access.show_as(note, opening).await {
         Ok(shown) => shown,

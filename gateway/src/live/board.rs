@@ -13,7 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::fanout::{Queue, Subscription, Urgency};
-use super::frames::{Change, Picture, frame};
+use super::frames::{Change, LAGGED, Picture, frame};
+use super::ring::Ring;
 use super::state::State;
 use super::unit::UnitId;
 use super::view::{self, GatewayView};
@@ -26,7 +27,8 @@ use crate::people::Forces;
 pub const PAGES_MAX: usize = 256;
 /// Changes that may wait for the journal; a reader of the alarm queue then reads what is shown.
 const PENDING_MAX: usize = 20_000;
-/// So long after somebody read units or alarms without a page, changes are still journalled: the next reader finds them.
+/// So long after somebody read units or alarms, or the last page went, changes are still journalled: the next reader finds
+/// them, and a page that comes back goes on where it was.
 const READ_LEASE_MS: u64 = 60_000;
 
 /// The rendered picture and the pages that look at it.
@@ -45,6 +47,8 @@ pub(super) struct Board {
     /// The journal has, or has pending, the whole picture.
     is_journalled: bool,
     read_until_ms: u64,
+    /// What was sent, without a hole up to the newest.
+    sent: Ring,
 }
 
 #[derive(Debug)]
@@ -58,8 +62,12 @@ struct Page {
 /// A page's first frames and what follows them.
 #[derive(Debug)]
 pub struct Opening {
-    /// The picture that the first frames show.
+    /// The picture that the first frames show, or lead up to.
     pub n: u64,
+    /// It goes on after this change.
+    pub resumed_after: Option<u64>,
+    /// It asked to go on after this change, which is not known any more.
+    pub lagged_from: Option<u64>,
     /// Every unit, every alarm, the gateway's state: frames in order, some in parts.
     pub first: Vec<Bytes>,
     /// What changes from then on.
@@ -174,18 +182,31 @@ impl Board {
         (self.picture.n, self.picture.alarms_answer(&self.picture.alarms_json(forces)))
     }
 
-    /// Opens a page; `None` if too many are open.
-    pub(super) fn open(&mut self, forces: &Forces, holds: Holds) -> Option<Opening> {
+    /// Opens a page; `None` if too many are open. It goes on after `cursor` if every change since is still there, else it is
+    /// told that it lagged and shown everything.
+    pub(super) fn open(&mut self, forces: &Forces, holds: Holds, cursor: Option<u64>) -> Option<Opening> {
         self.pages.retain(|page| !page.queue.is_closed());
         if self.pages.len() >= PAGES_MAX {
             return None;
         }
         self.journal();
-        let (queue, n) = (Queue::new(), self.picture.n);
-        self.pages.push(Page { queue: Arc::clone(&queue), forces: forces.clone(), opened_at: n });
+        if let Some(after) = cursor
+            && let Some((n, first)) = self.sent.after(after, forces)
+        {
+            let then = self.add_page(Queue::after(n), forces, n, holds);
+            return Some(Opening { n, resumed_after: cursor, lagged_from: None, first, then });
+        }
+        let n = self.picture.n;
         let units = self.units_of(forces);
-        let first = self.picture.opening(forces, units);
-        Some(Opening { n, first, then: Subscription::new(queue, holds) })
+        let lagged = cursor.map(|_| LAGGED);
+        let first = lagged.into_iter().chain(self.picture.opening(forces, units)).collect();
+        let then = self.add_page(Queue::new(), forces, n, holds);
+        Some(Opening { n, resumed_after: None, lagged_from: cursor, first, then })
+    }
+
+    fn add_page(&mut self, queue: Arc<Queue>, forces: &Forces, opened_at: u64, holds: Holds) -> Subscription {
+        self.pages.push(Page { queue: Arc::clone(&queue), forces: forces.clone(), opened_at });
+        Subscription::new(queue, holds)
     }
 
     /// Who sees everything shares one list, put together once between changes.
@@ -214,8 +235,11 @@ impl Board {
 
     /// What the journal does not have yet; nothing more comes if nobody looks.
     pub(super) fn take_pending(&mut self, now_ms: u64) -> Vec<Entry> {
-        if self.pages.is_empty() && now_ms > self.read_until_ms {
+        if !self.pages.is_empty() {
+            self.read_until_ms = self.read_until_ms.max(now_ms + READ_LEASE_MS);
+        } else if now_ms > self.read_until_ms {
             self.is_journalled = false;
+            self.sent = Ring::default();
         }
         std::mem::take(&mut self.pending)
     }
@@ -224,12 +248,13 @@ impl Board {
     /// journal works again.
     pub(super) fn journal_failed(&mut self) {
         self.is_journalled = false;
+        self.sent = Ring::default();
         self.pending.clear();
         self.close();
     }
 
     /// Sends what is durable to every page that sees it. Returns how many pages have now been told that they lag.
-    pub(super) fn send(&self, committed: &Committed) -> u64 {
+    pub(super) fn send(&mut self, committed: &Committed) -> u64 {
         let mut lagged = 0;
         for entry in committed.entries() {
             let Entry::Change(n, change) = entry else { continue };
@@ -241,6 +266,7 @@ impl Board {
                 let frame = frames.entry(&page.forces).or_insert_with(|| frame(*n, change, &page.forces));
                 lagged += frame.clone().map_or(0, |frame| u64::from(page.queue.push(urgency, *n, frame)));
             }
+            self.sent.push(*n, change);
         }
         lagged
     }

@@ -6,7 +6,8 @@
 //!
 //! **What is sent is on record, and in which order.** The order is that of the changes' numbers; where a page is sent
 //! anything else (an alarm that overtakes, frames left out because it lagged) it comes as [`Taken::OutOfOrder`], which
-//! cannot be opened before that is on record.
+//! cannot be opened before that is on record. Only what comes in order has its number as the event's `id`: it says that
+//! nothing before it is missing.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
-use super::frames::LAGGED;
+use super::frames::{LAGGED, unnumbered};
 use crate::audit::line::StreamNote;
 use crate::audit::{Holds, Unseen};
 
@@ -87,6 +88,13 @@ pub struct Subscription {
 impl Queue {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self::default())
+    }
+
+    /// Of a page that has every change up to `n`.
+    pub(super) fn after(n: u64) -> Arc<Self> {
+        let queue = Self::new();
+        queue.lock().sent_to = n;
+        queue
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -170,7 +178,7 @@ fn take_out_of_order(waiting: &mut Waiting) -> (StreamNote, Bytes) {
     let mut frames = BytesMut::new();
     for (n, frame) in waiting.first.drain(..) {
         note.overtook.push(n);
-        frames.extend_from_slice(&frame);
+        frames.extend_from_slice(unnumbered(&frame));
     }
     if std::mem::take(&mut waiting.lagged) {
         note.lagged_to = Some(waiting.offered_to);

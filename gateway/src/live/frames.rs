@@ -125,6 +125,13 @@ pub fn frame(n: u64, change: &Change, forces: &Forces) -> Option<Bytes> {
     }
 }
 
+/// A frame without its number, for one that is sent before others: a page that comes back has to be sent those.
+#[must_use]
+pub fn unnumbered(frame: &[u8]) -> &[u8] {
+    let line = frame.starts_with(b"id: ").then(|| frame.iter().position(|byte| *byte == b'\n')).flatten();
+    line.map_or(frame, |end| &frame[end + 1..])
+}
+
 /// One event of the stream (WHATWG HTML, "Server-sent events"). JSON on one line needs no escaping.
 fn event(n: u64, name: &str, json: &[u8]) -> Bytes {
     Bytes::from([&head(n, name), json, FRAME_END].concat())

@@ -29,6 +29,7 @@ pub mod unit;
 pub mod view;
 
 mod acknowledge;
+mod ring;
 mod start;
 mod tasks;
 
@@ -49,6 +50,7 @@ use self::devices::Devices;
 use self::order::ClockBounds;
 use self::state::State;
 use self::view::GatewayView;
+use crate::audit::line::StreamNote;
 use crate::audit::pictures::{Keep, PICTURES_DIR, PictureFiles, PictureHead, Retired};
 use crate::audit::{Holds, NotShown, Subjects, Unseen};
 use crate::config::roster::Roster;
@@ -220,14 +222,17 @@ impl Live {
         Unseen::new(alarms, holds(forces)).of_picture(n)
     }
 
-    /// Opens a page for who sees `forces`: its first frames, and what changes from then on. `None` if too many are open.
-    pub fn open_page(&self, forces: &Forces) -> Option<Unseen<Opening>> {
-        let opening = self.hub.board().open(forces, holds(forces));
+    /// Opens a page for who sees `forces`: its first frames, and what changes from then on, after the change `cursor` if that
+    /// can be. With it comes how it opened, for the access record. `None` if too many are open.
+    pub fn open_page(&self, forces: &Forces, cursor: Option<u64>) -> Option<(StreamNote, Unseen<Opening>)> {
+        let opening = self.hub.board().open(forces, holds(forces), cursor);
         self.hub.journal_wanted.notify_one();
         self.hub.count_pages();
         let opening = opening?;
-        let n = opening.n;
-        Some(Unseen::new(opening, holds(forces)).of_picture(n))
+        let (n, resumed_after, lagged_from) = (opening.n, opening.resumed_after, opening.lagged_from);
+        let opened_at = Some(resumed_after.unwrap_or(n));
+        let note = StreamNote { opened_at, resumed_after, lagged_from, ..StreamNote::default() };
+        Some((note, Unseen::new(opening, holds(forces)).of_picture(n)))
     }
 
     /// Returns once the picture number `n` is durable in the journal. Cancel-safe.

@@ -44,6 +44,8 @@ pub(crate) struct Stream {
 /// One event of a stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
+    /// Empty if it has none.
+    pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) data: String,
 }
@@ -101,7 +103,17 @@ impl Browser {
 
     /// Opens the live stream.
     pub(crate) async fn stream(&self) -> Stream {
-        let response = self.send(Method::GET, "/api/v1/stream", "").await;
+        Self::opened(self.send(Method::GET, "/api/v1/stream", "").await)
+    }
+
+    /// Opens it as a browser does that comes back with the newest id it has.
+    pub(crate) async fn stream_from(&self, cursor: &str) -> Stream {
+        let headers = self.headers.clone().into_iter().chain([("last-event-id", cursor.to_owned())]);
+        let back = Self { address: self.address, headers: headers.collect(), tls: self.tls.clone() };
+        Self::opened(back.send(Method::GET, "/api/v1/stream", "").await)
+    }
+
+    fn opened(response: Response<Incoming>) -> Stream {
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Stream { body: response.into_body(), held: String::new(), received: Vec::new() }
@@ -205,5 +217,5 @@ fn parse(event: &str) -> Event {
         let prefix = format!("{name}: ");
         event.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_default().to_owned()
     };
-    Event { name: field("event"), data: field("data") }
+    Event { id: field("id"), name: field("event"), data: field("data") }
 }

@@ -12,6 +12,7 @@ mod map;
 mod people;
 mod pictures;
 mod rebuild;
+mod resume;
 mod rig;
 mod schema;
 mod scope;

@@ -32,7 +32,7 @@ async fn a_stream_begins_with_everything_and_goes_on_with_what_changes() {
     assert_eq!(
         units[0],
         serde_json::json!({
-            "id": "sim/pc-0001", "force": "sim", "device": "pc-0001", "callsign": "pc-0001", "kind": "officer",
+            "gaps": [], "id": "sim/pc-0001", "force": "sim", "device": "pc-0001", "callsign": "pc-0001", "kind": "officer",
             "mode": "test", "connected": false, "duty": null, "battery_pct": null,
             "position": {
                 "lon": -1.234567, "lat": 51.6, "speed_mps": 1.4, "course_deg": 90.0, "accuracy_m": 5,

@@ -18,7 +18,7 @@ fn places(site: &Site) -> (PathBuf, PathBuf) {
 }
 
 /// Every stream on record, in the order in which they were opened: what was rebuilt of each.
-fn rebuilt(site: &Site) -> Vec<(Rebuilt, Vec<u8>)> {
+pub(crate) fn rebuilt(site: &Site) -> Vec<(Rebuilt, Vec<u8>)> {
     let (access, pictures) = places(site);
     let opened = access_lines(site).into_iter().filter(|line| line["what"] == "stream_opened");
     opened
@@ -30,7 +30,7 @@ fn rebuilt(site: &Site) -> Vec<(Rebuilt, Vec<u8>)> {
         .collect()
 }
 
-async fn to_the_end(mut stream: Stream) -> Vec<u8> {
+pub(crate) async fn to_the_end(mut stream: Stream) -> Vec<u8> {
     while stream.next().await.is_some() {}
     stream.received
 }
