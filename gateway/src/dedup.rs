@@ -197,7 +197,7 @@ impl Dedup {
             RecordKind::Envelope | RecordKind::Repeated | RecordKind::Quarantine(_) => {
                 Envelope::decode(&record.payload).ok()
             }
-            RecordKind::Acknowledged | RecordKind::Delivered => None,
+            _ => None,
         };
         if let Some(envelope) = envelope {
             let repeats = record.kind == RecordKind::Repeated;

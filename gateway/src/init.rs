@@ -12,6 +12,8 @@ use crate::pki::{Authority, AuthorityError, Issued, replace_file};
 
 /// Name of the configuration in its directory.
 pub const CONFIG_FILE: &str = "gateway.toml";
+/// Name of the alarm rules beside it.
+pub const RULES_FILE: &str = "rules.toml";
 /// Name of the authority's directory beside it.
 pub const PKI_DIR: &str = "pki";
 /// Server certificates last a year and a month: renew them on the anniversary.
@@ -78,6 +80,8 @@ pub fn init(dir: &Path, options: &InitOptions) -> Result<Initialised, InitError>
     let mut authority = Authority::create(&pki)?;
     let server = authority.issue_server(&options.server_names, SERVER_DAYS)?;
     write_pair(&pki, "server", &server).map_err(failed_at(&pki))?;
+    let rules = dir.join(RULES_FILE);
+    replace_file(&rules, crate::alarms::rules::BUILT_IN.as_bytes(), false).map_err(failed_at(&rules))?;
     let config = dir.join(CONFIG_FILE);
     replace_file(&config, template::render(&options.values).as_bytes(), false).map_err(failed_at(&config))?;
     Ok(Initialised { config, authority })

@@ -28,6 +28,22 @@ pub enum RecordKind {
     Acknowledged,
     /// A force system accepted an alarm; the payload is JSON written by `alarms`.
     Delivered,
+    /// A person did something else to an alarm: shelved, lowered, closed it; the payload is JSON written by `alarms`.
+    AlarmAction,
+    /// A wearer's device confirmed a receipt; the payload is JSON written by `alarms`.
+    Confirmed,
+    /// The time, and who watches; the payload is JSON written by `alarms`.
+    Clock,
+    /// From here on another rule file is in force; the payload is JSON written by `alarms`.
+    Rules,
+}
+
+impl RecordKind {
+    /// Whether the gateway itself wrote it: no device did, and no force system is sent it.
+    #[must_use]
+    pub fn is_gateways_own(self) -> bool {
+        !matches!(self, Self::Envelope | Self::Repeated | Self::Quarantine(_))
+    }
 }
 
 /// In the place of the reason: [`RecordKind::Repeated`].
@@ -114,6 +130,11 @@ impl Record {
             RecordKind::Quarantine(reason) => (2, reason as u8),
             RecordKind::Acknowledged => (3, 0),
             RecordKind::Delivered => (4, 0),
+            // An older version cannot read these: it counts them and goes on.
+            RecordKind::AlarmAction => (5, 0),
+            RecordKind::Confirmed => (6, 0),
+            RecordKind::Clock => (7, 0),
+            RecordKind::Rules => (8, 0),
         };
         out.reserve(14 + unit.0.len() + unit.1.len() + payload.len());
         out.put_slice(&[kind, reason, lane_code(lane), ceiling as u8]);
@@ -144,6 +165,10 @@ impl Record {
             2 => RecordKind::Quarantine(QuarantineReason::ALL.into_iter().find(|r| *r as u8 == reason)?),
             3 => RecordKind::Acknowledged,
             4 => RecordKind::Delivered,
+            5 => RecordKind::AlarmAction,
+            6 => RecordKind::Confirmed,
+            7 => RecordKind::Clock,
+            8 => RecordKind::Rules,
             _ => return None,
         };
         Some(Self {
@@ -261,6 +286,10 @@ mod tests {
             RecordKind::Quarantine(QuarantineReason::Body),
             RecordKind::Acknowledged,
             RecordKind::Delivered,
+            RecordKind::AlarmAction,
+            RecordKind::Confirmed,
+            RecordKind::Clock,
+            RecordKind::Rules,
         ];
         for kind in kinds {
             let mut bytes = BytesMut::new();

@@ -5,40 +5,78 @@
 //! that could not be read is never overwritten**.
 //!
 //! ```text
-//! {"version":1,"lsn":4711,"alarms":[ALARM,...],"waiting":[ALARM,...],"owed":[["force/device/boot/seq","Seen"],...]}\n
+//! {"version":1,"lsn":4711,"alarms":[ALARM,...],"waiting":[ALARM,...],"closed":[ALARM,...],"owed":[["force/device/boot/seq","Seen"],...]}\n
 //! crc32c of the first line, 8 hex digits\n
 //! ```
 //! Written whole under another name, fsynced, renamed.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fieldpost_protocol::Receipt;
 use serde::{Deserialize, Serialize};
 
-use super::{Alarm, AlarmRow, Book};
+use super::alarm::{Alarm, Standing};
+use super::book::{Book, Kept};
+use super::clock::Time;
+use super::figures::Figures;
+use super::row::AlarmRow;
+use super::rules::Rules;
+use super::signals::Memory;
+use crate::config;
 use crate::sealed;
 pub use crate::sealed::SealedError as SnapshotError;
 use crate::spool::{Disk, Lsn};
 
 /// File name in the data directory.
 pub const SNAPSHOT_FILE: &str = "alarms.json";
-/// Largest snapshot read: [`super::ALARMS_MAX`] alarms, [`super::TAKEN_MIN`] taken ones and [`super::WAITING_MAX`] that
-/// wait, of 1 KiB, and [`super::OWED_MAX`] receipts of 160 bytes: 42 MiB.
-const SNAPSHOT_BYTES_MAX: u64 = 48 * 1024 * 1024;
+/// Largest snapshot read: [`super::ALARMS_MAX`] alarms, [`super::TAKEN_MIN`] taken ones, [`super::WAITING_MAX`] that wait and
+/// [`super::CLOSED_MAX`] closed ones, of 3 KiB, and [`super::OWED_MAX`] receipts of 160 bytes: 110 MiB. One whose story is
+/// full of notes has up to 24 KiB; a thousand of those fit as well.
+const SNAPSHOT_BYTES_MAX: u64 = 144 * 1024 * 1024;
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 struct Contents {
     version: u32,
     lsn: Lsn,
-    alarms: Vec<AlarmRow>,
+    alarms: Vec<KeptRow>,
     /// Without room so far; left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    waiting: Vec<AlarmRow>,
+    waiting: Vec<KeptRow>,
+    /// Closed not long ago; left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    closed: Vec<KeptRow>,
+    /// Of alarms that are gone.
+    #[serde(default)]
+    figures: Figures,
+    /// The rule file in force; left out if it is the built-in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rules: Option<String>,
+    #[serde(default)]
+    time: Time,
+    /// What units did lately; left out if nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    memory: Vec<Memory>,
     /// Receipts for alarms that have left the queue; left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     owed: Vec<(String, Receipt)>,
+}
+
+/// A row that older versions read, and what they do not know of.
+#[derive(Serialize, Deserialize)]
+struct KeptRow {
+    #[serde(flatten)]
+    row: AlarmRow,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    standing: Option<Standing>,
+}
+
+impl From<&Alarm> for KeptRow {
+    fn from(alarm: &Alarm) -> Self {
+        Self { row: AlarmRow::kept(alarm), standing: Some(alarm.standing.clone()) }
+    }
 }
 
 /// Reads the snapshot in `data_dir`; `None` if there is none.
@@ -56,8 +94,9 @@ fn parse(text: &[u8]) -> Result<Book, &'static str> {
     if contents.version != VERSION {
         return Err("another version wrote it");
     }
-    let alarms = |rows: Vec<AlarmRow>| {
-        let alarms: Result<Vec<Alarm>, _> = rows.into_iter().map(Alarm::try_from).collect();
+    let alarms = |rows: Vec<KeptRow>| {
+        let alarm = |kept: KeptRow| kept.row.into_alarm(kept.standing.unwrap_or_default());
+        let alarms: Result<Vec<Alarm>, _> = rows.into_iter().map(alarm).collect();
         alarms.map_err(|_| "an alarm in it is not one")
     };
     let owed = contents
@@ -65,16 +104,44 @@ fn parse(text: &[u8]) -> Result<Book, &'static str> {
         .into_iter()
         .map(|(id, receipt)| Ok((id.parse().map_err(|_| "a receipt in it is not one")?, receipt)));
     let owed = owed.collect::<Result<_, &'static str>>()?;
-    Ok(Book::restored(alarms(contents.alarms)?, alarms(contents.waiting)?, owed, contents.lsn))
+    Ok(Book::restored(Kept {
+        alarms: alarms(contents.alarms)?,
+        waiting: alarms(contents.waiting)?,
+        closed: alarms(contents.closed)?,
+        owed,
+        folded: contents.lsn,
+        figures: contents.figures,
+        rules: rules(contents.rules.as_deref())?,
+        time: contents.time,
+        signals: contents.memory.into_iter().collect(),
+    }))
+}
+
+fn rules(text: Option<&str>) -> Result<Option<Arc<Rules>>, &'static str> {
+    let read = |text| config::rules::from_text(Path::new("snapshot"), text).map(Arc::new);
+    text.map(read).transpose().map_err(|_| "the rules in it are not such")
 }
 
 /// The bytes of a snapshot of `book`.
 #[must_use]
 pub fn render(book: &Book) -> Vec<u8> {
-    let alarms = book.iter().map(AlarmRow::from).collect();
-    let waiting = book.waiting().map(AlarmRow::from).collect();
+    let alarms = book.iter().map(KeptRow::from).collect();
+    let waiting = book.waiting().map(KeptRow::from).collect();
+    let closed = book.closed().map(KeptRow::from).collect();
     let owed = book.owed().iter().map(|(id, receipt)| (id.to_string(), *receipt)).collect();
-    sealed::seal(&Contents { version: VERSION, lsn: book.folded(), alarms, waiting, owed })
+    let rules = book.rules();
+    sealed::seal(&Contents {
+        version: VERSION,
+        lsn: book.folded(),
+        alarms,
+        waiting,
+        closed,
+        figures: book.figures.clone(),
+        rules: (!rules.is_built_in()).then(|| rules.text.clone()),
+        time: book.time(),
+        memory: book.signals.memory(book.time().now_ms),
+        owed,
+    })
 }
 
 /// Puts `text` in place of the snapshot in `data_dir`, durably, mode 0600: it says who needed help, and where. Blocking.

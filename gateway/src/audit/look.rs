@@ -50,6 +50,12 @@ pub enum What {
     StreamOrder,
     /// An alarm, with its position, was taken.
     AlarmAcknowledged,
+    /// An alarm, with its position, was shelved, lowered, closed, or something was noted down.
+    AlarmChanged,
+    /// What happened to an alarm was read.
+    AlarmStoryRead,
+    /// How alarms perform was read: no unit, but which operator answered how soon.
+    AlarmFiguresRead,
     /// A unit's track was read.
     TrackRead,
     /// Where a unit was at one instant was read.

@@ -38,6 +38,9 @@ pub(crate) enum Command {
     /// Who was shown whose position, and what exactly: the access record (Data Protection Act 2018 s.62)
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// The rules of the alarm engine: show, check, or judge a spool by them again
+    #[command(subcommand)]
+    Rules(RulesCommand),
     /// Check a configuration: every mistake at once, with its line and what to do; exit 78
     Validate(ConfigFile),
     /// Look at the configuration
@@ -331,6 +334,32 @@ pub(crate) enum AuditCommand {
         /// With the picture journal, which holds positions
         #[arg(long)]
         with_pictures: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// Print the built-in rules: a file to start with
+    Show {
+        /// The rules that the configuration names, rather than the built-in ones
+        #[arg(short = 'c', long = "config", value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Check a rule file: every mistake at once, with its line and what to do; exit 65
+    Check {
+        /// The rule file
+        file: PathBuf,
+    },
+    /// Judge the records of a spool anew and print the alarms that come of it as JSON, one a line
+    Replay {
+        #[command(flatten)]
+        dir: SpoolDir,
+        /// Rules in force before the first record that names some [default: the built-in ones]
+        #[arg(long, value_name = "FILE")]
+        rules: Option<PathBuf>,
+        /// Last log sequence number
+        #[arg(long, default_value_t = u64::MAX)]
+        to: u64,
     },
 }
 

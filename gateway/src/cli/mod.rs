@@ -15,6 +15,7 @@ mod login;
 mod output;
 mod people;
 mod pki;
+mod rules;
 mod run;
 mod setup;
 mod shift_list;
@@ -51,6 +52,7 @@ fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Run(file) => run::run(&file),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Spool(command) => spool::dispatch(&command),
+        Command::Rules(command) => rules::dispatch(&command),
         Command::Ledger(arguments) => ledger::ledger(&arguments),
         Command::Audit(command) => audit::dispatch(&command),
         Command::Validate(file) => config::validate(&file),

@@ -22,7 +22,7 @@ pub(super) fn dispatch(command: &SpoolCommand) -> Result<(), CliError> {
     }
 }
 
-fn directory(dir: &SpoolDir) -> Result<PathBuf, CliError> {
+pub(super) fn directory(dir: &SpoolDir) -> Result<PathBuf, CliError> {
     let path = match &dir.dir {
         Some(path) => path.clone(),
         None => load(&dir.config)?.data_dir.join(SPOOL_DIR),
@@ -100,6 +100,10 @@ fn line(entry: &ExportedEntry<'_>) -> serde_json::Value {
         RecordKind::Quarantine(reason) => ("quarantine", Some(reason.as_str())),
         RecordKind::Acknowledged => ("acknowledged", None),
         RecordKind::Delivered => ("delivered", None),
+        RecordKind::AlarmAction => ("alarm-action", None),
+        RecordKind::Confirmed => ("confirmed", None),
+        RecordKind::Clock => ("clock", None),
+        RecordKind::Rules => ("rules", None),
     };
     json!({
         "lsn": entry.lsn,

@@ -18,6 +18,7 @@ pub mod material;
 mod parse;
 mod problem;
 pub mod roster;
+pub mod rules;
 mod section;
 pub mod show;
 pub mod template;
@@ -37,6 +38,7 @@ use self::material::{Authority, RevocationList, ServerIdentity};
 use self::problem::Report;
 pub use self::problem::{Origin, Problem, Problems, Weight};
 use self::roster::Roster;
+use crate::alarms::rules::Rules as AlarmRules;
 
 /// Largest configuration file: a thousand sinks would fit.
 pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
@@ -239,6 +241,10 @@ pub struct ControlRoom {
     pub roster: Arc<Roster>,
     /// Where the roster was read from.
     pub roster_path: Option<PathBuf>,
+    /// The rules of the alarm engine; the built-in ones if no file is named.
+    pub rules: Arc<AlarmRules>,
+    /// Where they were read from.
+    pub rules_path: Option<PathBuf>,
     /// GeoJSON of the streets to draw under the units.
     pub streets: Option<PathBuf>,
 }

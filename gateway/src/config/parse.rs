@@ -20,6 +20,7 @@ use super::{
     Clock, Config, ControlRoom, FrontDoor, HistoryPolicy, Log, LogFormat, MetricsListener, ServicePolicy,
     SpoolPolicy,
 };
+use crate::alarms::rules::Rules;
 use crate::spool::SpoolSettings;
 
 /// MQTT 5 clients in the field break below this Receive Maximum.
@@ -192,6 +193,13 @@ fn control_room(root: &Section<'_>) -> Listening<ControlRoom> {
             "set control_room.certificate and control_room.key, or listen on 127.0.0.1 and come through a tunnel to this machine (ssh -L)",
         );
     }
+    let rules_path = section.path("rules");
+    let rules = match &rules_path {
+        None => Some(Rules::built_in()),
+        Some(path) => {
+            super::rules::load(&path.value).map_err(|problems| section.report().attach(problems)).ok()
+        }
+    };
     let roster_path = section.path("roster");
     let roster = match &roster_path {
         None => Some(Roster::default()),
@@ -211,6 +219,8 @@ fn control_room(root: &Section<'_>) -> Listening<ControlRoom> {
         identity: identity?.map(Arc::new),
         roster: Arc::new(roster?),
         roster_path: roster_path.map(|path| path.value),
+        rules: rules?,
+        rules_path: rules_path.map(|path| path.value),
         streets: streets.map(|path| path.value),
     };
     Some((control_room, listen))

@@ -164,6 +164,80 @@ impl<'t> Section<'t> {
         default
     }
 
+    /// `true` or `false`.
+    pub(super) fn boolean(&self, key: &'static str, default: bool) -> bool {
+        let Some(node) = self.node(key) else { return default };
+        match &node.value {
+            Value::Boolean(value) => *value,
+            Value::Raw(raw) if raw.trim() == "true" => true,
+            Value::Raw(raw) if raw.trim() == "false" => false,
+            _ => {
+                self.wrong_kind(key, node, "true or false");
+                default
+            }
+        }
+    }
+
+    /// A list of texts; missing is empty. What is not a text in it is left out, and said.
+    pub(super) fn texts(&self, key: &'static str) -> Vec<Located<String>> {
+        let Some(node) = self.node(key) else { return Vec::new() };
+        let Value::List(list) = &node.value else {
+            self.wrong_kind(key, node, "a list of texts: [\"one\", \"two\"]");
+            return Vec::new();
+        };
+        let mut texts = Vec::with_capacity(list.len());
+        for entry in list {
+            match &entry.value {
+                Value::Text(text) => texts.push(self.located(key, entry, text.clone())),
+                _ => self.wrong_kind(key, entry, "text in \"quotes\""),
+            }
+        }
+        texts
+    }
+
+    /// A list of some of `choices`.
+    pub(super) fn choices<T: Copy>(&self, key: &'static str, choices: &[(&'static str, T)]) -> Vec<T> {
+        let mut chosen = Vec::new();
+        for text in self.texts(key) {
+            if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text.value) {
+                chosen.push(*value);
+                continue;
+            }
+            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+            let help = match nearest(&text.value, names.iter().copied()) {
+                Some(name) => format!("did you mean \"{name}\"?"),
+                None => format!("known: {}", names.join(", ")),
+            };
+            let words = format!("`{}`: \"{}\" is not known", text.key, text.value);
+            self.report.mistake(&text.origin, words, help);
+        }
+        chosen
+    }
+
+    /// A list of integers within `range`; the unit is in the key's name.
+    pub(super) fn integers(&self, key: &'static str, range: RangeInclusive<u64>) -> Vec<u64> {
+        let Some(node) = self.node(key) else { return Vec::new() };
+        let Value::List(list) = &node.value else {
+            self.wrong_kind(key, node, "a list of integers: [1, 2]");
+            return Vec::new();
+        };
+        let mut integers = Vec::with_capacity(list.len());
+        for entry in list {
+            let value = match &entry.value {
+                Value::Integer(integer) => u64::try_from(*integer).ok().filter(|n| range.contains(n)),
+                _ => None,
+            };
+            match value {
+                Some(value) => integers.push(value),
+                None => {
+                    let (from, to) = (range.start(), range.end());
+                    self.wrong_kind(key, entry, &format!("integers from {from} to {to}"));
+                }
+            }
+        }
+        integers
+    }
+
     /// `address:port`. Port 0 asks the operating system for a free one.
     pub(super) fn address(&self, key: &'static str, default: &str) -> Option<Located<SocketAddr>> {
         let text = match self.node(key) {

@@ -88,6 +88,9 @@ fn control_room(config: &Config) -> Table {
     if let Some(roster) = &control_room.roster_path {
         set(&mut section, "roster", path(roster));
     }
+    if let Some(rules) = &control_room.rules_path {
+        set(&mut section, "rules", path(rules));
+    }
     if let Some(streets) = &control_room.streets {
         set(&mut section, "streets", path(streets));
     }

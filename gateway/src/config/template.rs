@@ -63,7 +63,7 @@ const TEMPLATE: &str = r##"# Fieldpost gateway.
 # Relative paths count from the directory of this file. Every key may be overridden by the environment:
 # FIELDPOST__FRONT_DOOR__LISTEN=0.0.0.0:8883 (sections and keys in capitals, separated by two underscores).
 #
-# SIGHUP reads this file again. Certificates, the revocation list, forces, the roster and the log level change at once;
+# SIGHUP reads this file again. Certificates, the revocation list, forces, the roster, the alarm rules and the log level change at once;
 # whatever else differs is named in the log and needs a restart. A file with mistakes changes nothing.
 
 # Directory for the spool, the cursors and the login secret; made on the first start. Put it on a local disk.
@@ -167,6 +167,9 @@ listen = @CONTROL_ROOM@
 #key = "pki/server.key"
 # Callsigns: a TOML file of [[unit]] force, device, callsign, kind = "officer" | "vehicle". Default: none.
 #roster = "roster.toml"
+# Rules of the alarm engine: grades, who hears of an alarm that nobody answers (see docs/ALARMS.md). Default: the built-in
+# ones, which `fieldpost rules show` prints.
+rules = "rules.toml"
 # Streets to draw under the units: a GeoJSON FeatureCollection of LineStrings. Default: none.
 #streets = "streets.json"
 

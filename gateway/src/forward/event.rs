@@ -64,7 +64,7 @@ pub enum Withheld {
     Health,
     /// Quarantined bytes: nobody knows what is in them.
     Quarantine,
-    /// An operator's acknowledgement, which names a person, or a force system's: they are ours.
+    /// What the gateway wrote itself: an operator's acknowledgement, which names a person, a force system's, the time. Ours.
     Acknowledgement,
     /// A class this version does not know, outside the alarm family: it could be anything, also sensitive.
     UnknownClass,
@@ -230,7 +230,7 @@ fn classify(record: &Record) -> Result<(Envelope<'_>, Option<Body<'_>>), Withhel
     match record.kind {
         RecordKind::Envelope | RecordKind::Repeated => {}
         RecordKind::Quarantine(_) => return Err(Withheld::Quarantine),
-        RecordKind::Acknowledged | RecordKind::Delivered => return Err(Withheld::Acknowledgement),
+        _ => return Err(Withheld::Acknowledgement),
     }
     let envelope = record.envelope().ok_or(Withheld::Quarantine)?;
     match Body::decode(&envelope.head, envelope.body) {

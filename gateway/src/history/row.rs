@@ -164,6 +164,9 @@ impl Row {
             }),
             RecordKind::Acknowledged => said_by(record, "acknowledged", "operator"),
             RecordKind::Delivered => said_by(record, "delivered", "by"),
+            RecordKind::AlarmAction => of_action(record),
+            // The gateway's own words on the time, its rules, and what reached a device.
+            RecordKind::Confirmed | RecordKind::Clock | RecordKind::Rules => None,
         };
         rows.unwrap_or_default().into_iter().map(|row| (unit.clone(), row)).collect()
     }
@@ -260,6 +263,13 @@ fn of_envelope(told: &Told<'_>) -> Vec<Row> {
         }
         _ => Vec::new(),
     }
+}
+
+/// What a person did to an alarm: that it was closed is its history; the rest is its story, which the alarm keeps.
+fn of_action(record: &Record) -> Option<Vec<Row>> {
+    let said: crate::alarms::Said = serde_json::from_slice(&record.payload).ok()?;
+    matches!(said.action, crate::alarms::Action::Close { .. })
+        .then(|| said_by(record, "closed", "operator"))?
 }
 
 /// What a record of the gateway's own says of an alarm: JSON with the alarm's id, a time, and who.

@@ -18,6 +18,7 @@ pub mod streets;
 pub mod tiles;
 pub mod viewer;
 
+mod alarms;
 mod api;
 mod assignments;
 mod console;

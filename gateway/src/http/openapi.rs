@@ -15,6 +15,7 @@ use super::json_response;
 const PARTS: &[(&str, &str)] = &[
     ("base", include_str!("../../api/base.json")),
     ("live", include_str!("../../api/live.json")),
+    ("alarms", include_str!("../../api/alarms.json")),
     ("ledger", include_str!("../../api/ledger.json")),
     ("people", include_str!("../../api/people.json")),
     ("history", include_str!("../../api/history.json")),

@@ -12,9 +12,12 @@ use axum::routing::MethodRouter;
 
 use self::Needs::{May, Nothing, Session};
 use super::viewer::Permission;
-use super::viewer::Permission::{Acknowledge, Assign, Assignments, History, Ledger, Look, People};
+use super::viewer::Permission::{
+    Acknowledge, Assign, Assignments, Close, History, Ledger, Look, Lower, People, Performance, Shelve,
+};
 use super::{
-    App, api, assignments, console, enter, guard, history, ledger, login, openapi, people, stream, tiles,
+    App, alarms, api, assignments, console, enter, guard, history, ledger, login, openapi, people, stream,
+    tiles,
 };
 
 /// What a request must bring.
@@ -80,8 +83,15 @@ table! {
     post "/api/v1/console/unlock"          Session          => console::unlock;
     get  "/api/v1/session"                 Session          => console::session;
     get  "/api/v1/units"                   May(Look)        => api::units;
-    get  "/api/v1/alarms"                  May(Look)        => api::alarms;
-    post "/api/v1/alarms/acknowledge"      May(Acknowledge) => api::acknowledge;
+    get  "/api/v1/alarms"                  May(Look)        => alarms::alarms;
+    post "/api/v1/alarms/acknowledge"      May(Acknowledge) => alarms::acknowledge;
+    post "/api/v1/alarms/shelve"           May(Shelve)      => alarms::shelve;
+    post "/api/v1/alarms/unshelve"         May(Shelve)      => alarms::unshelve;
+    post "/api/v1/alarms/lower"            May(Lower)       => alarms::lower;
+    post "/api/v1/alarms/close"            May(Close)       => alarms::close;
+    post "/api/v1/alarms/note"             May(Acknowledge) => alarms::note;
+    get  "/api/v1/alarms/timeline"         May(Look)        => alarms::timeline;
+    get  "/api/v1/alarms/performance"      May(Performance) => alarms::performance;
     get  "/api/v1/ledger"                  May(Ledger)      => ledger::ledger;
     get  "/api/v1/history/track"           May(History)     => history::track;
     get  "/api/v1/history/at"              May(History)     => history::at;

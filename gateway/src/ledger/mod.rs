@@ -165,14 +165,14 @@ impl Ledger {
             return;
         }
         let (fate, envelope) = match record.kind {
-            // What a person or a force system said: it has no sequence.
-            RecordKind::Acknowledged | RecordKind::Delivered => return,
             RecordKind::Envelope | RecordKind::Repeated => {
                 (Some(Fate::Stored), Envelope::decode(&record.payload).ok())
             }
             RecordKind::Quarantine(reason) => {
                 (Fate::quarantined(reason), Envelope::decode(&record.payload).ok())
             }
+            // What the gateway wrote itself: it has no sequence.
+            _ => return,
         };
         let unit = UnitId { force: record.force.clone(), device: record.device.clone() };
         let (Some(fate), Some(envelope)) = (fate, envelope) else {

@@ -1,20 +1,21 @@
-//! An operator takes an alarm: a record first, an answer after.
+//! An operator takes an alarm, shelves, lowers or closes it: a record first, an answer after.
 //!
-//! **The spool decides who was first.** The acknowledgement is appended, committed, read back and folded like any record;
-//! then the queue says whose it is.
+//! **The spool decides who was first.** What an operator does is appended, committed, read back and folded like any record;
+//! then the queue says whose the alarm is, and whether the action was taken. A device's confirmation goes the same way.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use fieldpost_protocol::Lane;
+use bytes::BytesMut;
 use tokio::time::timeout;
 
-use super::Live;
-use crate::alarms::{Acknowledgement, Alarm, AlarmId, AlarmRow};
-use crate::audit::{Holds, Subjects, Unseen};
+use super::{Hub, Live};
+use crate::alarms::{
+    Acknowledgement, Action, Alarm, AlarmId, AlarmRow, Confirmed, Event, Owed, Performance, Refusal, Said,
+};
+use crate::audit::{Field, Holds, Subjects, Unseen};
 use crate::login::Operator;
-use crate::record::{Record, RecordKind};
+use crate::record::Record;
 use crate::spool::{EntryClass, Lsn, SpoolError};
 
 /// Why an alarm is not the operator's.
@@ -31,6 +32,26 @@ pub enum AcknowledgeError {
     Spool(#[from] SpoolError),
     /// It was not committed in time. It may be yet; the queue will show it.
     #[error("the acknowledgement is not stored yet: the alarm shows its owner as soon as it is")]
+    Late,
+}
+
+/// Why something was not done to an alarm.
+#[derive(Debug, thiserror::Error)]
+pub enum ActError {
+    /// No such alarm in the queue.
+    #[error("there is no such alarm: read the queue again")]
+    NotFound,
+    /// It cannot be done to the alarm as it is.
+    #[error("{0}")]
+    Refused(Refusal, Box<Unseen<AlarmRow>>),
+    /// Somebody else changed the alarm in between, so that it could not be done any more.
+    #[error("the alarm has changed in between: look at it again")]
+    Overtaken(Box<Unseen<AlarmRow>>),
+    /// The action cannot be committed.
+    #[error("what you did cannot be stored: {0}")]
+    Spool(#[from] SpoolError),
+    /// It was not committed in time. It may be yet; the queue will show it.
+    #[error("what you did is not stored yet: the alarm shows it as soon as it is")]
     Late,
 }
 
@@ -51,7 +72,7 @@ impl Live {
         }
         let record = self.acknowledgement(&alarm, operator);
         let deadline = Duration::from_millis(self.hub.settings.acknowledge_ms_max);
-        match timeout(deadline, self.append_and_fold(&record)).await {
+        match timeout(deadline, self.hub.commit_and_fold(&record)).await {
             Ok(committed) => committed?,
             Err(_) => return Err(AcknowledgeError::Late),
         }
@@ -59,31 +80,56 @@ impl Live {
         owned(&alarm, operator)
     }
 
-    async fn append_and_fold(&self, record: &Record) -> Result<(), SpoolError> {
-        let mut bytes = BytesMut::new();
-        record.encode(&mut bytes);
-        // Internal entries may use the reserve: an alarm can be taken while the disk is full.
-        let lsn = self.hub.spool.append(EntryClass::Internal, &bytes).await?;
-        self.hub.spool.wait_committed(lsn).await?;
-        self.wait_folded(lsn).await;
-        Ok(())
-    }
-
     fn acknowledgement(&self, alarm: &Alarm, operator: &Operator) -> Record {
         let at_ms = self.hub.now_ms();
         let said =
             Acknowledgement { alarm: alarm.id.to_string(), operator: operator.as_str().to_owned(), at_ms };
-        let payload = serde_json::to_vec(&said).expect("strings and numbers are JSON");
-        Record {
-            lsn: Lsn(0),
-            received_at_ms: at_ms,
-            force: alarm.id.unit.force.clone(),
-            device: alarm.id.unit.device.clone(),
-            ceiling: alarm.mode,
-            lane: Lane::Alarm,
-            kind: RecordKind::Acknowledged,
-            payload: Bytes::from(payload),
+        said.record(&alarm.id)
+    }
+
+    /// Shelves, lowers, closes an alarm or notes something down, durably. Cancelled, it may or may not be done; the queue
+    /// shows it.
+    ///
+    /// # Errors
+    /// [`ActError`].
+    pub async fn act(
+        &self,
+        id: &AlarmId,
+        operator: &Operator,
+        action: Action,
+    ) -> Result<Unseen<AlarmRow>, ActError> {
+        let alarm = self.find(id)?;
+        if let Some(refusal) = action.refused_by(&alarm) {
+            return Err(ActError::Refused(refusal, Box::new(unseen(&alarm))));
         }
+        let (operator, at_ms) = (operator.as_str().to_owned(), self.hub.now_ms());
+        let said = Said { alarm: id.clone(), operator, at_ms, action };
+        let deadline = Duration::from_millis(self.hub.settings.acknowledge_ms_max);
+        match timeout(deadline, self.hub.commit_and_fold(&said.record())).await {
+            Ok(committed) => committed?,
+            Err(_) => return Err(ActError::Late),
+        }
+        let alarm = self.find(id)?;
+        let row = unseen(&alarm);
+        if said.is_taken_in(&alarm) { Ok(row) } else { Err(ActError::Overtaken(Box::new(row))) }
+    }
+
+    fn find(&self, id: &AlarmId) -> Result<Alarm, ActError> {
+        self.hub.state().alarms.find(id).cloned().ok_or(ActError::NotFound)
+    }
+
+    /// What happened to an alarm, oldest first; `None` if it is neither in the queue nor closed not long ago.
+    #[must_use]
+    pub fn story(&self, id: &AlarmId) -> Option<Unseen<Vec<Event>>> {
+        let state = self.hub.state();
+        let lines = state.alarms.find(id)?.standing.story.lines().to_vec();
+        Some(Unseen::new(lines, Holds::no_position(Subjects::unit(&id.unit), &[Field::Alarm])))
+    }
+
+    /// How the alarms received from `from_ms` until before `until_ms` perform. It names operators, and no unit.
+    pub fn performance(&self, from_ms: u64, until_ms: u64) -> Unseen<Performance> {
+        let performance = self.hub.state().alarms.performance(from_ms, until_ms);
+        Unseen::new(performance, Holds::no_position(Subjects::nobody(), &[Field::Alarm]))
     }
 
     /// How many alarms nobody has acknowledged, and whether new ones can be shown.
@@ -99,8 +145,39 @@ impl Live {
     }
 }
 
+impl Hub {
+    /// Appends a record of the gateway's own and waits for its commit.
+    pub(super) async fn commit(&self, record: &Record) -> Result<Lsn, SpoolError> {
+        let mut bytes = BytesMut::new();
+        record.encode(&mut bytes);
+        // Internal entries may use the reserve: an alarm can be taken while the disk is full.
+        let lsn = self.spool.append(EntryClass::Internal, &bytes).await?;
+        self.spool.wait_committed(lsn).await?;
+        Ok(lsn)
+    }
+
+    /// The same, and waits until it is folded. Cancelled, it may be appended all the same.
+    pub(super) async fn commit_and_fold(&self, record: &Record) -> Result<(), SpoolError> {
+        let lsn = self.commit(record).await?;
+        self.wait_folded(lsn).await;
+        Ok(())
+    }
+
+    /// The wearer's device has confirmed a receipt that was first sent at `told_ms`: makes that last. Whether it could.
+    pub(super) async fn confirmed(&self, owed: &Owed, told_ms: u64) -> bool {
+        let at_ms = self.now_ms();
+        let (alarm, receipt) = owed.clone();
+        let said = Confirmed { alarm, receipt, told_ms, at_ms };
+        self.commit_and_fold(&said.record()).await.is_ok()
+    }
+}
+
+fn unseen(alarm: &Alarm) -> Unseen<AlarmRow> {
+    Unseen::new(AlarmRow::from(alarm), Holds::live(Subjects::unit(&alarm.id.unit)))
+}
+
 fn owned(alarm: &Alarm, operator: &Operator) -> Result<Unseen<AlarmRow>, AcknowledgeError> {
-    let row = Unseen::new(AlarmRow::from(alarm), Holds::live(Subjects::unit(&alarm.id.unit)));
+    let row = unseen(alarm);
     match &alarm.owner {
         Some(owner) if owner.operator == operator.as_str() => Ok(row),
         Some(_) => Err(AcknowledgeError::Taken(Box::new(row))),

@@ -17,7 +17,8 @@ use super::frames::{Change, LAGGED, Picture, frame};
 use super::ring::Ring;
 use super::state::State;
 use super::unit::UnitId;
-use super::view::{self, GatewayView};
+use super::view::{self, GatewayView, WatchView};
+use crate::alarms::Watch;
 use crate::alarms::{AlarmId, AlarmRow};
 use crate::audit::Holds;
 use crate::audit::pictures::{Committed, Entry};
@@ -37,6 +38,8 @@ pub(super) struct Board {
     picture: Picture,
     /// Alarms last shown as unacknowledged.
     open: BTreeSet<AlarmId>,
+    /// Who watches, as pages were told last.
+    watch: Option<WatchView>,
     /// All units as a JSON array, if put together since the last change.
     all_units: Option<Bytes>,
     /// Units taken off that open pages may still show.
@@ -96,7 +99,8 @@ impl Board {
             return published;
         }
         for id in state.alarms.take_changed() {
-            let Some(alarm) = state.alarms.get(&id) else {
+            // One that a person closed is said once more, with its end, and then gone.
+            let Some(alarm) = state.alarms.find(&id) else {
                 self.open.remove(&id);
                 self.change(Change::AlarmGone(id));
                 continue;
@@ -110,8 +114,9 @@ impl Board {
                 }
                 Some(_) => {}
             }
+            let is_closed = alarm.standing.closed.is_some();
             state.touch(&id.unit);
-            self.change(Change::Alarm { id, json: Bytes::from(json), remains: true });
+            self.change(Change::Alarm { id, json: Bytes::from(json), remains: !is_closed });
         }
         published
     }
@@ -154,6 +159,16 @@ impl Board {
         let json = Bytes::from(serde_json::to_vec(view).expect("strings and numbers are JSON"));
         self.change(Change::Told { event: "gateway".to_owned(), json });
         self.pages.retain(|page| !page.queue.is_closed());
+    }
+
+    /// Tells every page who watches, if that has changed.
+    pub(super) fn render_watch(&mut self, watch: Watch) {
+        let view =
+            WatchView { consoles: watch.consoles, unlocked: watch.unlocked, nobody: watch.unlocked == 0 };
+        if self.watch.replace(view) != Some(view) {
+            let json = Bytes::from(serde_json::to_vec(&view).expect("numbers are JSON"));
+            self.change(Change::Told { event: "watch".to_owned(), json });
+        }
     }
 
     fn change(&mut self, change: Change) {

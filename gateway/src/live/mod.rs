@@ -29,6 +29,7 @@ pub mod unit;
 pub mod view;
 
 mod acknowledge;
+mod clock;
 mod ring;
 mod start;
 mod tasks;
@@ -41,7 +42,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
-pub use acknowledge::AcknowledgeError;
+pub use acknowledge::{AcknowledgeError, ActError};
 pub(crate) use start::CURSOR_NAME;
 pub use start::{Running, Task, prepare, start};
 
@@ -50,6 +51,8 @@ use self::devices::Devices;
 use self::order::ClockBounds;
 use self::state::State;
 use self::view::GatewayView;
+use crate::alarms::Watch;
+use crate::alarms::rules::Rules;
 use crate::audit::line::StreamNote;
 use crate::audit::pictures::{Keep, PICTURES_DIR, PictureFiles, PictureHead, Retired};
 use crate::audit::{Holds, NotShown, Subjects, Unseen};
@@ -63,6 +66,9 @@ pub type NowMs = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Says in words what else does not work as it should; asked every two seconds.
 pub type DegradedReport = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// Says who watches: asked four times a second.
+pub type Watching = Arc<dyn Fn() -> Watch + Send + Sync>;
 
 /// Bounds and places of the live half.
 #[derive(Clone)]
@@ -85,6 +91,10 @@ pub struct Settings {
     pub acknowledge_ms_max: u64,
     /// Who wears which device.
     pub wearers: Wearers,
+    /// The alarm rules.
+    pub rules: Arc<Rules>,
+    /// Who watches; every open page if `None`.
+    pub watching: Option<Watching>,
     /// The wall clock.
     pub now_ms: NowMs,
     /// What the rest of the gateway has to say.
@@ -106,6 +116,8 @@ impl Settings {
             keep_pictures: Keep::default(),
             acknowledge_ms_max: 10_000,
             wearers: Wearers::default(),
+            rules: Rules::built_in(),
+            watching: None,
             now_ms: Arc::new(system_now_ms),
             degraded: Arc::new(Vec::new),
         }
@@ -153,6 +165,8 @@ struct Hub {
     journalled: watch::Sender<Journalled>,
     /// Files of the picture journal that were removed, for the access record.
     retired: Mutex<Vec<Retired>>,
+    /// The rules that are to be in force.
+    rules: watch::Sender<Arc<Rules>>,
     /// A device has connected: receipts may be owed to it.
     device_connected: Notify,
     is_rebuilding: AtomicBool,
@@ -193,6 +207,12 @@ impl Hub {
 
     fn now_ms(&self) -> u64 {
         (self.settings.now_ms)()
+    }
+
+    async fn wait_folded(&self, lsn: Lsn) {
+        let mut folded = self.folded.subscribe();
+        // Fails only if the hub is gone, and we hold it.
+        _ = folded.wait_for(|folded| *folded >= lsn).await;
     }
 
     /// Tells the tasks that wait for it if the alarm queue changed.
@@ -278,6 +298,11 @@ impl Live {
         self.hub.state().rename(roster);
     }
 
+    /// From now on alarms are judged by `rules`, as soon as a record has said so.
+    pub fn judge_by(&self, rules: Arc<Rules>) {
+        self.hub.rules.send_replace(rules);
+    }
+
     /// From now on device clocks are believed within `bounds`.
     pub fn believe_clocks(&self, bounds: ClockBounds) {
         self.hub.state().believe_clocks(bounds);
@@ -315,9 +340,7 @@ impl Live {
 
     /// Waits until the record at `lsn` is folded. Cancel-safe. For tests and acknowledgements.
     pub async fn wait_folded(&self, lsn: Lsn) {
-        let mut folded = self.hub.folded.subscribe();
-        // Fails only if the hub is gone, and we hold it.
-        _ = folded.wait_for(|folded| *folded >= lsn).await;
+        self.hub.wait_folded(lsn).await;
     }
 }
 

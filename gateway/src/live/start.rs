@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::board::Board;
 use super::devices::Devices;
 use super::state::State;
-use super::{Hub, Journalled, Live, Settings, tasks};
+use super::{Hub, Journalled, Live, Settings, clock, tasks};
 use crate::alarms::Book;
 use crate::alarms::snapshot::{self, SnapshotError};
 use crate::audit::pictures::{PictureFiles, PictureHead};
@@ -91,6 +91,7 @@ pub fn prepare(
     let mut board = Board::default();
     // Above every number of an earlier run, also where its journal is gone.
     board.count_from(head.n.max((settings.now_ms)()));
+    let rules = Arc::clone(&settings.rules);
     let hub = Arc::new(Hub {
         settings,
         spool: spool.clone(),
@@ -104,6 +105,7 @@ pub fn prepare(
         journalled: watch::Sender::new(Journalled { head, failures: 0 }),
         retired: Mutex::default(),
         device_connected: Notify::new(),
+        rules: watch::Sender::new(rules),
         is_rebuilding: AtomicBool::new(committed >= from),
         snapshot_fails: AtomicBool::new(!may_snapshot),
         has_stopped: AtomicBool::new(false),
@@ -124,6 +126,7 @@ pub fn prepare(
         Box::pin(tasks::render(Arc::clone(&hub), journal.ok(), shutdown.clone())),
         Box::pin(tasks::follow_connections(Arc::clone(&hub), connections, shutdown.clone())),
         Box::pin(tasks::send_receipts(Arc::clone(&hub), shutdown.clone())),
+        Box::pin(clock::keep(Arc::clone(&hub), shutdown.clone())),
         keep,
     ];
     Ok((Live { hub }, tasks))
@@ -195,10 +198,10 @@ fn first_lsn(book: &Book, committed: Lsn, tail_records_max: u64) -> Lsn {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::fs;
 
     use super::*;
+    use crate::alarms::Kept;
 
     #[test]
     fn a_snapshot_that_can_be_neither_read_nor_moved_is_not_written_over() {
@@ -215,7 +218,7 @@ mod tests {
 
     #[test]
     fn reading_starts_at_the_tail_or_where_the_snapshot_ends() {
-        let snapshot_at = |lsn| Book::restored(Vec::new(), Vec::new(), BTreeSet::new(), Lsn(lsn));
+        let snapshot_at = |lsn| Book::restored(Kept { folded: Lsn(lsn), ..Kept::default() });
         assert_eq!(first_lsn(&snapshot_at(0), Lsn(0), 100), Lsn(1), "an empty spool");
         assert_eq!(first_lsn(&snapshot_at(990), Lsn(1000), 100), Lsn(901));
         assert_eq!(first_lsn(&snapshot_at(1000), Lsn(1000), 0), Lsn(1001), "nothing to read");

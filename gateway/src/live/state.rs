@@ -24,7 +24,10 @@ use fieldpost_protocol::{Alarm as AlarmBody, Body, Class, Envelope, Head, Lane, 
 
 use super::order::{ClockBounds, JudgedTime, Order};
 use super::unit::{Place, Unit, UnitId, UnitName};
-use crate::alarms::{Acknowledgement, Alarm, AlarmId, Book, Cause, Delivered, Owner, ReceiptState};
+use crate::alarms::{
+    Acknowledgement, Alarm, AlarmId, Book, Cause, ClockSaid, Confirmed, Delivered, Observed, Owner,
+    ReceiptState, RulesSaid, Said, rules::Trigger,
+};
 use crate::config::roster::Roster;
 use crate::fingerprint::Fingerprint;
 use crate::people::Wearers;
@@ -258,6 +261,15 @@ impl State {
         &self.repeaters
     }
 
+    /// Lets the rules judge a record. The unit's marker may show another alarm then.
+    fn observe(&mut self, told: &Told<'_>, body: Option<&Body<'_>>, is_new: bool) {
+        // Only these can make a rule raise an alarm, which names the unit.
+        let may_fire = told.repeat.is_some() || matches!(body, Some(Body::SensorEvent(_) | Body::Health(_)));
+        let callsign = may_fire.then(|| self.name_at(&told.id, told.received_at_ms).callsign);
+        self.alarms.observe(&told.observed(callsign.as_deref().unwrap_or_default()), body, is_new);
+        self.touch(&told.id);
+    }
+
     fn unit_or_new(&mut self, id: &UnitId, head: &Head, at_ms: u64) -> Option<&mut Unit> {
         if !self.units.contains_key(id) {
             if self.units.len() >= self.units_max {
@@ -276,6 +288,7 @@ impl State {
 struct Told<'a> {
     id: UnitId,
     head: &'a Head,
+    lsn: Lsn,
     lane: Lane,
     received_at_ms: u64,
     time: JudgedTime,
@@ -285,6 +298,21 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
+    fn observed<'r>(&'r self, callsign: &'r str) -> Observed<'r> {
+        Observed {
+            unit: &self.id,
+            boot: self.head.boot,
+            seq: self.head.seq,
+            repeat: self.repeat,
+            lsn: self.lsn,
+            received_at_ms: self.received_at_ms,
+            at_ms: self.time.believed_ms(self.received_at_ms).unwrap_or(self.received_at_ms),
+            lane: self.lane,
+            mode: self.head.mode,
+            callsign,
+        }
+    }
+
     fn alarm_id(&self) -> AlarmId {
         AlarmId { unit: self.id.clone(), boot: self.head.boot, seq: self.head.seq, repeat: self.repeat }
     }
@@ -294,10 +322,18 @@ impl Told<'_> {
 pub fn fold(state: &mut State, record: &Record) {
     state.folded = state.folded.max(record.lsn);
     let to_alarms = state.alarms.takes(record.lsn);
+    // What time does comes first: a record must not be judged by a shelf or a ladder that is over.
+    if to_alarms && record.kind != RecordKind::Clock {
+        state.alarms.advance(record.received_at_ms);
+    }
     match record.kind {
         RecordKind::Acknowledged if to_alarms => fold_acknowledged(state, record),
         RecordKind::Delivered if to_alarms => fold_delivered(state, record),
-        RecordKind::Acknowledged | RecordKind::Delivered => {}
+        RecordKind::AlarmAction if to_alarms => fold_action(state, record),
+        RecordKind::Confirmed if to_alarms => fold_confirmed(state, record),
+        RecordKind::Clock if to_alarms => fold_clock(state, record),
+        RecordKind::Rules if to_alarms => fold_rules(state, record),
+        kind if kind.is_gateways_own() => {}
         // A frame above its device's ceiling must never look real, so not even its alarm is raised.
         RecordKind::Quarantine(QuarantineReason::AboveCeiling) => {}
         RecordKind::Quarantine(_) => {
@@ -311,6 +347,7 @@ pub fn fold(state: &mut State, record: &Record) {
                 let is_known = state.alarms.get(&told.alarm_id()).is_some();
                 told.repeat = is_known.then(|| Fingerprint::of_envelope(&envelope));
                 fold_report(state, &told);
+                state.observe(&told, None, to_alarms);
                 fold_alarm(state, &told, None);
             }
         }
@@ -319,6 +356,7 @@ pub fn fold(state: &mut State, record: &Record) {
                 fold_envelope(state, record, &envelope, to_alarms);
             }
         }
+        _ => {}
     }
 }
 
@@ -326,18 +364,20 @@ fn tell<'a>(state: &State, record: &Record, head: &'a Head) -> Told<'a> {
     let time = JudgedTime::of(head, record.received_at_ms, state.bounds);
     let order = Order::of(head, time, record.lane, record.received_at_ms);
     let id = UnitId { force: record.force.clone(), device: record.device.clone() };
-    let repeat = record.repeat();
-    Told { id, head, lane: record.lane, received_at_ms: record.received_at_ms, time, order, repeat }
+    let (repeat, lsn) = (record.repeat(), record.lsn);
+    Told { id, head, lsn, lane: record.lane, received_at_ms: record.received_at_ms, time, order, repeat }
 }
 
 fn fold_envelope(state: &mut State, record: &Record, envelope: &Envelope<'_>, to_alarms: bool) {
     let head = &envelope.head;
     // By class, not by lane: an alarm is taken from every lane, and must show from every lane.
+    let told = tell(state, record, head);
+    let body = Body::decode(head, envelope.body);
+    state.observe(&told, body.as_ref().ok(), to_alarms);
+    // It is for one rule, if somebody turned that on, and for no page.
     if head.class == Class::HEALTH {
         return;
     }
-    let told = tell(state, record, head);
-    let body = Body::decode(head, envelope.body);
     fold_report(state, &told);
     if told.repeat.is_some() {
         state.note_repeater(&told);
@@ -434,6 +474,9 @@ fn fold_status(state: &mut State, told: &Told<'_>, status: Status) {
 fn fold_alarm(state: &mut State, told: &Told<'_>, body: Option<&AlarmBody>) {
     let position = body.and_then(|body| body.position);
     let raised_at_ms = told.time.believed_ms(told.received_at_ms).unwrap_or(told.received_at_ms);
+    let place = position.map(|position| (position.longitude_udeg, position.latitude_udeg));
+    let trigger = body.map_or(Trigger::UnknownAlarm, |body| Trigger::of(body.cause));
+    let standing = state.alarms.judge(&told.observed(""), trigger, place);
     state.alarms.raise(Alarm {
         id: told.alarm_id(),
         callsign: state.name_at(&told.id, raised_at_ms).callsign.to_string(),
@@ -441,12 +484,13 @@ fn fold_alarm(state: &mut State, told: &Told<'_>, body: Option<&AlarmBody>) {
         mode: told.head.mode,
         raised_at_ms,
         received_at_ms: told.received_at_ms,
-        position_udeg: position.map(|position| (position.longitude_udeg, position.latitude_udeg)),
+        position_udeg: place,
         cancelled_at_ms: None,
         owner: None,
         receipt: ReceiptState::None,
         accepted: None,
         delivered: ReceiptState::None,
+        standing,
     });
     state.touch(&told.id);
 }
@@ -472,6 +516,32 @@ fn fold_acknowledged(state: &mut State, record: &Record) {
     let Ok(id) = said.alarm.parse::<AlarmId>() else { return };
     state.alarms.acknowledge(&id, Owner { operator: said.operator, at_ms: said.at_ms });
     state.touch(&id.unit);
+}
+
+fn fold_action(state: &mut State, record: &Record) {
+    let Ok(said) = serde_json::from_slice::<Said>(&record.payload) else { return };
+    state.alarms.act(&said);
+    state.touch(&said.alarm.unit);
+}
+
+fn fold_confirmed(state: &mut State, record: &Record) {
+    let Ok(said) = serde_json::from_slice::<Confirmed>(&record.payload) else { return };
+    state.alarms.confirm(&said);
+}
+
+fn fold_clock(state: &mut State, record: &Record) {
+    let Ok(said) = serde_json::from_slice::<ClockSaid>(&record.payload) else { return };
+    state.alarms.tick(said);
+}
+
+fn fold_rules(state: &mut State, record: &Record) {
+    let Ok(said) = serde_json::from_slice::<RulesSaid>(&record.payload) else { return };
+    if !state.alarms.adopt(&said) {
+        tracing::error!(
+            version = said.version,
+            "rules of a newer version cannot be read: the old ones stay in force"
+        );
+    }
 }
 
 #[cfg(test)]

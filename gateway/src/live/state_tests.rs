@@ -1,4 +1,5 @@
 use super::*;
+use crate::alarms::Kept;
 use bytes::Bytes;
 use fieldpost_protocol::{
     AlarmCancel, AlarmCause, BootId, CancelReason, ClockQuality, DeviceId, Duty, FixSource, ForceId, Mode,
@@ -288,7 +289,8 @@ fn replay_over_a_snapshot_changes_nothing_that_is_in_it() {
     before
         .alarms
         .acknowledge(&"sim/pc-0001/1/0".parse().unwrap(), Owner { operator: "anna".into(), at_ms: NOW_MS });
-    let book = Book::restored(alarms(&before), Vec::new(), BTreeSet::new(), before.alarms.folded());
+    let kept = Kept { alarms: alarms(&before), folded: before.alarms.folded(), ..Kept::default() };
+    let book = Book::restored(kept);
     let mut after = State::new(book, ClockBounds::default(), 100, Arc::default());
     records.iter().for_each(|record| fold(&mut after, record));
     let alarms = alarms(&after);

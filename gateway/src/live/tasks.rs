@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use fieldpost_protocol::Receipt;
 use futures_util::StreamExt as _;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -165,16 +166,20 @@ pub(super) async fn send_receipts(hub: Arc<Hub>, shutdown: CancellationToken) {
         for owed in hub.receipts_owed(&sent) {
             let confirmation = hub.devices.send_receipt(&owed.0, owed.1);
             sent.insert(owed.clone());
-            under_way.spawn(async move { (owed, confirmation.await) });
+            let told_ms = hub.told(&owed);
+            let hub = Arc::clone(&hub);
+            // What the device confirmed is a record like any other; without it the receipt is sent again.
+            under_way.spawn(async move {
+                let is_kept = confirmation.await && hub.confirmed(&owed, told_ms).await;
+                (owed, is_kept)
+            });
         }
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
             Some(outcome) = under_way.join_next() => match outcome {
-                Ok((owed, true)) => {
-                    hub.receipt_confirmed(&owed);
-                    sent.remove(&owed);
-                }
+                // Its record is folded: it is owed no more.
+                Ok((owed, true)) => _ = sent.remove(&owed),
                 Ok((owed, false)) => failed.push(owed),
                 // A panicking confirmation: the receipt stays owed until the next start.
                 Err(_) => {}
@@ -323,31 +328,43 @@ impl Hub {
 
     fn render_gateway(&self) {
         let view = self.gateway_view();
-        self.board().render_gateway(&view);
+        let watch = self.watch();
+        let mut board = self.board();
+        board.render_gateway(&view);
+        board.render_watch(watch);
+        drop(board);
         self.count_pages();
     }
 
     pub(super) fn gateway_view(&self) -> GatewayView {
         let committed = *self.spool.committed_watch().borrow();
         let mut degraded = (self.settings.degraded)();
-        let mut say = |is_so: bool, words: String| degraded.extend(is_so.then_some(words));
+        let mut blind = Vec::new();
+        let mut hides = |is_so: bool, words: String| blind.extend(is_so.then_some(words));
         let state = self.state();
-        say(
+        hides(
             self.is_rebuilding.load(Ordering::Acquire),
             "Rebuilding: the picture is not complete yet".to_owned(),
         );
         let not_shown = state.alarms.not_shown_count();
-        say(not_shown > 0, format!("{not_shown} alarms are not shown: the queue is full, acknowledge some"));
-        let refused = state.refused_count() > 0;
-        say(refused, format!("More than {} units report: some are not shown", self.settings.units_max));
-        say(
-            self.snapshot_fails.load(Ordering::Relaxed),
-            "The alarm queue cannot be saved: check the data directory".to_owned(),
+        hides(
+            not_shown > 0,
+            format!("{not_shown} alarms are not shown: the queue is full, acknowledge some"),
         );
-        say(
+        let refused = state.refused_count() > 0;
+        hides(refused, format!("More than {} units report: some are not shown", self.settings.units_max));
+        hides(
             self.has_stopped.load(Ordering::Relaxed),
             "This page has stopped: new alarms are NOT shown. Restart the gateway".to_owned(),
         );
+        degraded.extend(blind.iter().cloned());
+        if committed.health == Health::Full {
+            // In `degraded` it stands in other words already.
+            blind.push("New positions: the spool is full and devices keep them. Alarms are shown".to_owned());
+        }
+        if self.snapshot_fails.load(Ordering::Relaxed) {
+            degraded.push("The alarm queue cannot be saved: check the data directory".to_owned());
+        }
         if !state.repeaters().is_empty() {
             // No unit's name: this goes to everybody, whatever their forces. The ledger names them, to who sees them.
             let count = state.repeaters().len();
@@ -362,6 +379,7 @@ impl Hub {
             devices_connected,
             records_total: committed.committed.0,
             degraded,
+            blind,
         }
     }
 
@@ -372,10 +390,14 @@ impl Hub {
         owed.filter(|owed| state.is_connected(&owed.0.unit) && !sent.contains(owed)).collect()
     }
 
-    fn receipt_confirmed(&self, owed: &Owed) {
+    /// A receipt has been handed to its device's connection, for the first time or again: when it was the first time.
+    fn told(&self, owed: &Owed) -> u64 {
+        let now_ms = self.now_ms();
         let mut state = self.state();
-        state.alarms.receipt_confirmed(owed);
+        state.alarms.told(owed, now_ms);
         self.announce_alarms(&state);
+        let told_ms = state.alarms.find(&owed.0).and_then(|alarm| alarm.standing.told_ms);
+        told_ms.filter(|_| owed.1 == Receipt::Seen).unwrap_or(now_ms)
     }
 
     /// The text of a snapshot if one is due, or `is_wanted` and something has come since the last; notes in `written` what it holds.

@@ -55,6 +55,17 @@ pub struct GatewayView {
     pub records_total: u64,
     /// What does not work as it should, in words for an operator. Empty: all is well.
     pub degraded: Vec<String>,
+    /// What the page does not show although it is so, in words. Part of `degraded`.
+    pub blind: Vec<String>,
+}
+
+/// Who watches, as every page is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub(super) struct WatchView {
+    pub(super) consoles: u32,
+    pub(super) unlocked: u32,
+    /// Nobody would see an alarm.
+    pub(super) nobody: bool,
 }
 
 /// Appends the JSON of one unit to `out`.

@@ -33,6 +33,7 @@ pub use self::error::StartError;
 pub use self::reload::Difference;
 pub use self::revocation::RefreshError;
 use crate::admin;
+use crate::alarms::Watch;
 use crate::config::Config;
 use crate::dedup::{Dedup, DedupBounds};
 use crate::downlink::{Downlink, DownlinkBounds};
@@ -154,8 +155,9 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
     let history = history::start(&config, &spool, &counters, &starting).await?;
     let downlink = Downlink::new(DownlinkBounds::default());
     let assignments = page::assignments(&config).await;
+    let consoles = Consoles::default();
     let live = live::start(
-        live_settings(&config, &readiness, history.history(), &assignments),
+        live_settings(&config, &readiness, history.history(), &assignments, &consoles),
         &spool,
         Arc::new(ConnectedDevices(downlink.clone())),
         Arc::clone(&config.control_room.roster),
@@ -163,7 +165,6 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         &starting,
     )?;
     let (entrance, first_password) = page::entrance(&config).await?;
-    let consoles = Consoles::default();
     let sources = http::Sources {
         live: live.live().clone(),
         ledger: ledger.shared().clone(),
@@ -274,6 +275,7 @@ impl Service {
         }
         self.door.reload(IngestConfig::new(config));
         self.live.live().rename(Arc::clone(&config.control_room.roster));
+        self.live.live().judge_by(Arc::clone(&config.control_room.rules));
         self.live.live().believe_clocks(clock_bounds(config));
         self.readiness.take_dates(config);
         *self.current() = Arc::new(config.clone());
@@ -358,10 +360,18 @@ fn live_settings(
     readiness: &Readiness,
     history: &History,
     assignments: &Assignments,
+    consoles: &Consoles,
 ) -> live::Settings {
     let mut settings = live::Settings::new(config.data_dir.clone());
     settings.clock_bounds = clock_bounds(config);
     settings.wearers = assignments.wearers().clone();
+    settings.rules = Arc::clone(&config.control_room.rules);
+    let consoles = consoles.clone();
+    settings.watching = Some(Arc::new(move || {
+        let watching = consoles.watching(None);
+        let count = |consoles: usize| u32::try_from(consoles).unwrap_or(u32::MAX);
+        Watch { consoles: count(watching.consoles), unlocked: count(watching.unlocked) }
+    }));
     let (readiness, history) = (readiness.clone(), history.clone());
     settings.degraded = Arc::new(move || {
         let mut degraded = readiness.degraded();

@@ -5,7 +5,7 @@ use toml::{Table, Value};
 use crate::config::{Config, show};
 
 /// Keys, as prefixes, that take effect on reload. Everything else needs a restart.
-const RELOADABLE: [&str; 18] = [
+const RELOADABLE: [&str; 19] = [
     "force",
     "forward",
     "log.level",
@@ -13,6 +13,7 @@ const RELOADABLE: [&str; 18] = [
     "control_room.certificate",
     "control_room.key",
     "control_room.roster",
+    "control_room.rules",
     "front_door.certificate",
     "front_door.key",
     "front_door.device_authority",

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use fieldpost_gateway::record::{Record, RecordKind};
 use fieldpost_protocol::{Envelope, Head};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::rig::{PATIENCE, Site};
 
@@ -219,5 +219,110 @@ async fn two_alarms_of_one_identity_are_both_shown_and_each_is_acknowledged_for_
 
     let room = site.open().await;
     assert_eq!(room.live().unacknowledged_count(), 1, "also after a restart");
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn shelving_lowering_and_closing_are_records_that_every_page_sees_and_a_restart_keeps() {
+    let site = Site::new();
+    let room = site.open().await;
+    let (anna, ben) = (room.browser("anna").await, room.browser("ben").await);
+    let mut stream = ben.stream().await;
+    let (id, record) = site.alarm("pc-0001");
+    room.commit(&record).await;
+    let id = id.to_string();
+    let raised = stream.until("alarm", |alarm| alarm["id"] == id.as_str()).await;
+    assert_eq!(
+        (&raised["grade"], &raised["rule"]["id"], &raised["is_fact"]),
+        (&"P2".into(), &"R2".into(), &false.into())
+    );
+    assert_eq!(raised["wearer"]["state"], "waits");
+
+    let shelve = |minutes: u32| json!({"id": id, "minutes": minutes, "reason": "radio check"});
+    let refused = anna.post("/api/v1/alarms/shelve", &shelve(61)).await;
+    assert_eq!(
+        (refused.status, &refused.json()["state"]),
+        (409, &"unacknowledged".into()),
+        "it carries the alarm"
+    );
+    let shelved = anna.post("/api/v1/alarms/shelve", &shelve(10)).await;
+    assert_eq!((shelved.status, &shelved.json()["shelved"]["by"]), (200, &"anna".into()));
+    stream.until("alarm", |alarm| alarm["state"] == "shelved").await;
+    assert_eq!(ben.post("/api/v1/alarms/shelve", &shelve(5)).await.status, 409, "it is shelved already");
+    assert_eq!(ben.post("/api/v1/alarms/unshelve", &json!({"id": id})).await.status, 200);
+    let lower = json!({"id": id, "grade": "P3", "reason": "seen on camera"});
+    assert_eq!(ben.post("/api/v1/alarms/lower", &lower).await.json()["grade"], "P3");
+    let up = json!({"id": id, "grade": "P1", "reason": "no"});
+    assert_eq!(ben.post("/api/v1/alarms/lower", &up).await.status, 409, "only a rule raises");
+    let close = json!({"id": id, "outcome": "false", "note": "dropped it"});
+    assert_eq!(anna.post("/api/v1/alarms/close", &close).await.status, 409, "nobody has acknowledged it");
+    assert_eq!(anna.acknowledge(&id).await.status, 200);
+    assert_eq!(anna.post("/api/v1/alarms/note", &json!({"id": id, "text": "calls back"})).await.status, 200);
+    room.stop().await;
+
+    let room = site.open().await;
+    let anna = room.browser("anna").await;
+    let mut stream = anna.stream().await;
+    stream.until("alarm", |alarm| alarm["state"] == "acknowledged" && alarm["grade"] == "P3").await;
+    let closed = anna.post("/api/v1/alarms/close", &close).await;
+    assert_eq!((closed.status, &closed.json()["closed"]["outcome"]), (200, &"false".into()));
+    stream.until("alarm", |alarm| alarm["state"] == "closed" && alarm["closed"]["by"] == "anna").await;
+    let queue = anna.get("/api/v1/alarms").await.json();
+    assert_eq!(queue["alarms"].as_array().unwrap().len(), 0, "it has left the queue");
+    let path = format!("/api/v1/alarms/timeline?id={id}");
+    let story = anna.get(&path).await.json();
+    let told: Vec<_> =
+        story["events"].as_array().unwrap().iter().map(|line| line["what"].as_str().unwrap()).collect();
+    assert_eq!(told, ["raised", "shelved", "unshelved", "lowered", "acknowledged", "noted", "closed"]);
+    assert_eq!(story["events"][5]["text"], "calls back");
+    let figures = anna.get("/api/v1/alarms/performance").await.json();
+    assert_eq!(figures["rules"][0]["false"], 1);
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn the_screen_says_when_the_wearer_was_told_and_when_their_device_confirmed_it_also_after_a_restart() {
+    let site = Site::new();
+    let room = site.open().await;
+    let browser = room.browser("anna").await;
+    let mut stream = browser.stream().await;
+    let (id, record) = site.alarm("pc-0001");
+    room.commit(&record).await;
+    let id = id.to_string();
+    assert_eq!(browser.acknowledge(&id).await.json()["wearer"]["state"], "not_told", "it has no connection");
+    let told_ms = site.now_ms();
+    site.fleet.connect(&site.unit("pc-0001"));
+    let told = stream.until("alarm", |alarm| alarm["wearer"]["state"] == "told").await;
+    assert_eq!(
+        (&told["wearer"]["told_ms"], &told["wearer"]["confirmed_ms"]),
+        (&told_ms.into(), &Value::Null)
+    );
+    site.turn_clock(2_000);
+    site.fleet.confirm();
+    stream.until("alarm", |alarm| alarm["wearer"]["state"] == "confirmed").await;
+    room.stop().await;
+
+    let room = site.open().await;
+    let alarms = room.browser("ben").await.get("/api/v1/alarms").await.json();
+    let wearer = &alarms["alarms"][0]["wearer"];
+    assert_eq!(wearer["told_ms"], told_ms);
+    assert_eq!(wearer["confirmed_ms"], told_ms + 2_000);
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn an_alarm_that_nobody_answers_climbs_its_ladder_by_committed_clock_records() {
+    let site = Site::new();
+    let room = site.open().await;
+    let mut stream = room.browser("anna").await.stream().await;
+    let (id, record) = site.alarm("pc-0001");
+    room.commit(&record).await;
+    let id = id.to_string();
+    stream.until("alarm", |alarm| alarm["escalation"]["step"] == 0).await;
+    site.turn_clock(15_000);
+    let first = stream.until("alarm", |alarm| alarm["escalation"]["step"] == 1).await;
+    assert_eq!(first["escalation"]["targets"], json!(["control room"]));
+    site.turn_clock(15_000);
+    stream.until("alarm", |alarm| alarm["escalation"]["step"] == 2 && alarm["id"] == id.as_str()).await;
     room.stop().await;
 }

@@ -86,6 +86,11 @@ impl Browser {
         self.ask(Method::POST, "/api/v1/alarms/acknowledge", &body).await
     }
 
+    /// Sends JSON as the page does.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.ask(Method::POST, path, &body.to_string()).await
+    }
+
     pub(crate) async fn ask(&self, method: Method, path: &str, body: &str) -> Answer {
         let response = self.send(method.clone(), path, body).await;
         let (head, body) = response.into_parts();

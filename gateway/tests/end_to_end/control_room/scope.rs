@@ -54,6 +54,15 @@ fn probes(alarm: &str, now_ms: u64) -> Vec<Probe> {
         };
         probe(call, &path("kent/pc-kent"), String::new(), expect)
     };
+    let change = |call: &'static str, mut body: serde_json::Value| {
+        let mut named = |id: &str| {
+            body["id"] = id.into();
+            body.to_string()
+        };
+        let path = call.trim_start_matches("POST ");
+        let nowhere = missing(path, named(&none));
+        probe(call, path, named(alarm), nowhere)
+    };
     vec![
         past("GET /api/v1/history/track", &format!("unit={{unit}}&{span}")),
         past("GET /api/v1/history/at", &format!("unit={{unit}}&at_ms={now_ms}")),
@@ -64,6 +73,18 @@ fn probes(alarm: &str, now_ms: u64) -> Vec<Probe> {
         probe("GET /map/base.json", "/map/base.json", String::new(), Expect::NoUnits),
         probe("GET /map/tiles/{z}/{x}/{y}", "/map/tiles/1/0/0", String::new(), Expect::NoUnits),
         probe("GET /api/v1/units", "/api/v1/units", String::new(), Expect::Nothing),
+        change("POST /api/v1/alarms/shelve", json!({ "minutes": 5, "reason": "x" })),
+        change("POST /api/v1/alarms/unshelve", json!({})),
+        change("POST /api/v1/alarms/lower", json!({ "grade": "P4", "reason": "x" })),
+        change("POST /api/v1/alarms/close", json!({ "outcome": "false", "note": "x" })),
+        change("POST /api/v1/alarms/note", json!({ "text": "x" })),
+        probe(
+            "GET /api/v1/alarms/timeline",
+            &format!("/api/v1/alarms/timeline?id={alarm}"),
+            String::new(),
+            missing(&format!("/api/v1/alarms/timeline?id={none}"), String::new()),
+        ),
+        probe("GET /api/v1/alarms/performance", "/api/v1/alarms/performance", String::new(), Expect::NoUnits),
         probe("GET /api/v1/alarms", "/api/v1/alarms", String::new(), Expect::Nothing),
         probe("GET /api/v1/ledger", "/api/v1/ledger", String::new(), Expect::Nothing),
         probe(

@@ -1,5 +1,9 @@
+mod engine;
+mod figures;
+
 use super::*;
-use crate::spool::RealDisk;
+use crate::spool::{Lsn, RealDisk};
+use fieldpost_protocol::{Mode, Receipt};
 
 fn id(seq: u32) -> AlarmId {
     format!("sim/pc-0001/3/{seq}").parse().unwrap()
@@ -19,7 +23,12 @@ fn alarm(seq: u32) -> Alarm {
         receipt: ReceiptState::None,
         accepted: None,
         delivered: ReceiptState::None,
+        standing: Standing::default(),
     }
+}
+
+fn confirmed(seq: u32, receipt: Receipt) -> Confirmed {
+    Confirmed { alarm: id(seq), receipt, told_ms: 9_100, at_ms: 9_200 }
 }
 
 fn owner(operator: &str) -> Owner {
@@ -52,7 +61,7 @@ fn the_same_alarm_again_does_not_reopen_it() {
     let mut book = Book::default();
     book.raise(alarm(1));
     book.acknowledge(&id(1), owner("anna"));
-    book.receipt_confirmed(&(id(1), Receipt::Seen));
+    book.confirm(&confirmed(1, Receipt::Seen));
     book.raise(alarm(1));
     let kept = book.get(&id(1)).unwrap();
     assert_eq!((kept.owner.clone(), kept.receipt), (Some(owner("anna")), ReceiptState::Delivered));
@@ -222,9 +231,9 @@ fn a_wearer_is_told_of_the_first_force_system_that_has_the_alarm() {
     assert_eq!(book.get(&id(1)).unwrap().accepted, Some(acceptance()));
     assert_eq!(book.receipts_owed().collect::<Vec<_>>(), [(id(1), Receipt::Delivered)]);
     book.acknowledge(&id(1), owner("anna"));
-    book.receipt_confirmed(&(id(1), Receipt::Delivered));
+    book.confirm(&confirmed(1, Receipt::Delivered));
     assert_eq!(book.receipts_owed().collect::<Vec<_>>(), [(id(1), Receipt::Seen)]);
-    book.receipt_confirmed(&(id(1), Receipt::Seen));
+    book.confirm(&confirmed(1, Receipt::Seen));
     assert_eq!(book.receipts_owed().count(), 0);
     assert_eq!(book.unacknowledged_count(), 0);
 }
@@ -248,7 +257,110 @@ fn an_alarm_that_leaves_the_queue_leaves_its_receipts_owed_also_after_a_restart(
     let mut book = snapshot::read(&RealDisk, dir.path()).unwrap().unwrap();
     assert_eq!(of_it(&book), owed);
     let revision = book.revision();
-    book.receipt_confirmed(&owed[1]);
+    book.confirm(&confirmed(7, Receipt::Seen));
     assert_eq!(of_it(&book), owed[..1]);
     assert_ne!(book.revision(), revision, "so that a snapshot follows");
+}
+
+fn said(seq: u32, operator: &str, action: Action) -> Said {
+    Said { alarm: id(seq), operator: operator.to_owned(), at_ms: 10_000, action }
+}
+
+fn shelve(minutes: u16) -> Action {
+    Action::Shelve { minutes, reason: "radio check".to_owned() }
+}
+
+fn close() -> Action {
+    Action::Close { outcome: Outcome::False, note: "sat on the button".to_owned() }
+}
+
+fn graded(seq: u32, grade: Grade) -> Alarm {
+    Alarm { standing: Standing { grade, ..Standing::default() }, ..alarm(seq) }
+}
+
+#[test]
+fn a_p1_is_never_shelved_and_another_only_with_a_reason_and_for_an_hour_at_most() {
+    let refused = |grade, action: Action| action.refused_by(&graded(1, grade));
+    assert_eq!(refused(Grade::P1, shelve(5)), Some(Refusal::ShelveP1));
+    assert_eq!(refused(Grade::P2, shelve(61)), Some(Refusal::Minutes));
+    assert_eq!(refused(Grade::P2, shelve(0)), Some(Refusal::Minutes));
+    let nothing = Action::Shelve { minutes: 5, reason: " ".to_owned() };
+    assert_eq!(refused(Grade::P2, nothing), Some(Refusal::Text));
+    assert_eq!(refused(Grade::P2, shelve(60)), None);
+}
+
+#[test]
+fn only_an_acknowledged_alarm_is_closed_and_it_leaves_the_queue_with_what_its_wearer_is_owed() {
+    let mut book = Book::default();
+    book.raise(alarm(1));
+    book.act(&said(1, "anna", close()));
+    assert!(book.get(&id(1)).is_some(), "nobody has seen it");
+    book.acknowledge(&id(1), owner("anna"));
+    book.act(&said(1, "anna", close()));
+    assert!(book.get(&id(1)).is_none());
+    let closed = book.find(&id(1)).unwrap();
+    assert_eq!(closed.state(), AlarmState::Closed);
+    assert_eq!(book.receipts_owed().collect::<Vec<_>>(), [(id(1), Receipt::Seen)]);
+    book.raise(alarm(1));
+    assert!(book.get(&id(1)).is_none(), "the same record again does not bring it back");
+    book.confirm(&confirmed(1, Receipt::Seen));
+    let closed = book.find(&id(1)).unwrap();
+    assert_eq!((closed.standing.told_ms, closed.standing.confirmed_ms), (Some(9_100), Some(9_200)));
+}
+
+#[test]
+fn only_a_person_lowers_and_never_up() {
+    let mut book = Book::default();
+    book.raise(graded(1, Grade::P2));
+    let lower = |grade| Action::Lower { grade, reason: "seen on camera".to_owned() };
+    assert_eq!(lower(Grade::P1).refused_by(book.get(&id(1)).unwrap()), Some(Refusal::NotLower));
+    book.act(&said(1, "anna", lower(Grade::P3)));
+    let alarm = book.get(&id(1)).unwrap();
+    assert_eq!(alarm.standing.grade, Grade::P3);
+    let line = alarm.standing.story.lines().last().unwrap();
+    assert_eq!((line.what, line.who.as_deref()), (EventKind::Lowered, Some("anna")));
+}
+
+#[test]
+fn of_two_who_shelve_one_alarm_at_once_the_first_did() {
+    let mut book = Book::default();
+    book.raise(graded(1, Grade::P2));
+    let (anna, ben) = (said(1, "anna", shelve(10)), said(1, "ben", shelve(20)));
+    book.act(&anna);
+    book.act(&ben);
+    let alarm = book.get(&id(1)).unwrap();
+    assert_eq!(alarm.state(), AlarmState::Shelved);
+    assert_eq!((anna.is_taken_in(alarm), ben.is_taken_in(alarm)), (true, false));
+}
+
+#[test]
+fn a_story_is_bounded_and_keeps_its_beginning() {
+    let mut book = Book::default();
+    book.raise(alarm(1));
+    for number in 0..2 * EVENTS_MAX {
+        book.act(&said(1, "anna", Action::Note { text: number.to_string() }));
+    }
+    let lines = book.get(&id(1)).unwrap().standing.story.lines();
+    assert_eq!((lines.len(), lines[0].what), (EVENTS_MAX, EventKind::Raised));
+}
+
+#[test]
+fn a_snapshot_of_an_older_version_is_read_and_one_of_this_version_reads_as_one_of_an_older() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = concat!(
+        r#"{"version":1,"lsn":9,"alarms":[{"id":"sim/pc-0001/3/1","unit":"sim/pc-0001","callsign":"PC 0001","#,
+        r#""cause":"button","mode":"test","raised_at_ms":1001,"received_at_ms":2001,"#,
+        r#""position":{"lon":-1.234567,"lat":51.234567},"state":"unacknowledged","cancelled_at_ms":null,"#,
+        r#""acknowledged_by":null,"acknowledged_at_ms":null,"receipt":"none","delivered":"none"}]}"#
+    );
+    let text = format!("{old}\n{:08x}\n", crc32c::crc32c(old.as_bytes()));
+    snapshot::write(&RealDisk, dir.path(), text.as_bytes()).unwrap();
+    let mut book = snapshot::read(&RealDisk, dir.path()).unwrap().unwrap();
+    assert_eq!(book.get(&id(1)).unwrap().standing.grade, Grade::P1, "as grave as can be");
+    book.raise(graded(2, Grade::P2));
+    book.act(&said(2, "anna", shelve(10)));
+    let text = String::from_utf8(snapshot::render(&book)).unwrap();
+    let new: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!(new["alarms"][1]["state"], "unacknowledged", "the states that the older version knows");
+    assert_eq!(new["version"], 1);
 }

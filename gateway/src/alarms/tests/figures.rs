@@ -1,0 +1,50 @@
+use fieldpost_protocol::AlarmCause;
+
+use super::engine::Tape;
+use super::*;
+
+const SLOT_MS: u64 = 600_000;
+const START_MS: u64 = 1_795_000_000_000 - 1_795_000_000_000 % SLOT_MS;
+
+#[test]
+fn load_answers_floods_and_precision_are_counted() {
+    let mut tape = Tape::default();
+    let mut ids = Vec::new();
+    for number in 0..12_u64 {
+        let at_ms = START_MS + number * 1_000;
+        let id = tape.alarm(&format!("pc-{number}"), at_ms, AlarmCause::CED, None);
+        tape.acknowledge(&id, at_ms + (number + 1) * 100);
+        ids.push(id);
+    }
+    tape.alarm("pc-99", START_MS + 3 * SLOT_MS, AlarmCause::BUTTON, None);
+    tape.act(&ids[0], START_MS + 20_000, Action::Close { outcome: Outcome::Genuine, note: String::new() });
+    for id in &ids[1..4] {
+        tape.act(id, START_MS + 20_000, close());
+    }
+    let state = tape.fold();
+    let figures = serde_json::to_value(state.alarms.performance(START_MS, START_MS + 10 * SLOT_MS)).unwrap();
+    assert_eq!(figures["slots"].as_array().unwrap().len(), 2);
+    assert_eq!(figures["slots"][0]["by_operator"]["anna"], 12);
+    assert_eq!(figures["slots"][1]["unanswered"], 1);
+    let answers = &figures["time_to_acknowledge_ms"];
+    assert_eq!(
+        (&answers["count"], &answers["p50"], &answers["p90"], &answers["max"]),
+        (&12.into(), &600.into(), &1_100.into(), &1_200.into())
+    );
+    assert_eq!(figures["by_grade"]["P2"]["count"], 12);
+    assert_eq!(
+        figures["floods"],
+        serde_json::json!([{"from_ms": START_MS, "until_ms": START_MS + SLOT_MS, "alarms": 12}])
+    );
+    let rule = figures["rules"].as_array().unwrap().iter().find(|rule| rule["id"] == "R4").unwrap();
+    assert_eq!(
+        (&rule["raised"], &rule["genuine"], &rule["false"], &rule["precision"]),
+        (&12.into(), &1.into(), &3.into(), &0.25.into())
+    );
+    assert_eq!(figures["verdict"]["level"], "manageable");
+    let before = serde_json::to_value(state.alarms.performance(0, START_MS)).unwrap();
+    assert_eq!(
+        (&before["verdict"]["level"], &before["time_to_acknowledge_ms"]["p99"]),
+        (&"acceptable".into(), &0.into())
+    );
+}
