@@ -232,3 +232,57 @@ fn login_needs_a_gateway_that_has_started_once() {
     let name = operator.fieldpost(&["login", "-c", "gw/gateway.toml", "--operator", "a b"]);
     assert_eq!(code(&name), 64);
 }
+
+#[test]
+fn people_are_made_listed_changed_and_disabled_while_the_gateway_may_run() {
+    let operator = Operator::with_new_gateway();
+    let people = |arguments: &[&str]| {
+        let (first, rest) = arguments.split_first().unwrap();
+        operator.fieldpost(&[&["people", first, "-c", "gw/gateway.toml"], rest].concat())
+    };
+    let add = ["add", "anna", "--full-name", "Anna Smith", "--role", "operator", "--forces", "met"];
+    let early = people(&add);
+    assert_eq!(code(&early), 69, "{}", text(&early));
+    fs::create_dir(operator.path("gw/data")).unwrap();
+    let made = people(&add);
+    assert_eq!(code(&made), 0, "{}", text(&made));
+    let password = |output: &Output| text(output).split_whitespace().nth(1).unwrap().to_owned();
+    assert_eq!(password(&made).len(), 23, "{}", text(&made));
+    assert_eq!(code(&people(&add)), 64, "names are never used twice");
+    assert_ne!(password(&people(&["passwd", "anna"])), password(&made));
+    let list = text(&people(&["list"]));
+    assert!(list.contains("anna\toperator\tmet\thas to choose a password\tAnna Smith"), "{list}");
+    let all = ["roles", "anna", "--role", "supervisor", "--role", "administrator", "--forces", "*"];
+    assert_eq!(code(&people(&all)), 0);
+    let last = people(&["disable", "anna"]);
+    assert_eq!(code(&last), 64);
+    assert!(text(&last).contains("last administrator"), "{}", text(&last));
+    let json = text(&people(&["list", "--json"]));
+    assert!(json.contains("supervisor") && !json.contains("argon2"), "{json}");
+    assert_eq!(code(&people(&["add", "ben", "--role", "root", "--forces", "met"])), 64);
+    assert_eq!(code(&people(&["passwd", "nobody"])), 64);
+}
+
+#[test]
+fn a_shift_list_is_taken_whole_or_not_at_all_and_asked_by_time() {
+    let operator = Operator::with_new_gateway();
+    fs::create_dir(operator.path("gw/data")).unwrap();
+    let people = |first: &str, rest: &[&str]| {
+        operator.fieldpost(&[&["people", first, "-c", "gw/gateway.toml"], rest].concat())
+    };
+    let head = "force,device,officer,callsign,vehicle,role,from,until\n";
+    let row = "met,pc-1,Anna Smith,MP1,BX12,sergeant,2026-11-22T06:00:00Z,2026-11-22T14:00:00Z\n";
+    fs::write(operator.path("bad.csv"), format!("{head}{row}met,a/b,x,,,,1,2\nmet,pc-1,x,,,,2,2\n")).unwrap();
+    let refused = people("assign", &["bad.csv"]);
+    assert_eq!(code(&refused), 65);
+    let said = text(&refused);
+    assert!(said.contains("assignment 2:") && said.contains("assignment 3:"), "{said}");
+    let at = |time: &str| people("wearer", &["met/pc-1", "--at", time]);
+    assert_eq!(code(&at("2026-11-22T07:00:00Z")), 65, "nothing was taken");
+    fs::write(operator.path("good.csv"), format!("{head}{row}")).unwrap();
+    assert_eq!(text(&people("assign", &["good.csv"])).trim(), "1 assignments taken");
+    let worn = at("2026-11-22T07:00:00Z");
+    assert!(text(&worn).contains("Anna Smith") && text(&worn).contains("\"by\": \"cli:"), "{}", text(&worn));
+    assert_eq!(code(&at("2026-11-22T14:00:00Z")), 65);
+    assert_eq!(code(&at("yesterday")), 64);
+}

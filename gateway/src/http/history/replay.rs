@@ -17,7 +17,6 @@ use super::question::{Checked, REPLAY_MS_MAX, STEP_MS_MAX, STEP_MS_MIN, bad, spa
 use super::view::{GoneView, UnitView};
 use super::{damaged, refused, sees};
 use crate::audit::{Unseen, What};
-use crate::config::roster::Roster;
 use crate::history::ask::Course;
 use crate::history::standing::Standing;
 use crate::history::{HistoryError, LOOK_BACK_MS};
@@ -92,7 +91,9 @@ async fn answer(
     let part = Part { from_ms, until_ms, step_ms, goes_on };
     let (part, course) = read(app, viewer, part).await.map_err(|error| Box::new(refused(&error)))?;
     let roster = app.live.roster();
-    let view = course.map(|course| render(&course, part, until_ms, &roster));
+    let wearers = app.live.wearers();
+    let name = |unit: &UnitId, at_ms| UnitName::at(unit, &roster, wearers, at_ms);
+    let view = course.map(|course| render(&course, part, until_ms, name));
     Ok(app.answer(app.asked(viewer, peer, What::ReplayRead), view.json()).await)
 }
 
@@ -110,11 +111,11 @@ async fn read(app: &App, viewer: &Viewer, part: Part) -> Result<(Part, Unseen<Co
     }
 }
 
-/// The frames of `part`; `end_ms` is where the whole replay ends.
-fn render(course: &Course, part: Part, end_ms: u64, roster: &Roster) -> Value {
+/// The frames of `part`, with the names of their times; `end_ms` is where the whole replay ends.
+fn render(course: &Course, part: Part, end_ms: u64, name: impl Fn(&UnitId, u64) -> UnitName) -> Value {
     let mut standings: BTreeMap<&UnitId, Standing> =
         course.start.items.iter().map(|standing| (&standing.unit, standing.clone())).collect();
-    let view = |standing: &Standing| UnitView::of(standing, &UnitName::of(&standing.unit, roster));
+    let view = |standing: &Standing| UnitView::of(standing, &name(&standing.unit, standing.at_ms));
     let mut shown: BTreeMap<&UnitId, UnitView> =
         standings.iter().map(|(unit, standing)| (*unit, view(standing))).collect();
     let mut frames = Vec::new();
