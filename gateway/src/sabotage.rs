@@ -27,11 +27,17 @@ pub enum Sabotage {
     DeleteUndelivered,
     /// Every connection leaves 64 KiB behind.
     Leak,
+    /// A picture is shown first and made durable with the next.
+    ShowBeforeLog,
+    /// Every seventh line of the access record does not follow from the one before.
+    SkipChain,
+    /// A live page ends without a word in the access record.
+    DropClosing,
 }
 
 impl Sabotage {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::AckBeforeCommit,
         Self::ForgetLastRecord,
         Self::DropOnOverflow,
@@ -42,6 +48,9 @@ impl Sabotage {
         Self::StoreTwice,
         Self::DeleteUndelivered,
         Self::Leak,
+        Self::ShowBeforeLog,
+        Self::SkipChain,
+        Self::DropClosing,
     ];
 
     /// Its name on a command line and in the environment.
@@ -58,6 +67,9 @@ impl Sabotage {
             Self::StoreTwice => "store-twice",
             Self::DeleteUndelivered => "delete-undelivered",
             Self::Leak => "leak",
+            Self::ShowBeforeLog => "show-before-log",
+            Self::SkipChain => "skip-chain",
+            Self::DropClosing => "drop-closing",
         }
     }
 

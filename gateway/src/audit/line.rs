@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::hash::{self, Hash};
 use super::look::{Field, Look, Precision, Subjects, What};
 use super::unseen::AnswerDigest;
+use crate::sabotage::{self, Sabotage};
 
 /// Longest line: 256 subjects of 130 characters, twice over.
 pub const LINE_BYTES_MAX: usize = 80 * 1024;
@@ -109,7 +110,7 @@ pub struct FileNote {
 }
 
 /// A line read back. Words of a newer version are kept as text.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// Its number: 1, 2, 3 without a hole.
     pub n: u64,
@@ -208,7 +209,8 @@ impl Note {
         serde_json::to_writer(&mut *out, &Written { n, time, note: self })
             .expect("strings and numbers are JSON, and a Vec takes every write");
         out.pop();
-        let hash = hash::after(previous, &out[from..]);
+        let is_skipped = sabotage::is(Sabotage::SkipChain) && n.is_multiple_of(7);
+        let hash = hash::after(if is_skipped { &hash::NOTHING } else { previous }, &out[from..]);
         out.extend_from_slice(HASH_KEY);
         out.extend_from_slice(hash.to_string().as_bytes());
         out.extend_from_slice(b"\"}\n");

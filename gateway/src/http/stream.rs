@@ -32,6 +32,7 @@ use crate::audit::line::{FileNote, Note, StreamNote};
 use crate::audit::{Asked, What};
 use crate::live::fanout::{Subscription, Taken};
 use crate::people::{Console, OpenConsole};
+use crate::sabotage::{self, Sabotage};
 
 /// How often a stream looks whether its session still holds.
 const SESSION_CHECK_MS: u64 = 1_000;
@@ -72,6 +73,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if sabotage::is(Sabotage::DropClosing) {
+            return;
+        }
         let closed =
             StreamNote { frames: Some(self.frames), bytes: Some(self.bytes), ..StreamNote::default() };
         let mut note = self.note(What::StreamClosed, closed);

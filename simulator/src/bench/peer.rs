@@ -154,6 +154,15 @@ impl Server {
         Usage::of(self.child.id())
     }
 
+    /// The program that runs.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        match &self.peer {
+            Peer::Fieldpost { binary, .. } => binary,
+            Peer::Mosquitto => Path::new("mosquitto"),
+        }
+    }
+
     /// The folder it was set up in.
     #[must_use]
     pub fn dir(&self) -> &Path {

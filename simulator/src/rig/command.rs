@@ -8,8 +8,8 @@ use std::{
 use clap::{Args, Subcommand};
 
 use super::{
-    AttackPlan, BacklogPlan, FaultPlan, KillPlan, NetworkPlan, OutagePlan, PowerPlan, SinkPlan, attacks,
-    backlog, bad_network, clock_jumps, faults, full_disk, jetstream_outage, kill_under_load, network,
+    AttackPlan, BacklogPlan, FaultPlan, KillPlan, LookPlan, NetworkPlan, OutagePlan, PowerPlan, SinkPlan, attacks,
+    backlog, bad_network, clock_jumps, faults, full_disk, jetstream_outage, kill_under_load, kill_under_looks, network,
     power_cuts, sinks,
 };
 use crate::binary;
@@ -25,6 +25,8 @@ pub enum RigCommand {
     DiskFaults(FaultArguments),
     /// Fill the gateway's disk: nothing acknowledged may be lost, with room it goes on. Needs root.
     FullDisk(Common),
+    /// `kill -9` the gateway while browsers look: no byte that one received may be missing from the record.
+    Look(LookArguments),
     /// Stop JetStream under load: devices notice nothing, everything arrives once after it returns.
     JetstreamOutage(OutageArguments),
     /// Kill, stop, hang and confuse force systems: nothing may be lost, and alarms still reach the others.
@@ -59,6 +61,22 @@ pub struct KillArguments {
     /// Open publishes a device.
     #[arg(long, default_value_t = 32)]
     window: usize,
+    /// Decides the instants of the kills.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// How often, and how many look.
+#[derive(Debug, Args)]
+pub struct LookArguments {
+    /// How often the gateway is killed.
+    #[arg(long, default_value_t = 20)]
+    kills: usize,
+    /// Browsers that look.
+    #[arg(long, default_value_t = 3)]
+    pages: usize,
     /// Decides the instants of the kills.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -210,6 +228,7 @@ impl RigCommand {
                 let held = report.account.held();
                 Ok(Verdict::of(report, held)?)
             }
+            Self::Look(arguments) => Box::pin(arguments.run(dir)).await,
             Self::JetstreamOutage(arguments) => Box::pin(arguments.run(dir)).await,
             Self::Sinks(arguments) => Box::pin(arguments.run(dir)).await,
             Self::Network(_) if !network::is_isolated() => Ok(network::isolated()?),
@@ -237,6 +256,21 @@ impl KillArguments {
         };
         let report = kill_under_load(&plan, dir).await?;
         let held = report.lost_count == 0 && report.duplicate_count == 0 && report.acknowledged_count > 0;
+        Ok(Verdict::of(report, held)?)
+    }
+}
+
+impl LookArguments {
+    async fn run(self, dir: &Path) -> Outcome {
+        let plan = LookPlan {
+            binary: binary::gateway(self.common.binary)?,
+            kill_count: self.kills,
+            device_count: self.common.devices,
+            page_count: self.pages,
+            seed: self.seed,
+        };
+        let report = kill_under_looks(&plan, dir).await?;
+        let held = report.held();
         Ok(Verdict::of(report, held)?)
     }
 }

@@ -9,6 +9,7 @@ use super::codec::{Entry, Known};
 use super::format::{
     BATCH_HEAD_BYTES, BatchHead, FILE_HEAD_BYTES, MAGIC, PAYLOAD_BYTES_MAX, file_name, parse_name,
 };
+use crate::sabotage::{self, Sabotage};
 use crate::spool::{Disk, DiskFile, read_full_at, write_all_at};
 
 /// A full file: about ten minutes of a busy force of 10,000 units.
@@ -74,6 +75,8 @@ pub struct PictureFiles {
     next_index: u32,
     open: Option<Open>,
     retired: Vec<Retired>,
+    /// Shown and not yet durable: only by sabotage.
+    late: Vec<Entry>,
 }
 
 struct Open {
@@ -106,6 +109,7 @@ impl PictureFiles {
             next_index: 1,
             open: None,
             retired: Vec::new(),
+            late: Vec::new(),
         };
         if let Some((index, at_ms)) = files.list()?.last().copied() {
             files.head = files.end_of(&file_name(index, at_ms))?;
@@ -143,7 +147,11 @@ impl PictureFiles {
     /// # Errors
     /// What the operating system said: the entries may or may not be there, and must not be shown.
     pub fn commit(&mut self, at_ms: u64, entries: Vec<Entry>) -> io::Result<Committed> {
-        let mut rest = entries.as_slice();
+        let late = std::mem::take(&mut self.late);
+        if sabotage::is(Sabotage::ShowBeforeLog) {
+            self.late.clone_from(&entries);
+        }
+        let mut rest = if sabotage::is(Sabotage::ShowBeforeLog) { late.as_slice() } else { &entries };
         while !rest.is_empty() {
             let next_keyframe = rest[1..].iter().position(|entry| matches!(entry, Entry::Keyframe(_)));
             let (run, behind) = rest.split_at(next_keyframe.map_or(rest.len(), |at| at + 1));

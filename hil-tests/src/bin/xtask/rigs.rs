@@ -25,6 +25,7 @@ const SHARE: &[&[&str]] = &[
     &["kill", "--kills", "50", "--seed", "1"],
     &["kill", "--kills", "50", "--seed", "2"],
     &["network", "--seconds", "18"],
+    &["look", "--kills", "10"],
     &["sinks", "--seconds", "3"],
     &["full-disk"],
     &["jetstream-outage", "--seconds", "10"],
@@ -42,6 +43,9 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("ack-before-commit", &["disk-faults", "--nth", "1,2"]),
     ("ack-before-commit", &["power-cut", "--cuts", "10"]),
     ("ack-before-commit", &["kill", "--kills", "5"]),
+    ("show-before-log", &["look", "--kills", "5"]),
+    ("skip-chain", &["look", "--kills", "2"]),
+    ("drop-closing", &["look", "--kills", "2"]),
 ];
 
 pub(crate) fn run_all() -> Result<(), Failure> {
