@@ -13,11 +13,14 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::answer::Place;
+use super::answer::{Place, Span};
 use super::files::{ACCESS_DIR, PURPOSE};
 use super::hash;
 use super::pictures::PICTURES_DIR;
 use super::verify::{Verdict, verify};
+
+/// Longest answer over the network: above a day of a large room. The command line has no such bound.
+const LINES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What was exported.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +62,28 @@ pub fn export(place: Place<'_>, out: &Path, with_pictures: bool) -> io::Result<E
     write_new(&out.join("manifest.sha256"), manifest.as_bytes())?;
     let manifest_sha256 = hash::of(manifest.as_bytes()).to_string();
     Ok(Exported { files: copy.files, bytes: copy.bytes, verdict, manifest_sha256 })
+}
+
+/// The lines of a time as a JSON document, with the verdict over the whole record.
+///
+/// # Errors
+/// A file cannot be read, or the answer is longer than [`LINES_BYTES_MAX`].
+pub fn lines(access: &Path, span: Span) -> io::Result<Vec<u8>> {
+    let mut out = format!("{{\"purpose\":\"{PURPOSE}\",\"lines\":[").into_bytes();
+    let mut is_first = true;
+    let verdict = verify(access, &[], &mut |line| {
+        if (span.from_ms..=span.until_ms).contains(&line.at_ms) {
+            if !std::mem::take(&mut is_first) {
+                out.push(b',');
+            }
+            serde_json::to_writer(&mut out, line)?;
+        }
+        if out.len() > LINES_BYTES_MAX { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
+    })?;
+    out.extend_from_slice(b"],\"verification\":");
+    serde_json::to_writer(&mut out, &verdict)?;
+    out.push(b'}');
+    Ok(out)
 }
 
 impl Out {

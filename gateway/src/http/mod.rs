@@ -21,6 +21,7 @@ pub mod viewer;
 mod alarms;
 mod api;
 mod assignments;
+mod audit;
 mod console;
 mod enter;
 mod history;
@@ -53,13 +54,16 @@ use tokio_util::sync::CancellationToken;
 use self::listener::Peer;
 use self::session::Sessions;
 use self::viewer::Viewer;
-use crate::audit::line::Note;
+use crate::audit::line::{FileNote, Note};
 use crate::audit::{AccessLog, Asked, Journal, Logged, Look, NotShown, Unseen, What, Who};
 use crate::history::task::History;
 use crate::ledger::task::SharedLedger;
 use crate::live::Live;
 use crate::login::LoginLinks;
 use crate::people::{AccountsError, AssignmentError, Assignments, Consoles, Entrance, Wearers};
+
+/// How soon the access record says which pictures were removed.
+const RETIRED_EVERY: Duration = Duration::from_secs(10);
 
 /// Longest request body: an alarm id is at most 153 characters.
 pub const BODY_BYTES_MAX: usize = 4 * 1024;
@@ -173,6 +177,7 @@ pub async fn start(
     let Sources { live, ledger, history } = sources;
     let access = AccessLog::start(journal, Arc::clone(live.metrics()));
     access.note(Note::own(live.now_ms(), What::GatewayStarted));
+    tokio::spawn(say_retired(live.clone(), access.clone(), shutdown.clone()));
     let app = Arc::new(App {
         live,
         ledger,
@@ -216,6 +221,28 @@ async fn follow_accounts(app: Arc<App>) {
         failed_before = outcome.is_err();
         if let Err(error) = app.follow_assignments().await {
             tracing::warn!(%error, "who wears which device is as it was");
+        }
+    }
+}
+
+/// Says in the access record which pictures were removed: from there on it knows of them by their digest.
+async fn say_retired(live: Live, access: AccessLog, shutdown: CancellationToken) {
+    let mut looks = tokio::time::interval(RETIRED_EVERY);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = looks.tick() => {}
+        }
+        for retired in live.take_retired_pictures() {
+            let mut note = Note::own(live.now_ms(), What::PicturesRetired);
+            note.picture = Some(retired.last.n);
+            note.file = Some(FileNote {
+                name: Some(retired.name),
+                bytes: Some(retired.bytes),
+                sha256: Some(retired.last.hash.to_string()),
+                ..FileNote::default()
+            });
+            access.note(note);
         }
     }
 }

@@ -19,6 +19,7 @@ const PARTS: &[(&str, &str)] = &[
     ("ledger", include_str!("../../api/ledger.json")),
     ("people", include_str!("../../api/people.json")),
     ("history", include_str!("../../api/history.json")),
+    ("audit", include_str!("../../api/audit.json")),
 ];
 
 /// The whole document.

@@ -11,10 +11,12 @@ use axum::middleware::{Next, from_fn};
 use axum::routing::MethodRouter;
 
 use self::Needs::{May, Nothing, Session};
+use super::audit;
 use super::viewer::Permission;
 use super::viewer::Permission::{
     Acknowledge, Assign, Assignments, Close, History, Ledger, Look, Lower, People, Performance, Shelve,
 };
+use super::viewer::Permission::{AuditExport, AuditRead};
 use super::{
     App, alarms, api, assignments, console, enter, guard, history, ledger, login, openapi, people, stream,
     tiles,
@@ -106,6 +108,10 @@ table! {
     post "/api/v1/people"                  May(People)      => people::add;
     post "/api/v1/people/{name}/disable"   May(People)      => people::disable;
     post "/api/v1/people/{name}/password"  May(People)      => people::reset;
+    get  "/api/v1/audit/verify"            May(AuditRead)   => audit::verified;
+    get  "/api/v1/audit/saw"               May(AuditRead)   => audit::who_saw;
+    get  "/api/v1/audit/looks"             May(AuditRead)   => audit::looks_of;
+    get  "/api/v1/audit/export"            May(AuditExport) => audit::exported;
     get  "/map/streets.json"               Session          => api::streets;
     get  "/map/base.json"                  Session          => tiles::base;
     get  "/map/tiles/{z}/{x}/{y}"          Session          => tiles::tile;

@@ -275,6 +275,12 @@ impl Live {
         self.hub.journalled.borrow().head
     }
 
+    /// Where the record of looks and the picture journal are.
+    #[must_use]
+    pub fn data_dir(&self) -> &std::path::Path {
+        &self.hub.settings.data_dir
+    }
+
     /// Files of the picture journal that were removed since the last call.
     #[must_use]
     pub fn take_retired_pictures(&self) -> Vec<Retired> {

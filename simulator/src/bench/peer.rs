@@ -159,7 +159,7 @@ impl Server {
     pub fn binary(&self) -> &Path {
         match &self.peer {
             Peer::Fieldpost { binary, .. } => binary,
-            Peer::Mosquitto => Path::new("mosquitto"),
+            other => Path::new(other.name()),
         }
     }
 

@@ -8,9 +8,9 @@ use std::{
 use clap::{Args, Subcommand};
 
 use super::{
-    AttackPlan, BacklogPlan, FaultPlan, KillPlan, LookPlan, NetworkPlan, OutagePlan, PowerPlan, SinkPlan, attacks,
-    backlog, bad_network, clock_jumps, faults, full_disk, jetstream_outage, kill_under_load, kill_under_looks, network,
-    power_cuts, sinks,
+    AttackPlan, BacklogPlan, FaultPlan, KillPlan, LookPlan, NetworkPlan, OutagePlan, PowerPlan, SinkPlan,
+    attacks, backlog, bad_network, clock_jumps, faults, full_disk, jetstream_outage, kill_under_load,
+    kill_under_looks, network, power_cuts, sinks,
 };
 use crate::binary;
 

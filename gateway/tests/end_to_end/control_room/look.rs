@@ -3,6 +3,8 @@
 use std::fs;
 
 use fieldpost_gateway::audit::files::ACCESS_DIR;
+use fieldpost_gateway::http::routes::ROUTES;
+use fieldpost_gateway::people::Role;
 
 use super::rig::{HeldJournal, PATIENCE, Site, access_lines};
 
@@ -49,6 +51,27 @@ async fn without_an_access_record_there_is_no_position() {
     assert!(room.metrics.encode().contains("fieldpost_live_access_record_failures_total 4"));
     fs::remove_file(&path).unwrap();
     assert_eq!(browser.get("/api/v1/units").await.status, 200, "it heals by itself");
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn no_route_tells_a_position_while_the_record_cannot_be_written() {
+    let site = Site::new();
+    let room = site.open().await;
+    room.commit(&site.alarm("pc-0001").1).await;
+    let browser = room.browser_as("anna", &Role::ALL, "*").await;
+    assert!(browser.get("/api/v1/alarms").await.text().contains("-1.234567"), "it is there to be told");
+    let path = site.dir.path().join(ACCESS_DIR);
+    fs::rename(&path, site.dir.path().join("away")).unwrap();
+    fs::write(&path, "no directory").unwrap();
+    for route in ROUTES.iter().filter(|route| route.verb == "GET" || route.verb == "*") {
+        let query = "?unit=sim/pc-0001&from_ms=0&until_ms=1&at_ms=1&operator=anna&id=sim/pc-0001/3/0";
+        for query in ["", query] {
+            let path = format!("{}{query}", route.path.replace("{*rest}", "v1/nothing"));
+            let answer = browser.get(&path).await;
+            assert!(!answer.text().contains("1.234567") && !answer.text().contains("51.5"), "{path}");
+        }
+    }
     room.stop().await;
 }
 

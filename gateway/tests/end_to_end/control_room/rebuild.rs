@@ -9,6 +9,7 @@ use fieldpost_gateway::audit::hash;
 use fieldpost_gateway::audit::line::Line;
 use fieldpost_gateway::audit::pictures::PICTURES_DIR;
 use fieldpost_gateway::audit::rebuild::{Rebuilt, answer, rebuild};
+use fieldpost_gateway::people::Role;
 
 use super::browser::Stream;
 use super::rig::{Room, Site, access_lines};
@@ -167,6 +168,40 @@ async fn who_saw_a_unit_and_what_exactly_is_answered_from_the_bytes_that_were_se
         let (sha256, name) = line.split_once("  ").unwrap();
         assert_eq!(hash::of(&std::fs::read(out.join(name)).unwrap()).to_string(), sha256, "{name}");
     }
+}
+
+#[tokio::test]
+async fn reading_the_record_is_for_its_roles_and_is_on_record_before_it_is_served() {
+    let site = Site::new();
+    let room = site.open().await;
+    let wanted = move_all(&room, &site, 3, 51_000_000).await;
+    let mut anna = room.browser("anna").await.stream().await;
+    anna.until("units", |units| has_latitude(units, wanted)).await;
+    let saw = format!("/api/v1/audit/saw?unit=sim/pc-0001&from_ms={0}&until_ms={0}", site.now_ms());
+    assert_eq!(room.browser("ben").await.get(&saw).await.status, 403, "an operator reads no record");
+    let auditor = room.browser_as("dora", &[Role::Auditor], "*").await;
+    let answer = auditor.get(&saw).await.json();
+    assert!(answer["purpose"].as_str().unwrap().contains("s.62(4)"), "{answer}");
+    assert_eq!(answer["looks"][0]["operator"], "anna");
+    assert_eq!(answer["looks"][0]["shown"][0]["row"]["position"]["lat"], wanted);
+    assert_eq!(auditor.get("/api/v1/audit/verify").await.json()["broken"], serde_json::Value::Null);
+    let export = format!("/api/v1/audit/export?from_ms={0}&until_ms={0}", site.now_ms());
+    assert_eq!(auditor.get(&export).await.status, 403);
+    let officer = room.browser_as("emma", &[Role::DataProtection], "*").await;
+    assert!(officer.get(&export).await.json()["lines"].as_array().unwrap().len() > 3);
+    let narrow = room.browser_as("finn", &[Role::DataProtection], "met").await;
+    assert_eq!(narrow.get(&saw).await.status, 404, "a force that is not theirs does not exist");
+    assert_eq!(narrow.get(&export).await.status, 403);
+    for bad in [
+        "/api/v1/audit/saw",
+        "/api/v1/audit/saw?unit=x&from_ms=1&until_ms=2",
+        "/api/v1/audit/looks?operator=a&from_ms=2&until_ms=1",
+    ] {
+        assert_eq!(auditor.get(bad).await.status, 400, "{bad}");
+    }
+    let read = |what: &str| access_lines(&site).iter().filter(|line| line["what"] == what).count();
+    assert_eq!((read("audit_read"), read("audit_exported")), (2, 1));
+    room.stop().await;
 }
 
 #[tokio::test]

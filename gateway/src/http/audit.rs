@@ -1,0 +1,204 @@
+//! `GET /api/v1/audit/*`: the access record, for who may read it.
+//!
+//! **Reading the record is on record before it is served**, with what it may be used for beside each answer. One question
+//! at a time: each reads whole files, on a thread of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::listener::Peer;
+use super::viewer::{Forces, Viewer};
+use super::{App, refusal};
+use crate::audit::answer::{Place, Span, looks, saw};
+use crate::audit::files::{ACCESS_DIR, PURPOSE};
+use crate::audit::pictures::PICTURES_DIR;
+use crate::audit::verify::{Verdict, verify};
+use crate::audit::{Field, Holds, Precision, Subjects, Unseen, What};
+use crate::live::unit::UnitId;
+
+/// Longest time that one question is about: a shift and its handing over.
+const SPAN_MS_MAX: u64 = 24 * 3_600_000;
+/// How long a question waits for the one before it.
+const TURN: Duration = Duration::from_secs(5);
+/// One question at a time, over all sessions: it reads whole files.
+static TURNS: Semaphore = Semaphore::const_new(1);
+
+const POSITIONS_OF_ACCESS: &[Field] =
+    &[Field::Access, Field::Position, Field::Movement, Field::State, Field::Name, Field::Alarm];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AboutUnit {
+    unit: UnitText,
+    from_ms: u64,
+    until_ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct UnitText(String);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AboutOperator {
+    operator: String,
+    from_ms: u64,
+    until_ms: u64,
+}
+
+#[derive(Serialize)]
+struct Verified {
+    purpose: &'static str,
+    #[serde(flatten)]
+    verdict: Verdict,
+}
+
+/// `GET /api/v1/audit/saw`.
+pub(super) async fn who_saw(
+    State(app): State<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    Extension(peer): Extension<Peer>,
+    question: Result<Query<AboutUnit>, QueryRejection>,
+) -> Response {
+    let question = question
+        .ok()
+        .and_then(|Query(q)| Some((q.unit.0.parse::<UnitId>().ok()?, span(q.from_ms, q.until_ms)?)));
+    let Some((unit, span)) = question else {
+        return bad("ask with unit=FORCE/DEVICE, from_ms and until_ms, at most 24 hours apart");
+    };
+    if !viewer.sees(&unit.force) {
+        return refusal(StatusCode::NOT_FOUND, "there is no such unit");
+    }
+    let asked = app.asked(&viewer, peer, What::AuditRead);
+    let subjects = Subjects::unit(&unit);
+    let holds = Holds { subjects, fields: POSITIONS_OF_ACCESS, precision: Precision::Full };
+    let read = on_files(&app, move |place| saw(place, &unit, span)).await;
+    match read {
+        Ok(report) => app.answer(asked, Unseen::new(report, holds).json()).await,
+        Err(refused) => refused,
+    }
+}
+
+/// `GET /api/v1/audit/looks`.
+pub(super) async fn looks_of(
+    State(app): State<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    Extension(peer): Extension<Peer>,
+    question: Result<Query<AboutOperator>, QueryRejection>,
+) -> Response {
+    let question = question.ok().and_then(|Query(q)| Some((q.operator, span(q.from_ms, q.until_ms)?)));
+    let Some((operator, span)) = question else {
+        return bad("ask with operator=NAME, from_ms and until_ms, at most 24 hours apart");
+    };
+    if let Some(refused) = only_for_all_forces(&viewer) {
+        return refused;
+    }
+    let asked = app.asked(&viewer, peer, What::AuditRead);
+    let read = on_files(&app, move |place| looks(place.access, &operator, span)).await;
+    match read {
+        Ok(report) => app.answer(asked, Unseen::new(report, of_access()).json()).await,
+        Err(refused) => refused,
+    }
+}
+
+/// `GET /api/v1/audit/verify`.
+pub(super) async fn verified(
+    State(app): State<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    Extension(peer): Extension<Peer>,
+) -> Response {
+    let asked = app.asked(&viewer, peer, What::AuditRead);
+    let read = on_files(&app, |place| verify(place.access, &[], &mut |_| Ok(()))).await;
+    match read {
+        Ok(verdict) => {
+            let verified = Verified { purpose: PURPOSE, verdict };
+            app.answer(asked, Unseen::new(verified, of_access()).json()).await
+        }
+        Err(refused) => refused,
+    }
+}
+
+/// `GET /api/v1/audit/export`: the lines of a time, as JSON, with the verdict. The whole record is
+/// `fieldpost audit export`.
+pub(super) async fn exported(
+    State(app): State<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    Extension(peer): Extension<Peer>,
+    question: Result<Query<Times>, QueryRejection>,
+) -> Response {
+    let Some(span) = question.ok().and_then(|Query(q)| span(q.from_ms, q.until_ms)) else {
+        return bad("ask with from_ms and until_ms, at most 24 hours apart");
+    };
+    if let Some(refused) = only_for_all_forces(&viewer) {
+        return refused;
+    }
+    let asked = app.asked(&viewer, peer, What::AuditExported);
+    let read = on_files(&app, move |place| crate::audit::export::lines(place.access, span)).await;
+    match read {
+        Ok(json) => app.answer(asked, Unseen::new(Bytes::from(json), of_access())).await,
+        Err(refused) => refused,
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Times {
+    from_ms: u64,
+    until_ms: u64,
+}
+
+fn of_access() -> Holds {
+    Holds::no_position(Subjects::everyone(), &[Field::Access])
+}
+
+fn span(from_ms: u64, until_ms: u64) -> Option<Span> {
+    let length_ms = until_ms.checked_sub(from_ms)?;
+    (length_ms <= SPAN_MS_MAX).then_some(Span { from_ms, until_ms })
+}
+
+fn bad(words: &str) -> Response {
+    refusal(StatusCode::BAD_REQUEST, words)
+}
+
+/// What names people of every force is for who may see every force.
+fn only_for_all_forces(viewer: &Viewer) -> Option<Response> {
+    (viewer.forces != Forces::All)
+        .then(|| refusal(StatusCode::FORBIDDEN, "this names people of every force: it takes a grant of all"))
+}
+
+async fn on_files<T: Send + 'static>(
+    app: &App,
+    read: impl FnOnce(Place<'_>) -> std::io::Result<T> + Send + 'static,
+) -> Result<T, Response> {
+    let Ok(Ok(_turn)) = timeout(TURN, TURNS.acquire()).await else {
+        return Err(refusal(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "another question is being answered: ask again",
+        ));
+    };
+    let data_dir = app.live.data_dir().to_owned();
+    let outcome = tokio::task::spawn_blocking(move || {
+        let (access, pictures) = (data_dir.join(ACCESS_DIR), data_dir.join(PICTURES_DIR));
+        read(Place { access: &access, pictures: &pictures })
+    });
+    match outcome.await {
+        Ok(Ok(value)) => Ok(value),
+        outcome => {
+            tracing::error!(failed = ?outcome.err(), "the access record cannot be read");
+            Err(refusal(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the access record cannot be read: see the gateway's log",
+            ))
+        }
+    }
+}
