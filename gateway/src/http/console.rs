@@ -101,13 +101,16 @@ pub(super) async fn unlock(
     Extension(peer): Extension<Peer>,
     body: Bytes,
 ) -> Response {
-    if let Some(entrance) = app.entrance.as_ref().filter(|_| session.standing.credential.is_some()) {
+    let entrance = app.entrance.as_ref().filter(|_| session.standing.credential.is_some());
+    // A session that came by a link has no password to give; what it sends must be understood all the same.
+    if entrance.is_some() || !body.is_empty() {
         let Ok(Unlock { password }) = serde_json::from_slice(&body) else {
             return refusal(
                 StatusCode::BAD_REQUEST,
                 "the body must be {\"password\":..} as application/json",
             );
         };
+        let Some(entrance) = entrance else { return unlocked(&app, &session, peer) };
         let proven = enter::prove(&app, entrance, peer, session.operator.as_str(), password).await;
         if let Err(no) = proven {
             return no.with(|status, said| match status {
@@ -117,7 +120,11 @@ pub(super) async fn unlock(
             });
         }
     }
-    set_locked(&app, &session, false);
+    unlocked(&app, &session, peer)
+}
+
+fn unlocked(app: &App, session: &Session, peer: Peer) -> Response {
+    set_locked(app, session, false);
     app.access.note(app.asked(&session.viewer(), peer, What::ConsoleUnlocked).event());
     StatusCode::NO_CONTENT.into_response()
 }

@@ -65,13 +65,13 @@ fn shift(pictures: &Path) -> Result<(), Failure> {
 }
 
 /// A demo that is interrupted, or killed when the step fails.
-struct Demo {
+pub(crate) struct Demo {
     child: Child,
     lines: std::io::Lines<BufReader<ChildStderr>>,
 }
 
 impl Demo {
-    fn start(arguments: &[&str]) -> Result<Self, Failure> {
+    pub(crate) fn start(arguments: &[&str]) -> Result<Self, Failure> {
         host::build()?;
         // The binary itself, not `cargo demo`: an interrupt must reach it.
         let mut program = host::simulator();
@@ -83,7 +83,7 @@ impl Demo {
     }
 
     /// Reads what the demo says until it prints the one-time link.
-    fn login_link(&mut self) -> Result<String, Failure> {
+    pub(crate) fn login_link(&mut self) -> Result<String, Failure> {
         for line in self.lines.by_ref().map_while(Result::ok) {
             say(&format!("    {line}"));
             let link = line.split_whitespace().find(|word| word.contains("/login?token="));
@@ -95,7 +95,7 @@ impl Demo {
     }
 
     /// Interrupts the demo as Ctrl-C does and expects a clean end.
-    fn interrupt(&mut self) -> Result<(), Failure> {
+    pub(crate) fn interrupt(&mut self) -> Result<(), Failure> {
         run("kill", &["-INT", &self.child.id().to_string()])?;
         for line in self.lines.by_ref().map_while(Result::ok) {
             say(&format!("    {line}"));

@@ -2,6 +2,7 @@
 //!
 //! `.ci/run` runs exactly this. A tool that cannot be had is a failure, never a skip.
 
+mod api;
 mod beside;
 mod board;
 mod budget;

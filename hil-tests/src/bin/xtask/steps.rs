@@ -1,6 +1,7 @@
 //! The steps of `cargo xtask test`, cheapest first, so that a mistake shows early.
 
 use crate::{
+    api,
     beside::Beside,
     board, budget, demo, fuzz, host, rigs, simulation,
     step::{Failure, command, root, run, run_command, say, tools_dir},
@@ -51,6 +52,11 @@ const STEPS: &[Step] = &[
         name: "demo",
         what: "the demo, headless: nothing lost, the alarm shown and seen",
         run: demo::headless,
+    },
+    Step {
+        name: "api",
+        what: "the API answers as its OpenAPI document says, whatever it is asked",
+        run: api::test,
     },
     Step {
         name: "browser",
