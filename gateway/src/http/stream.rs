@@ -179,7 +179,7 @@ impl Feed {
         match taken {
             Taken::InOrder(frame) => Some(frame),
             Taken::OutOfOrder(order, frames) => {
-                let note = self.record.note(What::StreamOrder, order);
+                let note = self.record.note(What::StreamOrder, *order);
                 self.app.access.show_as(note, frames).await.ok().map(|(_, frames)| frames)
             }
         }

@@ -68,7 +68,7 @@ pub enum Taken {
     /// The next frame in the order of the changes.
     InOrder(Bytes),
     /// Alarms that overtake what waits, or the word of lagging behind them. Which is in the note.
-    OutOfOrder(StreamNote, Unseen<Bytes>),
+    OutOfOrder(Box<StreamNote>, Unseen<Bytes>),
 }
 
 /// The publishing end's view of one page.
@@ -160,7 +160,7 @@ impl Subscription {
         if waiting.is_out_of_order() {
             let (note, frames) = take_out_of_order(&mut waiting);
             drop(waiting);
-            return Some(Taken::OutOfOrder(note, Unseen::new(frames, self.holds.clone())));
+            return Some(Taken::OutOfOrder(Box::new(note), Unseen::new(frames, self.holds.clone())));
         }
         let (n, frame) = match waiting.first.pop_front() {
             Some(frame) => frame,
@@ -212,7 +212,7 @@ mod tests {
     fn taken(page: &mut Subscription) -> Option<Result<Bytes, (StreamNote, String)>> {
         Some(match page.take()? {
             Taken::InOrder(frame) => Ok(frame),
-            Taken::OutOfOrder(note, frames) => Err((note, frames.digest().sha256)),
+            Taken::OutOfOrder(note, frames) => Err((*note, frames.digest().sha256)),
         })
     }
 
