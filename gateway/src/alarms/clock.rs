@@ -21,9 +21,9 @@ use crate::record::{Record, RecordKind};
 use crate::spool::Lsn;
 
 /// So long without any record and the gateway was not listening.
-const DEAF_MS: u64 = 30_000;
+const DEAF_MS: u64 = 60_000;
 /// While silence is counted, time is known at least this often.
-const HEARTBEAT_MS: u64 = 15_000;
+const HEARTBEAT_MS: u64 = 40_000;
 /// Alarms are looked through at most this often, however many are due.
 const LOOK_MS: u64 = 250;
 /// A clock record this far behind means that the clock was put back.
