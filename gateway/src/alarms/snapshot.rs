@@ -89,7 +89,7 @@ pub fn read(disk: &dyn Disk, data_dir: &Path) -> Result<Option<Book>, SnapshotEr
     parse(&text).map(Some).map_err(|detail| SnapshotError::Damaged { path, detail })
 }
 
-fn parse(text: &[u8]) -> Result<Book, &'static str> {
+pub(super) fn parse(text: &[u8]) -> Result<Book, &'static str> {
     let contents: Contents = sealed::unseal(text)?;
     if contents.version != VERSION {
         return Err("another version wrote it");

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fieldpost_protocol::{
-    Alarm as AlarmBody, AlarmCause, BootId, Class, ClockQuality, DeviceId, Duty, Envelope, EventCode,
-    FixSource, ForceId, Head, Health, Lane, Mode, Position, Power, ReportReason, ResetReason, SensorEvent,
-    Seq, Status,
+    Alarm as AlarmBody, AlarmCancel, AlarmCause, BootId, CancelReason, Class, ClockQuality, DeviceId, Duty,
+    Envelope, EventCode, FixSource, ForceId, Head, Health, Lane, Mode, Position, Power, ReportReason,
+    ResetReason, SensorEvent, Seq, Status,
 };
 
 use super::super::rules::{BUILT_IN, Rules};
@@ -137,8 +137,19 @@ impl Tape {
     }
 
     pub(super) fn acknowledge(&mut self, id: &AlarmId, at_ms: u64) {
-        let said = Acknowledgement { alarm: id.to_string(), operator: "anna".to_owned(), at_ms };
+        self.acknowledge_as(id, "anna", at_ms);
+    }
+
+    pub(super) fn acknowledge_as(&mut self, id: &AlarmId, operator: &str, at_ms: u64) {
+        let said = Acknowledgement { alarm: id.to_string(), operator: operator.to_owned(), at_ms };
         self.own(said.record(id));
+    }
+
+    pub(super) fn cancel(&mut self, device: &str, at_ms: u64, seq: u32) {
+        let mut buffer = [0; 64];
+        let cancel = AlarmCancel { boot: BootId(1), seq: Seq(seq), reason: CancelReason::WEARER };
+        let body = cancel.encode(&mut buffer).unwrap();
+        self.push(device, RecordKind::Envelope, at_ms, at_ms, Lane::Alarm, (Class::ALARM_CANCEL, body));
     }
 
     pub(super) fn act(&mut self, id: &AlarmId, at_ms: u64, action: Action) {

@@ -1,5 +1,6 @@
 mod engine;
 mod figures;
+mod machine;
 
 use super::*;
 use crate::spool::{Lsn, RealDisk};
