@@ -23,7 +23,7 @@ pub mod view;
 
 use std::collections::BTreeMap;
 
-use fieldpost_protocol::{Body, BootId, Envelope, Loss, Seq};
+use fieldpost_protocol::{Body, BootId, Class, Envelope, Loss, Seq};
 use serde::{Deserialize, Serialize};
 
 pub use self::boot::{Boot, Span};
@@ -188,7 +188,9 @@ impl Ledger {
             boot.times.note(&envelope.head, repeats);
             boot.repeated_count += u64::from(repeats);
         });
+        // By class first: one record in thousands is a loss record, and reading the others' bodies would be most of the fold.
         if fate == Fate::Stored
+            && envelope.head.class == Class::LOSS
             && let Ok(Body::Loss(loss)) = Body::decode(&envelope.head, envelope.body)
         {
             self.enter_loss(&unit, record.lsn, &loss);
@@ -207,13 +209,15 @@ impl Ledger {
 
     /// Changes one account, then holds it to the bounds.
     fn enter(&mut self, unit: &UnitId, lsn: Lsn, change: impl FnOnce(&mut Account, BootRule)) {
-        if !self.devices.contains_key(unit) {
-            self.make_room_for_a_device();
-            self.devices.insert(unit.clone(), Account::default());
-        }
         let spans_max =
             if self.spans_total < self.bounds.spans_total_max { self.bounds.spans_max } else { SPANS_MIN };
-        let account = self.devices.get_mut(unit).expect("inserted above");
+        let account = match self.devices.get_mut(unit) {
+            Some(account) => account,
+            None => {
+                self.make_room_for_a_device();
+                self.devices.entry(unit.clone()).or_default()
+            }
+        };
         let before = account.spans_count();
         account.heard = lsn;
         change(account, BootRule { boots_max: self.bounds.boots_max, is_complete: self.is_complete });
