@@ -1,8 +1,8 @@
 //! The writer: one thread that turns pending entries into committed ones.
 //!
 //! **An LSN is published only after the fdatasync that covers it returned without error.** The batch grows with the
-//! load, since it is whatever arrived during the last commit. When idle there is no delay at all; while commits follow
-//! each other, a batch of fewer than [`PACE_COUNT`] entries without an alarm waits until [`PACE`] after the last began.
+//! load, since it is whatever arrived during the last commit. When idle there is no delay but some microseconds in which
+//! nothing more came; while commits follow each other, a batch of fewer than [`PACE_COUNT`] entries without an alarm waits until [`PACE`] after the last began.
 //! - No space: the batch is kept, [`Health::Full`](super::Health::Full) published, and tried again when space returns.
 //! - Any other error of a write, and every error of an fdatasync: never tried again. The spool is failed.
 
@@ -27,6 +27,12 @@ const RETRY: Duration = Duration::from_millis(200);
 const PACE: Duration = Duration::from_millis(2);
 /// A batch of this size is worth a commit of its own at once.
 const PACE_COUNT: u32 = 64;
+
+/// How long a writer that was asleep watches the batch grow at most: a burst takes some tens of microseconds to come, and its
+/// first entry alone would cost the rest a whole commit. A hundredth of what an fdatasync takes.
+const GATHER: Duration = Duration::from_micros(30);
+/// The batch has stopped growing if nothing came in this time; so a lone entry waits no longer.
+const GATHER_LOOK: Duration = Duration::from_micros(3);
 
 /// The segment being written.
 pub(super) struct Active {
@@ -208,7 +214,31 @@ impl Writer {
             Wait::Company(longest) | Wait::Space(longest) => {
                 drop(work.wait_timeout(pending, longest).unwrap_or_else(PoisonError::into_inner));
             }
+            Wait::Work => {
+                drop(work.wait(pending).unwrap_or_else(PoisonError::into_inner));
+                self.gather();
+            }
             _ => drop(work.wait(pending).unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    /// Watches the batch for as long as it grows, but not beyond [`GATHER`], and not at all if an alarm is in it.
+    fn gather(&self) {
+        let began = Instant::now();
+        let mut known_count = 0;
+        while began.elapsed() < GATHER {
+            let (count, is_urgent) = {
+                let pending = lock(&self.shared.pending);
+                (pending.count, pending.urgent || pending.closing)
+            };
+            if is_urgent || count == known_count || count >= PACE_COUNT {
+                return;
+            }
+            known_count = count;
+            let looked = Instant::now();
+            while looked.elapsed() < GATHER_LOOK {
+                std::hint::spin_loop();
+            }
         }
     }
 
