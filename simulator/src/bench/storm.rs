@@ -23,6 +23,10 @@ const REPORT_PERIOD: Duration = Duration::from_secs(1);
 /// How long a device that did not get in waits before it tries again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// How long one attempt may take: a SYN that the server's queue had no room for is sent again after seconds, and a connection
+/// that it dropped at the last step would be waited for in vain.
+const ATTEMPT_MAX: Duration = Duration::from_secs(20);
+
 /// How long the server has to settle between two storms.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -109,9 +113,10 @@ async fn come(server: &Server, devices: &[Credentials]) -> Result<Storm, ClientE
         coming.spawn(async move {
             let mut refused_count = 0;
             loop {
-                match Client::connect_from(source(number), address, &device, 64).await {
-                    Ok(client) => return (client, refused_count),
-                    Err(_) => refused_count += 1,
+                let attempt = Client::connect_from(source(number), address, &device, 64);
+                match tokio::time::timeout(ATTEMPT_MAX, attempt).await {
+                    Ok(Ok(client)) => return (client, refused_count),
+                    Ok(Err(_)) | Err(_) => refused_count += 1,
                 }
                 tokio::time::sleep(AGAIN_AFTER).await;
             }
