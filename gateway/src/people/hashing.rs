@@ -23,7 +23,7 @@ pub struct Hashing {
 
 #[derive(Debug)]
 struct Shared {
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
     waiting: AtomicUsize,
     done: AtomicU64,
     nobodys: Hashed,
@@ -34,11 +34,12 @@ struct Shared {
 #[error("too many people log in at this moment: try again in a second")]
 pub struct Busy;
 
-struct Place<'a>(&'a AtomicUsize);
+/// A place in the queue, held until its hash is computed, whatever became of who asked.
+struct Place(Arc<Shared>);
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -50,11 +51,12 @@ impl Hashing {
     pub fn new() -> Result<Self, PasswordError> {
         let nobodys = Password::random()?.hash()?;
         let (waiting, done) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Ok(Self { shared: Arc::new(Shared { turn: Semaphore::new(1), waiting, done, nobodys }) })
+        let turn = Arc::new(Semaphore::new(1));
+        Ok(Self { shared: Arc::new(Shared { turn, waiting, done, nobodys }) })
     }
 
     /// Whether `password` is the one behind `hashed`; with `None` it never is, at the same cost. Cancelled, a hash under
-    /// way is finished for nobody.
+    /// way is finished for nobody, in its turn and its place.
     ///
     /// # Errors
     /// [`Busy`].
@@ -74,18 +76,22 @@ impl Hashing {
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
-        let place = Place(&self.shared.waiting);
+        let place = Place(Arc::clone(&self.shared));
         if self.shared.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
             return Err(Busy);
         }
-        let _turn = self.shared.turn.acquire().await.map_err(|_| Busy)?;
-        let outcome = tokio::task::spawn_blocking(work).await.map_err(|_| Busy)?;
-        self.shared.done.fetch_add(1, Ordering::Relaxed);
-        drop(place);
-        Ok(outcome)
+        let turn = Arc::clone(&self.shared.turn).acquire_owned().await.map_err(|_| Busy)?;
+        // Turn and place go with the hash: a request that is given up does not make room for another beside it.
+        let hashing = tokio::task::spawn_blocking(move || {
+            let outcome = work();
+            place.0.done.fetch_add(1, Ordering::Relaxed);
+            drop((turn, place));
+            outcome
+        });
+        hashing.await.map_err(|_| Busy)
     }
 
-    /// How many hashes were computed for somebody who waited.
+    /// How many hashes were computed.
     #[must_use]
     pub fn done_count(&self) -> u64 {
         self.shared.done.load(Ordering::Relaxed)
@@ -117,9 +123,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_gives_up_makes_no_room_for_another_hash_beside_theirs() {
+        let hashing = Hashing::new().unwrap();
+        let (finish, finished) = std::sync::mpsc::channel::<()>();
+        let asking = {
+            let hashing = hashing.clone();
+            tokio::spawn(async move { hashing.run(move || finished.recv()).await })
+        };
+        while hashing.shared.turn.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        asking.abort();
+        assert!(asking.await.unwrap_err().is_cancelled());
+        assert_eq!(hashing.shared.turn.available_permits(), 0, "the hash goes on");
+        assert_eq!(hashing.shared.waiting.load(Ordering::Relaxed), 1);
+        finish.send(()).unwrap();
+        assert_eq!(hashing.check(None, typed("x")).await, Ok(false), "then it is the next one's turn");
+        assert_eq!(hashing.done_count(), 2);
+    }
+
+    #[tokio::test]
     async fn a_storm_of_logins_waits_in_a_bounded_queue() {
         let hashing = Hashing::new().unwrap();
-        let hold = hashing.shared.turn.acquire().await.unwrap();
+        let hold = Arc::clone(&hashing.shared.turn).acquire_owned().await.unwrap();
         let waiting: Vec<_> = (0..WAITING_MAX)
             .map(|_| {
                 let hashing = hashing.clone();
