@@ -109,6 +109,11 @@ impl Readiness {
     /// The state at `now_s`, unix seconds.
     #[must_use]
     pub fn report(&self, now_s: i64) -> Report {
+        self.judge(now_s, true)
+    }
+
+    /// `names_sinks`: for whoever runs the gateway; a page is for people of one force.
+    fn judge(&self, now_s: i64, names_sinks: bool) -> Report {
         let CommitState { health, stalled, closed, .. } = *self.inner.commits.borrow();
         let draining = self.inner.draining.load(Ordering::Acquire);
         let mut degraded = Vec::new();
@@ -128,7 +133,10 @@ impl Readiness {
         for forwarder in self.inner.metrics.forward.snapshot() {
             if forwarder.is_failing {
                 let (name, lag) = (&forwarder.name, forwarder.lag_records_count);
-                degraded.push(format!("sink {name} does not accept: {lag} records wait"));
+                degraded.push(match names_sinks {
+                    true => format!("sink {name} does not accept: {lag} records wait"),
+                    false => "a force system does not accept records".to_owned(),
+                });
             }
         }
         let ready = health != Health::Failed && !stalled && !draining && !closed;
@@ -138,7 +146,9 @@ impl Readiness {
     /// What does not work as it should at this moment, in words; for the page.
     #[must_use]
     pub fn degraded(&self) -> Vec<String> {
-        self.report(now_s()).degraded
+        let mut degraded = self.judge(now_s(), false).degraded;
+        degraded.dedup();
+        degraded
     }
 
     fn expiring(&self, now_s: i64) -> Vec<String> {
