@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 
 use super::listener::Peer;
 use super::viewer::Viewer;
-use super::{App, refusal};
+use super::{App, not_shown, refusal};
 use crate::audit::{Field, Holds, Subjects, Unseen, What};
 use crate::live::unit::UnitId;
 use crate::people::assignments::{AssignmentError, NewAssignment};
@@ -96,12 +96,16 @@ pub(super) async fn assign(
     let Some(assignments) = app.assignments.clone() else {
         return refusal(StatusCode::NOT_FOUND, "this gateway keeps no assignments");
     };
+    let asked = app.asked(&viewer, peer, What::DeviceAssigned);
+    let note = asked.of(Holds::no_position(Subjects::unit(&unit), &[Field::Name]));
+    if let Err(error) = app.access.write(note.into()).await {
+        return not_shown(error);
+    }
     let by = By { who: viewer.operator.to_string(), at_ms: app.live.now_ms() };
     let written = spawn_blocking(move || assignments.assign(&[new], &by)).await;
     let failed = || refusal(StatusCode::SERVICE_UNAVAILABLE, "the assignment could not be stored: try again");
     match written {
         Ok(Ok(())) => {
-            app.access.note(app.asked(&viewer, peer, What::DeviceAssigned).event());
             tracing::info!(by = %viewer.operator, %unit, "device assigned");
             StatusCode::NO_CONTENT.into_response()
         }

@@ -111,8 +111,10 @@ pub(super) async fn unlock(
             );
         };
         let Some(entrance) = entrance else { return unlocked(&app, &session, peer) };
-        let proven = enter::prove(&app, entrance, peer, session.operator.as_str(), password).await;
+        let proven =
+            enter::prove(&app, entrance, peer, session.operator.as_str(), password, Some(&session)).await;
         if let Err(no) = proven {
+            enter::note_refusal(&app, peer, session.operator.as_str());
             return no.with(|status, said| match status {
                 // 401 would say that the session has ended.
                 StatusCode::UNAUTHORIZED => refusal(StatusCode::FORBIDDEN, "the password is wrong"),
@@ -130,6 +132,5 @@ fn unlocked(app: &App, session: &Session, peer: Peer) -> Response {
 }
 
 fn set_locked(app: &App, session: &Session, locked: bool) {
-    app.sessions.set_locked(session, locked);
-    app.consoles.set_locked(&session.label(), locked);
+    app.consoles.set_locked(&session.label(), locked, || app.sessions.set_locked(session, locked));
 }

@@ -4,6 +4,7 @@
 //! login and every new password; the one that the browser had before has ended.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::extract::rejection::{FormRejection, JsonRejection};
@@ -18,7 +19,11 @@ use super::session::{self, Session};
 use super::{App, login, refusal};
 use crate::audit::{Asked, What, Who};
 use crate::login::Operator;
+use crate::people::throttle::Limit;
 use crate::people::{By, Entrance, Password, Proof, Refused, Standing};
+
+/// Lines of the access record about people who were not let in: 30 at once, then one in 2 s.
+pub(super) const REFUSALS: Limit = Limit { burst: 30, refill_ms: 2_000 };
 
 /// What somebody types.
 #[derive(Deserialize)]
@@ -163,7 +168,7 @@ async fn enter(app: &App, peer: Peer, headers: &HeaderMap, typed: Typed) -> Resu
         return Err(No::unavailable("this gateway has no accounts: make a link with `fieldpost login`"));
     };
     let now_ms = app.live.now_ms();
-    let operator = match prove(app, entrance, peer, &typed.name, typed.password).await {
+    let operator = match prove(app, entrance, peer, &typed.name, typed.password, None).await {
         Ok(operator) => operator,
         Err(no) => {
             note_refusal(app, peer, &typed.name);
@@ -185,7 +190,14 @@ async fn change(
     old: String,
     new: Password,
 ) -> Result<HeaderValue, No> {
-    let operator = prove(app, entrance, peer, session.operator.as_str(), old).await?;
+    let name = session.operator.as_str();
+    let operator = match prove(app, entrance, peer, name, old, Some(session)).await {
+        Ok(operator) => operator,
+        Err(no) => {
+            note_refusal(app, peer, name);
+            return Err(no);
+        }
+    };
     let failed = || No::unavailable("the password could not be changed: try again");
     let hashed = entrance.hashing.hash(new).await.map_err(|busy| No::from(Refused::Busy(busy)))?;
     let hashed = hashed.map_err(|_| failed())?;
@@ -201,16 +213,18 @@ async fn change(
     open(app, peer, operator, standing)
 }
 
-/// Who it is, if the password is right.
+/// Who it is, if the password is right; `session` says so once more.
 pub(super) async fn prove(
     app: &App,
     entrance: &Entrance,
     Peer(from): Peer,
     name: &str,
     password: String,
+    session: Option<&Session>,
 ) -> Result<Operator, No> {
-    let password = Password::typed(password).map_err(|_| No::from(Refused::Wrong))?;
-    let proof = Proof { name: name.to_owned(), password, from, at_ms: app.live.now_ms() };
+    let password = Password::typed_or_nobodys(password);
+    let session = session.map(|session| session.label().into());
+    let proof = Proof { name: name.to_owned(), password, from, session, at_ms: app.live.now_ms() };
     Ok(entrance.authenticator.authenticate(proof).await?)
 }
 
@@ -232,10 +246,18 @@ fn open(app: &App, peer: Peer, operator: Operator, standing: Standing) -> Result
     Ok(session::set_cookie(&token, app.is_tls))
 }
 
-fn note_refusal(app: &App, Peer(from): Peer, name: &str) {
+/// Notes that somebody was not let in: [`REFUSALS`] lines at most, and how many more there were in the next one. Who is not
+/// let in must not fill the disk, nor the record's queue.
+pub(super) fn note_refusal(app: &App, Peer(from): Peer, name: &str) {
+    if app.refusals.take(&(), app.live.now_ms()).is_err() {
+        app.refusals_left_out.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
+    let more = app.refusals_left_out.swap(0, Ordering::Relaxed);
+    let more = (more > 0).then(|| format!("{more} more since the line before"));
     // What is no name may be a password typed into the wrong field.
     let operator = Operator::try_new(name).map_or_else(|_| "-".to_owned(), |name| name.to_string());
     let who = Who { operator, session: "-".to_owned(), from };
-    let asked = Asked { at_ms: app.live.now_ms(), who, what: What::LoginRefused, reason: None };
+    let asked = Asked { at_ms: app.live.now_ms(), who, what: What::LoginRefused, reason: more };
     app.access.note(asked.event());
 }

@@ -11,6 +11,7 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -26,6 +27,8 @@ pub const CONNECTIONS_MAX: usize = 1024;
 /// How long answers under way may take at shutdown.
 pub const DRAIN_MS_MAX: u64 = 5_000;
 
+/// A page is written to every 2 s: five times unheard.
+const SILENCE_MS_MAX: u32 = 10_000;
 const HANDSHAKE_MS_MAX: u64 = 10_000;
 /// For the head of a request, and for a connection that waits for its next one.
 const HEAD_MS_MAX: u64 = 30_000;
@@ -95,6 +98,7 @@ async fn connection(
 ) {
     // Without it an alarm may wait 40 ms for the browser's delayed acknowledgement. A socket that refuses is about to fail.
     _ = stream.set_nodelay(true);
+    _ = notice_silence(&stream);
     match tls {
         None => speak(stream, routes, shutdown).await,
         Some(tls) => {
@@ -105,6 +109,16 @@ async fn connection(
             }
         }
     }
+}
+
+/// Ends the connection of a peer that acknowledges nothing for [`SILENCE_MS_MAX`]: a laptop that was closed, a cable that
+/// was pulled. Left to itself TCP takes a quarter of an hour, and so long the console would count as watching.
+fn notice_silence(stream: &TcpStream) -> std::io::Result<()> {
+    sockopt::set_tcp_user_timeout(stream, SILENCE_MS_MAX)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_millis(SILENCE_MS_MAX.into()))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(1))?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    Ok(())
 }
 
 async fn speak<S>(stream: S, routes: Router, shutdown: CancellationToken)
@@ -126,5 +140,22 @@ where
             connection.as_mut().graceful_shutdown();
             _ = connection.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_falls_silent_is_given_up_within_seconds() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let (stream, _peer) = tokio::join!(socket.accept(), TcpStream::connect(address));
+        let (stream, _) = stream.unwrap();
+        notice_silence(&stream).unwrap();
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), SILENCE_MS_MAX);
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), Duration::from_millis(SILENCE_MS_MAX.into()));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
@@ -31,6 +31,7 @@ pub(super) async fn preview() -> StatusCode {
 pub(super) async fn login(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
     link: Result<Query<Link>, QueryRejection>,
 ) -> Response {
     let token = match link {
@@ -49,6 +50,9 @@ pub(super) async fn login(
         Ok(standing) => standing,
         Err(said) => return page(&app, StatusCode::UNAUTHORIZED, Some(said)).into_response(),
     };
+    if let Some(before) = app.sessions.of_request(&headers, app.is_tls, now_ms) {
+        app.sessions.end(&before);
+    }
     let Ok((session, token)) = app.sessions.open(operator, standing, now_ms) else {
         return refusal(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -72,8 +76,11 @@ async fn standing(app: &App, operator: &Operator, grant: Option<Grant>) -> Resul
     let (accounts, name) = (entrance.accounts.clone(), operator.to_string());
     match spawn_blocking(move || accounts.get(&name)).await {
         Ok(Ok(Some(account))) => account.standing(true).ok_or("The account of that name is disabled."),
-        // Without accounts, or with damaged ones, a link is the way in that is left.
-        _ => Ok(by_link),
+        Ok(Ok(None)) => Ok(by_link),
+        // Whether the account is disabled, or for one force, cannot be known: only a link that says itself what it is for.
+        _ => Err(
+            "The gateway cannot read its accounts. A link that names its roles still works: fieldpost login --role.",
+        ),
     }
 }
 

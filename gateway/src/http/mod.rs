@@ -37,6 +37,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
@@ -60,6 +61,7 @@ use crate::history::task::History;
 use crate::ledger::task::SharedLedger;
 use crate::live::Live;
 use crate::login::LoginLinks;
+use crate::people::throttle::Throttle;
 use crate::people::{AccountsError, AssignmentError, Assignments, Consoles, Entrance, Wearers};
 
 /// How soon the access record says which pictures were removed.
@@ -147,6 +149,9 @@ struct App {
     history: History,
     links: Arc<LoginLinks>,
     sessions: Sessions,
+    /// Bounds what refused logins write.
+    refusals: Throttle<()>,
+    refusals_left_out: AtomicU64,
     entrance: Option<Entrance>,
     assignments: Option<Assignments>,
     consoles: Consoles,
@@ -184,6 +189,8 @@ pub async fn start(
         history,
         links,
         sessions: Sessions::default(),
+        refusals: Throttle::new(enter::REFUSALS),
+        refusals_left_out: AtomicU64::new(0),
         entrance: settings.entrance,
         assignments: settings.assignments,
         consoles: settings.consoles,

@@ -1,7 +1,8 @@
 //! `/api/v1/people`: accounts, for administrators.
 //!
 //! **An administrator reaches the accounts whose forces are all theirs**; any other does not exist for them, and none is
-//! made that sees more than its maker administers.
+//! made that sees more than its maker administers. Names are shared by all forces, since records name people by them: that
+//! a name is taken is told to whoever wants to make it.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use tokio::task::spawn_blocking;
 
 use super::listener::Peer;
 use super::viewer::{Forces, Role, Viewer};
-use super::{App, refusal};
+use super::{App, not_shown, refusal};
 use crate::audit::What;
 use crate::login::Operator;
 use crate::people::account::AccountView;
@@ -82,9 +83,11 @@ pub(super) async fn add(
         return refusal(StatusCode::FORBIDDEN, "you cannot give away forces that are not yours");
     }
     let (name, by) = (new.name.to_string(), by(&app, &viewer));
+    if let Err(refused) = will_change(&app, &viewer, peer, &name, "make").await {
+        return refused;
+    }
     match with_accounts(&app, move |accounts| accounts.add(new, &by)).await {
         Ok(password) => {
-            app.access.note(app.asked(&viewer, peer, What::PeopleChanged).event());
             tracing::info!(by = %viewer.operator, account = name, "account made");
             let password = password.reveal().to_owned();
             (StatusCode::CREATED, Json(Made { name, password })).into_response()
@@ -100,6 +103,9 @@ pub(super) async fn disable(
     Extension(peer): Extension<Peer>,
     Path(name): Path<String>,
 ) -> Response {
+    if let Err(refused) = will_change(&app, &viewer, peer, &name, "disable").await {
+        return refused;
+    }
     let (by, who, of) = (by(&app, &viewer), viewer.clone(), name.clone());
     let disabled = with_accounts(&app, move |accounts| {
         reached(accounts, &who, &of)?;
@@ -108,7 +114,6 @@ pub(super) async fn disable(
     if let Err(refused) = disabled.await {
         return refused;
     }
-    app.access.note(app.asked(&viewer, peer, What::PeopleChanged).event());
     tracing::info!(by = %viewer.operator, account = name, "account disabled");
     match app.follow_accounts().await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
@@ -123,6 +128,9 @@ pub(super) async fn reset(
     Extension(peer): Extension<Peer>,
     Path(name): Path<String>,
 ) -> Response {
+    if let Err(refused) = will_change(&app, &viewer, peer, &name, "new password").await {
+        return refused;
+    }
     let (by, who, of) = (by(&app, &viewer), viewer.clone(), name.clone());
     let made = with_accounts(&app, move |accounts| {
         reached(accounts, &who, &of)?;
@@ -132,12 +140,24 @@ pub(super) async fn reset(
         Ok(password) => password.reveal().to_owned(),
         Err(refused) => return refused,
     };
-    app.access.note(app.asked(&viewer, peer, What::PeopleChanged).event());
     tracing::info!(by = %viewer.operator, account = name, "password reset");
     match app.follow_accounts().await {
         Ok(()) => Json(Made { name, password }).into_response(),
         Err(error) => refused(&error),
     }
+}
+
+/// Puts on record what is about to be done to which account, whether or not it can be.
+async fn will_change(
+    app: &App,
+    viewer: &Viewer,
+    peer: Peer,
+    name: &str,
+    action: &str,
+) -> Result<(), Response> {
+    let asked = app.asked(viewer, peer, What::PeopleChanged);
+    let note = asked.because(Some(&format!("account {}: {action}", name.escape_debug()))).event();
+    app.access.write(note.into()).await.map(drop).map_err(not_shown)
 }
 
 fn by(app: &App, viewer: &Viewer) -> By {

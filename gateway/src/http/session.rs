@@ -133,6 +133,11 @@ impl Sessions {
         self.table().remove(&session.key);
     }
 
+    /// Whether a session is locked, or has ended.
+    pub(super) fn is_locked(&self, session: &Session) -> bool {
+        self.table().get(&session.key).is_none_or(|entry| entry.locked)
+    }
+
     /// Locks or unlocks a session.
     pub(super) fn set_locked(&self, session: &Session, locked: bool) {
         if let Some(entry) = self.table().get_mut(&session.key) {

@@ -132,12 +132,13 @@ pub(super) async fn stream(
     let record = Record { app: Arc::clone(&app), asked, id, frames: 0, bytes: 0 };
     let mut check = interval(Duration::from_millis(SESSION_CHECK_MS));
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let _console = app.consoles.open(Console {
+    let _console = app.consoles.open(|| Console {
         answers: viewer.may(Permission::Acknowledge),
         operator: viewer.operator.to_string(),
         session: viewer.session,
         forces: viewer.forces,
-        locked: session.locked,
+        // Now, not when the request came: two writes to the disk lie between.
+        locked: app.sessions.is_locked(&session),
     });
     let feed =
         Feed { app, session, first: opening.first.into(), then: opening.then, check, record, _console };

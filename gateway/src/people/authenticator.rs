@@ -11,6 +11,7 @@
 
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use super::accounts::{Accounts, AccountsError};
 use super::hashing::{Busy, Hashing};
@@ -24,6 +25,8 @@ pub const NAME_LIMIT: Limit = Limit { burst: 10, refill_ms: 10_000 };
 /// Tries from one address, all names together: 30 at once (a control room behind one proxy at the change of shift), then
 /// one in 2 s.
 pub const ADDRESS_LIMIT: Limit = Limit { burst: 30, refill_ms: 2_000 };
+/// Tries within one session: as of a name.
+pub const SESSION_LIMIT: Limit = NAME_LIMIT;
 /// Longest name that is looked at.
 const NAME_BYTES_MAX: usize = crate::login::OPERATOR_BYTES_MAX;
 
@@ -36,6 +39,9 @@ pub struct Proof {
     pub password: Password,
     /// From where.
     pub from: IpAddr,
+    /// The session that says who it is once more: to unlock, or to change the password. Strangers who try the name then
+    /// do not count.
+    pub session: Option<Arc<str>>,
     /// When, Unix ms.
     pub at_ms: u64,
 }
@@ -79,6 +85,7 @@ pub struct LocalPasswords {
     hashing: Hashing,
     names: Throttle<String>,
     addresses: Throttle<IpAddr>,
+    sessions: Throttle<Arc<str>>,
 }
 
 impl LocalPasswords {
@@ -86,15 +93,19 @@ impl LocalPasswords {
     #[must_use]
     pub fn new(accounts: Accounts, hashing: Hashing) -> Self {
         let (names, addresses) = (Throttle::new(NAME_LIMIT), Throttle::new(ADDRESS_LIMIT));
-        Self { accounts, hashing, names, addresses }
+        Self { accounts, hashing, names, addresses, sessions: Throttle::new(SESSION_LIMIT) }
     }
 
     async fn check(&self, proof: Proof) -> Result<Operator, Refused> {
         // Before anything is known of the name: nobody learns from this answer whether somebody has it.
         let too_many = |after_ms| Refused::TooMany { after_ms };
-        self.addresses.take(&proof.from, proof.at_ms).map_err(too_many)?;
         let name: String = proof.name.chars().take(NAME_BYTES_MAX + 1).collect();
-        self.names.take(&name, proof.at_ms).map_err(too_many)?;
+        if let Some(session) = &proof.session {
+            self.sessions.take(session, proof.at_ms).map_err(too_many)?;
+        } else {
+            self.addresses.take(&network(proof.from), proof.at_ms).map_err(too_many)?;
+            self.names.take(&name, proof.at_ms).map_err(too_many)?;
+        }
         let accounts = self.accounts.clone();
         let found =
             tokio::task::spawn_blocking(move || accounts.get(&proof.name)).await.map_err(|_| Busy)??;
@@ -103,11 +114,22 @@ impl LocalPasswords {
         let is_right = self.hashing.check(hashed, proof.password).await?;
         match account {
             Some(account) if is_right => {
-                self.names.clear(&name);
+                match &proof.session {
+                    Some(session) => self.sessions.clear(session),
+                    None => self.names.clear(&name),
+                }
                 Ok(account.name)
             }
             _ => Err(Refused::Wrong),
         }
+    }
+}
+
+/// Who is behind an address: of IPv6 the 64 bits that one customer has (RFC 6177), since they may change the rest at will.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -153,7 +175,7 @@ mod tests {
 
     fn proof(name: &str, password: &str, from: &str) -> Proof {
         let password = Password::typed(password.to_owned()).unwrap();
-        Proof { name: name.to_owned(), password, from: from.parse().unwrap(), at_ms: NOW_MS }
+        Proof { name: name.to_owned(), password, from: from.parse().unwrap(), session: None, at_ms: NOW_MS }
     }
 
     #[tokio::test]
@@ -175,6 +197,34 @@ mod tests {
         house.accounts.set_disabled("anna", true, &by()).unwrap();
         ask("anna", &right).await;
         assert!(answers.iter().all(|answer| *answer == answers[0] && answer.1 == 1), "{answers:?}");
+    }
+
+    #[tokio::test]
+    async fn strangers_who_try_a_name_do_not_keep_its_session_locked() {
+        let house = house();
+        for n in 0..NAME_LIMIT.burst {
+            _ = house.door.check(proof("anna", "wrong", &format!("10.0.0.{n}"))).await;
+        }
+        let again = Proof { session: Some("1f2e".into()), ..proof("anna", house.annas.reveal(), "10.0.0.1") };
+        assert!(matches!(
+            house.door.check(proof("anna", "wrong", "10.1.0.1")).await,
+            Err(Refused::TooMany { .. })
+        ));
+        assert!(house.door.check(again).await.is_ok());
+        let wrong = || Proof { session: Some("1f2e".into()), ..proof("anna", "wrong", "10.0.0.1") };
+        for _ in 0..SESSION_LIMIT.burst {
+            assert!(matches!(house.door.check(wrong()).await, Err(Refused::Wrong)));
+        }
+        assert!(matches!(house.door.check(wrong()).await, Err(Refused::TooMany { .. })));
+    }
+
+    #[test]
+    fn an_address_counts_as_its_network() {
+        let network = |text: &str| network(text.parse().unwrap()).to_string();
+        assert_eq!(network("2001:db8:1:2:aaaa::1"), network("2001:db8:1:2:bbbb::2"));
+        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+        assert_eq!(network("::ffff:10.0.0.1"), "10.0.0.1");
+        assert_ne!(network("10.0.0.1"), network("10.0.0.2"));
     }
 
     #[tokio::test]

@@ -72,10 +72,11 @@ impl Consoles {
         self.shared.changes.send_modify(|count| *count += 1);
     }
 
-    /// A page opens.
+    /// A page opens. `console` is asked while no console is locked or unlocked: what it says of the lock stays so.
     #[must_use]
-    pub fn open(&self, console: Console) -> OpenConsole {
+    pub fn open(&self, console: impl FnOnce() -> Console) -> OpenConsole {
         let mut table = self.table();
+        let console = console();
         let number = table.next;
         table.next += 1;
         table.open.insert(number, console);
@@ -84,9 +85,10 @@ impl Consoles {
         OpenConsole { consoles: self.clone(), number }
     }
 
-    /// Locks or unlocks every page of a session.
-    pub fn set_locked(&self, session: &str, locked: bool) {
+    /// Locks or unlocks every page of a session, and the session by `also`, while no page opens.
+    pub fn set_locked(&self, session: &str, locked: bool, also: impl FnOnce()) {
         let mut table = self.table();
+        also();
         let of_session = table.open.values_mut().filter(|console| &*console.session == session);
         of_session.for_each(|console| console.locked = locked);
         drop(table);
@@ -133,16 +135,16 @@ mod tests {
         let met = ForceId::try_new("met").unwrap();
         let mut changes = consoles.changes();
         assert!(consoles.watching(None).nobody);
-        let page = consoles.open(console("a", "city", true));
+        let page = consoles.open(|| console("a", "city", true));
         assert!(changes.has_changed().unwrap());
         assert!(!consoles.watching(None).nobody && consoles.watching(Some(&met)).nobody);
-        let both = consoles.open(console("b", "*", true));
+        let both = consoles.open(|| console("b", "*", true));
         assert_eq!(consoles.watching(Some(&met)), Watching { consoles: 1, unlocked: 1, nobody: false });
         changes.mark_unchanged();
-        consoles.set_locked("b", true);
+        consoles.set_locked("b", true, || {});
         assert!(changes.has_changed().unwrap());
         assert_eq!(consoles.watching(Some(&met)), Watching { consoles: 1, unlocked: 0, nobody: true });
-        consoles.set_locked("b", false);
+        consoles.set_locked("b", false, || {});
         assert!(!consoles.watching(Some(&met)).nobody);
         drop((page, both));
         assert!(consoles.watching(None).nobody);
@@ -151,7 +153,7 @@ mod tests {
     #[test]
     fn who_cannot_take_an_alarm_does_not_count_as_watching() {
         let consoles = Consoles::default();
-        let _page = consoles.open(console("c", "*", false));
+        let _page = consoles.open(|| console("c", "*", false));
         assert_eq!(consoles.watching(None), Watching { consoles: 0, unlocked: 0, nobody: true });
     }
 }

@@ -10,7 +10,7 @@ use hyper::Method;
 use serde_json::json;
 
 use super::browser::{Answer, Browser};
-use super::rig::{Room, Site};
+use super::rig::{Room, Site, access_lines};
 
 const OWN: &str = "otter violin cloud";
 
@@ -243,10 +243,13 @@ async fn damaged_accounts_let_nobody_new_in_and_send_nobody_home() {
     assert_eq!(refused.status, 503);
     assert!(!refused.text().contains(PEOPLE_FILE), "no path of this machine: {}", refused.text());
     assert_eq!(browser.get("/api/v1/units").await.status, 200);
+    let as_anybody = room.stranger().get(&room.link("ben")).await;
+    assert_eq!(as_anybody.status, 401, "nobody knows what ben has, or whether he is disabled");
+    let named = room.browser_as("ben", &[Role::Operator], "sim").await;
     assert_eq!(
-        room.browser("ben").await.get("/api/v1/units").await.status,
+        named.get("/api/v1/units").await.status,
         200,
-        "a link is the way in that is left"
+        "a link that names its roles is the way in that is left"
     );
     room.stop().await;
 }
@@ -267,5 +270,59 @@ async fn what_is_no_call_is_refused_in_words() {
         assert_eq!(answer.status, status, "{}", answer.text());
         assert!(answer.json()["error"].is_string());
     }
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn a_stranger_keeps_no_locked_console_locked_and_fills_no_record() {
+    let site = Site::new();
+    let room = site.open().await;
+    account(&room, "anna", &[Role::Operator], "sim");
+    let browser = logged_in(&room, "anna").await;
+    assert_eq!(post(&browser, "/api/v1/console/lock", &json!({})).await.status, 204);
+    let stranger = room.stranger();
+    for _ in 0..200 {
+        assert!(matches!(log_in(&stranger, "anna", "wrong").await.status, 401 | 429));
+    }
+    assert_eq!(log_in(&stranger, "anna", OWN).await.status, 429);
+    assert_eq!(post(&browser, "/api/v1/console/unlock", &json!({ "password": OWN })).await.status, 204);
+    let refused = |site: &Site| {
+        access_lines(site).into_iter().filter(|line| line["what"] == "login_refused").collect::<Vec<_>>()
+    };
+    site.turn_clock(60_000);
+    assert_eq!(log_in(&stranger, "anna", "wrong").await.status, 401);
+    // What waits behind the last note is written after it.
+    assert_eq!(browser.get("/api/v1/units").await.status, 200);
+    let lines = refused(&site);
+    assert!(lines.len() <= 31, "{}", lines.len());
+    let last = lines.last().unwrap()["reason"].as_str().unwrap().to_owned();
+    assert!(last.ends_with("more since the line before"), "{last}");
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_done_to_an_account_is_on_record_before_it_is_done() {
+    let site = Site::new();
+    let room = site.open().await;
+    account(&room, "ben", &[Role::Operator], "sim");
+    let eve = room.browser_as("eve", &Role::ALL, "*").await;
+    assert_eq!(post(&eve, "/api/v1/people/ben/disable", &json!({})).await.status, 204);
+    let body = json!({ "force": "sim", "device": "pc-1", "officer": "x", "from_ms": 1, "until_ms": 2 });
+    assert_eq!(post(&eve, "/api/v1/assignments", &body).await.status, 204);
+    let lines = access_lines(&site);
+    let of = |what: &str| lines.iter().find(|line| line["what"] == what).unwrap();
+    let changed = of("people_changed");
+    assert_eq!((&changed["operator"], &changed["reason"]), (&json!("eve"), &json!("account ben: disable")));
+    assert_eq!(of("device_assigned")["subjects"], json!(["sim/pc-1"]));
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn a_link_ends_the_session_that_the_browser_had() {
+    let site = Site::new();
+    let room = site.open().await;
+    let before = room.browser("anna").await;
+    assert_eq!(before.get(&room.link("anna")).await.status, 303);
+    assert_eq!(before.get("/api/v1/session").await.status, 401);
     room.stop().await;
 }
