@@ -3,21 +3,22 @@
 //! **What [`HistoryStore::settle`] has returned for is durable; the spool's cursor goes no further.** The spool is the log of
 //! what is in memory: a crash costs reading a minute of records again.
 //!
-//! Answers hold a shared lock for the reads of one slot at a time; only putting a new segment in place takes it alone.
+//! **The lock is never held over a call of the disk**: rows are taken and the condition is told on the runtime's workers, which
+//! also serve the front door. Answers are in `read`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::row::{Row, RowClass};
-use super::segment::{SegmentError, hash_of};
+use super::row::Row;
+use super::segment::SegmentError;
 use super::shelf::{MERGE_AT, Shelf, merge_into, write};
 use super::standing::Standing;
-use super::table::{HOUR_MS, Rows, Slot, Table, in_order};
+use super::table::{HOUR_MS, Rows, Slot, Table};
 use super::{
-    AlarmStory, Alarms, Answer, Condition, Found, HistoryError, HistoryStore, Hold, Holds, LOOK_BACK_MS,
-    Retention, Sees, Track,
+    AlarmStory, Alarms, Answer, Condition, Found, HistoryError, HistoryStore, Hold, Holds, Retention, Sees,
+    Track,
 };
 use crate::live::unit::UnitId;
 use crate::spool::{Disk, RealDisk};
@@ -84,18 +85,18 @@ pub struct FileStore {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    settings: Settings,
+pub(super) struct Inner {
+    pub(super) settings: Settings,
     state: RwLock<State>,
     /// Held by the one who settles.
     settling: Mutex<Settling>,
 }
 
-struct State {
-    fresh: Table,
+pub(super) struct State {
+    pub(super) fresh: Table,
     /// On its way to the disk.
-    writing: Arc<Table>,
-    shelf: Shelf,
+    pub(super) writing: Arc<Table>,
+    pub(super) shelf: Shelf,
     degraded: Vec<String>,
 }
 
@@ -215,224 +216,14 @@ impl HistoryStore for FileStore {
     }
 }
 
-/// Is handed rows of a unit.
-type Each<'a> = &'a mut dyn FnMut(&UnitId, &[Row]) -> Result<(), HistoryError>;
-
-/// Reading.
 impl Inner {
-    fn read(&self) -> RwLockReadGuard<'_, State> {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
         // A panic while a segment is put in place leaves at worst a slot too few until the next start.
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Slots of `class` with rows in `[from_ms, until_ms)`, oldest first.
-    fn slots(&self, class: RowClass, from_ms: u64, until_ms: u64) -> Vec<Slot> {
-        let state = self.read();
-        let in_memory = state.fresh.slots().chain(state.writing.slots()).map(|(slot, _)| slot);
-        let slots: BTreeSet<Slot> = state.shelf.all_slots().chain(in_memory).collect();
-        let overlaps =
-            |slot: &Slot| slot.class == class && slot.starts_ms() < until_ms && slot.ends_ms() > from_ms;
-        slots.into_iter().filter(overlaps).collect()
-    }
-
-    /// The rows of `unit` in `slot`, in order; notes the slot if a part could not be read.
-    fn rows(
-        &self,
-        slot: Slot,
-        unit: &UnitId,
-        damaged: &mut Vec<(u64, u64)>,
-    ) -> Result<Vec<Row>, HistoryError> {
-        let state = self.read();
-        let mut rows = Vec::new();
-        let mut is_whole = !state.shelf.is_damaged(slot);
-        for segment in state.shelf.segments(slot) {
-            let found = segment.read(state.shelf.disk()).and_then(|reader| reader.rows_of(unit));
-            rows.extend(or_damaged(found, &mut is_whole)?.unwrap_or_default());
-        }
-        for table in [&state.fresh, &*state.writing] {
-            rows.extend(table.slot(slot).and_then(|rows| rows.get(unit)).into_iter().flatten().cloned());
-        }
-        drop(state);
-        if !is_whole {
-            damaged.push((slot.starts_ms(), slot.ends_ms()));
-        }
-        in_order(&mut rows);
-        Ok(rows)
-    }
-
-    /// Calls `each` with the rows of every unit in `slot`, several times for a unit, in no order. `skips` says by hash which
-    /// units need not be read.
-    fn every(
-        &self,
-        slot: Slot,
-        damaged: &mut Vec<(u64, u64)>,
-        skips: &dyn Fn(u64) -> bool,
-        each: Each<'_>,
-    ) -> Result<(), HistoryError> {
-        let state = self.read();
-        let mut is_whole = !state.shelf.is_damaged(slot);
-        for segment in state.shelf.segments(slot) {
-            let Some(reader) = or_damaged(segment.read(state.shelf.disk()), &mut is_whole)? else { continue };
-            for n in 0..reader.units_count() {
-                let Some(hash) = or_damaged(reader.hash_at(n), &mut is_whole)? else { continue };
-                if skips(hash) {
-                    continue;
-                }
-                if let Some((unit, rows)) = or_damaged(reader.block(n), &mut is_whole)? {
-                    each(&unit, &rows)?;
-                }
-            }
-        }
-        for table in [&state.fresh, &*state.writing] {
-            for (unit, rows) in table.slot(slot).into_iter().flatten() {
-                each(unit, rows)?;
-            }
-        }
-        if !is_whole {
-            damaged.push((slot.starts_ms(), slot.ends_ms()));
-        }
-        Ok(())
-    }
-
-    fn track(&self, question: &Track) -> Result<Found<Row>, HistoryError> {
-        let mut found = Found { items: Vec::new(), has_more: false, damaged: Vec::new() };
-        let from_ms = question.after.map_or(question.from_ms, |after| after.at_ms.max(question.from_ms));
-        for slot in self.slots(RowClass::Movement, from_ms, question.until_ms) {
-            let rows = self.rows(slot, &question.unit, &mut found.damaged)?;
-            let is_asked = |row: &Row| {
-                (from_ms..question.until_ms).contains(&row.at_ms)
-                    && question.after.is_none_or(|after| row.key() > after)
-            };
-            found.items.extend(rows.into_iter().filter(is_asked));
-            if found.items.len() > question.rows_max {
-                found.items.truncate(question.rows_max);
-                found.has_more = true;
-                break;
-            }
-        }
-        Ok(found)
-    }
-
-    fn at(&self, unit: &UnitId, at_ms: u64) -> Result<Option<Standing>, HistoryError> {
-        let mut standing = Standing::new(unit.clone(), at_ms);
-        let slots =
-            self.slots(RowClass::Movement, at_ms.saturating_sub(LOOK_BACK_MS), at_ms.saturating_add(1));
-        for slot in slots.into_iter().rev() {
-            let rows = self.rows(slot, unit, &mut Vec::new())?;
-            rows.iter().for_each(|row| standing.fold(row));
-            if standing.is_settled() {
-                break;
-            }
-        }
-        Ok(standing.is_known().then_some(standing))
-    }
-
-    fn everyone(&self, at_ms: u64, sees: &Sees) -> Result<Found<Standing>, HistoryError> {
-        let mut standings: BTreeMap<UnitId, Standing> = BTreeMap::new();
-        let mut settled: BTreeSet<u64> = BTreeSet::new();
-        let mut damaged = Vec::new();
-        let slots =
-            self.slots(RowClass::Movement, at_ms.saturating_sub(LOOK_BACK_MS), at_ms.saturating_add(1));
-        for slot in slots.into_iter().rev() {
-            let skips = |hash: u64| settled.contains(&hash);
-            self.every(slot, &mut damaged, &skips, &mut |unit, rows| {
-                if sees.force(&unit.force) {
-                    let fresh = || Standing::new(unit.clone(), at_ms);
-                    let standing = standings.entry(unit.clone()).or_insert_with(fresh);
-                    rows.iter().for_each(|row| standing.fold(row));
-                }
-                Ok(())
-            })?;
-            let done = standings.values().filter(|standing| standing.is_settled());
-            settled = done.map(|standing| hash_of(&standing.unit)).collect();
-        }
-        let items = standings.into_values().filter(Standing::is_known).collect();
-        Ok(Found { items, has_more: false, damaged })
-    }
-
-    fn window(
-        &self,
-        from_ms: u64,
-        until_ms: u64,
-        sees: &Sees,
-        rows_max: usize,
-    ) -> Result<Vec<(UnitId, Row)>, HistoryError> {
-        let mut found = Vec::new();
-        for slot in self.slots(RowClass::Movement, from_ms, until_ms) {
-            self.every(slot, &mut Vec::new(), &|_| false, &mut |unit, rows| {
-                if sees.force(&unit.force) {
-                    let within = rows.iter().filter(|row| (from_ms..until_ms).contains(&row.at_ms));
-                    found.extend(within.map(|row| (unit.clone(), row.clone())));
-                }
-                if found.len() > rows_max { Err(HistoryError::TooMuch { rows_max }) } else { Ok(()) }
-            })?;
-        }
-        found.sort_unstable_by(|a, b| (a.1.key(), &a.0).cmp(&(b.1.key(), &b.0)));
-        found.dedup_by(|a, b| (a.1.key(), &a.0) == (b.1.key(), &b.0));
-        Ok(found)
-    }
-
-    fn alarms(&self, question: &Alarms) -> Result<Found<AlarmStory>, HistoryError> {
-        let mut found = Found { items: Vec::new(), has_more: false, damaged: Vec::new() };
-        for slot in self.slots(RowClass::Alarms, question.from_ms, question.until_ms) {
-            let mut raised = BTreeMap::new();
-            self.every(slot, &mut found.damaged, &|_| false, &mut |unit, rows| {
-                let within =
-                    rows.iter().filter(|row| (question.from_ms..question.until_ms).contains(&row.at_ms));
-                for row in within.filter(|_| question.sees.force(&unit.force)) {
-                    let Some(event) = row.alarm_event().filter(|event| event.what == "raised") else {
-                        continue;
-                    };
-                    let key = (row.at_ms, event.alarm.clone());
-                    if question.after.as_ref().is_none_or(|after| key > *after) {
-                        raised.entry(key).or_insert_with(|| (unit.clone(), row.clone(), event));
-                    }
-                }
-                Ok(())
-            })?;
-            for (unit, raised, event) in raised.into_values() {
-                if found.items.len() >= question.alarms_max {
-                    found.has_more = true;
-                    return Ok(found);
-                }
-                let since = self.since(&unit, &raised, &event.alarm)?;
-                found.items.push(AlarmStory { unit, raised, event, since });
-            }
-        }
-        Ok(found)
-    }
-
-    /// What happened to an alarm after it was raised.
-    fn since(
-        &self,
-        unit: &UnitId,
-        raised: &Row,
-        alarm: &str,
-    ) -> Result<Vec<(u64, super::AlarmEvent)>, HistoryError> {
-        let mut since = Vec::new();
-        // An acknowledgement may be dated before an alarm whose device's clock is ahead.
-        for slot in self.slots(RowClass::Alarms, raised.at_ms.saturating_sub(HOUR_MS), u64::MAX) {
-            for row in self.rows(slot, unit, &mut Vec::new())? {
-                let event = row.alarm_event().filter(|event| event.alarm == alarm && event.what != "raised");
-                since.extend(event.map(|event| (row.at_ms, event)));
-            }
-        }
-        Ok(since)
-    }
-}
-
-fn or_damaged<T>(found: Result<T, SegmentError>, is_whole: &mut bool) -> Result<Option<T>, HistoryError> {
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(SegmentError::Damaged { .. }) => {
-            *is_whole = false;
-            Ok(None)
-        }
-        Err(error) => Err(HistoryError::Storage(error.to_string())),
     }
 }
 
@@ -512,8 +303,8 @@ impl Inner {
         for damaged in &merged.damaged {
             tracing::error!(path = %damaged.display(), "a part of the history is damaged: its good rows were kept");
         }
-        let replaced = self.write().shelf.replace(slot, merged);
-        replaced.map_err(|source| SegmentError::Io { path, source })
+        let old = self.write().shelf.replace(slot, merged);
+        old.clear(&*disk).map_err(|source| SegmentError::Io { path, source })
     }
 
     /// Drops what is older than its class is kept, but for what is held.
@@ -552,8 +343,9 @@ impl Inner {
     }
 
     fn drop_slot(&self, slot: Slot) -> Result<(), SegmentError> {
-        let dropped = self.write().shelf.drop_slot(slot);
-        dropped.map_err(|source| SegmentError::Io { path: self.settings.dir.clone(), source })
+        let old = self.write().shelf.drop_slot(slot);
+        old.clear(&*self.settings.disk)
+            .map_err(|source| SegmentError::Io { path: self.settings.dir.clone(), source })
     }
 
     /// Keeps the bound of the disk: the oldest movements that nobody holds go before their time, then alarms. False if all

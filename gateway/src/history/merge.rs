@@ -14,7 +14,7 @@ use crate::spool::Disk;
 
 struct Head<'a> {
     segment: &'a Segment,
-    reader: SegmentReader<'a>,
+    reader: SegmentReader,
     n: u64,
     hash: u64,
 }
@@ -61,7 +61,7 @@ pub(super) fn merge(
 
 fn head_at<'a>(
     segment: &'a Segment,
-    reader: SegmentReader<'a>,
+    reader: SegmentReader,
     n: u64,
     damaged: &mut BTreeSet<PathBuf>,
 ) -> Result<Option<Head<'a>>, SegmentError> {

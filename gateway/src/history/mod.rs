@@ -22,6 +22,7 @@ mod files;
 mod merge;
 pub mod metrics;
 mod none;
+mod read;
 pub mod row;
 mod segment;
 mod shelf;

@@ -232,9 +232,9 @@ impl Segment {
     }
 
     /// Opens the segment for reading rows.
-    pub(super) fn read(&self, disk: &dyn Disk) -> Result<SegmentReader<'_>, SegmentError> {
+    pub(super) fn read(&self, disk: &dyn Disk) -> Result<SegmentReader, SegmentError> {
         let file = disk.open_read(&self.path).map_err(|source| self.failed(source))?;
-        Ok(SegmentReader { segment: self, file })
+        Ok(SegmentReader { segment: self.clone(), file })
     }
 
     fn failed(&self, source: io::Error) -> SegmentError {
@@ -247,12 +247,12 @@ impl Segment {
 }
 
 /// Reads rows of one segment.
-pub(super) struct SegmentReader<'a> {
-    segment: &'a Segment,
+pub(super) struct SegmentReader {
+    segment: Segment,
     file: Arc<dyn DiskFile>,
 }
 
-impl SegmentReader<'_> {
+impl SegmentReader {
     /// How many blocks there are.
     pub(super) fn units_count(&self) -> u64 {
         self.segment.units_count

@@ -103,10 +103,6 @@ impl Shelf {
         self.slots.entry(slot).or_default().push(segment);
     }
 
-    pub(super) fn disk(&self) -> &dyn Disk {
-        &*self.disk
-    }
-
     pub(super) fn shared_disk(&self) -> Arc<dyn Disk> {
         Arc::clone(&self.disk)
     }
@@ -152,26 +148,18 @@ impl Shelf {
         disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
     }
 
-    /// Removes a slot's files. They are gone from the answers whatever the disk says.
-    pub(super) fn drop_slot(&mut self, slot: Slot) -> io::Result<()> {
+    /// Takes a slot out of the answers; its files go with [`Old::clear`].
+    pub(super) fn drop_slot(&mut self, slot: Slot) -> Old {
         let segments = self.slots.remove(&slot).unwrap_or_default();
         self.bytes -= segments.iter().map(|segment| segment.bytes).sum::<u64>();
         let damaged = self.damaged.remove(&slot).unwrap_or_default();
-        for path in segments.into_iter().map(|segment| segment.path).chain(damaged) {
-            self.remove(&path)?;
-        }
-        self.disk.sync_dir(&self.dir.join(name_of(slot.class)))
+        let remove = segments.into_iter().map(|segment| segment.path).chain(damaged).collect();
+        Old { dir: self.dir.join(name_of(slot.class)), put_aside: Vec::new(), remove }
     }
 
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        match self.disk.remove(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
-    }
-
-    /// Puts `merged` in the place of the segments it was made of; what could not be read whole is put aside.
-    pub(super) fn replace(&mut self, slot: Slot, merged: Merged) -> io::Result<()> {
+    /// Puts `merged` in the place of the segments it was made of; what could not be read whole is put aside. The files move
+    /// with [`Old::clear`].
+    pub(super) fn replace(&mut self, slot: Slot, merged: Merged) -> Old {
         let (old, new): (Vec<Segment>, Vec<Segment>) = self
             .slots
             .remove(&slot)
@@ -184,19 +172,40 @@ impl Shelf {
         if !kept.is_empty() {
             self.slots.insert(slot, kept);
         }
-        for segment in &old {
-            if merged.damaged.contains(&segment.path) {
-                self.put_aside(slot, &segment.path)?;
-            } else {
-                self.remove(&segment.path)?;
-            }
-        }
+        let (put_aside, mut remove): (Vec<PathBuf>, Vec<PathBuf>) =
+            old.into_iter().map(|segment| segment.path).partition(|path| merged.damaged.contains(path));
+        let aside = put_aside.iter().map(|path| path.with_extension(DAMAGED));
         if merged.is_erasure {
-            for path in self.damaged.remove(&slot).unwrap_or_default() {
-                self.remove(&path)?;
+            remove.extend(self.damaged.remove(&slot).unwrap_or_default());
+            remove.extend(aside);
+        } else if !put_aside.is_empty() {
+            self.damaged.entry(slot).or_default().extend(aside);
+        }
+        Old { dir: self.dir.join(name_of(slot.class)), put_aside, remove }
+    }
+}
+
+/// Files that no answer needs any more. What the disk refuses to take away is found again at the next opening.
+#[must_use]
+pub(super) struct Old {
+    dir: PathBuf,
+    put_aside: Vec<PathBuf>,
+    remove: Vec<PathBuf>,
+}
+
+impl Old {
+    /// Takes them away. Blocking: not under the store's lock.
+    pub(super) fn clear(self, disk: &dyn Disk) -> io::Result<()> {
+        for path in &self.put_aside {
+            disk.rename(path, &path.with_extension(DAMAGED))?;
+        }
+        for path in &self.remove {
+            match disk.remove(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
         }
-        self.disk.sync_dir(&self.dir.join(name_of(slot.class)))
+        disk.sync_dir(&self.dir)
     }
 }
 

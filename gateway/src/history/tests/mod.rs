@@ -3,6 +3,7 @@
 mod damage;
 mod figures;
 mod model;
+mod patience;
 mod retention;
 
 use std::path::PathBuf;
