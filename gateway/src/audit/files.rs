@@ -10,7 +10,8 @@
 //! on its strength: it gets its line feed, the next line says how long it was and what its SHA-256 is, and the chain
 //! goes on from the last whole line. After an error the file is not trusted either: the next writing begins a new one.
 //! The head is written after the lines are durable, so it never runs ahead of them: a log that is shorter than its
-//! head has lost its tail.
+//! head has lost its tail. **A start does not heal that**: it goes on from the head in a new file, and the hole stays
+//! to be seen.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -82,7 +83,7 @@ struct Newest {
 struct End {
     n: u64,
     hash: Option<Hash>,
-    /// Bytes behind the last whole line.
+    /// Bytes behind the last whole line, without their line feeds: a crash may have come while they were ended.
     torn: Vec<u8>,
 }
 
@@ -108,9 +109,9 @@ impl AccessFiles {
 
     fn open(&self, at_ms: u64) -> io::Result<Newest> {
         let Some(index) = indices(&self.dir)?.last().copied() else {
-            return match read_head(&self.dir) {
-                Ok(head) => self.after_lost(&head, at_ms),
-                Err(_) => self.first(at_ms),
+            return match self.head()? {
+                Some(head) => self.after_lost(&head, 0, at_ms),
+                None => self.first(at_ms),
             };
         };
         let path = self.dir.join(file_name(index));
@@ -130,11 +131,19 @@ impl AccessFiles {
                 }
             }
         }
-        if !text.is_empty() && !text.ends_with(b"\n") {
-            newest.file.write_all(b"\n")?;
+        if let Some(head) = self.head()?.filter(|head| !newest.reaches(head)) {
+            tracing::error!(
+                line = newest.n,
+                head = head.n,
+                "the end of the access record is missing or changed"
+            );
+            return self.after_lost(&head, newest.index, at_ms);
         }
-        if !end.torn.is_empty() {
-            newest.say_torn(&end.torn, at_ms)?;
+        let line_feed: &[u8] = if text.is_empty() || text.ends_with(b"\n") { b"" } else { b"\n" };
+        if end.torn.is_empty() {
+            newest.file.write_all(line_feed)?;
+        } else {
+            newest.say_torn(line_feed, &end.torn, at_ms)?;
         }
         if self.is_suspect {
             newest = self.next(&newest, at_ms)?;
@@ -163,11 +172,32 @@ impl AccessFiles {
         Ok(newest)
     }
 
-    /// There is a head and no file: every file was taken away. The chain goes on from the head, so that this shows.
-    fn after_lost(&self, head: &Head, at_ms: u64) -> io::Result<Newest> {
+    /// The head beside the files; none if there is none, or what is there says nothing.
+    fn head(&self) -> io::Result<Option<Head>> {
+        match read_head(&self.dir) {
+            Ok(head) => Ok(Some(head)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+            {
+                tracing::error!(%error, "the head of the access record is no head");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lines up to the head were taken away, or every file, or the last line was changed. The chain goes on from the head
+    /// behind file `last`, so that this shows.
+    fn after_lost(&self, head: &Head, last: u32, at_ms: u64) -> io::Result<Newest> {
         let index = head.file.strip_prefix("access-").and_then(|name| name.strip_suffix(".ndjson"));
         let index = index.and_then(|index| index.parse::<u32>().ok()).unwrap_or(0);
-        self.begin(index + 1, head.n, head.hash.parse().unwrap_or(hash::NOTHING), at_ms)
+        self.begin(
+            index.max(last).saturating_add(1),
+            head.n,
+            head.hash.parse().unwrap_or(hash::NOTHING),
+            at_ms,
+        )
     }
 
     fn next(&self, full: &Newest, at_ms: u64) -> io::Result<Newest> {
@@ -211,6 +241,8 @@ impl AccessFiles {
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
         file.write_all(&text)?;
+        // Else a power cut may leave the new name with nothing in it, and the old head is gone.
+        sync(&file)?;
         fs::rename(unfinished, self.dir.join(HEAD_FILE))
     }
 }
@@ -239,9 +271,19 @@ impl Journal for AccessFiles {
 }
 
 impl Newest {
+    /// Whether the chain comes to this head, or past it.
+    fn reaches(&self, head: &Head) -> bool {
+        self.n > head.n || (self.n == head.n && self.hash.to_string() == head.hash)
+    }
+
     /// Writes the notes and returns once they are durable.
     fn write(&mut self, notes: &[Note]) -> io::Result<()> {
-        let mut text = Vec::new();
+        self.write_behind(b"", notes)
+    }
+
+    /// Writes `start` and the notes at one go, and returns once they are durable.
+    fn write_behind(&mut self, start: &[u8], notes: &[Note]) -> io::Result<()> {
+        let mut text = start.to_vec();
         let (mut n, mut hash) = (self.n, self.hash);
         for note in notes {
             n += 1;
@@ -254,15 +296,16 @@ impl Newest {
         Ok(())
     }
 
-    fn say_torn(&mut self, torn: &[u8], at_ms: u64) -> io::Result<()> {
+    fn say_torn(&mut self, line_feed: &[u8], torn: &[u8], at_ms: u64) -> io::Result<()> {
         let mut note = Note::own(at_ms, What::TornTail);
         note.file = Some(FileNote {
+            previous: Some(self.hash.to_string()),
             bytes: Some(torn.len() as u64),
             sha256: Some(hash::of(torn).to_string()),
             ..FileNote::default()
         });
         tracing::warn!(bytes = torn.len(), "a torn line of the access record was ended");
-        self.write(&[note])
+        self.write_behind(line_feed, &[note])
     }
 }
 
@@ -314,7 +357,7 @@ fn end_of(text: &[u8]) -> End {
         }
         at = line_end + 1;
     }
-    end.torn = text[whole_to..].to_vec();
+    end.torn = text[whole_to..].iter().copied().filter(|byte| *byte != b'\n').collect();
     end
 }
 

@@ -37,6 +37,10 @@ fn chain(dir: &Path) -> Vec<Line> {
     lines
 }
 
+fn broken(dir: &Path) -> Option<verify::Broken> {
+    verify::verify(&dir.join(ACCESS_DIR), &[], &mut |_| Ok(())).unwrap().broken
+}
+
 fn words(lines: &[Line]) -> Vec<&str> {
     lines.iter().map(|line| line.what.as_str()).collect()
 }
@@ -81,11 +85,32 @@ async fn a_torn_line_is_ended_and_said_and_the_chain_goes_on() {
         assert_eq!(said.bytes, Some((cut - from) as u64), "{cut}");
         assert_eq!(said.sha256, Some(hash::of(&text[from..cut]).to_string()));
         assert_eq!(lines.last().unwrap().operator, "cleo");
+        assert_eq!(broken(dir.path()), None, "{cut}");
     }
     // Only its line feed is missing: it is whole, and nothing is torn.
     fs::write(path(whole.path(), 1), &text[..text.len() - 1]).unwrap();
     AccessFiles::new(whole.path()).append(&[look("cleo").into()]).unwrap();
     assert_eq!(words(&chain(whole.path())), ["file_opened", "units_read", "units_read", "units_read"]);
+}
+
+#[test]
+fn a_second_crash_while_a_torn_line_is_ended_leaves_a_record_that_holds() {
+    let first = tempfile::tempdir().unwrap();
+    AccessFiles::new(first.path()).append(&[look("anna").into()]).unwrap();
+    let text = fs::read(path(first.path(), 1)).unwrap();
+    let torn_at = text.len() - 20;
+    let reopened = tempfile::tempdir().unwrap();
+    fs::create_dir(reopened.path().join(ACCESS_DIR)).unwrap();
+    fs::write(path(reopened.path(), 1), &text[..torn_at]).unwrap();
+    AccessFiles::new(reopened.path()).append(&[look("ben").into()]).unwrap();
+    let ended = fs::read(path(reopened.path(), 1)).unwrap();
+    for cut in [torn_at + 1].into_iter().chain((torn_at + 2..ended.len()).step_by(11)) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(ACCESS_DIR)).unwrap();
+        fs::write(path(dir.path(), 1), &ended[..cut]).unwrap();
+        AccessFiles::new(dir.path()).append(&[look("cleo").into()]).unwrap();
+        assert_eq!(broken(dir.path()), None, "{cut}");
+    }
 }
 
 #[tokio::test]

@@ -72,6 +72,7 @@ struct Reading<'a> {
     /// Bytes that are no line, and where they began: good only if the next line says so.
     torn: Option<(Vec<u8>, String, u64)>,
     known: BTreeMap<u64, Hash>,
+    head: io::Result<Head>,
     each: &'a mut dyn FnMut(&Line) -> io::Result<()>,
 }
 
@@ -90,6 +91,8 @@ pub fn verify(
         link: None,
         torn: None,
         known: known.iter().map(|head| (head.n, head.hash)).collect(),
+        // Before the lines: a gateway at work may write more of both meanwhile.
+        head: read_head(dir),
         each,
     };
     let indices = indices(dir)?;
@@ -99,7 +102,7 @@ pub fn verify(
             reading.broken(&file_name(index + 1), 0, "the file is missing");
         }
     }
-    reading.end(read_head(dir));
+    reading.end();
     Ok(reading.verdict)
 }
 
@@ -128,8 +131,8 @@ impl Reading<'_> {
             torn.0.extend_from_slice(text);
             return Ok(());
         };
-        self.settle_torn(&line);
-        let previous = self.previous(file, number, &line);
+        let begins_torn = self.settle_torn(&line);
+        let previous = self.previous(file, number, &line, begins_torn);
         if !is_link(text, &line, &previous) {
             self.broken(file, number, "its hash does not follow from the line before and its own words");
         }
@@ -139,6 +142,9 @@ impl Reading<'_> {
         }
         if self.known.remove(&line.n).is_some_and(|known| known != line.hash()) {
             self.broken(file, number, "its hash is not that of the head that is known from elsewhere");
+        }
+        if self.head.as_ref().is_ok_and(|head| head.n == line.n && head.hash != line.hash) {
+            self.broken(file, number, "its hash is not that of the head beside the record");
         }
         self.link = Some(line.hash());
         self.verdict.lines += 1;
@@ -150,13 +156,13 @@ impl Reading<'_> {
     }
 
     /// The hash before this line: the last link, or what the first file that is left says of those taken away.
-    fn previous(&mut self, file: &str, number: u64, line: &Line) -> Hash {
+    fn previous(&mut self, file: &str, number: u64, line: &Line, begins_torn: bool) -> Hash {
         if let Some(link) = self.link {
             return link;
         }
         let said = line.file.as_ref().and_then(|file| file.previous.as_ref()?.parse().ok());
         match said {
-            Some(hash) if line.what == "file_opened" => hash,
+            Some(hash) if begins_torn || line.what == "file_opened" => hash,
             _ => {
                 self.broken(file, number, "the record does not begin with the opening of a file");
                 hash::NOTHING
@@ -164,9 +170,9 @@ impl Reading<'_> {
         }
     }
 
-    /// Bytes that are no line must be named by the line behind them, exactly.
-    fn settle_torn(&mut self, line: &Line) {
-        let Some((torn, file, number)) = self.torn.take() else { return };
+    /// Bytes that are no line must be named by the line behind them, exactly. Whether they were, and began their file.
+    fn settle_torn(&mut self, line: &Line) -> bool {
+        let Some((torn, file, number)) = self.torn.take() else { return false };
         let said = line.file.as_ref().filter(|_| line.what == "torn_tail");
         let is_said = said.is_some_and(|said| {
             said.bytes == Some(torn.len() as u64) && said.sha256 == Some(hash::of(&torn).to_string())
@@ -176,9 +182,10 @@ impl Reading<'_> {
         } else {
             self.broken(&file, number, "this is no line, and nothing says that it was torn");
         }
+        is_said && number == 1
     }
 
-    fn end(&mut self, head: io::Result<Head>) {
+    fn end(&mut self) {
         if let Some((_, file, number)) = self.torn.take() {
             // The gateway was killed and has not been started since: the next start ends and says it.
             self.verdict.torn += 1;
@@ -186,16 +193,18 @@ impl Reading<'_> {
         }
         self.verdict.last_hash = self.link.unwrap_or(hash::NOTHING).to_string();
         let last = self.verdict.last_n;
-        match head {
-            Ok(head) if head.n > last => {
-                let what =
-                    format!("the record ends at line {last}; its head says that line {} was written", head.n);
-                self.broken(&head.file, 0, &what);
-            }
+        let wrong = match &self.head {
+            Ok(head) if head.n > last => Some((
+                head.file.clone(),
+                format!("the record ends at line {last}; its head says that line {} was written", head.n),
+            )),
             Err(error) if self.verdict.lines > 1 => {
-                self.broken("head.json", 0, &format!("the head cannot be read: {error}"));
+                Some(("head.json".to_owned(), format!("the head cannot be read: {error}")))
             }
-            _ => {}
+            _ => None,
+        };
+        if let Some((file, what)) = wrong {
+            self.broken(&file, 0, &what);
         }
         if let Some(n) = self.known.keys().find(|n| **n >= self.verdict.first_n).copied() {
             self.broken("", 0, &format!("line {n}, known from elsewhere, is not there"));

@@ -12,13 +12,15 @@ use crate::process::binary;
 fn record() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let mut files = AccessFiles::new(dir.path()).with_file_bytes_max(2_000);
-    for n in 0..20_u64 {
-        let who = Who { operator: format!("op{n}"), session: "1f".to_owned(), from: [127, 0, 0, 1].into() };
-        let asked = Asked { at_ms: 1_795_000_000_000 + n, who, what: What::UnitsRead, reason: None };
-        files.append(&[asked.of(Holds::live(Subjects::everyone())).into()]).unwrap();
-    }
+    (0..20).for_each(|n| look_of(&mut files, n));
     let access = dir.path().join(ACCESS_DIR);
     (dir, access)
+}
+
+fn look_of(files: &mut AccessFiles, n: u64) {
+    let who = Who { operator: format!("op{n}"), session: "1f".to_owned(), from: [127, 0, 0, 1].into() };
+    let asked = Asked { at_ms: 1_795_000_000_000 + n, who, what: What::UnitsRead, reason: None };
+    files.append(&[asked.of(Holds::live(Subjects::everyone())).into()]).unwrap();
 }
 
 /// Exit code and everything that was said.
@@ -79,6 +81,25 @@ fn every_kind_of_tampering_is_named_at_its_first_line() {
             "its head says that line",
         ),
         (
+            "the last file is taken out",
+            |access| {
+                let last = fs::read_dir(access).unwrap().count() as u32 - 1;
+                fs::remove_file(access.join(file_name(last))).unwrap();
+            },
+            "its head says that line",
+        ),
+        (
+            "the head is another's",
+            |access| {
+                edit(&access.join("head.json"), |text| {
+                    let mut head: serde_json::Value = serde_json::from_str(&text).unwrap();
+                    head["hash"] = "0".repeat(64).into();
+                    head.to_string()
+                });
+            },
+            "its hash is not that of the head beside the record",
+        ),
+        (
             "a file is taken out",
             |access| fs::remove_file(access.join(file_name(2))).unwrap(),
             "access-000002.ndjson line 0: the file is missing",
@@ -101,11 +122,17 @@ fn every_kind_of_tampering_is_named_at_its_first_line() {
         ),
     ];
     for (what, tamper, expected) in cases {
-        let (_dir, access) = record();
+        let (dir, access) = record();
         tamper(&access);
         let (code, said) = verify(&access, &[]);
         assert_eq!(code, Some(65), "{what}: {said}");
         assert!(said.contains(expected), "{what}: {said}");
+        // The gateway starts, writes and starts again: what was done stays to be seen.
+        for _ in 0..2 {
+            look_of(&mut AccessFiles::new(dir.path()), 99);
+            let (code, said) = verify(&access, &[]);
+            assert_eq!(code, Some(65), "{what}, after a start: {said}");
+        }
     }
 }
 
