@@ -43,7 +43,7 @@ impl AccessLog {
     #[must_use]
     pub fn start(journal: impl Journal, metrics: Arc<Metrics>) -> Self {
         let (waiting, queue) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(write(queue, Box::new(journal)));
+        tokio::spawn(write(queue, Box::new(journal), Arc::clone(&metrics)));
         Self { waiting, metrics }
     }
 
@@ -101,7 +101,7 @@ impl AccessLog {
         outcome
     }
 
-    /// Hands over a note that nothing waits for: the end of a look, an event.
+    /// Hands over a note that nothing waits for: the end of a look, an event. One that is lost is counted.
     pub fn note(&self, note: impl Into<Note>) {
         if self.waiting.try_send((note.into(), None)).is_err() {
             self.metrics.live.access_record_failures.inc();
@@ -119,7 +119,7 @@ pub fn show_now<T>(journal: &mut dyn Journal, asked: Asked, unseen: Unseen<T>) -
     unseen.open(&Logged::new(holds, n)).map_err(std::io::Error::other)
 }
 
-async fn write(mut queue: mpsc::Receiver<Waiting>, mut journal: Box<dyn Journal>) {
+async fn write(mut queue: mpsc::Receiver<Waiting>, mut journal: Box<dyn Journal>, metrics: Arc<Metrics>) {
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, WAITING_MAX).await > 0 {
         let (notes, waiters): (Vec<Note>, Vec<_>) = waiting.drain(..).unzip();
@@ -127,8 +127,13 @@ async fn write(mut queue: mpsc::Receiver<Waiting>, mut journal: Box<dyn Journal>
             let outcome = journal.append(&notes);
             (journal, outcome)
         });
+        // Whoever waits counts for themselves.
+        let unwaited = waiters.iter().filter(|waiter| waiter.is_none()).count() as u64;
         // Only a panic in the journal ends the writer; then every look is refused.
-        let Ok((back, outcome)) = written.await else { return };
+        let Ok((back, outcome)) = written.await else {
+            metrics.live.access_record_failures.inc_by(unwaited);
+            return;
+        };
         journal = back;
         match outcome {
             Ok(first) => {
@@ -138,7 +143,10 @@ async fn write(mut queue: mpsc::Receiver<Waiting>, mut journal: Box<dyn Journal>
                 }
             }
             // Dropping the waiters is the refusal.
-            Err(error) => tracing::error!(%error, "access record not written; positions are refused"),
+            Err(error) => {
+                metrics.live.access_record_failures.inc_by(unwaited);
+                tracing::error!(%error, "access record not written; positions are refused");
+            }
         }
     }
 }

@@ -142,6 +142,17 @@ async fn what_cannot_be_written_is_refused_until_it_can() {
     log.record(look("ben")).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_lost_note_that_nobody_waits_for_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(ACCESS_DIR), "not a directory").unwrap();
+    let metrics = Metrics::new();
+    let log = AccessLog::start(AccessFiles::new(dir.path()), metrics.clone());
+    log.note(look("anna"));
+    log.record(look("ben")).await.unwrap_err();
+    assert_eq!(metrics.live.access_record_failures.get(), 2, "the note and the look behind it");
+}
+
 #[test]
 fn the_record_of_an_earlier_version_is_put_beside_and_named() {
     let dir = tempfile::tempdir().unwrap();

@@ -33,6 +33,7 @@ mod people;
 mod stall;
 mod stream;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -232,15 +233,17 @@ async fn follow_accounts(app: Arc<App>) {
     }
 }
 
-/// Says in the access record which pictures were removed: from there on it knows of them by their digest.
+/// Says in the access record which pictures were removed: from there on it knows of them by their digest. What cannot be
+/// written is said later; a last time at the stop.
 async fn say_retired(live: Live, access: AccessLog, shutdown: CancellationToken) {
     let mut looks = tokio::time::interval(RETIRED_EVERY);
+    let mut unsaid = VecDeque::new();
     loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            _ = looks.tick() => {}
-        }
-        for retired in live.take_retired_pictures() {
+        let is_last = tokio::select! {
+            () = shutdown.cancelled() => true,
+            _ = looks.tick() => false,
+        };
+        unsaid.extend(live.take_retired_pictures().into_iter().map(|retired| {
             let mut note = Note::own(live.now_ms(), What::PicturesRetired);
             note.picture = Some(retired.last.n);
             note.file = Some(FileNote {
@@ -249,7 +252,16 @@ async fn say_retired(live: Live, access: AccessLog, shutdown: CancellationToken)
                 sha256: Some(retired.last.hash.to_string()),
                 ..FileNote::default()
             });
-            access.note(note);
+            note
+        }));
+        while let Some(note) = unsaid.front() {
+            if access.write(Note::clone(note)).await.is_err() {
+                break;
+            }
+            unsaid.pop_front();
+        }
+        if is_last {
+            return;
         }
     }
 }
