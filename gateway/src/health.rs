@@ -139,6 +139,7 @@ impl Readiness {
                 });
             }
         }
+        degraded.extend(self.inner.metrics.retention.trouble());
         let ready = health != Health::Failed && !stalled && !draining && !closed;
         Report { ready, spool: health, degraded }
     }

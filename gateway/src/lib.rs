@@ -37,6 +37,7 @@ pub mod people;
 pub mod pki;
 pub mod quota;
 pub mod record;
+pub mod retention;
 pub mod sabotage;
 pub mod sealed;
 pub mod service;

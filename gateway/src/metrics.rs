@@ -1,4 +1,5 @@
-//! Counters and gauges, in data-flow order: `fieldpost_ingest_*`, `fieldpost_spool_*`, `fieldpost_forward_*`,
+//! Counters and gauges, in data-flow order: `fieldpost_ingest_*`, `fieldpost_spool_*`,
+//! `fieldpost_retention_*`, `fieldpost_forward_*`,
 //! `fieldpost_live_*`, `fieldpost_history_*`.
 //!
 //! Promise: **counting never waits, and no device or operator can add a time series.** Every label is a closed enum or
@@ -20,6 +21,7 @@ pub use self::spool::SpoolMetrics;
 use crate::forward::ForwardMetrics;
 pub use crate::history::metrics::HistoryMetrics;
 pub use crate::ingest::IngestMetrics;
+pub use crate::retention::RetentionMetrics;
 
 /// Every metric of the gateway. Shared as an `Arc`; fields are handles that may be cloned.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct Metrics {
     pub ingest: IngestMetrics,
     /// Durable store.
     pub spool: SpoolMetrics,
+    /// What is erased, and why nothing is.
+    pub retention: RetentionMetrics,
     /// Forwarders.
     pub forward: ForwardMetrics,
     /// Control-room page.
@@ -59,17 +63,19 @@ impl Metrics {
         let mut registry = Registry::with_prefix("fieldpost");
         let ingest = IngestMetrics::default();
         let spool = SpoolMetrics::default();
+        let retention = RetentionMetrics::default();
         let forward = ForwardMetrics::default();
         let live = LiveMetrics::default();
         let history = HistoryMetrics::default();
         let service = ServiceMetrics::default();
         ingest.register(registry.sub_registry_with_prefix("ingest"));
         spool.register(registry.sub_registry_with_prefix("spool"));
+        retention.register(registry.sub_registry_with_prefix("retention"));
         forward.register(registry.sub_registry_with_prefix("forward"));
         live.register(registry.sub_registry_with_prefix("live"));
         history.register(registry.sub_registry_with_prefix("history"));
         service.register(registry.sub_registry_with_prefix("service"));
-        Arc::new(Self { registry, ingest, spool, forward, live, history, service })
+        Arc::new(Self { registry, ingest, spool, retention, forward, live, history, service })
     }
 
     /// The whole registry in OpenMetrics text.

@@ -33,6 +33,9 @@ pub(crate) enum Command {
     /// Look into the store
     #[command(subcommand)]
     Spool(SpoolCommand),
+    /// Keep records from being erased: legal holds
+    #[command(subcommand)]
+    Hold(HoldCommand),
     /// What became of every sequence that a device issued: stored, refused, lost by the device, still owed
     Ledger(LedgerArgs),
     /// Who was shown whose position, and what exactly: the access record (Data Protection Act 2018 s.62)
@@ -235,6 +238,56 @@ pub(crate) enum SpoolCommand {
         #[arg(long, default_value_t = u64::MAX)]
         to: u64,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HoldCommand {
+    /// Hold what a force or one unit of it sent in a time. Durable when this returns, also beside a running gateway
+    Add {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// The force
+        #[arg(long)]
+        force: ForceId,
+        /// One device of it [default: all]
+        #[arg(long, visible_alias = "device", value_name = "DEVICE")]
+        unit: Option<DeviceId>,
+        /// From when, as 2026-11-21T02:00:00Z
+        #[arg(long, value_name = "TIME")]
+        from: At,
+        /// Until when
+        #[arg(long, value_name = "TIME")]
+        until: At,
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// List holds, released ones too
+    List {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a hold: what it alone kept is erased within the hour
+    Release {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Its number
+        id: u32,
+        #[command(flatten)]
+        reason: Reason,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reason {
+    /// Who decided
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: String,
+    /// Why: a case number, an order
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: String,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ mod config;
 mod decode;
 mod doctor;
 mod exit;
+mod hold;
 mod ledger;
 mod login;
 mod output;
@@ -53,6 +54,7 @@ fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Spool(command) => spool::dispatch(&command),
         Command::Rules(command) => rules::dispatch(&command),
+        Command::Hold(command) => hold::dispatch(command),
         Command::Ledger(arguments) => ledger::ledger(&arguments),
         Command::Audit(command) => audit::dispatch(&command),
         Command::Validate(file) => config::validate(&file),

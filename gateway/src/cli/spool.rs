@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::record::{Record, RecordKind};
 use crate::service::storage::SPOOL_DIR;
-use crate::spool::{self, ExportedEntry, Lsn, SpoolError};
+use crate::spool::{self, ArchiveVerdict, ExportedEntry, Lsn, RealDisk, SpoolError};
 
 use super::args::{SpoolCommand, SpoolDir};
 use super::config::load;
@@ -47,6 +47,10 @@ fn ls(dir: &SpoolDir, as_json: bool) -> Result<(), CliError> {
         let last = segment.last.map_or_else(|| "...".to_owned(), |last| last.to_string());
         output::line(&format!("{}  {} to {last}  {} bytes", segment.file, segment.first, segment.bytes));
     }
+    if listing.archive_files_count > 0 {
+        let (files, bytes) = (listing.archive_files_count, listing.archive_bytes);
+        output::line(&format!("archive: {files} files, {bytes} bytes, kept of segments that went"));
+    }
     for cursor in &listing.cursors {
         output::line(&format!("cursor {} at {}", cursor.name, cursor.position));
     }
@@ -63,6 +67,7 @@ fn verify(dir: &SpoolDir, as_json: bool) -> Result<(), CliError> {
         for gap in &found.damaged {
             output::line(&format!("DAMAGED: records {} to {} are lost", gap.from, gap.to));
         }
+        print_archive(&found.archive);
         for cursor in &found.cursors_damaged {
             output::line(&format!("DAMAGED: cursor {cursor}; its sink starts again at the earliest record"));
         }
@@ -76,17 +81,56 @@ fn verify(dir: &SpoolDir, as_json: bool) -> Result<(), CliError> {
     if found.is_sound { Ok(()) } else { Err(CliError::silent(Exit::Data)) }
 }
 
-/// One JSON object a line. Holds positions: standard output is the caller's to guard.
+fn print_archive(archive: &[ArchiveVerdict]) {
+    if archive.is_empty() {
+        return;
+    }
+    let entries_count: u64 = archive.iter().map(|file| file.entries_count).sum();
+    output::line(&format!("archive: {entries_count} records intact in {} files", archive.len()));
+    for file in archive {
+        if !file.header_is_readable {
+            output::line(&format!("DAMAGED: archive/{}: all of it is lost", file.file));
+        } else if file.damaged_count > 0 {
+            output::line(&format!("DAMAGED: archive/{}: {} records are lost", file.file, file.damaged_count));
+        }
+    }
+}
+
+/// One JSON object a line. What is kept of segments that went comes first. Holds positions: standard output is the caller's to guard.
 fn export(dir: &SpoolDir, from: Lsn, to: Lsn) -> Result<(), CliError> {
-    let summary = spool::export(&directory(dir)?, from, to, &mut |entry| {
+    let dir = directory(dir)?;
+    let first = spool::ls(&dir)?.segments.first().map_or(Lsn(u64::MAX), |segment| segment.first);
+    let (mut archived_count, mut damage) = (0, Vec::new());
+    let each = &mut |entry: ExportedEntry<'_>| {
+        // What is in a segment still comes from there.
+        if (from..=to).contains(&entry.lsn) && entry.lsn < first {
+            output::line(&line(&entry).to_string());
+            archived_count += 1;
+        }
+    };
+    spool::walk_archive(&RealDisk, &dir, each, &mut |verdict| {
+        if verdict.damaged_count > 0 || !verdict.header_is_readable {
+            damage.push(verdict);
+        }
+    })?;
+    let summary = spool::export(&dir, from, to, &mut |entry| {
         output::line(&line(&entry).to_string());
         Ok(())
     })?;
-    output::note(&format!("{} records exported", summary.entries_count));
+    output::note(&format!(
+        "{} records exported, {archived_count} of them from the archive",
+        summary.entries_count + archived_count
+    ));
+    for file in &damage {
+        output::note(&format!(
+            "DAMAGED: archive/{}: at least {} records are lost",
+            file.file, file.damaged_count
+        ));
+    }
     for gap in &summary.damaged {
         output::note(&format!("DAMAGED: records {} to {} are lost", gap.from, gap.to));
     }
-    if summary.damaged.is_empty() { Ok(()) } else { Err(CliError::silent(Exit::Data)) }
+    if summary.damaged.is_empty() && damage.is_empty() { Ok(()) } else { Err(CliError::silent(Exit::Data)) }
 }
 
 fn line(entry: &ExportedEntry<'_>) -> serde_json::Value {

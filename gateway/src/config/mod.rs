@@ -39,6 +39,7 @@ use self::problem::Report;
 pub use self::problem::{Origin, Problem, Problems, Weight};
 use self::roster::Roster;
 use crate::alarms::rules::Rules as AlarmRules;
+use crate::retention::Periods;
 
 /// Largest configuration file: a thousand sinks would fit.
 pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
@@ -57,6 +58,8 @@ pub struct Config {
     pub forces: Arc<BTreeMap<ForceId, String>>,
     /// The durable store.
     pub spool: SpoolPolicy,
+    /// How long each class is kept.
+    pub retention: RetentionPolicy,
     /// Where every unit was.
     pub history: HistoryPolicy,
     /// The force systems, in the order of the file; names are unique.
@@ -117,6 +120,22 @@ pub struct SpoolPolicy {
     pub reserve_bytes: u64,
     /// How long forwarded records are kept.
     pub retain_hours: u32,
+}
+
+/// `[retention]`: how long the spool and its archive keep each class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetentionPolicy {
+    /// Alarms and what became of them, hours; 0 = as `spool.retain_hours`, as for all of them.
+    pub alarms_hours: u32,
+    /// Positions, hours.
+    pub positions_hours: u32,
+    /// Everything else from devices, hours.
+    pub events_hours: u32,
+    /// What could not be read, hours.
+    pub quarantine_hours: u32,
+    /// Disk that what is kept longer than the spool's segments may use.
+    pub archive_bytes_max: u64,
 }
 
 /// `[history]`: where every unit was.
@@ -311,6 +330,16 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// The periods of retention.
+    #[must_use]
+    pub fn periods(&self) -> Periods {
+        let RetentionPolicy { alarms_hours, positions_hours, events_hours, quarantine_hours, .. } =
+            self.retention;
+        let own_ms = [alarms_hours, positions_hours, events_hours, quarantine_hours]
+            .map(|hours| (hours > 0).then(|| u64::from(hours) * 3_600_000));
+        Periods { own_ms, spool_ms: u64::from(self.spool.retain_hours) * 3_600_000 }
+    }
+
     /// Reads, overrides from the process's environment, and checks.
     ///
     /// # Errors

@@ -17,8 +17,8 @@ use super::roster::Roster;
 use super::section::{Located, Section};
 use super::tree::Table;
 use super::{
-    Clock, Config, ControlRoom, FrontDoor, HistoryPolicy, Log, LogFormat, MetricsListener, ServicePolicy,
-    SpoolPolicy,
+    Clock, Config, ControlRoom, FrontDoor, HistoryPolicy, Log, LogFormat, MetricsListener, RetentionPolicy,
+    ServicePolicy, SpoolPolicy,
 };
 use crate::alarms::rules::Rules;
 use crate::spool::SpoolSettings;
@@ -39,6 +39,7 @@ pub(super) fn config(root: &Table, path: &Path, report: &Report) -> Option<Confi
     let front_door = front_door(&root);
     let forces = forces(&root);
     let spool = spool(&root);
+    let retention = retention(&root);
     let history = history(&root);
     let forwards = forward::forwards(&root);
     let control_room = control_room(&root);
@@ -65,6 +66,7 @@ pub(super) fn config(root: &Table, path: &Path, report: &Report) -> Option<Confi
         front_door: front_door?.0,
         forces: Arc::new(forces),
         spool,
+        retention,
         history,
         forwards,
         control_room: control_room?.0,
@@ -165,6 +167,20 @@ fn spool(root: &Section<'_>) -> SpoolPolicy {
             "change segment_bytes, bytes_max or reserve_bytes; all three have defaults that fit",
         );
     }
+    section.finish();
+    policy
+}
+
+fn retention(root: &Section<'_>) -> RetentionPolicy {
+    let section = root.section("retention");
+    let hours = |key| narrow(section.integer(key, 0, 0..=876_000));
+    let policy = RetentionPolicy {
+        alarms_hours: hours("alarms_hours"),
+        positions_hours: hours("positions_hours"),
+        events_hours: hours("events_hours"),
+        quarantine_hours: hours("quarantine_hours"),
+        archive_bytes_max: section.integer("archive_bytes_max", 1_024 * MIB, MIB..=1024 * 1024 * 1024 * MIB),
+    };
     section.finish();
     policy
 }

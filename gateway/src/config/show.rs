@@ -25,6 +25,17 @@ pub fn effective(config: &Config, redact: bool) -> String {
             ("retain_hours", number(spool.retain_hours)),
         ]),
     );
+    let retention = &config.retention;
+    root.insert(
+        "retention".into(),
+        table([
+            ("alarms_hours", number(retention.alarms_hours)),
+            ("positions_hours", number(retention.positions_hours)),
+            ("events_hours", number(retention.events_hours)),
+            ("quarantine_hours", number(retention.quarantine_hours)),
+            ("archive_bytes_max", number(retention.archive_bytes_max)),
+        ]),
+    );
     let history = &config.history;
     root.insert(
         "history".into(),

@@ -113,6 +113,19 @@ revocation_list = "pki/crl.pem"
 # How long records are kept after every sink has them (hours).
 #retain_hours = 24
 
+# How long each class of records is kept in the store (hours); 0: as long as spool.retain_hours, or until its space is needed.
+# A period is a promise both ways: kept at least so long, and erased after it. A legal hold (`fieldpost hold`) wins.
+[retention]
+# Alarms, cancellations, and what people and force systems did with them.
+#alarms_hours = 0
+#positions_hours = 0
+# Status, sensors, losses: everything else from devices.
+#events_hours = 0
+# What could not be read.
+#quarantine_hours = 0
+# Disk for what is kept longer than its segment (bytes), beside spool.bytes_max. When it is full, segments stay.
+#archive_bytes_max = 1073741824
+
 # Where every unit was and what became of every alarm: what the page replays.
 [history]
 # How long positions and statuses are kept (whole days).

@@ -20,6 +20,9 @@ pub struct SpoolMetrics {
     bytes: Gauge,
     bytes_max: Gauge,
     sync_us_max: Gauge,
+    archive_files: Gauge,
+    archive_bytes: Gauge,
+    archive_bytes_max: Gauge,
     commits: Counter,
     records: Counter,
     record_bytes: Counter,
@@ -45,6 +48,9 @@ impl SpoolMetrics {
             (&self.bytes, stats.bytes),
             (&self.bytes_max, stats.bytes_max),
             (&self.sync_us_max, stats.sync_us_max),
+            (&self.archive_files, stats.archive.files_count),
+            (&self.archive_bytes, stats.archive.bytes),
+            (&self.archive_bytes_max, stats.archive.bytes_max),
         ] {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         }
@@ -71,6 +77,9 @@ impl SpoolMetrics {
             ("bytes", "Bytes of all segment files", &self.bytes),
             ("bytes_max", "Bound on the bytes of all segment files", &self.bytes_max),
             ("sync_us_max", "Longest fdatasync of a commit since start, microseconds", &self.sync_us_max),
+            ("archive_files", "Files kept of segments that went", &self.archive_files),
+            ("archive_bytes", "Bytes of those files", &self.archive_bytes),
+            ("archive_bytes_max", "Bound on the bytes of those files", &self.archive_bytes_max),
         ] {
             registry.register(name, help, gauge.clone());
         }

@@ -13,6 +13,7 @@ use crate::history::task::{self, Running, Surroundings};
 use crate::history::{FileStore, Retention, Settings};
 use crate::live::system_now_ms;
 use crate::metrics::Metrics;
+use crate::retention::for_history;
 use crate::spool::Spool;
 
 pub(super) async fn start(
@@ -25,6 +26,7 @@ pub(super) async fn start(
     let policy = config.history;
     settings.retention = Retention { movement_days: policy.movement_days, alarms_days: policy.alarms_days };
     settings.bytes_max = policy.bytes_max;
+    settings.holds = for_history(&config.data_dir, config.forces.keys().cloned().collect());
     let opened = spawn_blocking(move || FileStore::open(settings))
         .await
         .expect("opening the history does not panic, and nobody aborts it");

@@ -125,11 +125,13 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
     let metrics_address = address_of("metrics.listen", &admin_listener)?;
     let door_tls = FrontDoorTls::new(&config.front_door)?;
     let page_tls = config.control_room.identity.as_deref().map(PageTls::new).transpose()?;
-    let (spool, config) = spawn_blocking(move || storage::open(&config, disk).map(|spool| (spool, config)))
-        .await
-        .expect("opening the spool does not panic, and nobody aborts it")?;
-
     let counters = Metrics::new();
+    let erased = counters.retention.share();
+    let (spool, config) =
+        spawn_blocking(move || storage::open(&config, disk, erased).map(|spool| (spool, config)))
+            .await
+            .expect("opening the spool does not panic, and nobody aborts it")?;
+
     let readiness = Readiness::new(spool.committed_watch(), Arc::clone(&counters), &config);
     // Cancelled if the start fails halfway: every task started so far ends and lets go of the spool.
     let starting = CancellationToken::new();

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use super::StartError;
 use crate::config::Config;
+use crate::metrics::RetentionMetrics;
+use crate::retention::{Holds, Rules};
 use crate::spool::{Disk, RecoveryReport, Spool, SpoolError, SpoolSettings};
 use crate::{history, ledger, live};
 
@@ -14,10 +16,20 @@ use crate::{history, ledger, live};
 pub(crate) const SPOOL_DIR: &str = "spool";
 
 /// Makes the data directory and opens the spool in it. Blocking.
-pub(super) fn open(config: &Config, disk: Arc<dyn Disk>) -> Result<Spool, StartError> {
+pub(super) fn open(
+    config: &Config,
+    disk: Arc<dyn Disk>,
+    erased: RetentionMetrics,
+) -> Result<Spool, StartError> {
     make_private(&config.data_dir)?;
-    let (spool, report) =
-        Spool::open(&config.data_dir.join(SPOOL_DIR), SpoolSettings::from(&config.spool), disk)?;
+    if let Err(error) = Holds::new(&config.data_dir).make() {
+        // Custody goes on; the keeper erases nothing and the health page says so.
+        tracing::error!(%error, "nothing is erased");
+    }
+    let mut settings = SpoolSettings::from(&config.spool);
+    settings.keep = Some(Arc::new(Rules::new(&config.data_dir, config.periods(), erased)));
+    settings.archive_bytes_max = config.retention.archive_bytes_max;
+    let (spool, report) = Spool::open(&config.data_dir.join(SPOOL_DIR), settings, disk)?;
     tell(&report);
     retire_cursors(&spool, config)?;
     Ok(spool)

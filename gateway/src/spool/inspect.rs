@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::archive;
 use super::cursor::{CURSOR_DIR, read_cursors};
 use super::disk::Disk;
 use super::format::{segment_base, segment_name};
@@ -41,6 +42,10 @@ pub struct Listing {
     pub spares_count: u64,
     /// Bytes of segments and spares.
     pub bytes: u64,
+    /// Files kept of segments that went.
+    pub archive_files_count: u64,
+    /// Their bytes.
+    pub archive_bytes: u64,
     /// Position of every cursor; a damaged one stands before the earliest entry.
     pub cursors: Vec<CursorStats>,
     /// Cursors whose file is damaged.
@@ -77,6 +82,21 @@ pub struct Verification {
     pub segments: Vec<SegmentVerdict>,
     /// Cursors whose file is damaged.
     pub cursors_damaged: Vec<String>,
+    /// What is kept of segments that went.
+    pub archive: Vec<ArchiveVerdict>,
+}
+
+/// One file of the archive, read whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ArchiveVerdict {
+    /// File name, in `archive`.
+    pub file: String,
+    /// Intact entries.
+    pub entries_count: u64,
+    /// Lost entries, at least.
+    pub damaged_count: u64,
+    /// False if both copies of the header are damaged: all of it is lost.
+    pub header_is_readable: bool,
 }
 
 /// One entry as [`export`] hands it over.
@@ -148,7 +168,11 @@ pub fn ls_on(disk: &dyn Disk, dir: &Path) -> Result<Listing, SpoolError> {
         bytes: meta.file_bytes,
         created_at_ms: meta.header.map(|header| header.created_at_ms),
     });
+    let archived = archive::list(disk, dir).map_err(io_error("list the archive of", dir))?;
+    let archive_bytes = archived.iter().filter_map(|(_, path)| disk.open_read(path).ok()?.len().ok()).sum();
     Ok(Listing {
+        archive_files_count: archived.len() as u64,
+        archive_bytes,
         segments: segments.collect(),
         spares_count,
         bytes: spare_bytes + metas.iter().map(|meta| meta.file_bytes).sum::<u64>(),
@@ -174,7 +198,9 @@ pub fn verify_on(disk: &dyn Disk, dir: &Path) -> Result<Verification, SpoolError
         torn: None,
         segments: Vec::new(),
         cursors_damaged,
+        archive: Vec::new(),
     };
+    walk_archive(disk, dir, &mut |_| {}, &mut |verdict| found.archive.push(verdict))?;
     for (index, meta) in metas.iter().enumerate() {
         let next_base = metas.get(index + 1).map(|next| next.base);
         let mut entries_count = 0;
@@ -193,7 +219,8 @@ pub fn verify_on(disk: &dyn Disk, dir: &Path) -> Result<Verification, SpoolError
     }
     found.is_sound = found.damaged.is_empty()
         && found.cursors_damaged.is_empty()
-        && found.segments.iter().all(|one| one.header_is_readable);
+        && found.segments.iter().all(|one| one.header_is_readable)
+        && found.archive.iter().all(|one| one.header_is_readable && one.damaged_count == 0);
     Ok(found)
 }
 
@@ -228,6 +255,34 @@ pub fn export_on(
         summary.damaged.extend(walk.damaged.into_iter().filter(within));
     }
     Ok(summary)
+}
+
+/// Hands every intact entry of the archive of the spool in `dir` to `each`, oldest first, and each file's verdict to
+/// `verdict`. An entry may be in a segment as well, after a crash or beside a running gateway. Blocking.
+///
+/// # Errors
+/// Storage errors.
+pub fn walk_archive(
+    disk: &dyn Disk,
+    dir: &Path,
+    each: &mut dyn FnMut(ExportedEntry<'_>),
+    verdict: &mut dyn FnMut(ArchiveVerdict),
+) -> Result<(), SpoolError> {
+    for (base, path) in archive::list(disk, dir).map_err(io_error("list the archive of", dir))? {
+        let bytes = match disk.open_read(&path).and_then(|file| archive::read_whole(&*file)) {
+            // Erased since the listing.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            bytes => bytes.map_err(io_error("read", &path))?,
+        };
+        let found = archive::walk(&bytes, base, each);
+        verdict(ArchiveVerdict {
+            file: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            entries_count: found.map_or(0, |found| found.entries_count),
+            damaged_count: found.map_or(0, |found| found.damaged_count),
+            header_is_readable: found.is_some(),
+        });
+    }
+    Ok(())
 }
 
 /// What one segment holds.

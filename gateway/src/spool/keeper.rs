@@ -1,7 +1,7 @@
 //! The keeper: one thread that retires segments and keeps spares ready, so that the writer never zero-fills.
 //!
 //! **A segment goes only when every cursor has passed its last record**, and then when `retain_ms` is over or its space
-//! is needed. If nothing may go and nothing may be added, entries that may not use the reserve are no longer admitted.
+//! is needed, and what the rules of retention keep of it is durable in the archive. If nothing may go and nothing may be added, entries that may not use the reserve are no longer admitted.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Lsn;
-use super::format::segment_name;
+use super::archive;
+use super::format::{SegmentHeader, segment_name};
 use super::log::{Log, SegmentMeta, Spare, create_spare, fill_with_zeros};
 use super::shared::{Shared, lock};
 use crate::sabotage::{self, Sabotage};
@@ -42,6 +43,10 @@ pub(super) fn is_asked(shared: &Shared) -> bool {
 /// One round, counted for those who wait for one.
 pub(super) fn round(shared: &Shared) {
     tend(shared);
+    if let Some(keep) = &shared.settings.keep {
+        let _turn = lock(&shared.tending);
+        archive::sweep(shared, keep);
+    }
     shared.rounds.send_modify(|rounds| *rounds += 1);
 }
 
@@ -102,6 +107,17 @@ fn refill(shared: &Shared) -> io::Result<()> {
 
 /// Retires the oldest segment if the rules allow it. True if one went.
 fn retire_one(shared: &Shared, space_is_needed: bool) -> bool {
+    // No rule changes until the segment is gone.
+    let _pass = match &shared.settings.keep {
+        None => None,
+        Some(keep) => {
+            let Some(segment) = oldest_that_may_go(shared, space_is_needed) else { return false };
+            let Some(pass) = archive::set_aside(shared, &**keep, segment, space_is_needed) else {
+                return false;
+            };
+            Some(pass)
+        }
+    };
     let (segment, serial) = {
         let mut log = lock(&shared.log);
         if !may_go(shared, &log, space_is_needed) {
@@ -126,6 +142,17 @@ fn retire_one(shared: &Shared, space_is_needed: bool) -> bool {
     true
 }
 
+/// Base, first number after it, and header of the oldest segment, if the rules let it go. Only who tends can change that,
+/// but for a new cursor, which is looked at again.
+fn oldest_that_may_go(shared: &Shared, space_is_needed: bool) -> Option<(u64, u64, Option<SegmentHeader>)> {
+    let log = lock(&shared.log);
+    if !may_go(shared, &log, space_is_needed) {
+        return None;
+    }
+    let (segment, next) = (log.segments.front()?, log.segments.get(1)?);
+    Some((segment.base, next.base, segment.header))
+}
+
 fn may_go(shared: &Shared, log: &Log, space_is_needed: bool) -> bool {
     let Some(next) = log.segments.get(1) else {
         return false;
@@ -138,7 +165,8 @@ fn may_go(shared: &Shared, log: &Log, space_is_needed: bool) -> bool {
     // It was written to until the next one was created.
     let sealed_at_ms = next.header.map_or(0, |header| header.created_at_ms);
     let age_ms = shared.settings.clock.now_ms().saturating_sub(sealed_at_ms);
-    delivered && (space_is_needed || age_ms >= shared.settings.retain_ms)
+    let retain_ms = shared.settings.keep.as_ref().map_or(u64::MAX, |keep| keep.shortest_ms());
+    delivered && (space_is_needed || age_ms >= retain_ms.min(shared.settings.retain_ms))
 }
 
 /// Removes a segment's file, or turns it into the spare `serial`.
@@ -146,8 +174,13 @@ fn retire(shared: &Shared, segment: &SegmentMeta, serial: Option<u64>) -> io::Re
     let (disk, dir) = (&*shared.disk, &shared.dir);
     let path = dir.join(segment_name(Lsn(segment.base)));
     let Some(serial) = serial else {
+        // A reader that has it open reads on, so only what nobody reads is overwritten.
+        let unread = (Arc::strong_count(&segment.pin) == 1).then(|| disk.open(&path)).transpose()?;
         disk.remove(&path)?;
         disk.sync_dir(dir)?;
+        if let Some(file) = unread {
+            archive::wipe(shared, &*file);
+        }
         return Ok(None);
     };
     let stale = Spare { name: format!("spare-{serial:06}.used"), zeroed: false };

@@ -129,10 +129,15 @@ impl Log {
     }
 }
 
+/// An epoch that no other file has and no device can know.
+pub(super) fn new_epoch() -> u64 {
+    // The standard library seeds this from the system's randomness.
+    RandomState::new().build_hasher().finish()
+}
+
 /// The header of a new segment, with an epoch that no earlier segment had and no device can know.
 pub(super) fn new_header(settings: &SpoolSettings, base: u64, spare: &Spare) -> SegmentHeader {
-    // The standard library seeds this from the system's randomness.
-    let epoch = RandomState::new().build_hasher().finish();
+    let epoch = new_epoch();
     #[cfg(test)]
     let epoch = if settings.sabotaged(super::settings::Sabotage::ForgetEpoch) { 0 } else { epoch };
     SegmentHeader {

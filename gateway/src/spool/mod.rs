@@ -22,6 +22,7 @@
 //! |---|---|
 //! | memory | two batches of `pending_bytes_max`, and 256 KiB per reading reader |
 //! | disk | `bytes_max`, spares included; never exceeded, not even for alarms |
+//! | archive | `archive_bytes_max`; when it is reached segments stay |
 //! | one payload | [`PAYLOAD_BYTES_MAX`], and less than `pending_bytes_max` |
 //! | time to open | one segment read, one header page per further segment |
 //!
@@ -33,6 +34,7 @@
 //! DIR/spare-000008.used             retired, not erased yet: its stale records must never be taken for entries
 //! DIR/spare-000009.tmp              being filled; removed at the next open
 //! DIR/cursors/NAME.cursor           see `cursor.rs`
+//! DIR/archive/BASE.arc              what is kept of the segment BASE after it went, see `archive.rs`
 //!
 //! segment: allocated, zero-filled and synced before its first entry, so a commit changes neither size nor extents
 //! +--------+---------------------------------------------------------------------+
@@ -78,6 +80,7 @@
 //! health is [`Health::Full`]. When the reserve is used up too, the writer keeps its batch and waits. Nothing
 //! undelivered is ever deleted to make room.
 
+mod archive;
 mod crew;
 mod cursor;
 mod disk;
@@ -86,6 +89,7 @@ mod format;
 #[cfg(feature = "fuzz-doors")]
 pub mod fuzz_door;
 mod inspect;
+mod keep;
 mod keeper;
 mod log;
 mod reader;
@@ -105,15 +109,17 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::watch;
 
+pub use archive::ArchiveStats;
 pub use crew::Crew;
 pub use cursor::{Cursor, LanePositions};
 pub use disk::{DirLock, Disk, DiskFile, RealDisk};
 pub(crate) use disk::{read_full_at, write_all_at};
 pub use format::PAYLOAD_BYTES_MAX;
 pub use inspect::{
-    ExportSummary, ExportedEntry, Listing, SegmentListing, SegmentVerdict, Verification, export, export_on,
-    ls, ls_on, verify, verify_on,
+    ArchiveVerdict, ExportSummary, ExportedEntry, Listing, SegmentListing, SegmentVerdict, Verification,
+    export, export_on, ls, ls_on, verify, verify_on, walk_archive,
 };
+pub use keep::{Keep, Pass, Verdict};
 pub use reader::{Batch, BatchLimits, Entry, Gap, GapReason, ReadError, Reader, Wanted};
 pub use recovery::{RecoveryReport, TornTail};
 pub use settings::{Clock, SpoolSettings};

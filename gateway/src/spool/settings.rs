@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::SpoolError;
 use super::format::{
     BATCH_BYTES_MAX, BATCH_HEADER_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES,
 };
+use super::{Keep, SpoolError};
 use crate::config::SpoolPolicy;
 
 /// How a test breaks a promise on purpose, to show that the rig for that promise turns red.
@@ -28,6 +28,8 @@ pub(super) enum Sabotage {
     TrustPageCache,
     /// Retention does not look at the cursors.
     DeleteUndelivered,
+    /// A segment goes before what is kept of it is durable in the archive.
+    EraseBeforeArchive,
 }
 
 /// Wall clock in unix milliseconds, given by the caller so that a test can turn it.
@@ -80,6 +82,12 @@ pub struct SpoolSettings {
     pub erase_recycled: bool,
     /// Wall clock.
     pub clock: Clock,
+    /// Who says what is kept of a segment that goes. Without, nothing is.
+    pub keep: Option<Arc<dyn Keep>>,
+    /// Hard bound on the bytes of the archive, beside `bytes_max`.
+    pub archive_bytes_max: u64,
+    /// An archive file is looked at no more often than this, ms, unless the rules change.
+    pub archive_look_ms: u64,
     #[cfg(test)]
     pub(super) sabotage: Sabotage,
 }
@@ -96,6 +104,9 @@ impl Default for SpoolSettings {
             pending_bytes_max: 1 << 20,
             erase_recycled: true,
             clock: Clock::system(),
+            keep: None,
+            archive_bytes_max: 1 << 30,
+            archive_look_ms: 60 * 60 * 1000,
             #[cfg(test)]
             sabotage: Sabotage::None,
         }

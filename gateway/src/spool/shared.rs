@@ -12,9 +12,11 @@ use std::thread::JoinHandle;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
+use super::archive::{Archive, ArchiveStats};
 use super::disk::{DirLock, Disk};
 use super::format::{BATCH_HEADER_BYTES, RECORD_HEADER_BYTES, push_record};
 use super::log::Log;
+use super::recovery::io_error;
 use super::writer::Active;
 use super::{
     CommitState, EntryClass, FullReason, Health, Lsn, RecoveryReport, SpoolError, SpoolSettings,
@@ -62,6 +64,8 @@ pub(super) struct Shared {
     /// Wakes appends that wait for room.
     pub(super) room: Notify,
     pub(super) log: Mutex<Log>,
+    /// What is known of the archive.
+    pub(super) archive: Mutex<Archive>,
     /// Held by whoever retires and refills segments (keeper, or writer in need).
     pub(super) tending: Mutex<()>,
     /// True when the keeper has something to do.
@@ -129,6 +133,8 @@ pub struct SpoolStats {
     pub damaged_total: u64,
     /// Why no further segment can be prepared, if so.
     pub scarce: Option<String>,
+    /// What is kept of segments that went.
+    pub archive: ArchiveStats,
     /// All cursors, open or not.
     pub cursors: Vec<CursorStats>,
 }
@@ -271,6 +277,7 @@ impl Shared {
             let bytes = pending.buf.len() - BATCH_HEADER_BYTES;
             (Lsn(pending.next_lsn - 1), bytes as u64)
         };
+        let archive = lock(&self.archive).stats(self.settings.archive_bytes_max);
         let log = lock(&self.log);
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         SpoolStats {
@@ -290,6 +297,7 @@ impl Shared {
             sync_us_max: count(&self.counters.sync_us_max),
             damaged_total: count(&self.counters.damaged),
             scarce: log.scarce.clone(),
+            archive,
             cursors: log
                 .cursors
                 .iter()
@@ -315,6 +323,10 @@ impl Shared {
     ) -> Result<(Arc<Self>, Work, RecoveryReport), SpoolError> {
         settings.check()?;
         let recovered = recovery::recover(dir, &settings, &*disk)?;
+        let archive = match settings.keep {
+            Some(_) => Archive::open(&*disk, dir).map_err(io_error("open the archive of", dir))?,
+            None => Archive::default(),
+        };
         let mut buf = Vec::with_capacity(settings.pending_bytes_max);
         buf.resize(BATCH_HEADER_BYTES, 0);
         let shared = Arc::new(Self {
@@ -333,6 +345,7 @@ impl Shared {
             work: Condvar::new(),
             room: Notify::new(),
             log: Mutex::new(recovered.log),
+            archive: Mutex::new(archive),
             tending: Mutex::new(()),
             poked: Mutex::new(true),
             keeper: Condvar::new(),

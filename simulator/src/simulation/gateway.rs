@@ -57,6 +57,10 @@ fn spool_settings(segment_count: u64, clock: Clock) -> SpoolSettings {
         pending_bytes_max: PENDING_BYTES,
         erase_recycled: true,
         clock,
+        // Retention has rigs of its own: `gateway/src/spool/tests/keep.rs`.
+        keep: None,
+        archive_bytes_max: 0,
+        archive_look_ms: 0,
     }
 }
 

@@ -6,6 +6,7 @@ mod cursors;
 mod damage;
 mod every_fault;
 mod inspect;
+mod keep;
 mod model;
 mod readers;
 mod space;
