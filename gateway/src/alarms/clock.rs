@@ -7,6 +7,8 @@
 //! If the gateway's clock is put back, everything that is still to come moves with it. After a time in which the gateway
 //! heard nothing from anybody, silence is counted anew: that it was down is no unit's fault.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use fieldpost_protocol::{DeviceId, ForceId, Lane, Mode};
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +32,7 @@ const LOOK_MS: u64 = 250;
 const BACK_MS: u64 = 2_000;
 
 /// Payload of a [`RecordKind::Clock`] record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockSaid {
     /// The gateway's clock, Unix ms.
     pub at_ms: u64,
@@ -40,16 +42,19 @@ pub struct ClockSaid {
 }
 
 /// Who watches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Watch {
     /// Open pages.
     pub consoles: u32,
     /// Those that are not locked.
     pub unlocked: u32,
+    /// Forces with an unacknowledged alarm that no unlocked page shows, though one shows another force's.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unwatched: BTreeSet<String>,
 }
 
 /// Time, as far as the records tell it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Time {
     /// Unix ms.
     pub now_ms: u64,
@@ -61,6 +66,9 @@ pub struct Time {
     pub watch: Option<Watch>,
     /// Since when nobody does.
     pub nobody_ms: Option<u64>,
+    /// Since when nobody watches a force, though somebody watches another.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nobody_of_ms: BTreeMap<String, u64>,
 }
 
 impl ClockSaid {
@@ -115,23 +123,39 @@ impl Book {
 
     fn watched_by(&mut self, watch: Watch) {
         self.revision += 1;
-        self.time.watch = Some(watch);
-        if watch.unlocked == 0 {
-            self.time.nobody_ms.get_or_insert(self.time.now_ms);
-        } else {
-            self.time.nobody_ms = None;
-            let unwatched = |alarm: &&Alarm| alarm.standing.escalation.as_ref().is_some_and(|e| e.unwatched);
-            let ids: Vec<AlarmId> = self.iter().filter(unwatched).map(|alarm| alarm.id.clone()).collect();
-            for id in ids {
-                if let Some(escalation) =
-                    self.shown_mut(&id).and_then(|alarm| alarm.standing.escalation.as_mut())
-                {
-                    escalation.unwatched = false;
-                }
-                self.note_change(&id);
+        let time = &mut self.time;
+        let now_ms = time.now_ms;
+        time.nobody_ms = (watch.unlocked == 0).then(|| time.nobody_ms.unwrap_or(now_ms));
+        let since_ms = |force: &String| time.nobody_of_ms.get(force).copied().unwrap_or(now_ms);
+        time.nobody_of_ms = watch.unwatched.iter().map(|force| (force.clone(), since_ms(force))).collect();
+        time.watch = Some(watch);
+        let is_unwatched = |alarm: &Alarm| alarm.standing.escalation.as_ref().is_some_and(|e| e.unwatched);
+        let is_back = |alarm: &&Alarm| is_unwatched(alarm) && self.nobody_since_ms(alarm).is_none();
+        let ids: Vec<AlarmId> = self.iter().filter(is_back).map(|alarm| alarm.id.clone()).collect();
+        for id in ids {
+            if let Some(escalation) = self.shown_mut(&id).and_then(|alarm| alarm.standing.escalation.as_mut())
+            {
+                escalation.unwatched = false;
             }
+            self.note_change(&id);
         }
         self.time.due_ms = self.next_due_ms();
+    }
+
+    /// Since when nobody watches an alarm's force.
+    fn nobody_since_ms(&self, alarm: &Alarm) -> Option<u64> {
+        let of_force = self.time.nobody_of_ms.get(alarm.id.unit.force.as_str()).copied();
+        [self.time.nobody_ms, of_force].into_iter().flatten().min()
+    }
+
+    /// Forces with an alarm that nobody has acknowledged.
+    #[must_use]
+    pub fn open_forces(&self) -> BTreeSet<ForceId> {
+        if self.unacknowledged_count() == 0 {
+            return BTreeSet::new();
+        }
+        let open = self.iter().filter(|alarm| alarm.owner.is_none());
+        open.map(|alarm| alarm.id.unit.force.clone()).collect()
     }
 
     /// When time will do something next, Unix ms: a clock record is due then, unless another record has come by.
@@ -142,8 +166,8 @@ impl Book {
 
     /// Time, as far as the records tell it.
     #[must_use]
-    pub fn time(&self) -> Time {
-        self.time
+    pub fn time(&self) -> &Time {
+        &self.time
     }
 
     /// An alarm is new or has changed: time may do something to it sooner.
@@ -171,7 +195,7 @@ impl Book {
     fn unwatched_at(&self, alarm: &Alarm) -> Option<u64> {
         let escalation = alarm.standing.escalation.as_ref()?;
         let is_heard = alarm.owner.is_some() || escalation.unwatched || alarm.standing.shelf.is_some();
-        let since_ms = self.time.nobody_ms.filter(|_| !is_heard)?;
+        let since_ms = self.nobody_since_ms(alarm).filter(|_| !is_heard)?;
         Some(since_ms.max(alarm.received_at_ms) + self.rules.watching.after_ms)
     }
 
@@ -302,7 +326,7 @@ impl Book {
         back(&mut time.now_ms);
         back(&mut time.listening_ms);
         time.due_ms.iter_mut().for_each(back);
-        time.nobody_ms.iter_mut().for_each(back);
+        time.nobody_ms.iter_mut().chain(time.nobody_of_ms.values_mut()).for_each(back);
         self.revision += 1;
     }
 

@@ -4,11 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use fieldpost_protocol::ForceId;
 use serde::{Deserialize, Serialize};
 
 use super::alarm::{Alarm, Outcome};
 use super::book::Book;
 use super::grade::Grade;
+use crate::people::Forces;
 
 /// Most alarms remembered beyond those in the book: a month of a busy room.
 pub const FIGURES_MAX: usize = 8_192;
@@ -24,6 +26,9 @@ pub const RANGE_MS_MAX: u64 = 31 * 86_400_000;
 /// One alarm in numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Figure {
+    /// Of which force; an older version did not keep it, and then only who sees every force counts it.
+    #[serde(default)]
+    force: String,
     received_at_ms: u64,
     grade: Grade,
     rule: String,
@@ -112,6 +117,7 @@ impl From<&Alarm> for Figure {
     fn from(alarm: &Alarm) -> Self {
         let standing = &alarm.standing;
         Self {
+            force: alarm.id.unit.force.to_string(),
             received_at_ms: alarm.received_at_ms,
             grade: standing.grade,
             rule: standing.rule.id.clone(),
@@ -132,14 +138,15 @@ impl Figures {
 }
 
 impl Book {
-    /// The alarms that were received from `from_ms` until before `until_ms`, in numbers. At most [`RANGE_MS_MAX`].
+    /// The alarms of `forces` that were received from `from_ms` until before `until_ms`, in numbers. At most [`RANGE_MS_MAX`].
     #[must_use]
-    pub fn performance(&self, from_ms: u64, until_ms: u64) -> Performance {
+    pub fn performance(&self, forces: &Forces, from_ms: u64, until_ms: u64) -> Performance {
         let until_ms = until_ms.min(from_ms.saturating_add(RANGE_MS_MAX));
         let here = self.iter().chain(self.waiting()).chain(self.closed()).map(Figure::from);
         let all = self.figures.0.iter().cloned().chain(here);
-        let figures: Vec<Figure> =
-            all.filter(|figure| (from_ms..until_ms).contains(&figure.received_at_ms)).collect();
+        let figures: Vec<Figure> = all
+            .filter(|figure| figure.is_of(forces) && (from_ms..until_ms).contains(&figure.received_at_ms))
+            .collect();
         let slots = slots(&figures);
         let answers = |grade: Option<Grade>| {
             let of_grade = figures.iter().filter(|figure| grade.is_none_or(|grade| grade == figure.grade));
@@ -159,6 +166,11 @@ impl Book {
 }
 
 impl Figure {
+    fn is_of(&self, forces: &Forces) -> bool {
+        let sees = |force| forces.sees(&force);
+        *forces == Forces::All || ForceId::try_new(&self.force).is_ok_and(sees)
+    }
+
     fn answered_after_ms(&self) -> Option<u64> {
         Some(self.acknowledged.as_ref()?.1.saturating_sub(self.received_at_ms))
     }

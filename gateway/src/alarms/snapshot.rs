@@ -138,7 +138,7 @@ pub fn render(book: &Book) -> Vec<u8> {
         closed,
         figures: book.figures.clone(),
         rules: (!rules.is_built_in()).then(|| rules.text.clone()),
-        time: book.time(),
+        time: book.time().clone(),
         memory: book.signals.memory(book.time().now_ms),
         owed,
     })

@@ -131,7 +131,7 @@ pub(super) async fn performance(
             "ask with from_ms and until_ms in Unix milliseconds, at most 31 days apart",
         );
     };
-    let performance = app.live.performance(from_ms, until_ms).json();
+    let performance = app.live.performance(&viewer.forces, from_ms, until_ms).json();
     app.answer(app.asked(&viewer, peer, What::AlarmFiguresRead), performance).await
 }
 
@@ -240,11 +240,12 @@ impl<T> Change<T> {
     /// The alarm that is asked for, once the look at it is on record.
     async fn alarm(&self, id: &str, what: What) -> Result<(AlarmId, Logged), Response> {
         let id = parsed(id).map_err(|refused| *refused)?;
-        let holds = Holds::live(Subjects::unit(&id.unit));
+        // As much work for one of a force that the viewer does not see: time must not tell them apart. But nobody was shown it.
+        let sees = self.viewer.sees(&id.unit.force);
+        let holds = if sees { Holds::live(Subjects::unit(&id.unit)) } else { Holds::nothing() };
         let asked = self.app.asked(&self.viewer, self.peer, what);
         let logged = self.app.record(asked.of(holds)).await?;
-        // After the record, as for one that is not there: time must not tell them apart.
-        if self.viewer.sees(&id.unit.force) { Ok((id, logged)) } else { Err(no_such_alarm()) }
+        if sees { Ok((id, logged)) } else { Err(no_such_alarm()) }
     }
 }
 

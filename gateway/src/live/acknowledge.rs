@@ -15,6 +15,7 @@ use crate::alarms::{
 };
 use crate::audit::{Field, Holds, Subjects, Unseen};
 use crate::login::Operator;
+use crate::people::Forces;
 use crate::record::Record;
 use crate::spool::{EntryClass, Lsn, SpoolError};
 
@@ -126,9 +127,9 @@ impl Live {
         Some(Unseen::new(lines, Holds::no_position(Subjects::unit(&id.unit), &[Field::Alarm])))
     }
 
-    /// How the alarms received from `from_ms` until before `until_ms` perform. It names operators, and no unit.
-    pub fn performance(&self, from_ms: u64, until_ms: u64) -> Unseen<Performance> {
-        let performance = self.hub.state().alarms.performance(from_ms, until_ms);
+    /// How the alarms of `forces` received from `from_ms` until before `until_ms` perform. It names operators, and no unit.
+    pub fn performance(&self, forces: &Forces, from_ms: u64, until_ms: u64) -> Unseen<Performance> {
+        let performance = self.hub.state().alarms.performance(forces, from_ms, until_ms);
         Unseen::new(performance, Holds::no_position(Subjects::nobody(), &[Field::Alarm]))
     }
 

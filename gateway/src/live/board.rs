@@ -162,7 +162,7 @@ impl Board {
     }
 
     /// Tells every page who watches, if that has changed.
-    pub(super) fn render_watch(&mut self, watch: Watch) {
+    pub(super) fn render_watch(&mut self, watch: &Watch) {
         let view =
             WatchView { consoles: watch.consoles, unlocked: watch.unlocked, nobody: watch.unlocked == 0 };
         if self.watch.replace(view) != Some(view) {

@@ -57,7 +57,7 @@ impl Hub {
         }
         let time = book.time();
         let is_news = match time.watch {
-            Some(known) => known != watch,
+            Some(ref known) => *known != watch,
             // Nobody has to say that nobody watches while there is nothing to see.
             None => watch.consoles > 0 || book.unacknowledged_count() > 0,
         };
@@ -69,10 +69,17 @@ impl Hub {
 
     /// Who watches now.
     pub(super) fn watch(&self) -> Watch {
-        if let Some(watching) = &self.settings.watching {
-            return watching();
+        let Some(watching) = &self.settings.watching else {
+            let consoles = u32::try_from(self.board().pages_count()).unwrap_or(u32::MAX);
+            return Watch { consoles, unlocked: consoles, ..Watch::default() };
+        };
+        let mut watch = watching(None);
+        if watch.unlocked > 0 {
+            // A page that shows another force's alarms does not watch this one's.
+            let forces = self.state().alarms.open_forces();
+            let unwatched = forces.iter().filter(|force| watching(Some(*force)).unlocked == 0);
+            watch.unwatched = unwatched.map(ToString::to_string).collect();
         }
-        let consoles = u32::try_from(self.board().pages_count()).unwrap_or(u32::MAX);
-        Watch { consoles, unlocked: consoles }
+        watch
     }
 }

@@ -67,8 +67,8 @@ pub type NowMs = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// Says in words what else does not work as it should; asked every two seconds.
 pub type DegradedReport = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
-/// Says who watches: asked four times a second.
-pub type Watching = Arc<dyn Fn() -> Watch + Send + Sync>;
+/// Says who watches a force, or all together: asked four times a second.
+pub type Watching = Arc<dyn Fn(Option<&fieldpost_protocol::ForceId>) -> Watch + Send + Sync>;
 
 /// Bounds and places of the live half.
 #[derive(Clone)]

@@ -331,7 +331,7 @@ impl Hub {
         let watch = self.watch();
         let mut board = self.board();
         board.render_gateway(&view);
-        board.render_watch(watch);
+        board.render_watch(&watch);
         drop(board);
         self.count_pages();
     }

@@ -369,10 +369,10 @@ fn live_settings(
     settings.wearers = assignments.wearers().clone();
     settings.rules = Arc::clone(&config.control_room.rules);
     let consoles = consoles.clone();
-    settings.watching = Some(Arc::new(move || {
-        let watching = consoles.watching(None);
+    settings.watching = Some(Arc::new(move |force| {
+        let watching = consoles.watching(force);
         let count = |consoles: usize| u32::try_from(consoles).unwrap_or(u32::MAX);
-        Watch { consoles: count(watching.consoles), unlocked: count(watching.unlocked) }
+        Watch { consoles: count(watching.consoles), unlocked: count(watching.unlocked), ..Watch::default() }
     }));
     let (readiness, history) = (readiness.clone(), history.clone());
     settings.degraded = Arc::new(move || {

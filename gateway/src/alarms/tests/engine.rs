@@ -128,7 +128,10 @@ impl Tape {
     }
 
     fn watch(&mut self, at_ms: u64, unlocked: u32) {
-        self.own(ClockSaid { at_ms, watch: Some(Watch { consoles: unlocked, unlocked }) }.record());
+        self.own(
+            ClockSaid { at_ms, watch: Some(Watch { consoles: unlocked, unlocked, ..Watch::default() }) }
+                .record(),
+        );
     }
 
     fn rules(&mut self, at_ms: u64, text: &str) {
@@ -442,6 +445,22 @@ fn that_nobody_is_watching_is_a_step_of_its_own() {
     assert_eq!(escalation.targets, ["supervisor", "force duty officer"]);
     tape.watch(START_MS + 12_000, 1);
     assert!(!tape.fold().alarms.get(&id).unwrap().standing.escalation.as_ref().unwrap().unwatched);
+}
+
+#[test]
+fn a_page_of_another_force_is_nobody_watching() {
+    let mut tape = Tape::default();
+    tape.watch(START_MS - 60_000, 1);
+    let id = tape.alarm("pc-1", START_MS, AlarmCause::CED, None);
+    let unwatched = ["sim".to_owned()].into();
+    let watch = Watch { consoles: 1, unlocked: 1, unwatched };
+    tape.own(ClockSaid { at_ms: START_MS + 1_000, watch: Some(watch) }.record());
+    tape.clock(START_MS + 11_000);
+    let is_unwatched =
+        |tape: &Tape| tape.fold().alarms.get(&id).unwrap().standing.escalation.as_ref().unwrap().unwatched;
+    assert!(is_unwatched(&tape));
+    tape.watch(START_MS + 12_000, 1);
+    assert!(!is_unwatched(&tape), "somebody of that force is back");
 }
 
 #[test]

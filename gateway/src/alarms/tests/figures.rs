@@ -2,6 +2,7 @@ use fieldpost_protocol::AlarmCause;
 
 use super::engine::Tape;
 use super::*;
+use crate::people::Forces;
 
 const SLOT_MS: u64 = 600_000;
 const START_MS: u64 = 1_795_000_000_000 - 1_795_000_000_000 % SLOT_MS;
@@ -22,7 +23,9 @@ fn load_answers_floods_and_precision_are_counted() {
         tape.act(id, START_MS + 20_000, close());
     }
     let state = tape.fold();
-    let figures = serde_json::to_value(state.alarms.performance(START_MS, START_MS + 10 * SLOT_MS)).unwrap();
+    let figures =
+        serde_json::to_value(state.alarms.performance(&Forces::All, START_MS, START_MS + 10 * SLOT_MS))
+            .unwrap();
     assert_eq!(figures["slots"].as_array().unwrap().len(), 2);
     assert_eq!(figures["slots"][0]["by_operator"]["anna"], 12);
     assert_eq!(figures["slots"][1]["unanswered"], 1);
@@ -42,9 +45,14 @@ fn load_answers_floods_and_precision_are_counted() {
         (&12.into(), &1.into(), &3.into(), &0.25.into())
     );
     assert_eq!(figures["verdict"]["level"], "manageable");
-    let before = serde_json::to_value(state.alarms.performance(0, START_MS)).unwrap();
+    let before = serde_json::to_value(state.alarms.performance(&Forces::All, 0, START_MS)).unwrap();
     assert_eq!(
         (&before["verdict"]["level"], &before["time_to_acknowledge_ms"]["p99"]),
         (&"acceptable".into(), &0.into())
     );
+    let met = fieldpost_protocol::ForceId::try_new("met").unwrap();
+    let other = Forces::These(std::sync::Arc::new([met].into()));
+    let theirs =
+        serde_json::to_value(state.alarms.performance(&other, START_MS, START_MS + SLOT_MS)).unwrap();
+    assert_eq!(theirs["slots"], serde_json::json!([]), "who sees another force counts none of these");
 }
