@@ -54,8 +54,8 @@ impl Settings {
         Self {
             dir,
             disk: Arc::new(RealDisk),
-            // 26 s of the national load, 25 MB.
-            rows_max: 262_144,
+            // 40 s of the largest force. With their keys, and the segment being written, a row takes about 400 bytes: 26 MB.
+            rows_max: 65_536,
             bytes_max: 16 << 30,
             retention: Retention { movement_days: 31, alarms_days: 366 },
             holds: Arc::new(Vec::new),
