@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::row::Row;
-use super::segment::SegmentError;
-use super::shelf::{MERGE_AT, Shelf, merge_into, write};
+use super::segment::{Segment, SegmentError};
+use super::shelf::{MERGE_AT, Shelf, merge_into, smallest, write};
 use super::standing::Standing;
 use super::table::{HOUR_MS, Rows, Slot, Table};
 use super::{
@@ -286,16 +286,16 @@ impl Inner {
     }
 
     fn merge_slots(&self) -> Result<(), SegmentError> {
-        let many: Vec<Slot> = {
+        let many: Vec<(Slot, Vec<Segment>)> = {
             let state = self.read();
-            state.shelf.slots().filter(|slot| state.shelf.segments(*slot).len() >= MERGE_AT).collect()
+            let small = state.shelf.slots().map(|slot| (slot, smallest(state.shelf.segments(slot))));
+            small.filter(|(_, segments)| segments.len() >= MERGE_AT).collect()
         };
-        many.into_iter().try_for_each(|slot| self.merge(slot, None))
+        many.into_iter().try_for_each(|(slot, segments)| self.merge(slot, segments, None))
     }
 
-    fn merge(&self, slot: Slot, holds: Option<&[Hold]>) -> Result<(), SegmentError> {
+    fn merge(&self, slot: Slot, segments: Vec<Segment>, holds: Option<&[Hold]>) -> Result<(), SegmentError> {
         let (path, disk) = self.next_path(slot);
-        let segments = self.read().shelf.segments(slot).to_vec();
         let is_held = |unit: &UnitId, row: &Row| {
             holds.is_none_or(|holds| holds.iter().any(|hold| hold.covers(unit, row)))
         };
@@ -335,7 +335,8 @@ impl Inner {
                 settling.held.remove(&slot);
                 self.drop_slot(slot)?;
             } else if settling.held.get(&slot) != Some(&(of_slot.clone(), segments_count)) {
-                self.merge(slot, Some(&of_slot))?;
+                let segments = self.read().shelf.segments(slot).to_vec();
+                self.merge(slot, segments, Some(&of_slot))?;
                 settling.held.insert(slot, (of_slot, 1));
             }
         }

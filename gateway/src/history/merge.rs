@@ -1,6 +1,6 @@
 //! Several segments of one slot as one stream: unit by unit, each row once.
 //!
-//! **Memory is that of one unit's rows**, however large the segments are. A block that is damaged is left out and its segment
+//! **Memory is that of one unit's rows**, however many units there are. A block that is damaged is left out and its segment
 //! named; so is the rest of a segment whose index is.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -27,6 +27,22 @@ const ROWS: &str = "rows";
 const DAMAGED: &str = "damaged";
 /// A slot with so many segments is merged into one: a unit's hour is then one read.
 pub(super) const MERGE_AT: usize = 8;
+/// Most rows of one merge: all may be one flooding unit's, which a merge holds in memory, 100 bytes each.
+const MERGED_ROWS_MAX: u64 = 131_072;
+
+/// The smallest of a slot's segments, as many as one merge takes. Larger ones stay as they are.
+pub(super) fn smallest(segments: &[Segment]) -> Vec<Segment> {
+    let mut by_rows = segments.to_vec();
+    by_rows.sort_by_key(|segment| segment.rows_count);
+    let mut rows_count = 0;
+    let fits = by_rows.iter().take_while(|segment| {
+        rows_count += segment.rows_count;
+        rows_count <= MERGED_ROWS_MAX
+    });
+    let count = fits.count();
+    by_rows.truncate(count);
+    by_rows
+}
 
 /// Which rows stay beyond their time.
 pub(super) type Keeps<'a> = &'a dyn Fn(&UnitId, &Row) -> bool;
