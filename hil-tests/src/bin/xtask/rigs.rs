@@ -19,7 +19,7 @@ const AT_ONCE: usize = 3;
 
 /// The CI share, longest first. 100 kills are two runs of 50.
 const SHARE: &[&[&str]] = &[
-    &["attacks", "--seconds", "60"],
+    &["attacks", "--seconds", "120"],
     &["disk-faults", "--nth", "1,2,5,13,34"],
     &["power-cut", "--cuts", "50"],
     &["kill", "--kills", "50", "--seed", "1"],
