@@ -13,7 +13,7 @@
 //!
 //! [`HistoryStore`] is the seam: [`FileStore`] needs no database and is the default; a force's PostgreSQL takes its place.
 //!
-//! Bounds: [`Settings::rows_max`] rows of about 100 bytes in memory; [`Settings::bytes_max`] on disk; answers by the limits
+//! Bounds: [`Settings::rows_max`] rows in memory, with their keys and copies about 400 bytes each; [`Settings::bytes_max`] on disk; answers by the limits
 //! of each question.
 
 pub mod ask;

@@ -25,7 +25,7 @@ use crate::spool::Disk;
 
 const ROWS: &str = "rows";
 const DAMAGED: &str = "damaged";
-/// A slot with so many segments is merged into one: a unit's hour is then one read.
+/// So many small segments of a slot are merged into one: a unit's hour is then few reads.
 pub(super) const MERGE_AT: usize = 8;
 /// Most rows of one merge: all may be one flooding unit's, which a merge holds in memory, 100 bytes each.
 const MERGED_ROWS_MAX: u64 = 131_072;
