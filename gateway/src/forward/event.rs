@@ -13,6 +13,7 @@
 //! id, sequence) as strings.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use fieldpost_protocol::{Body, Class, ClockQuality, Envelope, Head, Lane};
@@ -40,6 +41,8 @@ pub struct Event {
     pub route: String,
     /// The JSON text, one line.
     pub json: Bytes,
+    /// The record it renders, for sinks that speak another language than JSON; `None` for a loss of the gateway's own.
+    pub record: Option<Arc<Record>>,
     /// The alarm it is, if it is one: its wearer is told when a force system has it.
     pub alarm: Option<Box<AlarmId>>,
     /// What has become of it. Sinks move it forward, never back.
@@ -187,7 +190,9 @@ impl Renderer {
         let body = body.as_ref();
         write_record(&mut self.buffer, record, (&envelope, body), &key, overtaken, self.clock);
         let route = format!("{}.{kind}.{}", token(record.force.as_str()), token(record.device.as_str()));
-        Ok(Event { alarm: alarm_of(record, &envelope.head), ..self.finish(record.lsn, key, route) })
+        let alarm = alarm_of(record, &envelope.head);
+        let rendered = Some(Arc::new(record.clone()));
+        Ok(Event { record: rendered, alarm, ..self.finish(record.lsn, key, route) })
     }
 
     /// Renders a loss of this gateway's forwarder `forwarder`, seen at `now_ms`.
@@ -213,7 +218,8 @@ impl Renderer {
     }
 
     fn finish(&mut self, lsn: Lsn, key: String, route: String) -> Event {
-        Event { lsn, key, route, json: self.buffer.split().freeze(), alarm: None, state: EventState::Owed }
+        let json = self.buffer.split().freeze();
+        Event { lsn, key, route, json, record: None, alarm: None, state: EventState::Owed }
     }
 }
 
