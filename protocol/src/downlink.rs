@@ -5,6 +5,9 @@
 //! ```
 //!
 //! The same rules as upward: the frame is fixed, bodies grow at their end, an unknown kind is skipped.
+//!
+//! Through a broker every frame is wrapped into another, of the kind `sealed`: a whole frame, algorithm id, tag
+//! ([`crate::auth`]). A device without a key skips it as it skips every kind it does not know.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +23,7 @@ const VERSION: u8 = 1;
 const RECEIPTS: u8 = 1;
 const COMMAND: u8 = 2;
 const TIME: u8 = 3;
+const SEALED: u8 = 4;
 
 /// How far a record has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -98,23 +102,12 @@ pub enum Downlink {
 }
 
 impl Downlink {
-    /// Reads one frame.
+    /// Reads one frame. A sealed one is [`Downlink::Unknown`] here: it takes a key.
     ///
     /// # Errors
     /// [`DecodeError`] if the bytes are not a downlink frame. The device ignores such a frame and counts it.
     pub fn decode(frame: &[u8]) -> Result<Self, DecodeError> {
-        if frame.len() > DOWNLINK_BYTES_MAX {
-            return Err(DecodeError::TooLong);
-        }
-        let mut reader = Reader::new(frame);
-        let (version, kind, body_len): (u8, u8, u32) = reader.value()?;
-        if version == 0 {
-            return Err(DecodeError::VersionZero);
-        }
-        let body = reader.bytes(body_len as usize)?;
-        if !reader.rest().is_empty() {
-            return Err(DecodeError::TrailingBytes);
-        }
+        let (kind, body) = split(frame)?;
         let mut body = Reader::new(body);
         Ok(match kind {
             RECEIPTS => Self::Receipts(body.value()?),
@@ -122,6 +115,22 @@ impl Downlink {
             TIME => Self::Time { unix_ms: body.value()? },
             other => Self::Unknown(other),
         })
+    }
+
+    /// The body of a sealed frame; `None` if it is of another kind.
+    pub(crate) fn sealed(frame: &[u8]) -> Result<Option<&[u8]>, DecodeError> {
+        split(frame).map(|(kind, body)| (kind == SEALED).then_some(body))
+    }
+
+    /// Writes a sealed frame with this body to the front of `buffer`.
+    pub(crate) fn encode_sealed<'b>(body: &[u8], buffer: &'b mut [u8]) -> Result<&'b [u8], EncodeError> {
+        let mut writer = Writer::new(buffer);
+        writer.value(&(VERSION, SEALED))?;
+        writer.value(body)?;
+        if writer.used() > DOWNLINK_BYTES_MAX {
+            return Err(EncodeError::TooLong);
+        }
+        Ok(writer.finish())
     }
 
     /// Writes the frame to the front of `buffer` and returns it. [`DOWNLINK_BYTES_MAX`] bytes always suffice.
@@ -142,4 +151,18 @@ impl Downlink {
         writer.value(body_writer.finish())?;
         Ok(writer.finish())
     }
+}
+
+/// Kind and body of a frame.
+fn split(frame: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
+    if frame.len() > DOWNLINK_BYTES_MAX {
+        return Err(DecodeError::TooLong);
+    }
+    let mut reader = Reader::new(frame);
+    let (version, kind, body_len): (u8, u8, u32) = reader.value()?;
+    if version == 0 {
+        return Err(DecodeError::VersionZero);
+    }
+    let body = reader.bytes(body_len as usize)?;
+    if reader.rest().is_empty() { Ok((kind, body)) } else { Err(DecodeError::TrailingBytes) }
 }

@@ -110,6 +110,13 @@ impl<'a> Envelope<'a> {
     }
 }
 
+/// Says in a frame's flags that a tag follows. `None` if it is no envelope's head, or says so already.
+pub(crate) fn mark_tagged(frame: &mut [u8]) -> Option<()> {
+    let flags = frame.get_mut(2).filter(|flags| **flags & TAG_FLAG == 0)?;
+    *flags |= TAG_FLAG;
+    Some(())
+}
+
 fn encode_head(head: &Head, has_tag: bool, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
     let tag_bit = if has_tag { TAG_FLAG } else { 0 };
     let flags = head.mode as u8 | (head.clock as u8) << CLOCK_SHIFT | tag_bit;

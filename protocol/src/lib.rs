@@ -22,6 +22,7 @@ compile_error!(
     "planted-bugs holds mistakes on purpose: it is for the fuzz targets, which keep debug assertions on"
 );
 
+pub mod auth;
 pub mod batch;
 pub mod body;
 pub mod code;
@@ -34,6 +35,7 @@ pub mod planted;
 pub mod topic;
 mod wire;
 
+pub use auth::{AuthError, EnvelopeKey};
 pub use batch::{BatchDecoder, BatchItem, encode_batch};
 pub use body::{
     Alarm, AlarmCancel, Body, Health, Loss, Position, PositionError, SensorEvent, SeqRange, Status,

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use fieldpost_protocol::{
-    Action, BatchItem, Body, BootId, Class, Command, Downlink, Envelope, Receipt, Receipts, Seq, SeqRange,
-    encode_batch, limits,
+    Action, BatchItem, Body, BootId, Class, Command, Downlink, Envelope, Lane, Receipt, Receipts, Seq,
+    SeqRange, encode_batch, limits,
 };
 
-use crate::samples;
+use crate::{auth, samples};
 
 const VERSION_1: &str = include_str!("../golden/v1.txt");
 
@@ -79,6 +79,12 @@ fn written_now() -> Vec<(&'static str, Vec<u8>)> {
     ] {
         vectors.push((name, message.encode(&mut downlink).expect("fits").to_vec()));
     }
+    // Agreed secret 32 x 0x07, force `met`, device `bwc-1`.
+    let key = auth::key("met", "bwc-1");
+    let body = samples::alarm().encode(&mut buffer).expect("fits");
+    vectors.push(("alarm-tagged", auth::sealed(&key, Lane::Alarm, Class::ALARM, body)));
+    let sealed = key.seal_down(&auth::receipts(), &mut downlink).expect("fits");
+    vectors.push(("down-sealed", sealed.to_vec()));
     vectors
 }
 
