@@ -9,6 +9,7 @@ use super::material::{self, ServerIdentity};
 use super::parse::{loaded, narrow};
 use super::section::{Located, Section};
 use super::{BatchPolicy, ClientFiles, FileSink, Forward, NatsSink, RetryPolicy, Sink, WebhookSink};
+use crate::forward::webhook::SigningKeys;
 
 /// Names become file names of cursors and metric labels.
 const NAME_BYTES_MAX: usize = 32;
@@ -137,10 +138,12 @@ fn webhook(entry: &Section<'_>) -> Option<Sink> {
         .filter(|url| is_url(entry, url, &url.value, &["https", "http"]) && is_private(entry, url));
     let authority = authority(entry);
     let bearer_token_file = readable(entry, "bearer_token_file");
+    let signing_keys_file = signing_keys(entry);
     Some(Sink::Webhook(WebhookSink {
         url: url?.value,
         authority: authority?,
         bearer_token_file: bearer_token_file?,
+        signing_keys_file: signing_keys_file?,
     }))
 }
 
@@ -208,6 +211,25 @@ fn readable(entry: &Section<'_>, key: &'static str) -> Option<Option<PathBuf>> {
     match entry.path(key) {
         None => Some(None),
         Some(path) => check::readable_file(entry.report(), &path).then_some(Some(path.value)),
+    }
+}
+
+/// Outer `None`: reported. The report never repeats what is in the file.
+fn signing_keys(entry: &Section<'_>) -> Option<Option<PathBuf>> {
+    let Some(path) = entry.path("signing_keys_file") else { return Some(None) };
+    if !check::readable_file(entry.report(), &path) {
+        return None;
+    }
+    match SigningKeys::load(&path.value) {
+        Ok(_) => Some(Some(path.value)),
+        Err(error) => {
+            entry.report().mistake(
+                &path.origin,
+                format!("`{}`: {}: {error}", path.key, path.value.display()),
+                "make a key with: echo \"whsec_$(head -c 32 /dev/urandom | base64)\"",
+            );
+            None
+        }
     }
 }
 

@@ -238,6 +238,8 @@ pub struct WebhookSink {
     pub authority: Option<PathBuf>,
     /// File whose first line is sent as `Authorization: Bearer`.
     pub bearer_token_file: Option<PathBuf>,
+    /// File with the one or two keys that requests are signed with.
+    pub signing_keys_file: Option<PathBuf>,
 }
 
 /// `[[forward.file]]`.

@@ -151,6 +151,7 @@ fn sink(forward: &Forward, redact: bool) -> (&'static str, Table) {
             set(&mut entry, "url", url(&webhook.url));
             set_path(&mut entry, "authority", webhook.authority.as_deref());
             set_path(&mut entry, "bearer_token_file", webhook.bearer_token_file.as_deref());
+            set_path(&mut entry, "signing_keys_file", webhook.signing_keys_file.as_deref());
             "webhook"
         }
         Sink::File(file) => {

@@ -164,6 +164,8 @@ revocation_list = "pki/crl.pem"
 # Who issued the server's certificate (default: the system's roots); a file with the bearer token (default: none).
 #authority = "cad-ca.pem"
 #bearer_token_file = "cad.token"
+# Keys that requests are signed with (Standard Webhooks, HMAC-SHA256): one or two lines "whsec_" and base64, mode 0600.
+#signing_keys_file = "cad.keys"
 #
 # One JSON event a line.
 #[[forward.file]]

@@ -48,11 +48,14 @@ impl fmt::Debug for SinkFiles {
 
 fn paths(sink: &Sink) -> Vec<&Path> {
     let (files, client) = match sink {
-        Sink::Nats(nats) => ([nats.credentials.as_deref(), nats.authority.as_deref()], nats.client.as_ref()),
-        Sink::Webhook(webhook) => {
-            ([webhook.authority.as_deref(), webhook.bearer_token_file.as_deref()], None)
+        Sink::Nats(nats) => {
+            ([nats.credentials.as_deref(), nats.authority.as_deref(), None], nats.client.as_ref())
         }
-        Sink::File(_) => ([None, None], None),
+        Sink::Webhook(webhook) => {
+            let secrets = [webhook.bearer_token_file.as_deref(), webhook.signing_keys_file.as_deref()];
+            ([webhook.authority.as_deref(), secrets[0], secrets[1]], None)
+        }
+        Sink::File(_) => ([None, None, None], None),
     };
     let client = client.into_iter().flat_map(|client| [client.certificate.as_path(), client.key.as_path()]);
     files.into_iter().flatten().chain(client).collect()

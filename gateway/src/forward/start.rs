@@ -222,6 +222,7 @@ fn sink(forward: &config::Forward) -> Result<AnySink, StartError> {
                 url: webhook.url.clone(),
                 authority: webhook.authority.clone(),
                 bearer_token_file: webhook.bearer_token_file.clone(),
+                signing_keys_file: webhook.signing_keys_file.clone(),
             };
             let sink = WebhookSink::try_new(settings)
                 .map_err(|source| StartError::Webhook { name: forward.name.clone(), source })?;

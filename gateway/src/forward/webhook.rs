@@ -10,10 +10,13 @@
 //! content-type: application/cloudevents-batch+json     400 413 422   refused: halved until the event stands alone
 //! idempotency-key: 32 hex digits                       401 403       wait: credentials
 //! authorization: Bearer ...                            408 429 5xx   wait, as long as Retry-After asks (<= 5 min)
-//! [event, event, ...]                                  other         wait: misconfigured (redirects are not followed)
+//! webhook-id, -timestamp, -signature (`signature`)     other         wait: misconfigured (redirects are not followed)
+//! [event, event, ...]
 //! ```
 //!
 //! Bounds: one request at a time, under the forwarder's deadline; at most [`ANSWER_BYTES_MAX`] of an answer are read.
+
+mod signature;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +34,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
+pub use self::signature::{SigningKeys, SigningKeysError};
 use super::event::{BATCH_MEDIA_TYPE, Event, EventState};
 use super::{RefuseReason, RetryReason, Sink, SinkError};
 
@@ -51,6 +55,8 @@ pub struct WebhookSettings {
     pub authority: Option<PathBuf>,
     /// File whose first line is the bearer token; read for every request, so that it can be replaced.
     pub bearer_token_file: Option<PathBuf>,
+    /// File with the [`SigningKeys`]; read for every request likewise.
+    pub signing_keys_file: Option<PathBuf>,
 }
 
 /// The settings cannot work.
@@ -102,14 +108,23 @@ impl WebhookSink {
     }
 
     async fn request(&self, events: &[Event]) -> Result<Request<Full<Bytes>>, SinkError> {
+        let (id, body) = (idempotency_key(events), batch(events));
         let mut request = Request::post(self.uri.clone())
             .header(CONTENT_TYPE, BATCH_MEDIA_TYPE)
             .header(USER_AGENT, concat!("fieldpost/", env!("CARGO_PKG_VERSION")))
-            .header("idempotency-key", idempotency_key(events));
+            .header("idempotency-key", &id);
         if let Some(path) = &self.settings.bearer_token_file {
             request = request.header(AUTHORIZATION, bearer(path).await?);
         }
-        Ok(request.body(Full::new(batch(events))).expect("every part was checked"))
+        if let Some(path) = &self.settings.signing_keys_file {
+            let signed_at_s = jiff::Timestamp::now().as_second();
+            let signature = signing_keys(path).await?.sign(&id, signed_at_s, &body);
+            request = request
+                .header("webhook-id", &id)
+                .header("webhook-timestamp", signed_at_s)
+                .header("webhook-signature", signature);
+        }
+        Ok(request.body(Full::new(body)).expect("every part was checked"))
     }
 }
 
@@ -219,6 +234,16 @@ async fn bearer(path: &Path) -> Result<HeaderValue, SinkError> {
     let mut value = value.map_err(|_| failed("not visible ASCII".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+async fn signing_keys(path: &Path) -> Result<SigningKeys, SinkError> {
+    let path = path.to_path_buf();
+    let shown = path.display().to_string();
+    let loaded = tokio::task::spawn_blocking(move || SigningKeys::load(&path)).await;
+    let failed = |detail: &dyn std::fmt::Display| {
+        SinkError::retry(RetryReason::Credentials, format!("signing keys file {shown}: {detail}"))
+    };
+    loaded.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
 }
 
 fn parse_url(url: &str) -> Result<Uri, WebhookError> {
@@ -333,7 +358,12 @@ mod tests {
     #[test]
     fn an_address_that_is_none_is_refused_at_once() {
         for url in ["", "cad.example", "/events", "ftp://cad.example/", "https:///x"] {
-            let settings = WebhookSettings { url: url.into(), authority: None, bearer_token_file: None };
+            let settings = WebhookSettings {
+                url: url.into(),
+                authority: None,
+                bearer_token_file: None,
+                signing_keys_file: None,
+            };
             assert!(WebhookSink::try_new(settings).is_err(), "{url:?}");
         }
     }

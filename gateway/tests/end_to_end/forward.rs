@@ -6,6 +6,7 @@ mod file;
 mod nats;
 mod nats_login;
 mod nats_server;
+mod page;
 mod rig;
 mod start;
 mod webhook;

@@ -9,11 +9,16 @@ use fieldpost_gateway::pki::Authority;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::rig::{Rig, key, quiet_port};
+use super::page::Program;
+use super::rig::{Rig, key, quiet_port, wait_for};
 use super::webhook_server::{Inbox, Knob, WebhookServer, router};
 
+fn plain(url: String) -> WebhookSettings {
+    WebhookSettings { url, authority: None, bearer_token_file: None, signing_keys_file: None }
+}
+
 fn sink(url: String) -> WebhookSink {
-    WebhookSink::try_new(WebhookSettings { url, authority: None, bearer_token_file: None }).unwrap()
+    WebhookSink::try_new(plain(url)).unwrap()
 }
 
 fn keys(last: u32) -> Vec<String> {
@@ -167,8 +172,7 @@ async fn a_wrong_token_condemns_no_event_and_a_new_one_is_used_without_a_restart
     let token = rig.path("token");
     std::fs::write(&token, "wrong\n").unwrap();
     rig.append(1..=50).await;
-    let settings =
-        WebhookSettings { url: server.url(), authority: None, bearer_token_file: Some(token.clone()) };
+    let settings = WebhookSettings { bearer_token_file: Some(token.clone()), ..plain(server.url()) };
     rig.start(WebhookSink::try_new(settings).unwrap());
     rig.until("a failure", |figures| figures.is_failing).await;
     assert!(retries_count(&rig, "credentials") >= 1);
@@ -227,8 +231,7 @@ async fn over_tls_only_the_configured_authority_is_trusted() {
         (write("ours.pem", authority.certificate_pem()), write("strangers.pem", stranger.certificate_pem()));
     let sink = |authority| {
         let url = format!("https://{front}/events");
-        WebhookSink::try_new(WebhookSettings { url, authority: Some(authority), bearer_token_file: None })
-            .unwrap()
+        WebhookSink::try_new(WebhookSettings { authority: Some(authority), ..plain(url) }).unwrap()
     };
     rig.append(1..=20).await;
     rig.start(sink(strangers));
@@ -239,4 +242,45 @@ async fn over_tls_only_the_configured_authority_is_trusted() {
     rig.until_drained().await;
     rig.stop().await;
     assert_eq!(server.inbox.ids(), keys(20));
+}
+
+#[tokio::test]
+async fn signed_requests_are_verified_by_a_library_that_is_not_ours_also_while_a_key_is_changed() {
+    let page = include_str!("../../../../docs/sinks/webhook.md");
+    let old = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let new = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let stranger = "whsec_HxscHR4fGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgE=";
+    let mut rig = Rig::new();
+    let (keys, port) = (rig.path("keys"), quiet_port());
+    let write = |text: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::write(&keys, text).unwrap();
+        std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let port_text = port.to_string();
+    let receiver = |key| Program::start(page, rig.dir.path(), "receive.py", &[&port_text, key]);
+    write(stranger);
+    let mut receiving = receiver(old);
+    rig.append(1..=50).await;
+    let url = format!("http://127.0.0.1:{port}/events");
+    let settings = WebhookSettings { signing_keys_file: Some(keys.clone()), ..plain(url) };
+    rig.start(WebhookSink::try_new(settings).unwrap());
+    wait_for("a wrong signature to be refused", || {
+        receiving.said().contains("refused: No matching signature found")
+    })
+    .await;
+    write(&format!("{new}\n{old}\n"));
+    rig.until_drained().await;
+    assert!(receiving.said().contains("50 events"), "{}", receiving.said());
+    assert_eq!(rig.figures().refused_count, 0, "a wrong key condemns no event");
+    // The receiver changes to the new key, then the old one goes.
+    drop(receiving);
+    let mut receiving = Program::start(page, rig.dir.path(), "receive.py", &[&port_text, new]);
+    rig.append(51..=80).await;
+    rig.until_drained().await;
+    write(new);
+    rig.append(81..=100).await;
+    rig.until_drained().await;
+    assert!(receiving.said().contains("100 events"), "{}", receiving.said());
+    rig.stop().await;
 }

