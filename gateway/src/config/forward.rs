@@ -109,6 +109,9 @@ fn nats(entry: &Section<'_>) -> Option<Sink> {
     let subject_prefix = plain_or(entry, "subject_prefix", "fieldpost", |text| {
         text.split('.').all(|token| !token.is_empty() && !token.contains(['*', '>', ' ']))
     });
+    // 0: a stream that is there is taken as it is.
+    let replicas = narrow(entry.integer("replicas", 0, 0..=5));
+    let duplicate_window_s = narrow(entry.integer("duplicate_window_s", 0, 0..=604_800));
     let credentials = readable(entry, "credentials");
     let authority = authority(entry);
     let client = client_files(entry);
@@ -126,6 +129,8 @@ fn nats(entry: &Section<'_>) -> Option<Sink> {
         url: url?.value,
         stream: stream?,
         subject_prefix: subject_prefix?,
+        replicas: (replicas > 0).then_some(replicas),
+        duplicate_window_s: (duplicate_window_s > 0).then_some(duplicate_window_s),
         credentials: credentials?,
         authority: authority?,
         client: client?,

@@ -210,6 +210,10 @@ pub struct NatsSink {
     pub stream: String,
     /// First token(s) of every subject.
     pub subject_prefix: String,
+    /// Servers that must keep each message; `None`: one for a stream that is made, any number for one that is there.
+    pub replicas: Option<u8>,
+    /// The stream must drop a repeated id for so long at least, in s; `None`: as for `replicas`.
+    pub duplicate_window_s: Option<u32>,
     /// A NATS `.creds` file.
     pub credentials: Option<PathBuf>,
     /// PEM of who issued the server's certificate; the system's roots otherwise.

@@ -137,6 +137,12 @@ fn sink(forward: &Forward, redact: bool) -> (&'static str, Table) {
             set(&mut entry, "url", url(&nats.url));
             set(&mut entry, "stream", nats.stream.as_str());
             set(&mut entry, "subject_prefix", nats.subject_prefix.as_str());
+            if let Some(replicas) = nats.replicas {
+                set(&mut entry, "replicas", number(replicas));
+            }
+            if let Some(window_s) = nats.duplicate_window_s {
+                set(&mut entry, "duplicate_window_s", number(window_s));
+            }
             set_path(&mut entry, "credentials", nats.credentials.as_deref());
             set_path(&mut entry, "authority", nats.authority.as_deref());
             set_path(

@@ -151,6 +151,11 @@ revocation_list = "pki/crl.pem"
 #url = "nats://127.0.0.1:4222"
 #stream = "FIELDPOST"
 #subject_prefix = "fieldpost"
+# How many servers must keep each message (1 to 5) and for how long the stream must drop a repeated id (seconds). A stream
+# that is missing is made so; one that is there and has less is refused, never changed. Default: 1 and 600 for one that is
+# made, one that is there is taken as it is.
+#replicas = 3
+#duplicate_window_s = 600
 # A NATS .creds file; who issued the server's certificate; our client certificate and key (all files; default: none).
 #credentials = "nats.creds"
 #authority = "nats-ca.pem"

@@ -213,6 +213,8 @@ fn sink(forward: &config::Forward) -> Result<AnySink, StartError> {
             url: nats.url.clone(),
             stream: nats.stream.clone(),
             subject_prefix: nats.subject_prefix.clone(),
+            replicas: nats.replicas,
+            duplicate_window: nats.duplicate_window_s.map(|s| Duration::from_secs(u64::from(s))),
             credentials: nats.credentials.clone(),
             authority: nats.authority.clone(),
             client: nats.client.as_ref().map(|files| (files.certificate.clone(), files.key.clone())),

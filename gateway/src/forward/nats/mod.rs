@@ -47,6 +47,10 @@ pub struct NatsSettings {
     pub stream: String,
     /// First token(s) of every subject.
     pub subject_prefix: String,
+    /// Servers that must keep each message. A stream that is there must have so many; one that is made gets them.
+    pub replicas: Option<u8>,
+    /// For how long the stream must drop a repeated id; likewise. [`DUPLICATE_WINDOW`] for one that is made.
+    pub duplicate_window: Option<Duration>,
     /// A NATS `.creds` file; read again after the server refused us.
     pub credentials: Option<PathBuf>,
     /// PEM of who issued the server's certificate; the system's roots otherwise.

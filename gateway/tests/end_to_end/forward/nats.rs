@@ -7,6 +7,8 @@ use fieldpost_gateway::forward::nats::{NatsSettings, NatsSink};
 
 use super::nats_server::{NatsServer, Stored};
 use super::rig::{Rig, key, wait_for};
+use crate::door::{FORCE, TestDoor};
+use crate::mqtt::{Client, Heard, position, text};
 
 pub(crate) const STREAM: &str = "FIELDPOST";
 
@@ -15,6 +17,8 @@ pub(crate) fn settings(server: &NatsServer) -> NatsSettings {
         url: server.url(),
         stream: STREAM.into(),
         subject_prefix: "fieldpost".into(),
+        replicas: None,
+        duplicate_window: None,
         credentials: None,
         authority: None,
         client: None,
@@ -222,4 +226,64 @@ async fn a_stream_that_acknowledges_nothing_is_never_believed() {
     .await;
     assert_eq!(rig.figures().delivered_count, 0);
     rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_keeps_less_than_asked_is_left_as_it_is_and_waited_for() {
+    let server = NatsServer::start().await;
+    let context = server.jetstream().await;
+    let mut config = Config {
+        name: STREAM.into(),
+        subjects: vec!["fieldpost.>".into()],
+        duplicate_window: std::time::Duration::from_secs(2),
+        ..Config::default()
+    };
+    context.create_stream(config.clone()).await.unwrap();
+    let mut rig = Rig::new();
+    rig.append(1..=5).await;
+    let window = Some(std::time::Duration::from_mins(10));
+    rig.start(NatsSink::new(NatsSettings { duplicate_window: window, ..settings(&server) }));
+    rig.until("a failure", |figures| figures.is_failing).await;
+    let mut stream = context.get_stream(STREAM).await.unwrap();
+    let found = stream.info().await.unwrap();
+    assert_eq!((found.config.duplicate_window.as_secs(), found.state.messages), (2, 0));
+    config.duplicate_window = std::time::Duration::from_mins(10);
+    context.update_stream(config).await.unwrap();
+    rig.until_drained().await;
+    assert_eq!(distinct_ids(&server.stored(STREAM).await), all_keys(5));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_that_a_device_sends_becomes_a_header_or_a_token() {
+    const HEADERS: [&str; 4] =
+        ["Nats-Msg-Id", "Nats-Rollup", "Nats-Expected-Stream", "Nats-Expected-Last-Msg-Id"];
+    let server = NatsServer::start().await;
+    let mut door = TestDoor::open().await;
+    let mut ids = BTreeSet::new();
+    for (seq, name) in (0..).zip(HEADERS) {
+        // A device that is called like a header, and says so in user properties too, line breaks included.
+        let mut client = Client::connected(&mut door, name).await;
+        let mut properties = Vec::new();
+        for (header, value) in [(name, "all"), ("x\r\nNats-Rollup", "all\r\n\r\n")] {
+            properties.push(0x26);
+            text(header, &mut properties);
+            text(value, &mut properties);
+        }
+        let bytes = client.publish_bytes("l", 1, &properties, &position(fieldpost_protocol::Mode::Test, seq));
+        client.send(&bytes).await;
+        let heard = client.hear().await;
+        assert!(matches!(heard, Heard::Puback { .. }), "{heard:?}");
+        ids.insert(format!("{FORCE}.{name}.1.{seq}"));
+    }
+    let mut rig = Rig::over(door.spool.clone());
+    rig.start(sink(&server));
+    rig.until_drained().await;
+    rig.stop().await;
+    let stored = server.stored(STREAM).await;
+    assert_eq!(distinct_ids(&stored), ids);
+    for message in &stored {
+        assert_eq!(message.headers, ["Nats-Msg-Id", "content-type"], "{}", message.subject);
+        assert_eq!(message.subject.split('.').count(), 4);
+    }
 }

@@ -21,6 +21,8 @@ pub(crate) struct NatsServer {
 pub(crate) struct Stored {
     pub(crate) subject: String,
     pub(crate) message_id: String,
+    /// Names of all its headers, sorted.
+    pub(crate) headers: Vec<String>,
     pub(crate) event: serde_json::Value,
 }
 
@@ -119,7 +121,10 @@ pub(crate) async fn read_stream(context: &jetstream::Context, stream: &str) -> V
     while stored.len() < count {
         let message = tokio::time::timeout(PATIENCE, messages.next()).await.unwrap().unwrap().unwrap();
         let headers = message.headers.as_ref().expect("headers");
+        let mut names: Vec<_> = headers.iter().map(|(name, _)| name.to_string()).collect();
+        names.sort();
         stored.push(Stored {
+            headers: names,
             subject: message.subject.to_string(),
             message_id: headers.get("Nats-Msg-Id").expect("a message id").to_string(),
             event: serde_json::from_slice(&message.payload).unwrap(),

@@ -39,6 +39,11 @@ impl Rig {
         Self { dir, spool, metrics: Metrics::new(), running: None }
     }
 
+    /// Over a spool that somebody else fills.
+    pub(crate) fn over(spool: Spool) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), spool, metrics: Metrics::new(), running: None }
+    }
+
     /// Closes the spool, lets `harm` work on its directory, and opens it again.
     pub(crate) async fn reopen_after(&mut self, harm: impl FnOnce(&Path)) {
         assert!(self.running.is_none(), "stop the forwarder first");
