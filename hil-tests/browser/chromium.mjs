@@ -41,9 +41,6 @@ export class Run {
   /** Above zero while a claim takes the gateway or the session away. */
   expected_faults = 0;
 
-  /** Paths of calls that this gateway may not have yet: their 404 is no fault of the page. */
-  may_be_absent = /^$/;
-
   constructor(pictures, timeout_ms) {
     this.pictures = pictures;
     this.timeout = timeout_ms;
@@ -83,16 +80,11 @@ export class Run {
     page.on('console', (message) => {
       const text = message.text();
       if (/content security policy/i.test(text)) this.policy_violations.push(text);
-      else if (message.type() === 'error' && !this.#isAbsent(message.location().url)) error(`console: ${text}`);
+      else if (message.type() === 'error') error(`console: ${text}`);
     });
     page.on('response', (response) => {
-      if (response.status() < 400 || (response.status() === 404 && this.#isAbsent(response.url()))) return;
-      error(`${response.status()} ${new URL(response.url()).pathname}`);
+      if (response.status() >= 400) error(`${response.status()} ${new URL(response.url()).pathname}`);
     });
-  }
-
-  #isAbsent(url) {
-    return url !== '' && this.may_be_absent.test(new URL(url).pathname);
   }
 
   async claim(name, check) {
@@ -127,8 +119,14 @@ export class Run {
     return page.waitForFunction(whole, argument, { timeout: this.timeout });
   }
 
+  /** A picture of the room, its map drawn. */
   async picture(page, name) {
     await this.settle(page);
+    await this.snapshot(page, name);
+  }
+
+  /** A picture of whatever is there. */
+  async snapshot(page, name) {
     const path = join(this.pictures, `${name}.png`);
     await page.screenshot({ path });
     this.screenshots.push(path);

@@ -39,8 +39,6 @@ function readArguments() {
 const option = readArguments();
 const timeout = Number(option['timeout-s']) * 1_000;
 const run = new Run(option.screenshots, timeout);
-// A gateway without these stores is a gateway.
-run.may_be_absent = /^\/api\/v1\/alarms\/(timeline|performance)$/;
 const figures = { units: 0, moved: null, alarm: null };
 
 /** The first unit whose drawn position differs from the one in `before`, with the way it made. */

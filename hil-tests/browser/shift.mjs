@@ -1,7 +1,7 @@
-// A shift at the control-room page, against the stand-in gateway: what needs hostile names, lost
-// sessions, two operators or 10,000 units, which a real fleet does not give on demand.
+// A shift at the control-room page: keyboard, two operators, lost sessions and hostile names against a real gateway with
+// a real fleet; gaps on demand, every look and 10,000 units against the stand-in.
 //
-//   node shift.mjs --screenshots DIR [--chromium PATH] [--timeout-s 60] [--only NAME] [--sabotage NAME]
+//   node shift.mjs --binaries DIR --screenshots DIR [--chromium PATH] [--timeout-s 60] [--only NAME] [--sabotage NAME]
 //
 // Waits for conditions, never for time. Prints one JSON summary; exit 0 only if every claim holds.
 // `--sabotage` breaks the page on purpose (sabotage.mjs); the run must then fail.
@@ -10,13 +10,17 @@ import { launch, Run } from './chromium.mjs';
 import { byKeyboard } from './claims/keyboard.mjs';
 import { hostileNames } from './claims/hostile.mjs';
 import { load } from './claims/load.mjs';
+import { login } from './claims/login.mjs';
+import { race } from './claims/race.mjs';
 import { replays } from './claims/replay.mjs';
 import { sessions } from './claims/sessions.mjs';
 import { themes } from './claims/themes.mjs';
+import { dismiss, theForce } from './force.mjs';
 import { SABOTAGES } from './sabotage.mjs';
 
 const { values: option } = parseArgs({
   options: {
+    binaries: { type: 'string' },
     screenshots: { type: 'string' },
     chromium: { type: 'string', default: '/usr/bin/chromium' },
     'timeout-s': { type: 'string', default: '60' },
@@ -24,20 +28,22 @@ const { values: option } = parseArgs({
     sabotage: { type: 'string', default: '' },
   },
 });
-if (!option.screenshots || (option.sabotage !== '' && !(option.sabotage in SABOTAGES))) {
-  console.error(`usage: node shift.mjs --screenshots DIR [--only NAME] [--sabotage ${Object.keys(SABOTAGES).join('|')}]`);
+if (!option.binaries || !option.screenshots || (option.sabotage !== '' && !(option.sabotage in SABOTAGES))) {
+  console.error(`usage: node shift.mjs --binaries DIR --screenshots DIR [--only NAME] [--sabotage ${Object.keys(SABOTAGES).join('|')}]`);
   process.exit(2);
 }
 
-const PARTS = { keyboard: byKeyboard, sessions, replay: replays, hostile: hostileNames, themes, load };
+const REAL = { login, keyboard: byKeyboard, race, hostile: hostileNames, sessions };
+const STOOD_IN = { replay: replays, themes, load };
 const run = new Run(option.screenshots, Number(option['timeout-s']) * 1_000);
 const browser = await launch(option.chromium);
 const figures = {};
 try {
-  for (const [name, part] of Object.entries(PARTS)) {
+  for (const [name, part] of Object.entries({ ...REAL, ...STOOD_IN })) {
     if (option.only !== '' && option.only !== name) continue;
     const began_ms = performance.now();
-    Object.assign(figures, await part(run, browser, SABOTAGES[option.sabotage]));
+    const gateway = name in REAL ? await theForce(option.binaries) : undefined;
+    Object.assign(figures, await part(run, browser, SABOTAGES[option.sabotage], gateway));
     figures[`${name}_s`] = Math.round((performance.now() - began_ms) / 100) / 10;
   }
   await run.nothingEscaped();
@@ -49,6 +55,7 @@ try {
   }
 } finally {
   await browser.close();
+  await dismiss();
 }
 run.finish({ figures });
 // A stand-in that a failed claim left behind must not keep this process.

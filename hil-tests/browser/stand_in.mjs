@@ -28,10 +28,6 @@ export class StandIn {
     await this.#lines.next();
   }
 
-  linkFor(operator) {
-    return `${this.link}&operator=${operator}`;
-  }
-
   stop() {
     this.#child.kill();
   }

@@ -97,6 +97,9 @@ struct RunFleet {
     /// Seconds between positions of every device. Default: as the firmware decides.
     #[arg(long, value_name = "SECONDS")]
     interval: Option<u16>,
+    /// Do what standard input says, a line each: press, fall, rise or stay, and the device. Its end ends the run.
+    #[arg(long)]
+    obey: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -259,6 +262,7 @@ impl Demo {
             interval_s: Some(DEMO_INTERVAL_S),
             lasts: self.lasts.or(self.headless.then_some(HEADLESS)),
             emergency: true,
+            obeys: false,
             acknowledge: self.headless,
             for_people: !self.headless,
             opens_page: self.open,
@@ -278,6 +282,7 @@ impl RunFleet {
             interval_s: self.interval,
             lasts: Some(self.lasts),
             emergency: false,
+            obeys: self.obey,
             acknowledge: false,
             for_people: false,
             opens_page: false,
@@ -310,6 +315,7 @@ impl Replay {
             interval_s: None,
             lasts: None,
             emergency: false,
+            obeys: false,
             acknowledge: false,
             for_people: false,
             opens_page: false,

@@ -114,20 +114,21 @@ pub(super) async fn style() -> Response {
         .into_response()
 }
 
-const HEAD: &str = r#"<!doctype html>
+const HEAD: &str = r##"<!doctype html>
 <html lang="en-GB">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>Log in - Fieldpost control room</title>
+<link rel="icon" type="image/svg+xml" href="/favicon.svg">
 <link rel="stylesheet" href="/login.css">
 </head>
 <body>
 <main>
-<h1>Fieldpost control room</h1>
-<p>It shows where people are. What you look at is recorded with your name.</p>
-"#;
+<h1><svg width="30" height="30" viewBox="0 0 32 32" aria-hidden="true"><path d="M16 3a10 10 0 0 0-10 10c0 7.2 10 16 10 16s10-8.8 10-16A10 10 0 0 0 16 3z" fill="#5fd0c0"/><path d="M10.5 9.5h11v7h-11z M10.5 9.5l5.5 4 5.5-4" fill="none" stroke="#10243a" stroke-width="1.8" stroke-linejoin="round"/></svg>Fieldpost control room</h1>
+<p class="soft">It shows where people are. What you look at is recorded with your name.</p>
+"##;
 
 const FORM: &str = r#"<form method="post" action="/login">
 <h2>Log in</h2>
@@ -141,26 +142,49 @@ const FORM: &str = r#"<form method="post" action="/login">
 
 const LINK: &str = r#"<section>
 <h2>Or use a one-time link</h2>
-<p>Whoever runs the gateway can make one. It works once, within five minutes:</p>
+<p class="soft">Whoever runs the gateway can make one. It works once, within five minutes:</p>
 <pre tabindex="0"><code>fieldpost login -c FILE --operator NAME</code></pre>
-<p><code>FILE</code> is the gateway's configuration, <code>NAME</code> is who you are. Open the link in this browser.</p>
+<p class="soft"><code>FILE</code> is the gateway's configuration, <code>NAME</code> is who you are. Open the link in this browser.</p>
 </section>
 </main>
 </body>
 </html>
 "#;
 
+/// The page's own colours (`gateway/ui/src/styles/tokens.css`), without its files: those are for sessions only.
 const STYLE: &str = "\
-:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
-body { margin: 0; background: Canvas; color: CanvasText; }
-main { max-width: 34rem; margin: 3rem auto; padding: 0 1rem; }
-label { display: block; margin-top: .75rem; font-weight: 600; }
-input, button { font: inherit; box-sizing: border-box; width: 100%; min-height: 2.75rem; padding: .5rem .75rem; }
-input { border: 2px solid currentColor; border-radius: .25rem; background: Field; color: FieldText; }
-button { margin-top: 1.25rem; border: 2px solid currentColor; border-radius: .25rem; font-weight: 600; cursor: pointer; }
-:focus-visible { outline: 3px solid Highlight; outline-offset: 2px; }
-.said { border-inline-start: .5rem solid currentColor; padding: .5rem .75rem; font-weight: 600; }
-pre { overflow-x: auto; padding: .75rem; border: 1px solid currentColor; }
+:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif;
+  --page: light-dark(#e6eaee, #0a1016); --panel: light-dark(#fff, #111922); --soft: light-dark(#f4f6f8, #17212b);
+  --line: light-dark(#a3afbb, #465a70); --text: light-dark(#15202b, #e6ecf2); --muted: light-dark(#506070, #a0b0c0);
+  --accent: light-dark(#1f5fbf, #7fb2ff); --on-accent: light-dark(#fff, #0a1016); }
+* { box-sizing: border-box; }
+body { display: grid; place-items: center; min-height: 100vh; margin: 0; background: var(--page); color: var(--text); }
+main { width: min(28rem, 100%); overflow: hidden; border-radius: 12px; background: var(--panel);
+  box-shadow: 0 1px 2px rgb(0 0 0 / 12%), 0 12px 40px rgb(0 0 0 / 14%); }
+h1 { display: flex; gap: .6rem; align-items: center; margin: 0; padding: 1.1rem 2rem; background: #10243a; color: #f2f6fa;
+  font-size: 1.15rem; letter-spacing: -.01em; }
+h2 { margin: 0; font-size: 1rem; }
+main > p, form, section { margin: 0; padding: 1rem 2rem; }
+main > .said { margin-top: 1rem; }
+section { padding-bottom: 1.5rem; border-top: 1px solid var(--line); background: var(--soft); }
+section p { margin: .35rem 0; }
+.soft { color: var(--muted); font-size: .875rem; }
+form { padding-bottom: 1.5rem; }
+main > .soft { padding-bottom: 0; }
+label { display: block; margin-top: .8rem; font-size: .875rem; font-weight: 600; }
+input, button { width: 100%; min-height: 2.75rem; padding: .5rem .75rem; border-radius: 6px; font: inherit; }
+input { border: 1px solid var(--line); background: var(--soft); color: var(--text); }
+button { margin-top: 1.25rem; border: 1px solid var(--accent); background: var(--accent); color: var(--on-accent);
+  font-weight: 600; cursor: pointer; }
+button:hover { text-decoration: underline; text-underline-offset: 3px; }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+.said { border-inline-start: .4rem solid #8a5200; background: #ffc94d; color: #3a2600; font-weight: 600; }
+pre { margin: .6rem 0; padding: .6rem .75rem; overflow-x: auto; border: 1px solid var(--line); border-radius: 6px;
+  background: var(--panel); font-size: .8125rem; }
+@media (prefers-contrast: more) { :root { --line: var(--text); --muted: var(--text); } }
+@media (forced-colors: active) { main, h1, .said { border: 1px solid; }
+  .said { background: Canvas; color: CanvasText; }
+  button { border-color: ButtonText; background: ButtonFace; color: ButtonText; } }
 ";
 
 fn escaped(text: &str) -> String {

@@ -18,8 +18,8 @@ use super::viewer::Permission::{
 };
 use super::viewer::Permission::{AuditExport, AuditRead};
 use super::{
-    App, alarms, api, assignments, console, enter, guard, history, ledger, login, openapi, people, stream,
-    tiles,
+    App, alarms, api, assignments, console, enter, guard, history, ledger, login, openapi, page, people,
+    stream, tiles,
 };
 
 /// What a request must bring.
@@ -78,6 +78,7 @@ table! {
     head "/login"                          Nothing          => login::preview;
     post "/login"                          Nothing          => enter::form;
     get  "/login.css"                      Nothing          => login::style;
+    get  "/favicon.svg"                    Nothing          => page::file;
     post "/api/v1/login"                   Nothing          => enter::call;
     post "/api/v1/logout"                  Session          => console::logout;
     post "/api/v1/password"                Session          => enter::password;

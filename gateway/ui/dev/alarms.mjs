@@ -59,7 +59,7 @@ export function alarmDesk(broadcast, now = Date.now) {
     past.push(alarm);
     stories.set(alarm.id, []);
     unit.alarm = alarm.id;
-    tell(alarm, 'raised', null, `Raised: ${fact}`);
+    tell(alarm, 'raised', null, fact);
     return alarm;
   }
 
@@ -67,42 +67,42 @@ export function alarmDesk(broadcast, now = Date.now) {
     acknowledge(alarm, _body, who) {
       if (alarm.acknowledged_by !== null) return 409;
       Object.assign(alarm, { state: 'acknowledged', acknowledged_by: who, acknowledged_at_ms: now(), receipt: 'queued', escalation: null });
-      tell(alarm, 'acknowledged', who, 'Acknowledged');
+      tell(alarm, 'acknowledged', who, '');
       setTimeout(() => {
         alarm.wearer = { told_ms: now(), confirmed_ms: null };
-        tell(alarm, 'told', null, 'Wearer told');
+        tell(alarm, 'told', null, '');
       }, TOLD_MS);
       setTimeout(() => {
         alarm.receipt = 'delivered';
         alarm.wearer = { ...alarm.wearer, confirmed_ms: now() };
-        tell(alarm, 'confirmed', null, "Confirmed by the wearer's device");
+        tell(alarm, 'confirmed', null, '');
       }, CONFIRMED_MS);
       return 200;
     },
     shelve(alarm, { minutes, reason }, who) {
       if (alarm.grade === 'P1') return 'a P1 is never shelved';
       Object.assign(alarm, { state: 'shelved', shelved: { by: who, until_ms: now() + minutes * 60_000, reason } });
-      tell(alarm, 'shelved', who, `Shelved for ${minutes} min: ${reason}`);
+      tell(alarm, 'shelved', who, `for ${minutes} minutes: ${reason}`);
       return 200;
     },
     unshelve(alarm, _body, who) {
       Object.assign(alarm, { state: alarm.acknowledged_by === null ? 'unacknowledged' : 'acknowledged', shelved: null });
-      tell(alarm, 'unshelved', who, 'Unshelved');
+      tell(alarm, 'unshelved', who, '');
       return 200;
     },
     lower(alarm, { grade, reason }, who) {
       alarm.grade = grade;
-      tell(alarm, 'lowered', who, `Lowered to ${grade}: ${reason}`);
+      tell(alarm, 'lowered', who, `to ${grade}: ${reason}`);
       return 200;
     },
     note(alarm, { text }, who) {
-      tell(alarm, 'note', who, `Note: ${text}`);
+      tell(alarm, 'noted', who, text);
       return 200;
     },
     close(alarm, { outcome, note }, who) {
       if (alarm.state === 'unacknowledged') return 'acknowledge it first';
       Object.assign(alarm, { state: 'closed', closed: { by: who, at_ms: now(), outcome, note } });
-      tell(alarm, 'closed', who, `Closed as ${outcome}`);
+      tell(alarm, 'closed', who, '');
       alarms.delete(alarm.id);
       return 200;
     },
@@ -122,12 +122,12 @@ export function alarmDesk(broadcast, now = Date.now) {
       const step = alarm.escalation.step + 1;
       const targets = ['supervisor', 'force incident manager'].slice(0, step);
       alarm.escalation = { step, since_ms: now(), next_ms: step < 2 ? now() + 20_000 : null, targets };
-      tell(alarm, 'escalated', null, `Escalated to ${targets.at(-1)}`);
+      tell(alarm, 'escalated', null, `${targets.at(-1)}`);
     }
   }
 
   const list = () => [...alarms.values()];
-  return { raise, act, escalate, list, past: () => past, story: (id) => stories.get(id), touch: (alarm) => tell(alarm, 'cancelled', null, 'Wearer pressed cancel') };
+  return { raise, act, escalate, list, past: () => past, story: (id) => stories.get(id), touch: (alarm) => tell(alarm, 'cancelled', null, '') };
 }
 
 /** A night of 12 hours as the performance report tells it, invented. */

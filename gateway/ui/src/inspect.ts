@@ -20,6 +20,7 @@ export interface Inspection {
     state: string;
     grade: string | undefined;
     acknowledged_by: string | null;
+    acknowledged_at_ms: number | null;
     receipt: string;
     wearer: unknown;
   }[];
@@ -49,12 +50,13 @@ export function offerInspection(view: MapView): void {
       stale: stage.units.get(id)?.stale ?? true,
       connected: stage.units.get(id)?.connected ?? false,
     })),
-    alarms: room.alarms.queue.map(({ id, unit, state, grade, acknowledged_by, receipt, wearer }) => ({
+    alarms: room.alarms.queue.map(({ id, unit, state, grade, acknowledged_by, acknowledged_at_ms, receipt, wearer }) => ({
       id,
       unit,
       state,
       grade,
       acknowledged_by,
+      acknowledged_at_ms,
       receipt,
       wearer,
     })),

@@ -1,6 +1,6 @@
 // 10,000 moving units: what a second of news costs the page's main thread, and a unit update in bytes.
 import { StandIn } from '../stand_in.mjs';
-import { atWork } from './keyboard.mjs';
+import { atWork } from '../at_work.mjs';
 
 const UNITS = 10_000;
 /** Seconds of news over which the cost is taken. */
@@ -15,7 +15,7 @@ const ANSWER_MS_MAX = 4_000;
 
 export async function load(run, browser, sabotage) {
   const gateway = await StandIn.start('--units', String(UNITS));
-  const page = await atWork(run, browser, gateway, sabotage);
+  const page = await atWork(run, browser, gateway.link, sabotage);
   const figures = await run.claim('ten_thousand_units_leave_the_page_usable', async () => {
     const cdp = await page.context().newCDPSession(page);
     const news = { bytes: 0, units: 0, events: 0 };

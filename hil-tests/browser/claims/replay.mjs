@@ -1,10 +1,10 @@
 // The past on a slider, gaps, and a live alarm that breaks through.
 import { StandIn } from '../stand_in.mjs';
-import { atWork } from './keyboard.mjs';
+import { atWork } from '../at_work.mjs';
 
 export async function replays(run, browser, sabotage) {
   const gateway = await StandIn.start('--units', '40');
-  const page = await atWork(run, browser, gateway, sabotage, 'demo', { colorScheme: 'dark' });
+  const page = await atWork(run, browser, gateway.link, sabotage, { colorScheme: 'dark' });
   const choose = async (callsign) => {
     await page.keyboard.press('/');
     await page.locator('#unit-search').fill(callsign);

@@ -1,6 +1,6 @@
 // axe-core over every main state in every theme.
 import { StandIn } from '../stand_in.mjs';
-import { atWork } from './keyboard.mjs';
+import { atWork } from '../at_work.mjs';
 
 const THEMES = ['light', 'dark', 'contrast'];
 /** States whose looks differ most: a picture of each would be minutes. */
@@ -63,7 +63,7 @@ const STATES = {
 
 export async function themes(run, browser, sabotage) {
   const gateway = await StandIn.start('--units', '40', '--degraded');
-  const page = await atWork(run, browser, gateway, sabotage);
+  const page = await atWork(run, browser, gateway.link, sabotage);
   for (const [name, go] of Object.entries(STATES)) {
     await go({ page, run, gateway });
     for (const theme of THEMES) {

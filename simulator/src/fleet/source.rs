@@ -135,6 +135,9 @@ fn tell(device: &mut SimDevice, told: &mut Told, moment: &Moment, now_ms: u64, u
     if let Some(fix) = &moment.fix {
         device.on_fix(now_ms, &fix_of(fix, unix_ms));
     }
+    if moment.presses {
+        device.on_button(now_ms, false);
+    }
     if std::mem::replace(&mut told.is_down, moment.is_down) != moment.is_down {
         device.on_posture(now_ms, if moment.is_down { Posture::Down } else { Posture::Up });
     }

@@ -7,6 +7,7 @@
 //! **A run ends by draining**: no new readings, everything owed is stored, everything stored is delivered, and only then is
 //! the balance drawn. Whatever happens, the temporary directory goes.
 
+mod orders;
 mod outside;
 mod readers;
 mod story;
@@ -22,7 +23,7 @@ use fieldpost_firmware::Settings;
 use fieldpost_gateway::pki::Issued;
 use tokio_util::sync::CancellationToken;
 
-use self::{readers::Readers, story::Story};
+use self::{orders::Orders, readers::Readers, story::Story};
 use crate::{
     check::{
         board::Board,
@@ -33,7 +34,7 @@ use crate::{
     },
     console,
     fleet::{
-        DevicePlan, Fleet, FleetError,
+        DevicePlan, Fleet, FleetError, Instruction,
         connection::FrontDoor,
         enrol::Enrolment,
         source::{Pace, Source},
@@ -74,6 +75,8 @@ pub struct Plan {
     pub lasts: Option<Duration>,
     /// Whether an officer falls.
     pub emergency: bool,
+    /// Whether standard input says what happens to whom, and ends the run.
+    pub obeys: bool,
     /// Whether the run itself acknowledges the alarm, as there is nobody in front of the page.
     pub acknowledge: bool,
     /// Whether to print a link for people and the living line.
@@ -179,6 +182,7 @@ pub async fn run(mut plan: Plan, interrupted: CancellationToken) -> Result<Summa
     }
 
     let mut story = Story::new(&plan, &town);
+    let mut orders = plan.obeys.then(|| Orders::of_stdin(&names));
     let ends = plan.lasts.map(|lasts| Instant::now() + lasts);
     while !is_over(&plan, &fleet, ends) && !interrupted.is_cancelled() {
         story.tell(&fleet, &mut readers).await;
@@ -188,6 +192,10 @@ pub async fn run(mut plan: Plan, interrupted: CancellationToken) -> Result<Summa
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             () = interrupted.cancelled() => {}
+            order = orders::next(&mut orders) => match order {
+                Some((device, order)) => fleet.tell(device, Instruction::Order(order)).await,
+                None => break,
+            },
         }
     }
     say("ending: bringing in what the devices still owe");

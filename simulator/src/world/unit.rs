@@ -32,6 +32,8 @@ pub enum Order {
     Fall,
     /// Gets up and carries on.
     GetUp,
+    /// Holds the emergency button.
+    Press,
     /// Goes to help, with blue lights if it has them.
     Respond(Point),
     /// Back on duty and in radio reach for good: the end of a run, when everything owed has to come in.
@@ -59,6 +61,8 @@ pub struct Moment {
     pub events: Vec<SensorEvent>,
     /// Lies still after a fall.
     pub is_down: bool,
+    /// Held the emergency button.
+    pub presses: bool,
 }
 
 /// One unit. Its chance is its own: what one unit does changes nothing for another.
@@ -74,6 +78,7 @@ pub struct Unit {
     break_at_s: u64,
     takes_breaks: bool,
     is_down: bool,
+    presses: bool,
     responding: bool,
     holster_open_left_s: u32,
     recording_left_s: u32,
@@ -101,6 +106,7 @@ impl Unit {
             break_at_s: dice.number() % BREAK_EVERY_S,
             takes_breaks: true,
             is_down: false,
+            presses: false,
             responding: false,
             holster_open_left_s: 0,
             recording_left_s: 0,
@@ -138,6 +144,7 @@ impl Unit {
                 self.is_down = false;
                 self.mover.halt(false);
             }
+            Order::Press => self.presses = true,
             Order::Respond(place) => {
                 self.responding = true;
                 self.mover.hurry_to(town, place);
@@ -169,6 +176,7 @@ impl Unit {
             signal_dbm: town.signal_dbm(place),
             events,
             is_down: self.is_down,
+            presses: std::mem::take(&mut self.presses),
         }
     }
 

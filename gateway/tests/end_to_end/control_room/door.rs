@@ -11,13 +11,12 @@ use hyper::Method;
 
 use super::rig::Site;
 
-const ROUTES: [(&str, &str); 18] = [
+const ROUTES: [(&str, &str); 17] = [
     ("GET", "/api/v1/people"),
     ("POST", "/api/v1/password"),
     ("GET", "/"),
     ("GET", "/index.html"),
     ("GET", "/assets/app.js"),
-    ("GET", "/favicon.svg"),
     ("GET", "/map/outline.json"),
     ("GET", "/map/streets.json"),
     ("GET", "/map/base.json"),
@@ -132,7 +131,7 @@ async fn every_answer_carries_exactly_the_security_headers() {
                  worker-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
             ),
             ("x-content-type-options", "nosniff"),
-            ("referrer-policy", "no-referrer"),
+            ("referrer-policy", "same-origin"),
             ("x-frame-options", "DENY"),
             ("cross-origin-opener-policy", "same-origin"),
             ("cross-origin-resource-policy", "same-origin"),

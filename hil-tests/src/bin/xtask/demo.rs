@@ -36,30 +36,37 @@ pub(crate) fn browser() -> Result<(), Failure> {
     shift(&pictures)
 }
 
-/// A part of the shift, and a way to break the page that must turn it red.
-const SABOTAGES: [(&str, &str); 3] = [("keyboard", "deaf"), ("themes", "faint"), ("hostile", "leak")];
+/// A part of the shift, a way to break the page, and the claim that must then be false.
+const SABOTAGES: [(&str, &str, &str); 3] = [
+    ("keyboard", "deaf", "a_never_answers_what_was_not_chosen"),
+    ("themes", "faint", "accessible_calm_light"),
+    ("replay", "leak", "no_outside_request"),
+];
 
-/// What a real fleet does not give on demand: the page against its stand-in gateway, whole and broken on purpose.
+/// A shift at the page, against a real gateway and its stand-in, whole and broken on purpose.
 fn shift(pictures: &Path) -> Result<(), Failure> {
     let script = |arguments: &[&str], pictures: &Path| {
         let mut script = command("node");
         script.arg("hil-tests/browser/shift.mjs").args(arguments).arg("--screenshots").arg(pictures);
+        script.arg("--binaries").arg(target_dir().join("debug"));
         script
     };
     run_command(&mut script(&[], pictures))?;
-    for (part, sabotage) in SABOTAGES {
-        // A broken page is waited for in vain: ten seconds are more than any step of a whole one takes.
-        let arguments = ["--only", part, "--sabotage", sabotage, "--timeout-s", "10"];
-        let ended = script(&arguments, &pictures.join(sabotage))
-            .stdout(Stdio::null())
-            .status()
+    for (part, sabotage, claim) in SABOTAGES {
+        // A broken page is waited for in vain: 20 seconds are more than any step of a whole one takes.
+        let arguments = ["--only", part, "--sabotage", sabotage, "--timeout-s", "20"];
+        let output = script(&arguments, &pictures.join(sabotage))
+            .stderr(Stdio::inherit())
+            .output()
             .map_err(|error| Failure::new(format!("cannot start node: {error}")))?;
-        if ended.code() != Some(1) {
+        let seen = String::from_utf8_lossy(&output.stdout);
+        if output.status.code() != Some(1) || !seen.contains(&format!("\"{claim}\": false")) {
             return Err(Failure::new(format!(
-                "the page was broken ({sabotage}) and the run ended with {ended}"
+                "the page was broken ({sabotage}) and {claim} is not false, {}:\n{seen}",
+                output.status
             )));
         }
-        say(&format!("    sabotage {sabotage} turns {part} red"));
+        say(&format!("    sabotage {sabotage} turns {claim} red"));
     }
     Ok(())
 }

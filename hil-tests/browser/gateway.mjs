@@ -1,0 +1,126 @@
+// A real gateway and a real fleet: the binaries as child processes, in a folder of their own.
+//
+//   fieldpost init -> people add -> run --kill -9--> run, on the same ports and the same data
+//   fieldpost-sim run --obey: every device is the firmware over mutual TLS; `press pc-0001` holds its button
+import { execFile, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+/** The only force that the simulator's devices belong to. */
+export const FORCE = 'sim';
+const ADDRESSES = { front_door: 'FRONT_DOOR', control_room: 'CONTROL_ROOM', metrics: 'METRICS' };
+
+export class Gateway {
+  #binaries;
+  #process = null;
+  #fleet = null;
+  /** Host and port of each listener; port 0 until it ran once. */
+  #listen = { front_door: '127.0.0.1:0', control_room: '127.0.0.1:0', metrics: '127.0.0.1:0' };
+
+  /**
+   * A gateway that runs, with an empty spool. `binaries` is the folder of both; `roster` names units by device; `more`
+   * is added to the configuration.
+   */
+  static async start(binaries, { roster = {}, more = '' } = {}) {
+    const one = new Gateway();
+    one.#binaries = binaries;
+    one.folder = mkdtempSync(join(tmpdir(), 'fieldpost-browser-'));
+    await one.command('init', one.folder, '--name', 'localhost', '--force', FORCE);
+    const units = Object.entries(roster).map(
+      ([device, callsign]) => `[[unit]]\nforce = "${FORCE}"\ndevice = "${device}"\ncallsign = ${JSON.stringify(callsign)}\nkind = "officer"\n`,
+    );
+    writeFileSync(join(one.folder, 'roster.toml'), units.join('\n'));
+    const { stdout: streets } = await run(join(binaries, 'fieldpost-sim'), ['streets'], { maxBuffer: 16 << 20 });
+    writeFileSync(join(one.folder, 'streets.json'), streets);
+    const text = await readFile(one.config, 'utf8');
+    const named = text.replace('#roster =', 'roster =').replace('#streets =', 'streets =');
+    await writeFile(one.config, `${named}\n${more}`);
+    await one.run();
+    return one;
+  }
+
+  get config() {
+    return join(this.folder, 'gateway.toml');
+  }
+
+  get origin() {
+    return `http://${this.#listen.control_room}`;
+  }
+
+  /** Runs a subcommand and returns what it printed. */
+  async command(...words) {
+    const { stdout } = await run(join(this.#binaries, 'fieldpost'), words, { env: this.#environment() });
+    return stdout.trim();
+  }
+
+  /** A subcommand on this gateway's configuration. */
+  about(first, second, ...words) {
+    return this.command(first, second, '-c', this.config, ...words);
+  }
+
+  /** Makes an account; its first password. */
+  async person(name, role, full_name = name) {
+    const said = await this.about('people', 'add', name, '--full-name', full_name, '--role', role, '--forces', FORCE);
+    return said.split(/\s+/).at(-1);
+  }
+
+  /** A one-time link as somebody with these roles. */
+  async link(operator, ...roles) {
+    const grant = roles.flatMap((role) => ['--role', role]);
+    const said = await this.command('login', '-c', this.config, '--operator', operator, ...grant);
+    const token = /\/login\?token=\S+/.exec(said)?.[0];
+    if (token === undefined) throw new Error(`no link: ${said}`);
+    return `${this.origin}${token}`;
+  }
+
+  /** Runs it, again on the same ports after a kill. Returns when it serves. */
+  async run() {
+    const binary = join(this.#binaries, 'fieldpost');
+    this.#process = spawn(binary, ['run', '-c', this.config], { env: this.#environment(), stdio: ['ignore', 'pipe', 'pipe'] });
+    let log = '';
+    // Read to the end: a gateway whose log nobody takes stops.
+    this.#process.stderr.on('data', (text) => (log = `${log}${text}`.slice(-4_000)));
+    for await (const line of createInterface({ input: this.#process.stdout })) {
+      const [what, where] = line.split(' ');
+      if (what in ADDRESSES) this.#listen[what] = where.replace('http://', '').replace('/metrics', '');
+      if (what === 'ready') return;
+    }
+    throw new Error(`the gateway did not start:\n${log}`);
+  }
+
+  /** `kill -9`: nothing is said, nothing is tidied up. */
+  async kill() {
+    const gone = new Promise((resolve) => this.#process.once('exit', resolve));
+    this.#process.kill('SIGKILL');
+    await gone;
+  }
+
+  /** So many devices, reporting every two seconds; they come back by themselves after a kill. */
+  muster(devices) {
+    const options = ['--devices', String(devices), '--interval', '2', '--for', '60m', '--obey'];
+    const target = ['--gateway', this.#listen.front_door, '--authority', join(this.folder, 'pki')];
+    // An honest simulator says little; what it says is of help.
+    this.#fleet = spawn(join(this.#binaries, 'fieldpost-sim'), ['run', ...options, ...target], { stdio: ['pipe', 'ignore', 'ignore'] });
+  }
+
+  /** `press pc-0001`, `fall ..`, `rise ..`, `stay ..` (on duty and in radio reach): within a second it happens to the device. */
+  order(words) {
+    this.#fleet.stdin.write(`${words}\n`);
+  }
+
+  stop() {
+    this.#fleet?.kill('SIGKILL');
+    this.#process?.kill('SIGKILL');
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #environment() {
+    const listen = Object.entries(ADDRESSES).map(([what, name]) => [`FIELDPOST__${name}__LISTEN`, this.#listen[what]]);
+    return { ...process.env, ...Object.fromEntries(listen) };
+  }
+}
