@@ -1,6 +1,6 @@
 //! The command line of `fieldpost-sim`.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{ffi::OsString, io::IsTerminal as _, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -151,9 +151,13 @@ struct Streets {
 /// Runs the program with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("FIELDPOST_SIM_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match Cli::parse_from(without_separator(std::env::args_os())).command {
+    let command = Cli::parse_from(without_separator(std::env::args_os())).command;
+    // What a gateway says of simulated faults is thousands of lines that nobody has asked for.
+    let logged = if matches!(command, Command::Check(_)) { "off" } else { LOGGED };
+    let filter = EnvFilter::try_from_env("FIELDPOST_SIM_LOG").unwrap_or_else(|_| EnvFilter::new(logged));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal());
+    log.with_writer(std::io::stderr).init();
+    match command {
         Command::Streets(Streets { seed }) => {
             console::result(geojson::render(&Town::build(seed)).trim_end());
             ExitCode::SUCCESS
