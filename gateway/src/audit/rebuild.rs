@@ -225,7 +225,7 @@ pub fn answer(line: &Line, pictures: &Path) -> Result<bytes::Bytes, RebuildError
     let picture = picture_at(pictures, n)?;
     let forces = forces_of(line);
     let bytes = match line.what.as_str() {
-        "units_read" => picture.units_answer(&picture.units_json(&forces)),
+        "units_read" => picture.units_answer(&forces, &picture.units_json(&forces)),
         _ => picture.alarms_answer(&picture.alarms_json(&forces)),
     };
     let is_it = line.answer.as_ref().is_some_and(|it| it.sha256 == super::hash::of(&bytes).to_string());

@@ -1,8 +1,8 @@
 //! `GET /api/v1/stream`: Server-Sent Events.
 //!
 //! First every unit and every alarm, then what changes. A page that comes back with the `id` of the last event it has
-//! (`Last-Event-ID`, or `?cursor=`) is sent what followed it, if all of that is still there; else it is told that it
-//! `lagged`, and everything follows. Only what comes in order has an `id`. **A stream ends when its session ends, when the gateway stops, or
+//! (`Last-Event-ID`, or `?cursor=`) is sent what followed it, if all of that is still there and it sees the forces it saw then;
+//! else it is told that it `lagged`, and everything follows. Only what comes in order has an `id`. **A stream ends when its session ends, when the gateway stops, or
 //! when its page goes; nothing it does can delay anything else**: it reads from its own bounded queue.
 //!
 //! **On record is the interval, not each update**: the picture it opened with and whose units, where it left the order of
@@ -26,10 +26,11 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::listener::Peer;
 use super::session::Session;
-use super::viewer::{Permission, Viewer};
+use super::viewer::{Forces, Permission, Viewer};
 use super::{App, not_shown, refusal};
 use crate::audit::line::{FileNote, Note, StreamNote};
 use crate::audit::{Asked, What};
+use crate::live::cursor;
 use crate::live::fanout::{Subscription, Taken};
 use crate::people::{Console, OpenConsole};
 use crate::sabotage::{self, Sabotage};
@@ -96,11 +97,11 @@ pub(super) struct Question {
     cursor: Option<String>,
 }
 
-/// Where the page was: a browser says it by itself. What is no number of ours is one that we do not know any more.
-fn cursor_of(headers: &HeaderMap, question: &Question) -> Option<u64> {
+/// Where the page was: a browser says it by itself. What is no cursor of ours for these forces is change 0, which nobody knows.
+fn cursor_of(headers: &HeaderMap, question: &Question, forces: &Forces) -> Option<u64> {
     let said = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
     let said = said.or(question.cursor.as_deref()).filter(|cursor| !cursor.is_empty());
-    said.map(|cursor| cursor.parse().unwrap_or(0))
+    said.map(|cursor| cursor::read(cursor, forces).unwrap_or(0))
 }
 
 /// Opens a live page.
@@ -115,7 +116,8 @@ pub(super) async fn stream(
     let Ok(Query(question)) = question else {
         return refusal(StatusCode::BAD_REQUEST, "cursor is the id of an event; nothing else can be asked");
     };
-    let Some((opened, opening)) = app.live.open_page(&viewer.forces, cursor_of(&headers, &question)) else {
+    let cursor = cursor_of(&headers, &question, &viewer.forces);
+    let Some((opened, opening)) = app.live.open_page(&viewer.forces, cursor) else {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open: close one");
     };
     if let Err(error) = app.live.wait_journalled(opening.picture().unwrap_or_default()).await {

@@ -187,7 +187,7 @@ impl Board {
         self.read_until_ms = now_ms + READ_LEASE_MS;
         self.journal();
         let units = self.units_of(forces);
-        (self.picture.n, self.picture.units_answer(&units))
+        (self.picture.n, self.picture.units_answer(forces, &units))
     }
 
     /// Every alarm of `forces` as the API answers it, and the picture it is.

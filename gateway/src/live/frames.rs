@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::cursor::Mark;
 use super::unit::UnitId;
 use crate::alarms::AlarmId;
 use crate::people::Forces;
@@ -89,17 +90,19 @@ impl Picture {
     /// one), every alarm, the gateway.
     #[must_use]
     pub fn opening(&self, forces: &Forces, units: Bytes) -> Vec<Bytes> {
-        let mut first = vec![head(self.n, "units"), units, Bytes::from_static(FRAME_END)];
+        let mark = Mark::of(forces);
+        let mut first = vec![mark.head(self.n, "units"), units, Bytes::from_static(FRAME_END)];
         let alarms = self.alarms.iter().filter(|(id, _)| forces.sees(&id.unit.force));
-        first.extend(alarms.map(|(_, json)| event(self.n, "alarm", json)));
-        first.extend(self.told.iter().map(|(name, json)| event(self.n, name, json)));
+        first.extend(alarms.map(|(_, json)| event(mark, self.n, "alarm", json)));
+        first.extend(self.told.iter().map(|(name, json)| event(mark, self.n, name, json)));
         first
     }
 
-    /// The answer of `GET /api/v1/units`.
+    /// The answer of `GET /api/v1/units` to who sees `forces`; `units` as [`Picture::units_json`] gives them.
     #[must_use]
-    pub fn units_answer(&self, units: &[u8]) -> Bytes {
-        Bytes::from([format!("{{\"cursor\":\"{}\",\"units\":", self.n).as_bytes(), units, b"}"].concat())
+    pub fn units_answer(&self, forces: &Forces, units: &[u8]) -> Bytes {
+        let cursor = Mark::of(forces).cursor(self.n);
+        Bytes::from([format!("{{\"cursor\":\"{cursor}\",\"units\":").as_bytes(), units, b"}"].concat())
     }
 
     /// The answer of `GET /api/v1/alarms`.
@@ -112,16 +115,17 @@ impl Picture {
 /// The frame of change number `n` for who sees `forces`; `None` if it is not for them.
 #[must_use]
 pub fn frame(n: u64, change: &Change, forces: &Forces) -> Option<Bytes> {
+    let told = |name: &str, json: &[u8]| event(Mark::of(forces), n, name, json);
     match change {
         Change::Units(units) => {
             let mut seen = units.iter().filter(|(id, _)| forces.sees(&id.force)).peekable();
             seen.peek()?;
-            Some(event(n, "units", &array(seen.map(|(_, json)| json))))
+            Some(told("units", &array(seen.map(|(_, json)| json))))
         }
         Change::UnitsGone(units) => units.iter().any(|id| forces.sees(&id.force)).then_some(LAGGED),
-        Change::Alarm { id, json, .. } => forces.sees(&id.unit.force).then(|| event(n, "alarm", json)),
+        Change::Alarm { id, json, .. } => forces.sees(&id.unit.force).then(|| told("alarm", json)),
         Change::AlarmGone(_) => None,
-        Change::Told { event: name, json } => Some(event(n, name, json)),
+        Change::Told { event: name, json } => Some(told(name, json)),
     }
 }
 
@@ -133,12 +137,8 @@ pub fn unnumbered(frame: &[u8]) -> &[u8] {
 }
 
 /// One event of the stream (WHATWG HTML, "Server-sent events"). JSON on one line needs no escaping.
-fn event(n: u64, name: &str, json: &[u8]) -> Bytes {
-    Bytes::from([&head(n, name), json, FRAME_END].concat())
-}
-
-fn head(n: u64, name: &str) -> Bytes {
-    Bytes::from(format!("id: {n}\nevent: {name}\ndata: "))
+fn event(mark: Mark, n: u64, name: &str, json: &[u8]) -> Bytes {
+    Bytes::from([&mark.head(n, name), json, FRAME_END].concat())
 }
 
 fn array<'a>(parts: impl Iterator<Item = &'a Bytes> + Clone) -> Bytes {
@@ -166,8 +166,11 @@ mod tests {
     fn a_frame_holds_what_its_viewer_sees_and_no_other_force() {
         let met: Forces = "met".parse().unwrap();
         let change = Change::Units(vec![unit("kent/a", "1"), unit("met/b", "2")]);
-        assert_eq!(frame(7, &change, &met).unwrap(), "id: 7\nevent: units\ndata: [2]\n\n");
-        assert_eq!(frame(7, &change, &Forces::All).unwrap(), "id: 7\nevent: units\ndata: [1,2]\n\n");
+        let said = |forces: &Forces, n, rest: &str| format!("id: {}\n{rest}", Mark::of(forces).cursor(n));
+        let of_met = said(&met, 7, "event: units\ndata: [2]\n\n");
+        assert_eq!(frame(7, &change, &met).unwrap(), of_met);
+        let of_all = said(&Forces::All, 7, "event: units\ndata: [1,2]\n\n");
+        assert_eq!(frame(7, &change, &Forces::All).unwrap(), of_all);
         assert_eq!(frame(7, &change, &"city".parse().unwrap()), None, "not even an empty one");
         let id: AlarmId = "kent/a/1/2".parse().unwrap();
         let alarm = Change::Alarm { id, json: Bytes::from_static(b"3"), remains: true };
@@ -180,6 +183,6 @@ mod tests {
             ("[]".into(), "[3]".into())
         );
         let opening = picture.opening(&met, picture.units_json(&met)).concat();
-        assert_eq!(opening, b"id: 8\nevent: units\ndata: [2]\n\n");
+        assert_eq!(opening, said(&met, 8, "event: units\ndata: [2]\n\n").as_bytes());
     }
 }

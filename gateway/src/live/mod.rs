@@ -18,6 +18,7 @@
 //! [`board::PAGES_MAX`] pages with 1 MiB each.
 
 pub mod board;
+pub mod cursor;
 pub mod devices;
 pub mod fanout;
 pub mod frames;

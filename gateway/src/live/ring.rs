@@ -79,7 +79,7 @@ mod tests {
     fn a_cursor_is_followed_by_what_came_after_it_in_order() {
         let mut ring = Ring::default();
         (7..=9).for_each(|n| ring.push(n, &change(1)));
-        let event = |n: u64| Bytes::from(format!("id: {n}\nevent: units\ndata: [1]\n\n"));
+        let event = |n| frame(n, &change(1), &Forces::All).unwrap();
         assert_eq!(ring.after(7, &Forces::All), Some((9, vec![event(8), event(9)])));
         assert_eq!(ring.after(9, &Forces::All), Some((9, vec![])));
         assert_eq!(

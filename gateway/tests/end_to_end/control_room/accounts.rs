@@ -26,6 +26,12 @@ pub(crate) fn account(room: &Room, name: &str, roles: &[Role], forces: &str) {
     room.entrance.accounts.set_password(name, own.hash().unwrap(), false, &by()).unwrap();
 }
 
+/// From now on the operator sees these forces.
+pub(crate) fn regrant(room: &Room, name: &str, forces: &str) {
+    let grant = Grant { roles: [Role::Operator].into_iter().collect(), forces: forces.parse().unwrap() };
+    room.entrance.accounts.set_grant(name, grant, &by()).unwrap();
+}
+
 /// An account with the password that was made for it.
 fn made(room: &Room, name: &str, roles: &[Role], forces: &str) -> String {
     let grant = Grant { roles: roles.iter().copied().collect(), forces: forces.parse().unwrap() };

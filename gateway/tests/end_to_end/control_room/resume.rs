@@ -2,10 +2,15 @@
 
 use std::time::Instant;
 
+use fieldpost_gateway::people::Role;
+use fieldpost_protocol::ForceId;
+use hyper::Method;
+use serde_json::json;
+
+use super::accounts::{account, logged_in, regrant};
 use super::browser::{Browser, Event, Stream};
 use super::rebuild::{rebuilt, to_the_end};
-use super::rig::{Room, Site};
-use hyper::Method;
+use super::rig::{PATIENCE, Room, Site};
 
 /// Reads until something was said of `device`; returns the newest id that was seen, as a browser keeps it.
 async fn until_unit(stream: &mut Stream, device: &str, lat: f64) -> String {
@@ -44,16 +49,20 @@ async fn three_units(site: &Site, room: &Room) {
     }
 }
 
+/// A browser whose page had three units and is gone, and where it was. Something has happened to pc-0002 since.
+async fn left_off(site: &Site, room: &Room) -> (Browser, String) {
+    three_units(site, room).await;
+    let browser = room.browser("anna").await;
+    let cursor = until_unit(&mut browser.stream().await, "pc-0003", 51.5).await;
+    room.commit(&site.position("pc-0002", 51_600_000)).await;
+    (browser, cursor)
+}
+
 #[tokio::test]
 async fn a_page_that_comes_back_is_sent_what_it_missed_and_nothing_else() {
     let site = Site::new();
     let room = site.open().await;
-    three_units(&site, &room).await;
-    let browser = room.browser("anna").await;
-    let mut stream = browser.stream().await;
-    let cursor = until_unit(&mut stream, "pc-0003", 51.5).await;
-    drop(stream);
-    room.commit(&site.position("pc-0002", 51_600_000)).await;
+    let (browser, cursor) = left_off(&site, &room).await;
     let (id, alarm) = site.alarm("pc-0003");
     room.commit(&alarm).await;
     let mut stream = come_back(&browser, &cursor).await;
@@ -104,12 +113,7 @@ async fn a_cursor_that_is_not_known_any_more_is_told_so_and_shown_everything() {
 async fn a_page_that_came_back_is_rebuilt_to_the_last_byte_too() {
     let site = Site::new();
     let room = site.open().await;
-    three_units(&site, &room).await;
-    let browser = room.browser("anna").await;
-    let mut stream = browser.stream().await;
-    let cursor = until_unit(&mut stream, "pc-0003", 51.5).await;
-    drop(stream);
-    room.commit(&site.position("pc-0002", 51_600_000)).await;
+    let (browser, cursor) = left_off(&site, &room).await;
     let mut back = come_back(&browser, &cursor).await;
     until_unit(&mut back, "pc-0002", 51.6).await;
     let mut refused = come_back(&browser, "7").await;
@@ -120,6 +124,46 @@ async fn a_page_that_came_back_is_rebuilt_to_the_last_byte_too() {
     for (received, (_, bytes)) in received.into_iter().zip(rebuilt) {
         assert_eq!(String::from_utf8(bytes).unwrap(), String::from_utf8(received.await.unwrap()).unwrap());
     }
+}
+
+/// The session's forces as the page is told them, once they are `forces`.
+async fn until_granted(browser: &Browser, forces: &[&str]) {
+    let told = async { while browser.get("/api/v1/session").await.json()["forces"] != json!(forces) {} };
+    tokio::time::timeout(PATIENCE, told).await.expect("the session follows its account");
+}
+
+#[tokio::test]
+async fn a_page_whose_forces_have_changed_meanwhile_is_shown_everything_it_sees_now() {
+    let site = Site::new();
+    let room = site.open().await;
+    room.commit(&site.position("pc-0001", 51_500_000)).await;
+    let (standing, mut alarm) = site.alarm("pc-0009");
+    alarm.force = ForceId::try_new("kent").unwrap();
+    let standing = standing.to_string().replace("sim/", "kent/");
+    room.commit(&alarm).await;
+    account(&room, "anna", &[Role::Operator], "sim");
+    let browser = logged_in(&room, "anna").await;
+    let mut cursor = until_unit(&mut browser.stream().await, "pc-0001", 51.5).await;
+
+    // The wider grant: the alarm has stood since before the cursor, and no change that follows it says so.
+    for (grant, forces, has_alarm) in [("kent,sim", &["kent", "sim"][..], true), ("sim", &["sim"], false)] {
+        regrant(&room, "anna", grant);
+        until_granted(&browser, forces).await;
+        let mut stream = come_back(&browser, &cursor).await;
+        let first = stream.next().await.unwrap();
+        assert_eq!((first.name.as_str(), first.id.as_str()), ("lagged", ""), "{grant}");
+        let whole = stream.next().await.unwrap();
+        assert_eq!((whole.name.as_str(), ids(&whole).contains(&"pc-0001".to_owned())), ("units", true));
+        assert_eq!(ids(&whole).contains(&"pc-0009".to_owned()), has_alarm, "{grant}: {whole:?}");
+        let after = stream.next().await.unwrap();
+        assert_eq!(after.name == "alarm" && after.json()["id"] == standing, has_alarm, "{grant}: {after:?}");
+        // What the page holds now is of these forces.
+        cursor = whole.id;
+    }
+    // Under the same grant it goes on.
+    let mut stream = come_back(&browser, &cursor).await;
+    assert_ne!(stream.next().await.unwrap().name, "lagged");
+    room.stop().await;
 }
 
 /// A unit's update on the wire, for each page: what docs/TESTING.md states.

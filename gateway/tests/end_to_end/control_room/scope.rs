@@ -276,12 +276,7 @@ async fn a_session_that_loses_a_force_loses_its_stream() {
     super::accounts::account(&room, "anna", &[Role::Operator], "sim,kent");
     let browser = super::accounts::logged_in(&room, "anna").await;
     let mut stream = browser.stream().await;
-    let grant = fieldpost_gateway::people::Grant {
-        roles: [Role::Operator].into_iter().collect(),
-        forces: "sim".parse().unwrap(),
-    };
-    let by = By { who: "chief".to_owned(), at_ms: 0 };
-    room.entrance.accounts.set_grant("anna", grant, &by).unwrap();
+    super::accounts::regrant(&room, "anna", "sim");
     while stream.next().await.is_some() {}
     assert_eq!(browser.get("/api/v1/session").await.json()["forces"], json!(["sim"]), "the session goes on");
     room.stop().await;
