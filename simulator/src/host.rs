@@ -10,7 +10,7 @@ use std::{
 
 use fieldpost_gateway::{
     config::{
-        Config, ConfigError,
+        Config, ConfigError, RELEASE_ALL,
         template::{TemplateValues, quoted},
     },
     init::{InitError, InitOptions, init},
@@ -193,14 +193,18 @@ fn spool_environment() -> Vec<(String, String)> {
 
 fn sinks(plan: &HostPlan, dir: &Path) -> String {
     let path = quoted(&events_path(dir).display().to_string());
-    let mut sinks = format!("[[forward.file]]\npath = {path}\n");
+    let mut sinks = format!("[[forward.file]]\npath = {path}\n{RELEASE_ALL}\n");
     if let Some(url) = &plan.webhook_url {
-        write!(sinks, "[[forward.webhook]]\nurl = {}\n", quoted(url)).expect("a string takes everything");
+        write!(sinks, "[[forward.webhook]]\nurl = {}\n{RELEASE_ALL}\n", quoted(url))
+            .expect("a string takes everything");
     }
     if let Some(url) = &plan.nats_url {
         let (url, stream, prefix) = (quoted(url), quoted(STREAM), quoted(SUBJECT_PREFIX));
-        write!(sinks, "[[forward.nats]]\nurl = {url}\nstream = {stream}\nsubject_prefix = {prefix}\n")
-            .expect("a string takes everything");
+        write!(
+            sinks,
+            "[[forward.nats]]\nurl = {url}\nstream = {stream}\nsubject_prefix = {prefix}\n{RELEASE_ALL}\n"
+        )
+        .expect("a string takes everything");
     }
     sinks
 }

@@ -1,12 +1,15 @@
 //! `[[forward.nats]]`, `[[forward.webhook]]`, `[[forward.file]]`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use fieldpost_protocol::ForceId;
 use hyper::Uri;
 
 use super::check;
 use super::material::{self, ServerIdentity};
 use super::parse::{loaded, narrow};
+use super::release::release;
 use super::section::{Located, Section};
 use super::{BatchPolicy, ClientFiles, FileSink, Forward, NatsSink, RetryPolicy, Sink, WebhookSink};
 use crate::forward::webhook::SigningKeys;
@@ -20,13 +23,13 @@ const FORWARDS_MAX: usize = 32;
 type ReadSink = fn(&Section<'_>) -> Option<Sink>;
 
 /// Reads every sink in the order nats, webhook, file.
-pub(super) fn forwards(root: &Section<'_>) -> Vec<Forward> {
+pub(super) fn forwards(root: &Section<'_>, served: &BTreeMap<ForceId, String>) -> Vec<Forward> {
     let section = root.section("forward");
     let mut forwards: Vec<Forward> = Vec::new();
     let kinds: [(&'static str, ReadSink); 3] = [("nats", nats), ("webhook", webhook), ("file", file)];
     for (kind, read_sink) in kinds {
         for entry in section.sections(kind) {
-            if let Some(forward) = forward(&entry, kind, read_sink) {
+            if let Some(forward) = forward(&entry, kind, read_sink, served) {
                 if forwards.iter().any(|known| known.name == forward.name) {
                     entry.report().mistake(
                         entry.origin(),
@@ -50,9 +53,15 @@ pub(super) fn forwards(root: &Section<'_>) -> Vec<Forward> {
     forwards
 }
 
-fn forward(entry: &Section<'_>, kind: &str, read_sink: ReadSink) -> Option<Forward> {
+fn forward(
+    entry: &Section<'_>,
+    kind: &str,
+    read_sink: ReadSink,
+    served: &BTreeMap<ForceId, String>,
+) -> Option<Forward> {
     let name = entry.text("name");
     let sink = read_sink(entry);
+    let release = release(entry, served);
     let batch = BatchPolicy {
         count_max: narrow(entry.integer("batch_count_max", 500, 1..=10_000)),
         bytes_max: narrow(entry.integer("batch_bytes_max", 262_144, 1_024..=16_777_216)),
@@ -97,7 +106,7 @@ fn forward(entry: &Section<'_>, kind: &str, read_sink: ReadSink) -> Option<Forwa
             return None;
         }
     };
-    Some(Forward { name, batch, retry, sink: sink? })
+    Some(Forward { name, batch, retry, release: release?, sink: sink? })
 }
 
 fn nats(entry: &Section<'_>) -> Option<Sink> {

@@ -17,6 +17,7 @@ mod forward;
 pub mod material;
 mod parse;
 mod problem;
+mod release;
 pub mod roster;
 pub mod rules;
 mod section;
@@ -37,8 +38,10 @@ pub use self::environment::ENVIRONMENT_PREFIX;
 use self::material::{Authority, RevocationList, ServerIdentity};
 use self::problem::Report;
 pub use self::problem::{Origin, Problem, Problems, Weight};
+pub use self::release::RELEASE_ALL;
 use self::roster::Roster;
 use crate::alarms::rules::Rules as AlarmRules;
+use crate::forward::release::Release;
 use crate::retention::Periods;
 
 /// Largest configuration file: a thousand sinks would fit.
@@ -160,6 +163,8 @@ pub struct Forward {
     pub batch: BatchPolicy,
     /// What happens when the sink says no.
     pub retry: RetryPolicy,
+    /// What it may be sent.
+    pub release: Release,
     /// Where it goes.
     pub sink: Sink,
 }

@@ -41,7 +41,7 @@ pub(super) fn config(root: &Table, path: &Path, report: &Report) -> Option<Confi
     let spool = spool(&root);
     let retention = retention(&root);
     let history = history(&root);
-    let forwards = forward::forwards(&root);
+    let forwards = forward::forwards(&root, &forces);
     let control_room = control_room(&root);
     let map = map(&root);
     let metrics = metrics(&root);

@@ -55,6 +55,12 @@ impl<'t> Section<'t> {
         self.report
     }
 
+    /// Whether the key is there, whatever it holds.
+    pub(super) fn has(&self, key: &'static str) -> bool {
+        self.node(key);
+        self.table.is_some_and(|table| table.get(key).is_some())
+    }
+
     /// A sub-section; absent is the same as empty.
     pub(super) fn section(&self, key: &'static str) -> Section<'t> {
         let name = self.key(key);

@@ -3,6 +3,7 @@
 use toml::{Table, Value};
 
 use super::{Config, Forward, LogFormat, Sink};
+use crate::forward::release::{Field, Fields, Forces, Kind, Kinds, Release};
 
 /// Renders `config` as TOML that, read again, gives the same configuration. `redact` hides passwords in URLs and
 /// shortens nothing else: files that hold secrets are named, never read.
@@ -165,6 +166,7 @@ fn sink(forward: &Forward, redact: bool) -> (&'static str, Table) {
             "file"
         }
     };
+    entry.insert("release".into(), release(&forward.release));
     set(&mut entry, "batch_count_max", number(forward.batch.count_max));
     set(&mut entry, "batch_bytes_max", number(forward.batch.bytes_max));
     set(&mut entry, "batch_age_ms_max", number(forward.batch.age_ms_max));
@@ -172,6 +174,38 @@ fn sink(forward: &Forward, redact: bool) -> (&'static str, Table) {
     set(&mut entry, "retry_delay_ms_max", number(forward.retry.delay_ms_max));
     set(&mut entry, "attempt_ms_max", number(forward.retry.attempt_ms_max));
     (kind, entry)
+}
+
+fn release(release: &Release) -> Value {
+    let names = |names: &mut dyn Iterator<Item = &str>| Value::Array(names.map(Into::into).collect());
+    let all = || names(&mut ["*"].into_iter());
+    table([
+        (
+            "forces",
+            match &release.forces {
+                Forces::All => all(),
+                Forces::Only(forces) => names(&mut forces.iter().map(fieldpost_protocol::ForceId::as_str)),
+            },
+        ),
+        (
+            "classes",
+            if release.classes == Kinds::ALL {
+                all()
+            } else {
+                names(&mut release.classes.iter().map(Kind::as_str))
+            },
+        ),
+        (
+            "fields",
+            if release.fields == Fields::ALL {
+                all()
+            } else {
+                names(&mut release.fields.iter().map(Field::as_str))
+            },
+        ),
+        ("precision_m", number(release.precision_m)),
+        ("marking", release.marking.as_str().into()),
+    ])
 }
 
 /// Hides what stands before `@` and after `?` in each URL of a list: both may be secrets.
@@ -220,8 +254,12 @@ mod tests {
     fn what_is_shown_reads_back_as_the_same_configuration() {
         let dir = tempfile::tempdir().unwrap();
         let mut options = InitOptions::default();
-        options.values.appendix =
-            "[[forward.nats]]\nurl = 'nats://u:p@h:4222'\n[[forward.file]]\npath = 'x'".into();
+        let some = "release = { forces = ['demo'], classes = ['alarm', 'position'], fields = ['position', 'alarm'], \
+                    marking = 'official-sensitive', precision_m = 500 }";
+        options.values.appendix = format!(
+            "[[forward.nats]]\nurl = 'nats://u:p@h:4222'\n{}\n[[forward.file]]\npath = 'x'\n{some}",
+            super::super::RELEASE_ALL
+        );
         let made = init(dir.path(), &options).unwrap();
         let config = Config::load(&made.config).unwrap();
         let shown = effective(&config, false);

@@ -145,6 +145,15 @@ revocation_list = "pki/crl.pem"
 #   attempt_ms_max     how long one attempt may take (milliseconds), default 10000
 # Attempts never end: the spool holds the records until the sink takes them.
 #
+# And every sink must say what it may be sent; nothing is released that is not named. "*" is everything.
+#   release.forces       whose records: forces of this gateway
+#   release.classes      position, status, sensor-event, alarm, alarm-cancel, unknown-alarm, loss
+#   release.fields       position, movement, duty, device, sensor, alarm, callsign
+#   release.marking      the highest marking it may hold: official or official-sensitive. Where somebody is and what they do
+#                        is official-sensitive, the state of a device official. What is above it is withheld and counted.
+#   release.precision_m  positions in squares of so many metres; default 0: as the device gave them
+# A table of its own, [forward.nats.release], goes after all other keys of its sink.
+#
 # NATS JetStream.
 #[[forward.nats]]
 #name = "nats"
@@ -161,6 +170,7 @@ revocation_list = "pki/crl.pem"
 #authority = "nats-ca.pem"
 #certificate = "nats-client.pem"
 #key = "nats-client.key"
+#release = { forces = ["*"], classes = ["*"], fields = ["*"], marking = "official-sensitive" }
 #
 # CloudEvents over HTTP, batched. http:// is for loopback only.
 #[[forward.webhook]]
@@ -171,11 +181,13 @@ revocation_list = "pki/crl.pem"
 #bearer_token_file = "cad.token"
 # Keys that requests are signed with (Standard Webhooks, HMAC-SHA256): one or two lines "whsec_" and base64, mode 0600.
 #signing_keys_file = "cad.keys"
+#release = { forces = ["*"], classes = ["*"], fields = ["*"], marking = "official-sensitive" }
 #
 # One JSON event a line.
 #[[forward.file]]
 #name = "file"
 #path = "events.ndjson"
+#release = { forces = ["*"], classes = ["*"], fields = ["*"], marking = "official-sensitive" }
 
 # ---- People --------------------------------------------------------------------------------------------------------
 # The live page. Get in with `fieldpost login -c gateway.toml --operator NAME`.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use super::RELEASE_ALL;
 use super::*;
 use crate::init::{InitOptions, init};
 
@@ -65,7 +66,8 @@ fn every_mistake_is_named_at_once_with_its_line_and_help() {
         .replace("certificate = \"pki/server.pem\"", "certificate = \"pki/absent.pem\"")
         .replace("#format = \"text\"", "format = \"jsn\"")
         .replace("[clock]", "[clok]")
-        .append("\n[[forward.webhook]]\nurl = \"http://cad.force.example/x\"\nbatch_count_max = \"many\"\n");
+        .append("\n[[forward.webhook]]\nurl = \"http://cad.force.example/x\"\nbatch_count_max = \"many\"\n")
+        .append(RELEASE_ALL);
     let lines = bent.check(&[]).unwrap_err();
     assert_eq!(lines.len(), 7, "{lines:#?}");
     for (needle, expected) in [
@@ -112,7 +114,8 @@ fn rendering_for_people_shows_the_line_itself() {
 
 #[test]
 fn environment_overrides_the_file() {
-    let bent = Bent::new().append("\n[[forward.file]]\nname = \"a\"\npath = \"a.ndjson\"\n");
+    let bent =
+        Bent::new().append("\n[[forward.file]]\nname = \"a\"\npath = \"a.ndjson\"\n").append(RELEASE_ALL);
     let config = bent
         .check(&[
             ("FIELDPOST__FRONT_DOOR__LISTEN", "127.0.0.1:1883"),
@@ -205,8 +208,8 @@ fn revocation_list_of_another_authority_is_refused() {
 fn listeners_sinks_and_forces_must_differ() {
     let ports = Bent::new().replace("\"127.0.0.1:9464\"", "\"127.0.0.1:8883\"");
     assert!(ports.mistake().contains("want the same port 8883"));
-    let sink = "\n[[forward.file]]\nname = \"a\"\npath = \"a.ndjson\"\n";
-    let sinks = Bent::new().append(sink).append(sink);
+    let sink = format!("\n[[forward.file]]\nname = \"a\"\npath = \"a.ndjson\"\n{RELEASE_ALL}\n");
+    let sinks = Bent::new().append(&sink).append(&sink);
     assert!(sinks.mistake().contains("another sink is called \"a\""));
     let forces = Bent::new().append("\n[[force]]\nid = \"demo\"\n");
     assert!(forces.mistake().contains("force `demo` is listed twice"));
@@ -252,4 +255,46 @@ proptest::proptest! {
         proptest::prop_assert!(problems.has_mistakes());
         proptest::prop_assert!(!problems.render(false).is_empty());
     }
+}
+
+const FILE: &str = "\n[[forward.file]]\nname = \"a\"\npath = \"a.ndjson\"\n";
+
+#[test]
+fn an_output_that_says_nothing_is_released_nothing_and_told_what_to_write() {
+    let silent = Bent::new().append(FILE).mistake();
+    assert!(silent.contains("`forward.file[0].release` is missing"), "{silent}");
+    assert!(
+        silent.contains("forces = [\"*\"]") && silent.contains("marking = \"official-sensitive\""),
+        "{silent}"
+    );
+    let lines = Bent::new().append(FILE).append("release = {}\n").check(&[]).unwrap_err();
+    for key in ["forces", "classes", "fields", "marking"] {
+        let missing = format!("`forward.file[0].release.{key}` is missing");
+        assert!(lines.iter().any(|line| line.contains(&missing)), "{key}: {lines:#?}");
+    }
+}
+
+#[test]
+fn a_release_that_would_withhold_everything_is_a_mistake() {
+    let with = |forces: &str, classes: &str, fields: &str, marking: &str| {
+        let release = format!(
+            "release = {{ forces = [\"{forces}\"], classes = [\"{classes}\"], fields = [\"{fields}\"], marking = \"{marking}\" }}\n"
+        );
+        Bent::new().append(FILE).append(&release)
+    };
+    let cases = [
+        (with("demmo", "*", "*", "official"), "force \"demmo\" is not served here (did you mean \"demo\"?"),
+        (with("demo", "positon", "*", "official"), "\"positon\" is not known (did you mean \"position\"?"),
+        (
+            with("demo", "status", "position", "official"),
+            "releases status without any field of it (add one of its fields: duty, device",
+        ),
+        (with("demo", "position", "*", "official"), "releases position, which is official-sensitive"),
+        (with("demo", "*", "*", "secret"), "must be one of: official, official-sensitive"),
+    ];
+    for (bent, expected) in cases {
+        let lines = bent.check(&[]).unwrap_err();
+        assert!(lines.iter().any(|line| line.contains(expected)), "{expected}: {lines:#?}");
+    }
+    assert!(with("demo", "status", "device", "official").check(&[]).is_ok());
 }

@@ -5,27 +5,24 @@ use base64::engine::general_purpose::STANDARD;
 use fieldpost_protocol::{Alarm, AlarmCancel, Body, EventCode, Head, Loss, Position, SensorEvent, Status};
 
 use super::json::Object;
+use super::release::{Cut, Field, Fields};
 use crate::record::Record;
 
-/// Writes the members of `data`. `None` is an alarm whose body is not understood: its bytes go along as they are.
-pub(super) fn write(
-    data: &mut Object<'_>,
-    record: &Record,
-    head: &Head,
-    body: Option<&Body<'_>>,
-    raw: &[u8],
-) {
-    match body {
+/// Writes the members of `data` that are released. An alarm whose body is not understood has its bytes, if they may go.
+pub(super) fn write(data: &mut Object<'_>, cut: &Cut<'_>, head: &Head) {
+    match &cut.body {
         Some(Body::Position(position)) => write_position(data, position),
-        Some(Body::Status(status)) => write_status(data, status),
+        Some(Body::Status(status)) => write_status(data, status, cut.fields),
         Some(Body::SensorEvent(event)) => write_sensor_event(data, event),
         Some(Body::Alarm(alarm)) => write_alarm(data, alarm),
-        Some(Body::AlarmCancel(cancel)) => write_cancel(data, record, cancel),
+        Some(Body::AlarmCancel(cancel)) => write_cancel(data, &cut.record, cancel),
         Some(Body::Loss(loss)) => write_loss(data, loss),
         // Ingest unpacks batches and health is withheld: neither gets here, and neither is worth a panic.
         Some(Body::PositionBatch(_) | Body::Health(_) | Body::Unknown(_)) | None => {
             data.number("class", head.class.0);
-            data.text("body_base64", &STANDARD.encode(raw));
+            if !cut.raw.is_empty() {
+                data.text("body_base64", &STANDARD.encode(cut.raw));
+            }
         }
     }
 }
@@ -47,8 +44,16 @@ fn write_position(data: &mut Object<'_>, position: &Position) {
     code(data, "reason", position.reason.name(), position.reason.0);
 }
 
-fn write_status(data: &mut Object<'_>, status: &Status) {
-    code(data, "duty", status.duty.name(), status.duty.0);
+fn write_status(data: &mut Object<'_>, status: &Status, fields: Fields) {
+    if fields.has(Field::Duty) {
+        code(data, "duty", status.duty.name(), status.duty.0);
+    }
+    if fields.has(Field::Device) {
+        write_device(data, status);
+    }
+}
+
+fn write_device(data: &mut Object<'_>, status: &Status) {
     if status.battery_pct != 255 {
         data.number("battery_pct", status.battery_pct);
     }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::event::{EventState, Gap, GapReason};
+use super::release::Release;
 use super::testing::{MemorySink, MemorySource, alarm_record, position_record, taken};
 use super::{
     BackoffSettings, ClockBounds, ForwardMetrics, Forwarder, ForwarderSettings, Random, RefuseReason,
@@ -22,6 +23,7 @@ fn settings(dir: &Path) -> ForwarderSettings {
         attempt_ms_max: 5_000,
         stop_ms_max: 1_000,
         clock: ClockBounds::default(),
+        release: Release::everything(),
         refusals: dir.join("refused.ndjson"),
         wall: Clock::system(),
         random: Random::system(),

@@ -20,6 +20,7 @@ use fieldpost_protocol::{Body, Class, ClockQuality, Envelope, Head, Lane};
 
 use super::body;
 use super::json::Object;
+use super::release::{Cut, Fields, Kind, Marking, Release};
 use crate::alarms::AlarmId;
 use crate::live::unit::UnitId;
 use crate::record::{Record, RecordKind};
@@ -41,8 +42,13 @@ pub struct Event {
     pub route: String,
     /// The JSON text, one line.
     pub json: Bytes,
-    /// The record it renders, for sinks that speak another language than JSON; `None` for a loss of the gateway's own.
+    /// The record it renders, cut down to what is released, for sinks that speak another language than JSON; `None` for a
+    /// loss of the gateway's own. Its key is [`Event::key`]: its own may differ, where something was taken out.
     pub record: Option<Arc<Record>>,
+    /// What is released of what the record says. A number that is not is "not known" in `record`, where there is such a value.
+    pub fields: Fields,
+    /// What it is marked.
+    pub marking: Marking,
     /// The alarm it is, if it is one: its wearer is told when a force system has it.
     pub alarm: Option<Box<AlarmId>>,
     /// What has become of it. Sinks move it forward, never back.
@@ -71,11 +77,28 @@ pub enum Withheld {
     Acknowledgement,
     /// A class this version does not know, outside the alarm family: it could be anything, also sensitive.
     UnknownClass,
+    /// The output is not released this force.
+    Force,
+    /// The output is not released this class.
+    Class,
+    /// Nothing that the record says is released.
+    Fields,
+    /// The record is marked above the output.
+    Marking,
 }
 
 impl Withheld {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::Health, Self::Quarantine, Self::Acknowledgement, Self::UnknownClass];
+    pub const ALL: [Self; 8] = [
+        Self::Health,
+        Self::Quarantine,
+        Self::Acknowledgement,
+        Self::UnknownClass,
+        Self::Force,
+        Self::Class,
+        Self::Fields,
+        Self::Marking,
+    ];
 
     /// The reason as a metric label.
     #[must_use]
@@ -85,6 +108,10 @@ impl Withheld {
             Self::Quarantine => "quarantine",
             Self::Acknowledgement => "acknowledgement",
             Self::UnknownClass => "unknown-class",
+            Self::Force => "force",
+            Self::Class => "class",
+            Self::Fields => "fields",
+            Self::Marking => "marking",
         }
     }
 }
@@ -157,18 +184,19 @@ impl ClockBounds {
     }
 }
 
-/// Renders records into events over one reused buffer.
-#[derive(Debug, Default)]
+/// Renders what is released of records into events, over one reused buffer.
+#[derive(Debug)]
 pub struct Renderer {
     clock: ClockBounds,
+    release: Release,
     buffer: BytesMut,
 }
 
 impl Renderer {
-    /// A renderer that believes device clocks within `clock`.
+    /// A renderer that believes device clocks within `clock`, for an output that is released so much.
     #[must_use]
-    pub fn new(clock: ClockBounds) -> Self {
-        Self { clock, buffer: BytesMut::new() }
+    pub fn new(clock: ClockBounds, release: Release) -> Self {
+        Self { clock, release, buffer: BytesMut::new() }
     }
 
     /// Renders one record.
@@ -185,14 +213,16 @@ impl Renderer {
     /// As [`Renderer::event`].
     pub fn event_of(&mut self, record: &Record, overtaken: bool) -> Result<Event, Withheld> {
         let (envelope, body) = classify(record)?;
-        let kind = kind_of(envelope.head.class, body.as_ref());
+        let kind = Kind::of(envelope.head.class, body.as_ref()).as_str();
+        let cut = self.release.cut(record, &envelope, body)?;
+        // Of the whole record: a key must not depend on who is told of it.
         let key = record.key();
-        let body = body.as_ref();
-        write_record(&mut self.buffer, record, (&envelope, body), &key, overtaken, self.clock);
+        write_record(&mut self.buffer, &cut, &envelope.head, &key, overtaken, self.clock);
         let route = format!("{}.{kind}.{}", token(record.force.as_str()), token(record.device.as_str()));
         let alarm = alarm_of(record, &envelope.head);
-        let rendered = Some(Arc::new(record.clone()));
-        Ok(Event { record: rendered, alarm, ..self.finish(record.lsn, key, route) })
+        let (fields, marking) = (cut.fields, cut.marking);
+        let rendered = Some(Arc::new(cut.record));
+        Ok(Event { record: rendered, alarm, fields, marking, ..self.finish(record.lsn, key, route) })
     }
 
     /// Renders a loss of this gateway's forwarder `forwarder`, seen at `now_ms`.
@@ -205,6 +235,7 @@ impl Renderer {
         event.text("source", &format!("/gateway/forwarders/{forwarder}"));
         event.text("type", "uk.fieldpost.loss.v1");
         event.time("time", now_ms);
+        event.text("fieldpostmarking", Marking::Official.as_str());
         let mut data = event.object("data");
         data.text("reason", gap.reason.as_str());
         data.number("count", gap.count());
@@ -219,7 +250,17 @@ impl Renderer {
 
     fn finish(&mut self, lsn: Lsn, key: String, route: String) -> Event {
         let json = self.buffer.split().freeze();
-        Event { lsn, key, route, json, record: None, alarm: None, state: EventState::Owed }
+        Event {
+            lsn,
+            key,
+            route,
+            json,
+            record: None,
+            fields: Fields::NONE,
+            marking: Marking::Official,
+            alarm: None,
+            state: EventState::Owed,
+        }
     }
 }
 
@@ -249,28 +290,21 @@ fn classify(record: &Record) -> Result<(Envelope<'_>, Option<Body<'_>>), Withhel
     }
 }
 
-fn kind_of(class: Class, body: Option<&Body<'_>>) -> &'static str {
-    match body {
-        Some(_) => class.name().unwrap_or("unknown-alarm"),
-        None => "unknown-alarm",
-    }
-}
-
 fn write_record(
     out: &mut BytesMut,
-    record: &Record,
-    (envelope, body): (&Envelope<'_>, Option<&Body<'_>>),
+    cut: &Cut<'_>,
+    head: &Head,
     key: &str,
     overtaken: bool,
     clock: ClockBounds,
 ) {
-    let head = &envelope.head;
+    let (record, body) = (&cut.record, cut.body.as_ref());
     let believed = clock.believes(head, record.received_at_ms);
     let mut event = Object::open(out);
     event.text("specversion", "1.0");
     event.text("id", key);
     event.display("source", format_args!("/forces/{}/devices/{}", record.force, record.device));
-    event.display("type", format_args!("uk.fieldpost.{}.v1", kind_of(head.class, body)));
+    event.display("type", format_args!("uk.fieldpost.{}.v1", Kind::of(head.class, body).as_str()));
     event.time("time", if believed { head.time_ms } else { record.received_at_ms });
     event.text("fieldposttime", if believed { "device" } else { "received" });
     if !believed {
@@ -278,6 +312,7 @@ fn write_record(
     }
     event.text("fieldpostclock", head.clock.as_str());
     event.text("fieldpostmode", head.mode.as_str());
+    event.text("fieldpostmarking", cut.marking.as_str());
     event.text("fieldpostlane", lane_name(if overtaken { Lane::Backlog } else { record.lane }));
     if overtaken {
         event.text("fieldpostovertaken", lane_name(record.lane));
@@ -289,7 +324,7 @@ fn write_record(
         event.text("fieldpostidentity", "repeated");
     }
     let mut data = event.object("data");
-    body::write(&mut data, record, head, body, envelope.body);
+    body::write(&mut data, cut, head);
     data.close();
     event.close();
 }
@@ -352,18 +387,22 @@ mod tests {
         }
     }
 
+    fn whole() -> Renderer {
+        Renderer::new(ClockBounds::default(), Release::everything())
+    }
+
     fn rendered(record: &Record) -> Value {
-        let event = Renderer::new(ClockBounds::default()).event(record).unwrap();
+        let event = whole().event(record).unwrap();
         serde_json::from_slice(&event.json).unwrap()
     }
 
     #[test]
     fn a_position_is_rendered_digit_by_digit() {
-        let event = Renderer::new(ClockBounds::default()).event(&position_record(17)).unwrap();
+        let event = whole().event(&position_record(17)).unwrap();
         let expected = concat!(
             r#"{"specversion":"1.0","id":"sim.pc-0001.3.17","source":"/forces/sim/devices/pc-0001","#,
             r#""type":"uk.fieldpost.position.v1","time":"2026-09-21T14:13:19.123Z","fieldposttime":"device","#,
-            r#""fieldpostclock":"gnss","fieldpostmode":"test","fieldpostlane":"live","fieldpostboot":"3","#,
+            r#""fieldpostclock":"gnss","fieldpostmode":"test","fieldpostmarking":"official-sensitive","fieldpostlane":"live","fieldpostboot":"3","#,
             r#""fieldpostseq":"17","fieldpostreceived":"2026-09-21T14:13:20.123Z","data":{"latitude_deg":51.507400,"#,
             r#""longitude_deg":-0.127758,"speed_mps":1.34,"course_deg":90.00,"accuracy_m":5,"source":"gnss","#,
             r#""reason":"interval"}}"#,
@@ -455,14 +494,14 @@ mod tests {
             (acknowledged, Withheld::Acknowledgement),
         ];
         for (record, reason) in cases {
-            assert_eq!(Renderer::default().event(&record).unwrap_err(), reason);
+            assert_eq!(whole().event(&record).unwrap_err(), reason);
         }
     }
 
     #[test]
     fn a_gap_is_an_event_of_the_gateway_itself() {
         let gap = Gap { first: Lsn(5), last: Lsn(9), reason: GapReason::Retention };
-        let event = Renderer::default().gap("cad", &gap, RECEIVED_MS);
+        let event = whole().gap("cad", &gap, RECEIVED_MS);
         assert_eq!(event.route, "%gateway.loss.cad");
         let event: Value = serde_json::from_slice(&event.json).unwrap();
         assert_eq!(event["id"], "gateway.cad.5-9");

@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::{Backoff, BackoffSettings, Random};
 use super::deliver::Delivery;
-use super::event::{ClockBounds, Event, EventState, Gap, GapReason, Renderer};
+use super::event::{ClockBounds, Event, EventState, Gap, GapReason, Renderer, Withheld};
 use super::metrics::ForwarderMetrics;
 use super::refusals::Refusals;
+use super::release::Release;
 use super::source::{Lane, Source, SourceError, Taken};
 use super::{RetryReason, Sink};
 use crate::alarms::{Acceptance, AlarmId};
@@ -47,6 +48,8 @@ pub struct ForwarderSettings {
     pub stop_ms_max: u64,
     /// Which device clocks are believed.
     pub clock: ClockBounds,
+    /// What the sink may be sent.
+    pub release: Release,
     /// Where refused events are kept.
     pub refusals: PathBuf,
     /// Wall clock.
@@ -67,6 +70,7 @@ pub struct Forwarder<S, R> {
     pub(super) outage: Option<Outage>,
     pub(super) refused_in_a_row_count: u32,
     cursor_is_stuck: bool,
+    marking_was_said: bool,
     /// A batch of each lane that the sink has not taken yet.
     held: [Option<Batch>; 3],
     /// Live events that the sink took before newer ones overtook their batch.
@@ -111,9 +115,10 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
             backoff: Backoff::new(settings.backoff),
             refusals: Refusals::new(settings.refusals.clone()),
             metrics,
-            renderer: Renderer::new(settings.clock),
+            renderer: Renderer::new(settings.clock, settings.release.clone()),
             outage: None,
             cursor_is_stuck: false,
+            marking_was_said: false,
             held: [None, None, None],
             settled: BTreeSet::new(),
             unconfirmed: Vec::new(),
@@ -302,11 +307,23 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
             }
             match self.renderer.event_of(&record, *overtaken) {
                 Ok(event) => events.push(event),
-                Err(reason) => self.metrics.withheld(reason),
+                Err(reason) => self.withhold(reason),
             }
         }
         self.render_gaps(&gaps, &mut events);
         Batch { events, oldest_ms, through: taken.through, has_more: taken.has_more }
+    }
+
+    /// Counted always; what is marked above the output is said once, too: somebody may be waiting for it.
+    fn withhold(&mut self, reason: Withheld) {
+        self.metrics.withheld(reason);
+        if reason == Withheld::Marking && !std::mem::replace(&mut self.marking_was_said, true) {
+            tracing::warn!(
+                forwarder = self.settings.name,
+                marking = self.settings.release.marking.as_str(),
+                "records are marked above this output and are withheld from it"
+            );
+        }
     }
 
     fn render_gaps(&mut self, gaps: &[Gap], events: &mut Vec<Event>) {

@@ -27,6 +27,7 @@ mod json;
 mod metrics;
 pub mod nats;
 pub mod refusals;
+pub mod release;
 pub mod source;
 mod spool_source;
 #[cfg(test)]

@@ -250,6 +250,7 @@ fn settings(config: &Config, forward: &config::Forward) -> ForwarderSettings {
             future_ms_max: u64::from(config.clock.future_s_max) * 1000,
             past_ms_max: u64::from(config.clock.past_hours_max) * 3_600_000,
         },
+        release: forward.release.clone(),
         refusals: config.data_dir.join("refused").join(format!("{}.ndjson", forward.name)),
         wall: Clock::system(),
         random: Random::system(),

@@ -301,12 +301,13 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Renderer;
+    use super::super::release::Release;
     use super::super::testing::position_record;
+    use super::super::{ClockBounds, Renderer};
     use super::*;
 
     fn events(count: u64) -> Vec<Event> {
-        let mut renderer = Renderer::default();
+        let mut renderer = Renderer::new(ClockBounds::default(), Release::everything());
         (1..=count).map(|lsn| renderer.event(&position_record(lsn)).unwrap()).collect()
     }
 

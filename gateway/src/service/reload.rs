@@ -81,7 +81,8 @@ mod tests {
             .replace("#level = \"info\"", "level = \"debug\"")
             .replace("#retain_hours = 24", "retain_hours = 71")
             .replace("127.0.0.1:9464", "127.0.0.1:9465")
-            + "\n[[force]]\nid = \"met\"\n[[forward.file]]\npath = \"x\"\n";
+            + "\n[[force]]\nid = \"met\"\n[[forward.file]]\npath = \"x\"\n"
+            + crate::config::RELEASE_ALL;
         let new = Config::from_text(&path, &bent, &[]).unwrap();
         let difference = Difference::between(&old, &new);
         assert_eq!(difference.now, ["force", "forward.file", "log.level"]);

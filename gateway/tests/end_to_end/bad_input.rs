@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use fieldpost_gateway::config::RELEASE_ALL;
 use fieldpost_gateway::pki::{Authority, DeviceRequest, Revoke, Validity};
 use fieldpost_gateway::service;
 use fieldpost_gateway::spool::faulty::FaultyDisk;
@@ -242,7 +243,7 @@ fn tighten(config: &Path) {
     let text = text.replace("#segment_bytes = 16777216", "segment_bytes = 2097152");
     let text = text.replace("#reserve_bytes = 33554432", "reserve_bytes = 2097152");
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let sink = format!("\n[[forward.webhook]]\nurl = \"http://{nobody}/\"\n");
+    let sink = format!("\n[[forward.webhook]]\nurl = \"http://{nobody}/\"\n{RELEASE_ALL}\n");
     fs::write(config, text + &sink).unwrap();
 }
 
@@ -494,8 +495,11 @@ async fn a_sink_in_trouble_is_named_to_the_operator_and_nothing_to_the_device() 
     let config = dir.path().join("gateway.toml");
     let text = fs::read_to_string(&config).unwrap();
     let forward = "name = \"cad\"\nattempt_ms_max = 1000\nretry_delay_ms_min = 10\nretry_delay_ms_max = 100";
-    fs::write(&config, format!("{text}\n[[forward.webhook]]\nurl = \"{}\"\n{forward}\n", sink.url()))
-        .unwrap();
+    fs::write(
+        &config,
+        format!("{text}\n[[forward.webhook]]\nurl = \"{}\"\n{forward}\n{RELEASE_ALL}\n", sink.url()),
+    )
+    .unwrap();
     let mut authority = authority_of(&dir);
     let own = issue(&mut authority, FORCE, "pc-1");
     let mut process = Process::started_in(&dir);

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use fieldpost_gateway::config::RELEASE_ALL;
+
 /// A directory with a new gateway in it, and the binary.
 struct Operator {
     dir: tempfile::TempDir,
@@ -122,7 +124,8 @@ fn missing_configuration_says_how_to_make_one() {
 fn environment_wins_and_secrets_are_redacted_in_what_is_shown() {
     let operator = Operator::with_new_gateway();
     operator.edit("#[[forward.nats]]\n", "[[forward.nats]]\n");
-    operator.edit("#url = \"nats://127.0.0.1:4222\"", "url = \"nats://me:secret@127.0.0.1:4222\"");
+    let url = format!("url = \"nats://me:secret@127.0.0.1:4222\"\n{RELEASE_ALL}");
+    operator.edit("#url = \"nats://127.0.0.1:4222\"", &url);
     let shown = operator
         .command(&["config", "show", "-c", "gw/gateway.toml", "--effective", "--redact"])
         .env("FIELDPOST__FRONT_DOOR__RECEIVE_MAX", "777")

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fieldpost_gateway::config::Config;
 use fieldpost_gateway::config::template::TemplateValues;
+use fieldpost_gateway::config::{Config, RELEASE_ALL};
 use fieldpost_gateway::init::{InitOptions, init};
 use fieldpost_gateway::pki::{Authority, Revoke};
 use fieldpost_gateway::service::{self, RefreshError, ReloadError, Service, StartError};
@@ -34,7 +34,9 @@ impl House {
             control_room_listen: free.clone(),
             metrics_listen: free,
             forces: vec![("sim".to_owned(), "Simulated force".to_owned())],
-            appendix: "[[forward.file]]\npath = \"events.ndjson\"\nbatch_age_ms_max = 0\n".to_owned(),
+            appendix: format!(
+                "[[forward.file]]\npath = \"events.ndjson\"\nbatch_age_ms_max = 0\n{RELEASE_ALL}\n"
+            ),
         };
         let authority =
             init(dir.path(), &InitOptions { values, ..InitOptions::default() }).unwrap().authority;
@@ -312,7 +314,10 @@ async fn sinks_that_a_reload_could_not_start_are_started_by_the_next() {
     fs::copy(house.path("pki/ca.pem"), house.path("cad-ca.pem")).unwrap();
     house.edit(
         "\n[[forward.file]]\npath",
-        "\n[[forward.webhook]]\nurl = \"http://127.0.0.1:9/\"\nauthority = \"cad-ca.pem\"\n[[forward.file]]\npath",
+        &format!(
+            "\n[[forward.webhook]]\nurl = \"http://127.0.0.1:9/\"\nauthority = \"cad-ca.pem\"\n{RELEASE_ALL}\n\
+             [[forward.file]]\npath"
+        ),
     );
     let config = house.config();
     fs::remove_file(house.path("cad-ca.pem")).unwrap();
@@ -330,7 +335,10 @@ async fn files_of_a_sink_replaced_under_their_names_are_read_again_on_reload() {
     fs::copy(house.path("pki/ca.pem"), house.path("cad-ca.pem")).unwrap();
     house.edit(
         "\n[[forward.file]]\npath",
-        "\n[[forward.webhook]]\nurl = \"http://127.0.0.1:9/\"\nauthority = \"cad-ca.pem\"\n[[forward.file]]\npath",
+        &format!(
+            "\n[[forward.webhook]]\nurl = \"http://127.0.0.1:9/\"\nauthority = \"cad-ca.pem\"\n{RELEASE_ALL}\n\
+             [[forward.file]]\npath"
+        ),
     );
     let config = house.config();
     let service = service::start(config.clone()).await.unwrap();

@@ -16,6 +16,7 @@ use std::{
 
 use bytes::BytesMut;
 use fieldpost_gateway::{
+    forward::release::Release,
     forward::{
         BackoffSettings, ClockBounds, Event, EventState, Forwarder, ForwarderSettings, Random, RetryReason,
         Sink, SinkError, SpoolSource,
@@ -356,6 +357,7 @@ fn forwarder_settings(dir: &Path) -> ForwarderSettings {
         attempt_ms_max: 10_000,
         stop_ms_max: 1_000,
         clock: ClockBounds::default(),
+        release: Release::everything(),
         refusals: dir.join("refused.ndjson"),
         wall: Clock::system(),
         random: Random::system(),

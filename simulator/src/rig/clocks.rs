@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use fieldpost_gateway::config::RELEASE_ALL;
+
 use super::{
     RigError,
     gateway::{Launch, SEGMENT_BYTES, Setup},
@@ -65,7 +67,7 @@ pub async fn clock_jumps(
     let sink = HttpSink::start().await?;
     sink.be(Mood::Hangs);
     let appendix = format!(
-        "[[forward.webhook]]\nurl = \"{}\"\nretry_delay_ms_max = 500\nattempt_ms_max = 1000\n",
+        "[[forward.webhook]]\nurl = \"{}\"\nretry_delay_ms_max = 500\nattempt_ms_max = 1000\n{RELEASE_ALL}\n",
         sink.url()
     );
     let setup = Setup::new(&dir.join("gateway"), device_count, &appendix)?;

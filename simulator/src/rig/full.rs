@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use fieldpost_gateway::config::RELEASE_ALL;
+
 use super::{
     RigError,
     disk::Mount,
@@ -48,7 +50,7 @@ const PACE: Pace = Pace { record_bytes: 1000, ..Pace::new(32, 0) };
 pub async fn full_disk(binary: &Path, device_count: usize, dir: &Path) -> Result<FullReport, RigError> {
     let sink = HttpSink::start().await?;
     sink.be(Mood::Hangs);
-    let appendix = format!("[[forward.webhook]]\nurl = \"{}\"\n", sink.url());
+    let appendix = format!("[[forward.webhook]]\nurl = \"{}\"\n{RELEASE_ALL}\n", sink.url());
     let setup = Setup::new(&dir.join("gateway"), device_count, &appendix)?;
     let disk = Mount::new(&["-t", "tmpfs", "-o", SMALL], Path::new("tmpfs"), &dir.join("disk"))?;
     let data: PathBuf = disk.at().join("data");

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fieldpost_gateway::config::RELEASE_ALL;
 use fieldpost_protocol::BootId;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -91,7 +92,7 @@ const ARRIVAL_MAX: Duration = Duration::from_secs(120);
 /// [`OutageError`].
 pub async fn jetstream_outage(plan: &OutagePlan, dir: &Path) -> Result<OutageReport, OutageError> {
     let mut nats = Nats::start(&plan.nats_server, &dir.join("nats"))?;
-    let appendix = format!("[[forward.nats]]\nurl = \"{}\"\n", nats.url());
+    let appendix = format!("[[forward.nats]]\nurl = \"{}\"\n{RELEASE_ALL}\n", nats.url());
     let peer = Peer::Fieldpost { binary: plan.binary.clone(), appendix };
     let gateway = dir.join("gateway");
     let mut server = Server::start(peer, &gateway, plan.device_count)?;

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use fieldpost_gateway::config::RELEASE_ALL;
 use fieldpost_protocol::BootId;
 
 use super::{
@@ -112,10 +113,11 @@ pub async fn sinks(plan: &SinkPlan, dir: &Path) -> Result<SinkReport, RigError> 
     let mut nats = Nats::start(&plan.nats_server, &dir.join("nats")).map_err(nats_io)?;
     let (witness, mut cad) = (HttpSink::start().await?, HttpSink::start().await?);
     let retry = "retry_delay_ms_max = 1000\nattempt_ms_max = 2000\n";
-    let hook =
-        |name: &str, url: String| format!("[[forward.webhook]]\nname = \"{name}\"\nurl = \"{url}\"\n{retry}");
+    let hook = |name: &str, url: String| {
+        format!("[[forward.webhook]]\nname = \"{name}\"\nurl = \"{url}\"\n{retry}{RELEASE_ALL}\n")
+    };
     let appendix = [
-        format!("[[forward.nats]]\nurl = \"{}\"\n{retry}", nats.url()),
+        format!("[[forward.nats]]\nurl = \"{}\"\n{retry}{RELEASE_ALL}\n", nats.url()),
         hook("witness", witness.url()),
         hook("cad", cad.url()),
     ];

@@ -17,6 +17,7 @@ use fieldpost_gateway::{
     downlink::{Downlink, DownlinkBounds},
     forward::{
         BackoffSettings, ClockBounds as ForwardClock, Forwarder, ForwarderSettings, Random, SpoolSource,
+        release::Release,
     },
     ingest::{BareDoor, ClockBounds, IngestConfig},
     live::{self, Live},
@@ -208,6 +209,7 @@ fn forwarder_settings(clock: Clock, dice: &Dice) -> ForwarderSettings {
         attempt_ms_max: 10_000,
         stop_ms_max: 1_000,
         clock: ForwardClock { future_ms_max: 60_000, past_ms_max: 7 * 86_400_000 },
+        release: Release::everything(),
         refusals: std::path::PathBuf::from("/nowhere/refusals.ndjson"),
         wall: clock,
         random: Random::new(number),

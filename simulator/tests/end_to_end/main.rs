@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use fieldpost_firmware::Settings;
 use fieldpost_gateway::{
     config::{
-        Config,
+        Config, RELEASE_ALL,
         template::{TemplateValues, quoted},
     },
     init::{InitOptions, PKI_DIR, init},
@@ -175,7 +175,10 @@ async fn a_gateway_elsewhere_takes_one_run_after_another() {
         control_room_listen: free.clone(),
         metrics_listen: free,
         forces: vec![(FORCE.to_owned(), "Simulated".to_owned())],
-        appendix: format!("[[forward.file]]\npath = {}\n", quoted(&events.display().to_string())),
+        appendix: format!(
+            "[[forward.file]]\npath = {}\n{RELEASE_ALL}\n",
+            quoted(&events.display().to_string())
+        ),
     };
     let home = dir.path().join("gateway");
     let options = InitOptions { values, ..InitOptions::default() };

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{FileSettings, FileSink, Storage};
 use crate::forward::event::Event;
+use crate::forward::release::Release;
 use crate::forward::testing::position_record;
-use crate::forward::{Renderer, RetryReason, Sink, SinkError};
+use crate::forward::{ClockBounds, Renderer, RetryReason, Sink, SinkError};
 
 fn events(lsns: std::ops::RangeInclusive<u64>) -> Vec<Event> {
-    let mut renderer = Renderer::default();
+    let mut renderer = Renderer::new(ClockBounds::default(), Release::everything());
     lsns.map(|lsn| renderer.event(&position_record(lsn)).unwrap()).collect()
 }
 

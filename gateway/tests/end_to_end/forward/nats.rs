@@ -190,11 +190,12 @@ async fn a_message_too_large_for_the_stream_is_set_aside_and_the_rest_goes_throu
 
 /// Payload and headers of an event whose sequence has two digits.
 fn largest_message_of_two_digits() -> usize {
-    use fieldpost_gateway::forward::Renderer;
+    use fieldpost_gateway::forward::release::Release;
+    use fieldpost_gateway::forward::{ClockBounds, Renderer};
     use fieldpost_gateway::record::Record;
     use fieldpost_gateway::spool::Lsn;
     let record = Record::decode(Lsn(1), &super::rig::record(99)).unwrap();
-    let event = Renderer::default().event(&record).unwrap();
+    let event = Renderer::new(ClockBounds::default(), Release::everything()).event(&record).unwrap();
     let headers = format!(
         "NATS/1.0\r\nNats-Msg-Id: {}\r\ncontent-type: application/cloudevents+json\r\n\r\n",
         event.key

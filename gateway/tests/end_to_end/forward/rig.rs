@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use fieldpost_gateway::forward::release::Release;
 use fieldpost_gateway::forward::{
     BackoffSettings, ClockBounds, Forwarder, ForwarderSettings, ForwarderSnapshot, Random, Sink, SpoolSource,
 };
@@ -118,6 +119,7 @@ fn settings(dir: &Path) -> ForwarderSettings {
         attempt_ms_max: 3_000,
         stop_ms_max: 1_000,
         clock: ClockBounds::default(),
+        release: Release::everything(),
         refusals: dir.join("refused.ndjson"),
         wall: Clock::system(),
         random: Random::system(),

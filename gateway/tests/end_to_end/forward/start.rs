@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use fieldpost_gateway::config::Config;
 use fieldpost_gateway::config::template::TemplateValues;
+use fieldpost_gateway::config::{Config, RELEASE_ALL};
 use fieldpost_gateway::forward::Forwarders;
 use fieldpost_gateway::init::{InitOptions, init};
 
@@ -33,8 +33,8 @@ async fn every_sink_gets_everything_at_its_own_pace_and_a_reload_begins_where_it
     let (first, second) = (rig.path("first.ndjson"), rig.path("second.ndjson"));
     let sinks = |file: &Path| {
         format!(
-            "[[forward.nats]]\nurl = {:?}\nstream = \"RECORDS\"\nsubject_prefix = \"police\"\n\
-             [[forward.webhook]]\nurl = {:?}\n[[forward.file]]\npath = {file:?}\n",
+            "[[forward.nats]]\nurl = {:?}\nstream = \"RECORDS\"\nsubject_prefix = \"police\"\n{RELEASE_ALL}\n\
+             [[forward.webhook]]\nurl = {:?}\n{RELEASE_ALL}\n[[forward.file]]\npath = {file:?}\n{RELEASE_ALL}\n",
             nats.url(),
             webhook.url(),
         )
@@ -66,7 +66,10 @@ async fn a_sink_that_is_down_holds_up_no_other_and_its_records_are_kept() {
     let mut nats = NatsServer::start().await;
     nats.kill();
     let file = rig.path("events.ndjson");
-    let sinks = format!("[[forward.nats]]\nurl = {:?}\n[[forward.file]]\npath = {file:?}\n", nats.url());
+    let sinks = format!(
+        "[[forward.nats]]\nurl = {:?}\n{RELEASE_ALL}\n[[forward.file]]\npath = {file:?}\n{RELEASE_ALL}\n",
+        nats.url()
+    );
     let config = config(&rig.path("gateway"), &sinks);
     let mut forwarders = Forwarders::start(&config, &rig.spool, &rig.metrics).unwrap();
     rig.append(1..=300).await;
