@@ -8,9 +8,9 @@ use std::{
 use clap::{Args, Subcommand};
 
 use super::{
-    AttackPlan, BacklogPlan, FaultPlan, KillPlan, LookPlan, NetworkPlan, OutagePlan, PowerPlan, SinkPlan,
-    attacks, backlog, bad_network, clock_jumps, faults, full_disk, jetstream_outage, kill_under_load,
-    kill_under_looks, network, power_cuts, sinks,
+    AttackPlan, BacklogPlan, ClusterPlan, FaultPlan, KillPlan, LookPlan, NetworkPlan, OutagePlan, PowerPlan,
+    SinkPlan, attacks, backlog, bad_network, clock_jumps, faults, full_disk, jetstream_cluster,
+    jetstream_outage, kill_under_load, kill_under_looks, network, power_cuts, sinks,
 };
 use crate::binary;
 
@@ -29,6 +29,9 @@ pub enum RigCommand {
     Look(LookArguments),
     /// Stop JetStream under load: devices notice nothing, everything arrives once after it returns.
     JetstreamOutage(OutageArguments),
+    /// Kill, pause and cut off the servers of a JetStream cluster, then all of them for two (scaled) hours: nothing may be
+    /// lost, and the consumer has everything once by its key. Needs root.
+    JetstreamCluster(ClusterArguments),
     /// Kill, stop, hang and confuse force systems: nothing may be lost, and alarms still reach the others.
     Sinks(SinkArguments),
     /// Lose packets and whole connections: nothing may be lost or stored twice. Needs root.
@@ -125,6 +128,25 @@ pub struct OutageArguments {
     /// The gateway's binary; by default `fieldpost` beside this program.
     #[arg(long)]
     binary: Option<PathBuf>,
+}
+
+/// How long and with what.
+#[derive(Debug, Args)]
+pub struct ClusterArguments {
+    /// How long all servers are gone, in minutes; time is scaled by 600, and so is the duplicate window of 10 minutes.
+    #[arg(long, default_value_t = 120)]
+    outage_minutes: u64,
+    /// What has not arrived so long after the last fault is lost, in seconds.
+    #[arg(long, default_value_t = 120)]
+    arrival_seconds: u64,
+    /// The nats-server binary.
+    #[arg(long, env = "FIELDPOST_NATS_SERVER", default_value = "nats-server")]
+    nats_server: PathBuf,
+    /// A Python with nats-py.
+    #[arg(long, default_value = "python3")]
+    python: PathBuf,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// How long.
@@ -230,6 +252,8 @@ impl RigCommand {
             }
             Self::Look(arguments) => Box::pin(arguments.run(dir)).await,
             Self::JetstreamOutage(arguments) => Box::pin(arguments.run(dir)).await,
+            Self::JetstreamCluster(_) if !network::is_isolated() => Ok(network::isolated()?),
+            Self::JetstreamCluster(arguments) => Box::pin(arguments.run(dir)).await,
             Self::Sinks(arguments) => Box::pin(arguments.run(dir)).await,
             Self::Network(_) if !network::is_isolated() => Ok(network::isolated()?),
             Self::Network(arguments) => Box::pin(arguments.run(dir)).await,
@@ -317,6 +341,22 @@ impl OutageArguments {
             && report.duplicate_count == 0
             && report.disconnected_count == 0
             && report.acknowledged_count > 0;
+        Ok(Verdict::of(report, held)?)
+    }
+}
+
+impl ClusterArguments {
+    async fn run(self, dir: &Path) -> Outcome {
+        let plan = ClusterPlan {
+            binary: binary::gateway(self.common.binary)?,
+            nats_server: self.nats_server,
+            python: self.python,
+            device_count: self.common.devices,
+            outage: Duration::from_secs(self.outage_minutes * 60),
+            arrival_max: Duration::from_secs(self.arrival_seconds),
+        };
+        let report = jetstream_cluster(&plan, dir).await?;
+        let held = report.held();
         Ok(Verdict::of(report, held)?)
     }
 }

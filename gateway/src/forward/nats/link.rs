@@ -1,11 +1,15 @@
 //! The connection to the server, and what is known of its state.
 
 use std::fmt::Display;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event as LinkEvent, ServerError, Subscriber};
+use async_nats::{
+    Client, ConnectErrorKind, ConnectOptions, Event as LinkEvent, ReconnectToServer, Server, ServerError,
+    Subscriber,
+};
 use tokio::sync::watch;
 
 use super::super::{RetryReason, SinkError};
@@ -30,11 +34,12 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) async fn open(settings: &NatsSettings) -> Result<Self, SinkError> {
+    /// `turn` counts through the servers, over every link.
+    pub(super) async fn open(settings: &NatsSettings, turn: Arc<AtomicUsize>) -> Result<Self, SinkError> {
         let news = News::default();
         let broken = Broken { is_connected: news.is_connected.subscribe(), news: news.clone() };
         let client =
-            options(settings, news).await?.connect(servers(&settings.url)?).await.map_err(|error| {
+            options(settings, news, turn).await?.connect(servers(&settings.url)?).await.map_err(|error| {
                 let reason = match error.kind() {
                     ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
                         RetryReason::Credentials
@@ -144,7 +149,11 @@ impl News {
     }
 }
 
-async fn options(settings: &NatsSettings, news: News) -> Result<ConnectOptions, SinkError> {
+async fn options(
+    settings: &NatsSettings,
+    news: News,
+    turn: Arc<AtomicUsize>,
+) -> Result<ConnectOptions, SinkError> {
     let options = match &settings.credentials {
         None => ConnectOptions::new(),
         Some(path) => ConnectOptions::with_credentials_file(path).await.map_err(|error| {
@@ -157,6 +166,7 @@ async fn options(settings: &NatsSettings, news: News) -> Result<ConnectOptions, 
         .connection_timeout(Duration::from_millis(CONNECT_MS_MAX))
         .request_timeout(Some(Duration::from_millis(CONNECT_MS_MAX)))
         .ping_interval(Duration::from_millis(PING_MS))
+        .reconnect_to_server_callback(move |servers, _| std::future::ready(in_turn(&servers, &turn)))
         .event_callback(move |event| {
             news.take(&event);
             std::future::ready(())
@@ -170,9 +180,37 @@ async fn options(settings: &NatsSettings, news: News) -> Result<ConnectOptions, 
     Ok(options)
 }
 
+/// The servers of a cluster one after the other. By itself the library prefers whichever refused it least often, and so goes back
+/// for ever to one that takes connections and is cut off from the rest of its cluster.
+fn in_turn(servers: &[Server], turn: &AtomicUsize) -> Option<ReconnectToServer> {
+    let place = turn.fetch_add(1, Ordering::Relaxed).checked_rem(servers.len())?;
+    Some(ReconnectToServer { addr: servers[place].addr.clone(), delay: None })
+}
+
 fn servers(url: &str) -> Result<Vec<async_nats::ServerAddr>, SinkError> {
     url.split(',')
         .map(|server| server.trim().parse())
         .collect::<Result<_, _>>()
         .map_err(|error: std::io::Error| SinkError::retry(RetryReason::Misconfigured, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_server_of_a_cluster_has_its_turn_however_often_it_refused() {
+        let server = |(name, failed_attempts): (&str, usize)| Server {
+            addr: name.parse().unwrap(),
+            failed_attempts,
+            did_connect: true,
+            is_discovered: false,
+            last_error: None,
+        };
+        let servers = [("nats://a", 0), ("nats://b", 9), ("nats://c", 5)].map(server);
+        let turn = AtomicUsize::new(0);
+        let next = || in_turn(&servers, &turn).unwrap().addr.host().to_owned();
+        assert_eq!([next(), next(), next(), next()], ["a", "b", "c", "a"]);
+        assert!(in_turn(&[], &turn).is_none());
+    }
 }

@@ -19,6 +19,8 @@ mod stream;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_nats::client::PublishErrorKind;
@@ -63,24 +65,27 @@ pub struct NatsSettings {
 pub struct NatsSink {
     settings: NatsSettings,
     link: Option<Link>,
-    /// The last attempt did not return: its messages may still wait in a connection that does not move.
-    was_cut_off: bool,
+    /// Begin a new connection first. The last attempt did not return: its messages may still wait in a connection that does
+    /// not move. Or the server is well and its cluster is not: another one may be.
+    leaves_server: bool,
+    /// Which of the servers is next.
+    turn: Arc<AtomicUsize>,
 }
 
 impl NatsSink {
     /// A sink that connects at its first batch.
     #[must_use]
     pub fn new(settings: NatsSettings) -> Self {
-        Self { settings, link: None, was_cut_off: false }
+        Self { settings, link: None, leaves_server: false, turn: Arc::default() }
     }
 
     async fn attempt(&mut self, events: &mut [Event]) -> Result<(), SinkError> {
         if self.link.is_none() {
-            self.link = Some(Link::open(&self.settings).await?);
+            self.link = Some(Link::open(&self.settings, Arc::clone(&self.turn)).await?);
         }
         let link = self.link.as_mut().expect("opened above");
         link.ready(&self.settings).await?;
-        let mut refused = None;
+        let mut failed = Failed::default();
         let owed: Vec<_> =
             (0..events.len()).filter(|place| events[*place].state == EventState::Owed).collect();
         for window in owed.chunks(IN_FLIGHT_MAX) {
@@ -88,13 +93,16 @@ impl NatsSink {
             for place in window {
                 match publish(link, &self.settings.subject_prefix, &events[*place]).await {
                     Ok(()) => drop(in_flight.insert(events[*place].lsn.0, *place)),
-                    Err(error @ SinkError::Refuse { .. }) => refused = Some(error),
+                    Err(error @ SinkError::Refuse { .. }) => failed.note(error),
                     Err(error) => return Err(error),
                 }
             }
-            collect_acks(link, &self.settings, &mut in_flight, events, &mut refused).await?;
+            collect_acks(link, &self.settings, &mut in_flight, events, &mut failed).await?;
+            if failed.retry.is_some() {
+                break;
+            }
         }
-        refused.map_or(Ok(()), Err)
+        failed.result()
     }
 }
 
@@ -104,16 +112,21 @@ impl Sink for NatsSink {
     }
 
     async fn deliver(&mut self, events: &mut [Event]) -> Result<(), SinkError> {
-        if std::mem::replace(&mut self.was_cut_off, true)
+        if std::mem::replace(&mut self.leaves_server, true)
             && let Some(link) = &self.link
         {
             link.reconnect().await;
         }
         let result = self.attempt(events).await;
-        self.was_cut_off = false;
-        if let Err(SinkError::Retry { reason: RetryReason::Credentials, .. }) = result {
+        self.leaves_server = false;
+        match &result {
             // A new link reads the credentials file anew.
-            self.link = None;
+            Err(SinkError::Retry { reason: RetryReason::Credentials, .. }) => self.link = None,
+            // A server cut off from its cluster takes connections all the same, knows no stream and never answers.
+            Err(SinkError::Retry { reason: RetryReason::Failing | RetryReason::Misconfigured, .. }) => {
+                self.leaves_server = self.settings.url.contains(',');
+            }
+            _ => {}
         }
         result
     }
@@ -136,13 +149,35 @@ async fn publish(link: &Link, prefix: &str, event: &Event) -> Result<(), SinkErr
     })
 }
 
-/// Waits for the acknowledgement of every message in flight. Late ones of earlier attempts count too.
+/// What went wrong with some messages of an attempt, the last of each kind.
+#[derive(Default)]
+struct Failed {
+    retry: Option<SinkError>,
+    refused: Option<SinkError>,
+}
+
+impl Failed {
+    fn note(&mut self, error: SinkError) {
+        match error {
+            SinkError::Retry { .. } => self.retry = Some(error),
+            SinkError::Refuse { .. } => self.refused = Some(error),
+        }
+    }
+
+    /// Nothing is condemned while something has to be tried again.
+    fn result(self) -> Result<(), SinkError> {
+        self.retry.or(self.refused).map_or(Ok(()), Err)
+    }
+}
+
+/// Waits for the answer to every message in flight, whatever the others say: one that the server cannot take now must not
+/// make the gateway forget, and publish again, what it has taken. Late ones of earlier attempts count too.
 async fn collect_acks(
     link: &mut Link,
     settings: &NatsSettings,
     in_flight: &mut HashMap<u64, usize>,
     events: &mut [Event],
-    refused: &mut Option<SinkError>,
+    failed: &mut Failed,
 ) -> Result<(), SinkError> {
     while !in_flight.is_empty() {
         let message = tokio::select! {
@@ -156,10 +191,9 @@ async fn collect_acks(
         let Some(place) = in_flight.remove(&ack.lsn) else { continue };
         match ack.verdict(&settings.stream) {
             Ok(()) => events[place].state = EventState::Accepted,
-            Err(error @ SinkError::Refuse { .. }) => *refused = Some(error),
             Err(error) => {
-                link.stream_is_checked = false;
-                return Err(error);
+                link.stream_is_checked &= !matches!(error, SinkError::Retry { .. });
+                failed.note(error);
             }
         }
     }

@@ -20,6 +20,7 @@ const AT_ONCE: usize = 3;
 /// The CI share, longest first. 100 kills are two runs of 50.
 const SHARE: &[&[&str]] = &[
     &["attacks", "--seconds", "120"],
+    &["jetstream-cluster"],
     &["disk-faults", "--nth", "1,2,5,13,34"],
     &["power-cut", "--cuts", "50"],
     &["kill", "--kills", "50", "--seed", "1"],
@@ -36,6 +37,7 @@ const SHARE: &[&[&str]] = &[
 /// What breaks a gateway, and the rig that must find it.
 const BROKEN: &[(&str, &[&str])] = &[
     ("drop-failed-batch", &["sinks", "--seconds", "1", "--arrival-seconds", "10"]),
+    ("drop-failed-batch", &["jetstream-cluster", "--outage-minutes", "30", "--arrival-seconds", "10"]),
     ("drop-on-overflow", &["full-disk"]),
     ("store-twice", &["network", "--seconds", "9"]),
     ("leak", &["attacks", "--seconds", "12"]),
