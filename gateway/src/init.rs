@@ -143,13 +143,16 @@ mod tests {
             ("ca.pem", "cad-ca.pem"),
             ("server.pem", "nats-client.pem"),
             ("server.key", "nats-client.key"),
+            ("ca.pem", "tak-ca.pem"),
+            ("server.pem", "tak-client.pem"),
+            ("server.key", "tak-client.key"),
         ] {
             fs::copy(dir.path().join(PKI_DIR).join(from), dir.path().join(to)).unwrap();
         }
         let template = fs::read_to_string(&made.config).unwrap();
         let written = Config::from_text(&made.config, &uncommented(&template), &[]).unwrap();
         let defaults = Config::from_text(&made.config, &template, &[]).unwrap();
-        assert_eq!(written.forwards.len(), 3);
+        assert_eq!(written.forwards.len(), 4);
         assert_eq!(defaults.forwards.len(), 0);
         let numbers = |config: &Config| {
             let front_door = &config.front_door;

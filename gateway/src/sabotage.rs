@@ -33,11 +33,15 @@ pub enum Sabotage {
     SkipChain,
     /// A live page ends without a word in the access record.
     DropClosing,
+    /// Text goes into Cursor on Target as it is.
+    SkipEscape,
+    /// A TAK server is told of an alarm once.
+    TellOnce,
 }
 
 impl Sabotage {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::AckBeforeCommit,
         Self::ForgetLastRecord,
         Self::DropOnOverflow,
@@ -51,6 +55,8 @@ impl Sabotage {
         Self::ShowBeforeLog,
         Self::SkipChain,
         Self::DropClosing,
+        Self::SkipEscape,
+        Self::TellOnce,
     ];
 
     /// Its name on a command line and in the environment.
@@ -70,6 +76,8 @@ impl Sabotage {
             Self::ShowBeforeLog => "show-before-log",
             Self::SkipChain => "skip-chain",
             Self::DropClosing => "drop-closing",
+            Self::SkipEscape => "skip-escape",
+            Self::TellOnce => "tell-once",
         }
     }
 

@@ -266,6 +266,7 @@ fn sink(forward: &Forward) -> Finding {
         Sink::Nats(nats) => reach_any(nats.url.split(','), 4222),
         Sink::Webhook(webhook) => reach_any(std::iter::once(webhook.url.as_str()), 443),
         Sink::File(file) => writable(&file.path),
+        Sink::Tak(tak) => reach_any(std::iter::once(tak.url.as_str()), 8089),
     };
     match reached {
         Ok(detail) => finding(Verdict::Ok, name, detail),

@@ -1,4 +1,4 @@
-//! `[[forward.nats]]`, `[[forward.webhook]]`, `[[forward.file]]`.
+//! `[[forward.nats]]`, `[[forward.webhook]]`, `[[forward.file]]`, `[[forward.tak]]`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::material::{self, ServerIdentity};
 use super::parse::{loaded, narrow};
 use super::release::release;
 use super::section::{Located, Section};
-use super::{BatchPolicy, ClientFiles, FileSink, Forward, NatsSink, RetryPolicy, Sink, WebhookSink};
+use super::{BatchPolicy, ClientFiles, FileSink, Forward, NatsSink, RetryPolicy, Sink, TakSink, WebhookSink};
 use crate::forward::webhook::SigningKeys;
 
 /// Names become file names of cursors and metric labels.
@@ -22,11 +22,12 @@ const FORWARDS_MAX: usize = 32;
 /// Reads the keys of one kind of sink.
 type ReadSink = fn(&Section<'_>) -> Option<Sink>;
 
-/// Reads every sink in the order nats, webhook, file.
+/// Reads every sink in the order nats, webhook, file, tak.
 pub(super) fn forwards(root: &Section<'_>, served: &BTreeMap<ForceId, String>) -> Vec<Forward> {
     let section = root.section("forward");
     let mut forwards: Vec<Forward> = Vec::new();
-    let kinds: [(&'static str, ReadSink); 3] = [("nats", nats), ("webhook", webhook), ("file", file)];
+    let kinds: [(&'static str, ReadSink); 4] =
+        [("nats", nats), ("webhook", webhook), ("file", file), ("tak", tak)];
     for (kind, read_sink) in kinds {
         for entry in section.sections(kind) {
             if let Some(forward) = forward(&entry, kind, read_sink, served) {
@@ -165,6 +166,58 @@ fn file(entry: &Section<'_>) -> Option<Sink> {
     let path = entry.required_path("path", "for example path = \"events.ndjson\"")?;
     check::parent_directory(entry.report(), &path);
     Some(Sink::File(FileSink { path: path.value }))
+}
+
+fn tak(entry: &Section<'_>) -> Option<Sink> {
+    let url = entry
+        .required_text("url", "for example url = \"tls://tak.force.example:8089\"")
+        .filter(|url| is_url(entry, url, &url.value, &["tls"]) && has_port(entry, url));
+    let server_name = entry.text("server_name").map(|name| name.value);
+    let authority = authority(entry);
+    let client = client_files(entry);
+    if let (Some(None), _) | (_, Some(None)) = (&authority, &client) {
+        entry.report().mistake(
+            entry.origin(),
+            format!("`{}` needs authority, certificate and key", entry.name()),
+            "TAK shows positions to whoever connects: both ends have to prove who they are",
+        );
+    }
+    let takes_protobuf = entry.choice("protocol", &[("auto", true), ("xml", false)]);
+    let sends_every_position = entry.choice("positions", &[("newest", false), ("every", true)]);
+    let position_stale_s = entry.integer("position_stale_s", 90, 1..=86_400);
+    let alarm_repeat_s = entry.integer("alarm_repeat_s", 30, 1..=3_600);
+    let alarm_stale_s = entry.integer("alarm_stale_s", 300, 1..=86_400);
+    // Two tellings may be lost before an alert goes.
+    if alarm_stale_s < 3 * alarm_repeat_s {
+        entry.report().mistake(
+            entry.origin(),
+            format!("`{0}.alarm_stale_s` is below three times `{0}.alarm_repeat_s`", entry.name()),
+            "an alert must not go stale while the alarm stands: repeat it more often, or let it stand longer",
+        );
+    }
+    Some(Sink::Tak(TakSink {
+        url: url?.value,
+        server_name,
+        authority: authority??,
+        client: client??,
+        takes_protobuf,
+        sends_every_position,
+        position_stale_s,
+        alarm_repeat_s,
+        alarm_stale_s,
+    }))
+}
+
+fn has_port(entry: &Section<'_>, url: &Located<String>) -> bool {
+    let has_port = url.value.trim().parse::<Uri>().is_ok_and(|uri| uri.port_u16().is_some());
+    if !has_port {
+        entry.report().mistake(
+            &url.origin,
+            format!("`{}` has no port", url.key),
+            "write tls://host:port; 8089 is usual",
+        );
+    }
+    has_port
 }
 
 /// Positions never leave the machine in clear text.

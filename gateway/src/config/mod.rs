@@ -153,7 +153,7 @@ pub struct HistoryPolicy {
     pub bytes_max: u64,
 }
 
-/// One force system: `[[forward.nats]]`, `[[forward.webhook]]` or `[[forward.file]]`.
+/// One force system: `[[forward.nats]]`, `[[forward.webhook]]`, `[[forward.file]]` or `[[forward.tak]]`.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Forward {
@@ -203,6 +203,8 @@ pub enum Sink {
     Webhook(WebhookSink),
     /// One JSON event a line.
     File(FileSink),
+    /// Cursor on Target to a TAK server.
+    Tak(TakSink),
 }
 
 /// `[[forward.nats]]`.
@@ -257,6 +259,30 @@ pub struct WebhookSink {
 pub struct FileSink {
     /// The NDJSON file; its directory exists.
     pub path: PathBuf,
+}
+
+/// `[[forward.tak]]`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TakSink {
+    /// `tls://host:port`.
+    pub url: String,
+    /// The name that the server's certificate must have, if it is not the host.
+    pub server_name: Option<String>,
+    /// PEM of who issued the server's certificate.
+    pub authority: PathBuf,
+    /// PEM of our client certificate and its key.
+    pub client: ClientFiles,
+    /// Whether protobuf is taken when it is offered.
+    pub takes_protobuf: bool,
+    /// Whether positions are sent that newer ones have replaced; stale from the first.
+    pub sends_every_position: bool,
+    /// How long a position stands in TAK.
+    pub position_stale_s: u64,
+    /// How often a standing alarm is told again.
+    pub alarm_repeat_s: u64,
+    /// How long an alarm stands in TAK that is not told again.
+    pub alarm_stale_s: u64,
 }
 
 /// `[control_room]`: the page, its API and `/healthz`, `/readyz`.

@@ -165,6 +165,21 @@ fn sink(forward: &Forward, redact: bool) -> (&'static str, Table) {
             set(&mut entry, "path", path(&file.path));
             "file"
         }
+        Sink::Tak(tak) => {
+            set(&mut entry, "url", url(&tak.url));
+            if let Some(name) = &tak.server_name {
+                set(&mut entry, "server_name", name.as_str());
+            }
+            set_path(&mut entry, "authority", Some(&tak.authority));
+            set_path(&mut entry, "certificate", Some(&tak.client.certificate));
+            set_path(&mut entry, "key", Some(&tak.client.key));
+            set(&mut entry, "protocol", if tak.takes_protobuf { "auto" } else { "xml" });
+            set(&mut entry, "positions", if tak.sends_every_position { "every" } else { "newest" });
+            set(&mut entry, "position_stale_s", number(tak.position_stale_s));
+            set(&mut entry, "alarm_repeat_s", number(tak.alarm_repeat_s));
+            set(&mut entry, "alarm_stale_s", number(tak.alarm_stale_s));
+            "tak"
+        }
     };
     entry.insert("release".into(), release(&forward.release));
     set(&mut entry, "batch_count_max", number(forward.batch.count_max));

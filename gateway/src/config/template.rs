@@ -188,6 +188,25 @@ revocation_list = "pki/crl.pem"
 #name = "file"
 #path = "events.ndjson"
 #release = { forces = ["*"], classes = ["*"], fields = ["*"], marking = "official-sensitive" }
+#
+# Cursor on Target to a TAK server, both ends with a certificate (docs/sinks/tak.md).
+#[[forward.tak]]
+#name = "tak"
+#url = "tls://tak.force.example:8089"
+# The name in the server's certificate (default: the host); who issued it; our client certificate and key.
+#server_name = "tak.force.example"
+#authority = "tak-ca.pem"
+#certificate = "tak-client.pem"
+#key = "tak-client.key"
+# "auto": protobuf where the server offers it; "xml": never.
+#protocol = "auto"
+# "newest": positions that newer ones have replaced are passed over; "every": they are sent too, stale from the first.
+#positions = "newest"
+# How long a position stands (seconds); how often a standing alarm is told again, and how long it stands if it is not.
+#position_stale_s = 90
+#alarm_repeat_s = 30
+#alarm_stale_s = 300
+#release = { forces = ["*"], classes = ["*"], fields = ["*"], marking = "official-sensitive" }
 
 # ---- People --------------------------------------------------------------------------------------------------------
 # The live page. Get in with `fieldpost login -c gateway.toml --operator NAME`.

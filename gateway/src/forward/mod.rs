@@ -6,7 +6,7 @@
 //! kept among the refusals. What a sink may see twice carries the same `id` both times.
 //!
 //! ```text
-//! spool --Source--> Renderer --> [Event] --Sink::deliver--> JetStream | webhook | file
+//! spool --Source--> Renderer --> [Event] --Sink::deliver--> JetStream | webhook | file | TAK
 //!   ^                               |  retry: same events, those accepted already are not sent again
 //!   '------- cursor (fsync) <-------'  refuse: halve until the poison event stands alone, keep it, go on
 //! ```
@@ -18,6 +18,7 @@ pub mod backoff;
 mod body;
 #[cfg(test)]
 mod claims;
+mod cot;
 mod deliver;
 pub mod event;
 pub mod file;
@@ -40,6 +41,7 @@ pub mod webhook;
 use std::future::Future;
 
 pub use backoff::{BackoffSettings, Random};
+pub use cot::TakError;
 pub use event::{ClockBounds, Event, EventState, Gap, GapReason, Renderer, Withheld};
 pub use files::SinkFiles;
 pub use forwarder::{Forwarder, ForwarderSettings};
@@ -49,7 +51,7 @@ pub use start::{Forwarders, StartError};
 
 /// Where a forwarder delivers.
 pub trait Sink: Send {
-    /// What it is, for logs: `nats`, `webhook` or `file`.
+    /// What it is, for logs: `nats`, `webhook`, `file` or `tak`.
     fn kind(&self) -> &'static str;
 
     /// Delivers every event that is [`EventState::Owed`], in order, and returns when the sink has them durably.

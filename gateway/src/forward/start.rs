@@ -1,16 +1,21 @@
 //! From the configuration to running forwarders.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::cot::{Spans, TakError, TakSettings, TakSink};
 use super::file::{FileSettings, FileSink};
 use super::metrics::ForwarderMetrics;
 use super::nats::{NatsSettings, NatsSink};
 use super::webhook::{WebhookError, WebhookSettings, WebhookSink};
 use super::{BackoffSettings, ClockBounds, Forwarder, ForwarderSettings, Random, Sink, SpoolSource};
 use crate::config::{self, Config};
+use crate::live::order;
+use crate::live::standing::Situation;
 use crate::metrics::Metrics;
 use crate::spool::{BatchLimits, Clock, Spool, SpoolError};
 
@@ -41,29 +46,50 @@ pub enum StartError {
         /// Why.
         source: WebhookError,
     },
+    /// Its connection to a TAK server cannot be set up.
+    #[error("forwarder {name}: {source}")]
+    Tak {
+        /// Its configured name.
+        name: String,
+        /// Why.
+        source: TakError,
+    },
 }
 
 /// Running forwarders. Dropping them does not stop them: call [`Forwarders::stop`].
-#[derive(Debug)]
 pub struct Forwarders {
     stop: CancellationToken,
     running: Vec<(String, JoinHandle<()>)>,
+    situation: Arc<dyn Situation>,
+}
+
+impl fmt::Debug for Forwarders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forwarders").field("running", &self.running).finish_non_exhaustive()
+    }
 }
 
 enum AnySink {
     Nats(Box<NatsSink>),
     Webhook(Box<WebhookSink>),
     File(FileSink),
+    Tak(TakSink),
 }
 
 impl Forwarders {
-    /// Starts every forwarder of the configuration. Needs a tokio runtime; blocks for small files.
+    /// Starts every forwarder of the configuration. Needs a tokio runtime; blocks for small files. `situation` is what
+    /// sinks ask of units and alarms.
     ///
     /// # Errors
     /// [`StartError`]; none is left running then.
-    pub fn start(config: &Config, spool: &Spool, metrics: &Metrics) -> Result<Self, StartError> {
-        let prepared = prepare(config)?;
-        Self::start_prepared(prepared, config, spool, metrics)
+    pub fn start(
+        config: &Config,
+        spool: &Spool,
+        metrics: &Metrics,
+        situation: Arc<dyn Situation>,
+    ) -> Result<Self, StartError> {
+        let prepared = prepare(config, &situation)?;
+        Self::start_prepared(prepared, config, spool, metrics, situation)
     }
 
     /// Ends every forwarder at a batch border and starts those of `config` in their place. If `config` cannot work, the
@@ -77,7 +103,7 @@ impl Forwarders {
         spool: &Spool,
         metrics: &Metrics,
     ) -> Result<(), StartError> {
-        let prepared = prepare(config)?;
+        let prepared = prepare(config, &self.situation)?;
         let left = self.running.iter().map(|(name, _)| name.clone());
         let left: Vec<_> = left.filter(|name| prepared.iter().all(|(kept, _)| kept.name != *name)).collect();
         self.stop().await;
@@ -85,7 +111,8 @@ impl Forwarders {
             // Its last state must not be told for ever.
             metrics.forward.forwarder(&name).rest();
         }
-        *self = Self::start_prepared(prepared, config, spool, metrics)?;
+        let situation = Arc::clone(&self.situation);
+        *self = Self::start_prepared(prepared, config, spool, metrics, situation)?;
         Ok(())
     }
 
@@ -105,13 +132,15 @@ impl Forwarders {
         config: &Config,
         spool: &Spool,
         metrics: &Metrics,
+        situation: Arc<dyn Situation>,
     ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let mut ready = Vec::with_capacity(prepared.len());
         for (forward, sink) in prepared {
             let handles = metrics.forward.forwarder(&forward.name);
             let settings = settings(config, &forward);
-            let plan = Plan { forward, settings, spool: spool.clone(), handles, stop: stop.clone() };
+            let (spool, stop) = (spool.clone(), stop.clone());
+            let plan = Plan { forward, settings, spool, handles, stop, situation: Arc::clone(&situation) };
             let source = plan.source()?;
             ready.push((plan, source, sink));
         }
@@ -119,7 +148,7 @@ impl Forwarders {
             let first = plan.spawn(source, sink);
             (plan.forward.name.clone(), tokio::spawn(supervise(first, plan)))
         });
-        Ok(Self { running: running.collect(), stop })
+        Ok(Self { running: running.collect(), stop, situation })
     }
 }
 
@@ -130,6 +159,7 @@ struct Plan {
     spool: Spool,
     handles: ForwarderMetrics,
     stop: CancellationToken,
+    situation: Arc<dyn Situation>,
 }
 
 impl Plan {
@@ -144,6 +174,7 @@ impl Plan {
             AnySink::Nats(sink) => self.spawn_with(source, *sink),
             AnySink::Webhook(sink) => self.spawn_with(source, *sink),
             AnySink::File(sink) => self.spawn_with(source, sink),
+            AnySink::Tak(sink) => self.spawn_with(source, sink),
         }
     }
 
@@ -176,7 +207,7 @@ impl Restart for Plan {
     }
 
     fn again(&self) -> Result<JoinHandle<()>, StartError> {
-        Ok(self.spawn(self.source()?, sink(&self.forward)?))
+        Ok(self.spawn(self.source()?, sink(&self.forward, &self.settings, &self.situation)?))
     }
 }
 
@@ -202,12 +233,22 @@ async fn supervise(mut running: JoinHandle<()>, restart: impl Restart) {
 }
 
 /// Everything that can fail before the old forwarders are stopped.
-fn prepare(config: &Config) -> Result<Vec<(config::Forward, AnySink)>, StartError> {
-    let sinks = config.forwards.iter().map(|forward| Ok((forward.clone(), sink(forward)?)));
+fn prepare(
+    config: &Config,
+    situation: &Arc<dyn Situation>,
+) -> Result<Vec<(config::Forward, AnySink)>, StartError> {
+    let sinks = config.forwards.iter().map(|forward| {
+        let sink = sink(forward, &settings(config, forward), situation)?;
+        Ok((forward.clone(), sink))
+    });
     sinks.collect()
 }
 
-fn sink(forward: &config::Forward) -> Result<AnySink, StartError> {
+fn sink(
+    forward: &config::Forward,
+    settings: &ForwarderSettings,
+    situation: &Arc<dyn Situation>,
+) -> Result<AnySink, StartError> {
     Ok(match &forward.sink {
         config::Sink::Nats(nats) => AnySink::Nats(Box::new(NatsSink::new(NatsSettings {
             url: nats.url.clone(),
@@ -234,7 +275,35 @@ fn sink(forward: &config::Forward) -> Result<AnySink, StartError> {
             path: file.path.clone(),
             rotate_bytes: FILE_ROTATE_BYTES,
         })),
+        config::Sink::Tak(tak) => {
+            let tak = tak_settings(forward, tak, settings.clock);
+            let sink = TakSink::start(tak, Arc::clone(situation), settings.wall.clone())
+                .map_err(|source| StartError::Tak { name: forward.name.clone(), source })?;
+            AnySink::Tak(sink)
+        }
     })
+}
+
+fn tak_settings(forward: &config::Forward, tak: &config::TakSink, clock: ClockBounds) -> TakSettings {
+    let uri: hyper::Uri = tak.url.parse().expect("the configuration was checked");
+    TakSettings {
+        name: forward.name.clone(),
+        host: uri.host().unwrap_or_default().to_owned(),
+        port: uri.port_u16().unwrap_or_default(),
+        server_name: tak.server_name.clone(),
+        authority: tak.authority.clone(),
+        certificate: tak.client.certificate.clone(),
+        key: tak.client.key.clone(),
+        takes_protobuf: tak.takes_protobuf,
+        release: forward.release.clone(),
+        spans: Spans {
+            sends_every_position: tak.sends_every_position,
+            position_stale_ms: tak.position_stale_s * 1000,
+            alarm_repeat_ms: tak.alarm_repeat_s * 1000,
+            alarm_stale_ms: tak.alarm_stale_s * 1000,
+            clock: order::ClockBounds { ahead_ms_max: clock.future_ms_max, behind_ms_max: clock.past_ms_max },
+        },
+    }
 }
 
 fn settings(config: &Config, forward: &config::Forward) -> ForwarderSettings {

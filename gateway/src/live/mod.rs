@@ -25,6 +25,7 @@ pub mod frames;
 pub mod gaps;
 pub mod metrics;
 pub mod order;
+pub mod standing;
 pub mod state;
 pub mod unit;
 pub mod view;

@@ -21,6 +21,7 @@ mod authority;
 mod files;
 mod identity;
 mod index;
+mod mutual;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -30,4 +31,5 @@ pub use self::authority::{Authority, AuthorityError, DeviceRequest, Issued, Revo
 pub use self::files::{replace_file, write_new_private};
 pub use self::identity::{Identity, IdentityError, device_identity, identity_uri};
 pub use self::index::{Entry, Status};
+pub use self::mutual::mutual_client;
 pub use self::tls::{FrontDoorTls, PageTls, TlsError};

@@ -9,5 +9,6 @@ mod nats_server;
 mod page;
 mod rig;
 mod start;
+mod tak;
 mod webhook;
 pub(crate) mod webhook_server;

@@ -1,0 +1,42 @@
+//! Cursor on Target: units, alarms and their end, in TAK.
+//!
+//! **An alert stays in TAK until a person closes the alarm**, and nothing that is not well-formed XML 1.0 leaves, whatever
+//! somebody is called.
+//!
+//! TAK has no acknowledgement. **That an event was accepted means that it was written to a connection whose other end has
+//! proven who it is**, no more: what was under way when a connection broke may be lost. So after every reconnection the
+//! newest position of each unit and every standing alarm are sent again, and a position that was missed is one that a
+//! newer one has replaced.
+//!
+//! ```text
+//! Sink::deliver --> [`picture`] --> [`xml`] or [`proto`] --> TLS --> TAK server
+//!                      ^   '-- due: alarms that stand, from the alarm book
+//!                      '------ begin: everything, after a reconnection
+//! TAK server --> [`split`] --> [`parse`] --> negotiation, pings; the rest is counted and let go
+//! ```
+//!
+//! An output is told only what it is released: records come cut down, and alarms from the book are cut the same way
+//! ([`scope`]). Names need the field `callsign`; without it a unit goes by its device.
+//!
+//! What a TAK server passes on from its other clients is never believed: it names no person whom the gateway knows.
+
+mod alert;
+mod client;
+mod message;
+mod parse;
+mod picture;
+mod proto;
+mod scope;
+mod settings;
+mod sink;
+mod split;
+mod uid;
+mod xml;
+
+#[cfg(test)]
+mod claims;
+
+pub(crate) use picture::Spans;
+pub use settings::TakError;
+pub(crate) use settings::TakSettings;
+pub(crate) use sink::TakSink;

@@ -1,0 +1,298 @@
+//! What one TAK party has been told, and what it is to be told next.
+//!
+//! **Never backwards, and no alarm vanishes by itself.** A position older than the unit's newest is not sent, or stale from
+//! the first: a TAK client shows what came last. An alarm is told at once, again before a client would let it go stale, and after every
+//! reconnection, until a person has closed it: then a cancel is sent, again after a reconnection as long as the alert
+//! could still stand somewhere. A wearer's own cancel is a remark; so is that somebody has acknowledged.
+//!
+//! TAK knows one alert a unit. Of several alarms the gravest is told, of equals the newest; the cancel follows the last.
+//! Pure: time and alarms come from the caller.
+//!
+//! Bounds: [`UNITS_MAX`] units of about 0.5 KiB; beyond, positions are sent all the same, in the order in which they come,
+//! and not repeated after a reconnection. Alerts are as many as the alarm book has units.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use fieldpost_protocol::{Alarm as AlarmBody, Body, FixSource, Head, Position};
+
+use super::alert;
+use super::message::{Cot, How, Kind, Point};
+use super::uid;
+use crate::alarms::AlarmId;
+use crate::config::roster::UnitKind;
+use crate::live::order::{ClockBounds, JudgedTime, Order};
+use crate::live::standing::StandingAlarm;
+use crate::live::unit::{UnitId, UnitName};
+use crate::record::Record;
+use crate::sabotage::{self, Sabotage};
+
+/// Most units remembered: as many as the live picture keeps.
+const UNITS_MAX: usize = 50_000;
+
+/// What is sent, how long it stands in TAK, and which device clocks are believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spans {
+    /// Whether positions are sent that newer ones have replaced, stale from the first.
+    pub(crate) sends_every_position: bool,
+    /// A position is stale after so long.
+    pub(crate) position_stale_ms: u64,
+    /// An alert is told again after so long.
+    pub(crate) alarm_repeat_ms: u64,
+    /// An alert that is not told again is stale after so long.
+    pub(crate) alarm_stale_ms: u64,
+    /// Which device clocks are believed.
+    pub(crate) clock: ClockBounds,
+}
+
+/// A record as its output is released it.
+#[derive(Debug, Clone)]
+pub(crate) struct Said {
+    /// The record, cut down.
+    pub(crate) record: Arc<Record>,
+    /// The key of the whole record.
+    pub(crate) key: String,
+    /// The alarm that it raises.
+    pub(crate) alarm: Option<AlarmId>,
+    /// Whether the unit may be called by its name.
+    pub(crate) has_name: bool,
+}
+
+impl Said {
+    pub(crate) fn unit(&self) -> UnitId {
+        UnitId { force: self.record.force.clone(), device: self.record.device.clone() }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Picture {
+    spans: Spans,
+    /// By uid.
+    units: HashMap<String, Known>,
+    /// By the alert's uid.
+    alerts: BTreeMap<String, Alert>,
+}
+
+/// The newest of a unit.
+#[derive(Debug)]
+struct Known {
+    order: Order,
+    battery_pct: Option<u8>,
+    cot: Option<Cot>,
+}
+
+/// An alert that was told.
+#[derive(Debug)]
+struct Alert {
+    alarm: AlarmId,
+    cot: Cot,
+    /// When it was told last; `None`: not to this connection.
+    told_ms: Option<u64>,
+    /// Until when a client shows it.
+    until_ms: u64,
+}
+
+impl Picture {
+    /// Nothing was told.
+    pub(crate) fn new(spans: Spans) -> Self {
+        Self { spans, units: HashMap::new(), alerts: BTreeMap::new() }
+    }
+
+    /// What a record has to say to TAK: nothing if it is older than what was said, or of no concern there.
+    pub(crate) fn take(
+        &mut self,
+        said: &Said,
+        name: &UnitName,
+        alarms: &[StandingAlarm],
+        now_ms: u64,
+    ) -> Vec<Cot> {
+        let Some(envelope) = said.record.envelope() else { return Vec::new() };
+        let head = envelope.head;
+        match Body::decode(&head, envelope.body) {
+            Ok(Body::Position(position)) => {
+                self.take_position(said, name, &head, position).into_iter().collect()
+            }
+            Ok(Body::Status(status)) => {
+                self.take_battery(said, &head, status.battery_pct);
+                Vec::new()
+            }
+            Ok(Body::Alarm(alarm)) => self.take_alarm(said, name, &head, Some(&alarm), alarms, now_ms),
+            // An alarm whose body nobody here understands is still an alarm; a wearer's cancel ends none.
+            _ if said.alarm.is_some() => self.take_alarm(said, name, &head, None, alarms, now_ms),
+            _ => Vec::new(),
+        }
+    }
+
+    fn take_position(
+        &mut self,
+        said: &Said,
+        name: &UnitName,
+        head: &Head,
+        position: Position,
+    ) -> Option<Cot> {
+        let record = &said.record;
+        let time = JudgedTime::of(head, record.received_at_ms, self.spans.clock);
+        let order = Order::of(head, time, record.lane, record.received_at_ms);
+        let uid = uid::of(&said.unit(), head.mode);
+        let known = self.units.get(&uid);
+        let newest = known.and_then(|known| Some((known.order, known.cot.as_ref()?)));
+        let is_old = newest.is_some_and(|(newest, _)| !order.is_after(newest));
+        if is_old && !self.spans.sends_every_position {
+            return None;
+        }
+        if let Some((_, cot)) = newest.filter(|(newest, _)| *newest == order) {
+            // Delivered again: it is as current as it was.
+            return Some(cot.clone());
+        }
+        let battery_pct = known.and_then(|known| known.battery_pct);
+        let at_ms = time.believed_ms(record.received_at_ms).unwrap_or(record.received_at_ms);
+        let cot = Cot {
+            key: said.key.clone(),
+            uid: uid.clone(),
+            kind: match name.kind {
+                UnitKind::Officer => Kind::Officer,
+                UnitKind::Vehicle => Kind::Vehicle,
+            },
+            mode: head.mode,
+            at_ms,
+            stale_ms: if is_old { at_ms } else { at_ms.saturating_add(self.spans.position_stale_ms) },
+            how: how(position.source),
+            point: Some(point(&position)),
+            callsign: name.callsign.to_string(),
+            battery_pct,
+            track: position.speed_cmps.zip(position.course_turn256),
+            about: None,
+            remarks: String::new(),
+        };
+        let has_room = self.units.len() < UNITS_MAX || self.units.contains_key(&uid);
+        if has_room && !is_old {
+            self.units.insert(uid, Known { order, battery_pct, cot: Some(cot.clone()) });
+        }
+        Some(cot)
+    }
+
+    /// The battery goes along with the next position.
+    fn take_battery(&mut self, said: &Said, head: &Head, battery_pct: u8) {
+        let record = &said.record;
+        let uid = uid::of(&said.unit(), head.mode);
+        let battery_pct = (battery_pct <= 100).then_some(battery_pct);
+        if let Some(known) = self.units.get_mut(&uid) {
+            known.battery_pct = battery_pct;
+        } else if self.units.len() < UNITS_MAX {
+            let time = JudgedTime::of(head, record.received_at_ms, self.spans.clock);
+            let order = Order::of(head, time, record.lane, record.received_at_ms);
+            self.units.insert(uid, Known { order, battery_pct, cot: None });
+        }
+    }
+
+    fn take_alarm(
+        &mut self,
+        said: &Said,
+        name: &UnitName,
+        head: &Head,
+        body: Option<&AlarmBody>,
+        alarms: &[StandingAlarm],
+        now_ms: u64,
+    ) -> Vec<Cot> {
+        let mut cots = Vec::with_capacity(2);
+        if let Some((position, age_s)) = body.and_then(|body| Some((body.position?, body.position_age_s))) {
+            let then_ms = head.time_ms.saturating_sub(u64::from(age_s) * 1000);
+            let head = Head { time_ms: then_ms, ..*head };
+            cots.extend(self.take_position(said, name, &head, position));
+        }
+        let Some(id) = said.alarm.clone() else { return cots };
+        let standing = alert::of_record(id, &said.record, head, body, name, self.spans.clock);
+        // It may be delivered again after a person has closed it; the book knows, once it has the record.
+        let known = alarms.iter().find(|known| known.id == standing.id);
+        if known.is_none_or(|known| known.closed_at_ms.is_none()) {
+            cots.extend(self.tell(known.unwrap_or(&standing), now_ms));
+        }
+        cots
+    }
+
+    /// What is due at `now_ms` of the alarms that stand, and cancels of those that a person has closed.
+    pub(crate) fn due(&mut self, alarms: &[StandingAlarm], now_ms: u64) -> Vec<Cot> {
+        let mut open: BTreeMap<String, &StandingAlarm> = BTreeMap::new();
+        let mut closed: BTreeMap<String, &StandingAlarm> = BTreeMap::new();
+        for alarm in alarms.iter().filter(|alarm| alert::is_for_tak(alarm)) {
+            let of = if alarm.closed_at_ms.is_some() { &mut closed } else { &mut open };
+            let graver = of.entry(uid::of_alert(&alarm.id.unit, alarm.mode)).or_insert(alarm);
+            if alert::rank(alarm) > alert::rank(graver) {
+                *graver = alarm;
+            }
+        }
+        let mut said: Vec<Cot> = open.values().filter_map(|alarm| self.tell(alarm, now_ms)).collect();
+        for (uid, alarm) in closed.iter().filter(|(uid, _)| !open.contains_key(*uid)) {
+            said.extend(self.cancel(uid, alarm, alarms, now_ms));
+        }
+        self.alerts.retain(|uid, alert| open.contains_key(uid) || alert.until_ms > now_ms);
+        said
+    }
+
+    /// Tells an alarm, if it is due.
+    fn tell(&mut self, alarm: &StandingAlarm, now_ms: u64) -> Option<Cot> {
+        let uid = uid::of_alert(&alarm.id.unit, alarm.mode);
+        let until_ms = now_ms.saturating_add(self.spans.alarm_stale_ms);
+        let place = self.units.get(&uid::of(&alarm.id.unit, alarm.mode)).and_then(|known| known.cot.as_ref());
+        let cot = alert::cot(alarm, place, now_ms, until_ms);
+        if let Some(told) = self.alerts.get(&uid) {
+            let is_same = told.cot.kind == cot.kind && told.cot.remarks == cot.remarks;
+            let is_fresh = |told_ms: u64| now_ms < told_ms.saturating_add(self.spans.alarm_repeat_ms);
+            let is_told = told.told_ms.is_some_and(is_fresh) || sabotage::is(Sabotage::TellOnce);
+            if is_same && is_told {
+                return None;
+            }
+        }
+        let alarm = alarm.id.clone();
+        self.alerts.insert(uid, Alert { alarm, cot: cot.clone(), told_ms: Some(now_ms), until_ms });
+        Some(cot)
+    }
+
+    /// Cancels an alert whose last alarm a person has closed, once a connection.
+    fn cancel(
+        &mut self,
+        uid: &str,
+        alarm: &StandingAlarm,
+        alarms: &[StandingAlarm],
+        now_ms: u64,
+    ) -> Option<Cot> {
+        let could_stand_ms = alarm.closed_at_ms?.saturating_add(self.spans.alarm_stale_ms);
+        match self.alerts.get(uid) {
+            Some(told) if told.cot.kind == Kind::Cancel && told.told_ms.is_some() => return None,
+            // Told from its record and not in the book yet: the book will say what becomes of it.
+            Some(told) if alarms.iter().all(|known| known.id != told.alarm) => return None,
+            None if could_stand_ms <= now_ms => return None,
+            _ => {}
+        }
+        let until_ms = self.alerts.get(uid).map_or(could_stand_ms, |told| told.until_ms);
+        let cot = alert::cancel(alarm, now_ms, now_ms.saturating_add(self.spans.alarm_stale_ms));
+        let alarm = alarm.id.clone();
+        self.alerts
+            .insert(uid.to_owned(), Alert { alarm, cot: cot.clone(), told_ms: Some(now_ms), until_ms });
+        Some(cot)
+    }
+
+    /// A new connection knows nothing: the newest of every unit that is not stale, and from now on every alarm is due.
+    pub(crate) fn begin(&mut self, now_ms: u64) -> Vec<Cot> {
+        self.alerts.values_mut().for_each(|alert| alert.told_ms = None);
+        self.units.retain(|_, known| known.cot.as_ref().is_none_or(|cot| cot.stale_ms > now_ms));
+        self.units.values().filter_map(|known| known.cot.clone()).collect()
+    }
+}
+
+fn how(source: FixSource) -> How {
+    match source {
+        FixSource::GNSS | FixSource::GNSS_AUGMENTED => How::Gps,
+        FixSource::MANUAL => How::Human,
+        _ => How::Machine,
+    }
+}
+
+fn point(position: &Position) -> Point {
+    Point {
+        latitude_udeg: position.latitude_udeg,
+        longitude_udeg: position.longitude_udeg,
+        accuracy_m: (position.accuracy_m != 0).then_some(position.accuracy_m),
+    }
+}

@@ -1,0 +1,67 @@
+//! Where and as whom the gateway connects to a TAK server.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+
+use super::picture::Spans;
+use crate::config::material::{Authority, MaterialError, ServerIdentity};
+use crate::forward::release::Release;
+use crate::pki;
+
+/// Of one server.
+#[derive(Debug, Clone)]
+pub(crate) struct TakSettings {
+    /// The forwarder's name; part of our own uid.
+    pub(crate) name: String,
+    /// Host name or address.
+    pub(crate) host: String,
+    /// TCP port.
+    pub(crate) port: u16,
+    /// The name that the server's certificate must have, if it is not the host.
+    pub(crate) server_name: Option<String>,
+    /// PEM of who issued the server's certificate. TAK servers have an authority of their own.
+    pub(crate) authority: PathBuf,
+    /// PEM of our certificate.
+    pub(crate) certificate: PathBuf,
+    /// PEM of its key.
+    pub(crate) key: PathBuf,
+    /// Whether protobuf is taken when it is offered.
+    pub(crate) takes_protobuf: bool,
+    /// What it is released.
+    pub(crate) release: Release,
+    /// How long things stand there.
+    pub(crate) spans: Spans,
+}
+
+/// The settings cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum TakError {
+    /// A certificate or key cannot be used.
+    #[error("{0}")]
+    Material(#[from] MaterialError),
+    /// rustls refused them.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] pki::TlsError),
+    /// Not a name that a certificate can have.
+    #[error("{name} is neither a host name nor an address")]
+    Name {
+        /// As configured.
+        name: String,
+    },
+}
+
+/// Both ends show a certificate; TLS 1.2 too, which TAK servers in use still speak.
+pub(super) fn tls(settings: &TakSettings) -> Result<Arc<ClientConfig>, TakError> {
+    let authority = Authority::load(&settings.authority)?;
+    let identity = ServerIdentity::load(&settings.certificate, &settings.key)?;
+    Ok(pki::mutual_client(&authority, &identity)?)
+}
+
+pub(super) fn server_name(settings: &TakSettings) -> Result<ServerName<'static>, TakError> {
+    let name = settings.server_name.as_ref().unwrap_or(&settings.host);
+    let bare = name.trim_matches(['[', ']']).to_owned();
+    ServerName::try_from(bare).map_err(|_| TakError::Name { name: name.clone() })
+}
