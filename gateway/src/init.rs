@@ -138,6 +138,8 @@ mod tests {
         {
             fs::write(dir.path().join(name), contents).unwrap();
         }
+        let signing_key = format!("whsec_{}=\n", "A".repeat(43));
+        crate::pki::write_new_private(&dir.path().join("cad.keys"), signing_key.as_bytes()).unwrap();
         for (from, to) in [
             ("ca.pem", "nats-ca.pem"),
             ("ca.pem", "cad-ca.pem"),
