@@ -4,7 +4,7 @@
 //! modules stand in its order:
 //!
 //! ```text
-//! ingest -> decode -> dedup -> SPOOL (fsync) -+-> forward -> JetStream / webhook / file
+//! ingest -> decode -> dedup -> SPOOL (fsync) -+-> forward -> JetStream / PostgreSQL / webhook / file
 //!    ^  <- PUBACK only after the commit <-----+-> live, alarms -> audit -> http -> control room
 //! ```
 //!
@@ -35,6 +35,7 @@ pub mod login;
 pub mod metrics;
 pub mod people;
 pub mod pki;
+pub mod postgres;
 pub mod quota;
 pub mod record;
 pub mod retention;

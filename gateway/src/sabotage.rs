@@ -37,11 +37,15 @@ pub enum Sabotage {
     SkipEscape,
     /// A TAK server is told of an alarm once.
     TellOnce,
+    /// What was sent to PostgreSQL counts as taken before its commit.
+    AcceptBeforeCommit,
+    /// A row that PostgreSQL was sent before is another row.
+    InsertWithoutKey,
 }
 
 impl Sabotage {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::AckBeforeCommit,
         Self::ForgetLastRecord,
         Self::DropOnOverflow,
@@ -57,6 +61,8 @@ impl Sabotage {
         Self::DropClosing,
         Self::SkipEscape,
         Self::TellOnce,
+        Self::AcceptBeforeCommit,
+        Self::InsertWithoutKey,
     ];
 
     /// Its name on a command line and in the environment.
@@ -78,6 +84,8 @@ impl Sabotage {
             Self::DropClosing => "drop-closing",
             Self::SkipEscape => "skip-escape",
             Self::TellOnce => "tell-once",
+            Self::AcceptBeforeCommit => "accept-before-commit",
+            Self::InsertWithoutKey => "insert-without-key",
         }
     }
 

@@ -264,6 +264,7 @@ fn sink(forward: &Forward) -> Finding {
     let name = format!("sink {}", forward.name);
     let reached = match &forward.sink {
         Sink::Nats(nats) => reach_any(nats.url.split(','), 4222),
+        Sink::Postgres(server) => reach_postgres(&server.url),
         Sink::Webhook(webhook) => reach_any(std::iter::once(webhook.url.as_str()), 443),
         Sink::File(file) => writable(&file.path),
         Sink::Tak(tak) => reach_any(std::iter::once(tak.url.as_str()), 8089),
@@ -286,6 +287,27 @@ fn reach_any<'u>(urls: impl Iterator<Item = &'u str>, default_port: u16) -> Resu
         }
     }
     Err(last)
+}
+
+/// Any of its hosts: PostgreSQL takes several, and directories of sockets.
+fn reach_postgres(url: &str) -> Result<String, String> {
+    let config: tokio_postgres::Config = url.parse().map_err(|_| "not a URL".to_owned())?;
+    let mut urls = Vec::new();
+    for (place, host) in config.get_hosts().iter().enumerate() {
+        let ports = config.get_ports();
+        let port = ports.get(place).or(ports.first()).copied().unwrap_or(5432);
+        match host {
+            tokio_postgres::config::Host::Tcp(name) => urls.push(format!("postgresql://{name}:{port}")),
+            tokio_postgres::config::Host::Unix(dir) => {
+                let socket = dir.join(format!(".s.PGSQL.{port}"));
+                return match std::os::unix::net::UnixStream::connect(&socket) {
+                    Ok(_) => Ok(format!("{} answers", socket.display())),
+                    Err(error) => Err(format!("{}: {error}", socket.display())),
+                };
+            }
+        }
+    }
+    reach_any(urls.iter().map(String::as_str), 5432)
 }
 
 /// Opens a connection and closes it; says nothing, so the URL's secrets stay here.

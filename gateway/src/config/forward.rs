@@ -1,4 +1,4 @@
-//! `[[forward.nats]]`, `[[forward.webhook]]`, `[[forward.file]]`, `[[forward.tak]]`.
+//! `[[forward.nats]]`, `[[forward.postgres]]`, `[[forward.webhook]]`, `[[forward.file]]`, `[[forward.tak]]`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use hyper::Uri;
 use super::check;
 use super::material::{self, ServerIdentity};
 use super::parse::{loaded, narrow};
+use super::postgres::server;
 use super::release::release;
 use super::section::{Located, Section};
 use super::{BatchPolicy, ClientFiles, FileSink, Forward, NatsSink, RetryPolicy, Sink, TakSink, WebhookSink};
@@ -22,12 +23,12 @@ const FORWARDS_MAX: usize = 32;
 /// Reads the keys of one kind of sink.
 type ReadSink = fn(&Section<'_>) -> Option<Sink>;
 
-/// Reads every sink in the order nats, webhook, file, tak.
+/// Reads every sink in the order nats, postgres, webhook, file, tak.
 pub(super) fn forwards(root: &Section<'_>, served: &BTreeMap<ForceId, String>) -> Vec<Forward> {
     let section = root.section("forward");
     let mut forwards: Vec<Forward> = Vec::new();
-    let kinds: [(&'static str, ReadSink); 4] =
-        [("nats", nats), ("webhook", webhook), ("file", file), ("tak", tak)];
+    let kinds: [(&'static str, ReadSink); 5] =
+        [("nats", nats), ("postgres", postgres), ("webhook", webhook), ("file", file), ("tak", tak)];
     for (kind, read_sink) in kinds {
         for entry in section.sections(kind) {
             if let Some(forward) = forward(&entry, kind, read_sink, served) {
@@ -145,6 +146,10 @@ fn nats(entry: &Section<'_>) -> Option<Sink> {
         authority: authority?,
         client: client?,
     }))
+}
+
+fn postgres(entry: &Section<'_>) -> Option<Sink> {
+    Some(Sink::Postgres(server(entry, "fieldpost")?))
 }
 
 fn webhook(entry: &Section<'_>) -> Option<Sink> {
@@ -274,7 +279,7 @@ fn plain_or(entry: &Section<'_>, key: &'static str, default: &str, fits: fn(&str
 }
 
 /// Outer `None`: reported.
-fn readable(entry: &Section<'_>, key: &'static str) -> Option<Option<PathBuf>> {
+pub(super) fn readable(entry: &Section<'_>, key: &'static str) -> Option<Option<PathBuf>> {
     match entry.path(key) {
         None => Some(None),
         Some(path) => check::readable_file(entry.report(), &path).then_some(Some(path.value)),
@@ -300,7 +305,7 @@ fn signing_keys(entry: &Section<'_>) -> Option<Option<PathBuf>> {
     }
 }
 
-fn authority(entry: &Section<'_>) -> Option<Option<PathBuf>> {
+pub(super) fn authority(entry: &Section<'_>) -> Option<Option<PathBuf>> {
     match entry.path("authority") {
         None => Some(None),
         Some(path) => {
@@ -310,7 +315,7 @@ fn authority(entry: &Section<'_>) -> Option<Option<PathBuf>> {
     }
 }
 
-fn client_files(entry: &Section<'_>) -> Option<Option<ClientFiles>> {
+pub(super) fn client_files(entry: &Section<'_>) -> Option<Option<ClientFiles>> {
     match (entry.path("certificate"), entry.path("key")) {
         (None, None) => Some(None),
         (Some(certificate), Some(key)) => {

@@ -16,6 +16,7 @@ mod environment;
 mod forward;
 pub mod material;
 mod parse;
+mod postgres;
 mod problem;
 mod release;
 pub mod roster;
@@ -42,6 +43,7 @@ pub use self::release::RELEASE_ALL;
 use self::roster::Roster;
 use crate::alarms::rules::Rules as AlarmRules;
 use crate::forward::release::Release;
+use crate::postgres::Server;
 use crate::retention::Periods;
 
 /// Largest configuration file: a thousand sinks would fit.
@@ -142,18 +144,20 @@ pub struct RetentionPolicy {
 }
 
 /// `[history]`: where every unit was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HistoryPolicy {
+    /// The database that keeps it; the gateway's own files without.
+    pub postgres: Option<Server>,
     /// Whole days that positions and statuses are kept.
     pub movement_days: u32,
     /// Whole days that alarms and what became of them are kept.
     pub alarms_days: u32,
-    /// Disk the history may use in all.
+    /// Disk the history may use in all, in files of the gateway's own.
     pub bytes_max: u64,
 }
 
-/// One force system: `[[forward.nats]]`, `[[forward.webhook]]`, `[[forward.file]]` or `[[forward.tak]]`.
+/// One force system: `[[forward.nats]]`, `[[forward.postgres]]`, `[[forward.webhook]]`, `[[forward.file]]` or `[[forward.tak]]`.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Forward {
@@ -199,6 +203,8 @@ pub struct RetryPolicy {
 pub enum Sink {
     /// NATS JetStream.
     Nats(NatsSink),
+    /// Tables of a PostgreSQL database.
+    Postgres(Server),
     /// Batched CloudEvents over HTTP.
     Webhook(WebhookSink),
     /// One JSON event a line.

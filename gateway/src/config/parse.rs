@@ -187,7 +187,27 @@ fn retention(root: &Section<'_>) -> RetentionPolicy {
 
 fn history(root: &Section<'_>) -> HistoryPolicy {
     let section = root.section("history");
+    let store = section.text("store");
+    let postgres = match store.as_ref().map(|store| store.value.as_str()) {
+        None | Some("files") => None,
+        Some("postgres") => {
+            let entry = section.section("postgres");
+            let server = super::postgres::server(&entry, "fieldpost_history");
+            entry.finish();
+            server
+        }
+        Some(other) => {
+            let store = store.as_ref().expect("matched just now");
+            section.report().mistake(
+                &store.origin,
+                format!("`{}` is no store: \"{other}\"", store.key),
+                "write \"files\" or \"postgres\"",
+            );
+            None
+        }
+    };
     let policy = HistoryPolicy {
+        postgres,
         movement_days: narrow(section.integer("movement_days", 31, 1..=36_600)),
         alarms_days: narrow(section.integer("alarms_days", 366, 1..=36_600)),
         bytes_max: section.integer("bytes_max", 16_384 * MIB, 64 * MIB..=1024 * 1024 * 1024 * MIB),

@@ -4,6 +4,7 @@ use toml::{Table, Value};
 
 use super::{Config, Forward, LogFormat, Sink};
 use crate::forward::release::{Field, Fields, Forces, Kind, Kinds, Release};
+use crate::postgres::Server;
 
 /// Renders `config` as TOML that, read again, gives the same configuration. `redact` hides passwords in URLs and
 /// shortens nothing else: files that hold secrets are named, never read.
@@ -38,14 +39,18 @@ pub fn effective(config: &Config, redact: bool) -> String {
         ]),
     );
     let history = &config.history;
-    root.insert(
-        "history".into(),
-        table([
-            ("movement_days", number(history.movement_days)),
-            ("alarms_days", number(history.alarms_days)),
-            ("bytes_max", number(history.bytes_max)),
-        ]),
-    );
+    let mut of_history = Table::new();
+    set(&mut of_history, "store", "files");
+    if let Some(server) = &history.postgres {
+        let mut entry = Table::new();
+        postgres(&mut entry, server);
+        set(&mut of_history, "store", "postgres");
+        of_history.insert("postgres".into(), Value::Table(entry));
+    }
+    set(&mut of_history, "movement_days", number(history.movement_days));
+    set(&mut of_history, "alarms_days", number(history.alarms_days));
+    set(&mut of_history, "bytes_max", number(history.bytes_max));
+    root.insert("history".into(), Value::Table(of_history));
     root.insert("forward".into(), Value::Table(forwards(&config.forwards, redact)));
     root.insert("control_room".into(), Value::Table(control_room(config)));
     root.insert("map".into(), Value::Table(map(config)));
@@ -129,6 +134,16 @@ fn forwards(forwards: &[Forward], redact: bool) -> Table {
     kinds
 }
 
+/// A URL with a password in it is refused when it is read: there is nothing to hide.
+fn postgres(entry: &mut Table, server: &Server) {
+    set(entry, "url", server.url.as_str());
+    set(entry, "schema", server.schema.as_str());
+    set_path(entry, "password_file", server.password_file.as_deref());
+    set_path(entry, "authority", server.authority.as_deref());
+    set_path(entry, "certificate", server.client.as_ref().map(|(certificate, _)| certificate.as_path()));
+    set_path(entry, "key", server.client.as_ref().map(|(_, key)| key.as_path()));
+}
+
 fn sink(forward: &Forward, redact: bool) -> (&'static str, Table) {
     let mut entry = Table::new();
     set(&mut entry, "name", forward.name.as_str());
@@ -153,6 +168,10 @@ fn sink(forward: &Forward, redact: bool) -> (&'static str, Table) {
             );
             set_path(&mut entry, "key", nats.client.as_ref().map(|client| client.key.as_path()));
             "nats"
+        }
+        Sink::Postgres(server) => {
+            postgres(&mut entry, server);
+            "postgres"
         }
         Sink::Webhook(webhook) => {
             set(&mut entry, "url", url(&webhook.url));

@@ -134,6 +134,11 @@ revocation_list = "pki/crl.pem"
 #alarms_days = 366
 # Disk the history may use in all (bytes). When it is used up the oldest positions go first, and the page says so.
 #bytes_max = 17179869184
+# Who keeps it: "files" of the gateway's own, or "postgres", a database of the force's (keys as of forward.postgres).
+#store = "files"
+#[history.postgres]
+#url = "postgresql://fieldpost@db.force.example:5432/history"
+#schema = "fieldpost_history"
 
 # ---- Force systems -------------------------------------------------------------------------------------------------
 # Any number of sinks of each kind. Every sink has these keys:
@@ -171,6 +176,18 @@ revocation_list = "pki/crl.pem"
 #certificate = "nats-client.pem"
 #key = "nats-client.key"
 #release = { forces = ["*"], classes = ["*"], fields = ["*"], marking = "official-sensitive" }
+#
+# Tables of a PostgreSQL database with PostGIS, in a schema of its own (docs/sinks/postgres.md).
+#[[forward.postgres]]
+#name = "postgres"
+# User, host, port and database. Without `authority` the server must be on this machine.
+#url = "postgresql://fieldpost@db.force.example:5432/events"
+#schema = "fieldpost"
+# A file with the password; who issued the server's certificate; our client certificate and key (default: none).
+#password_file = "postgres.password"
+#authority = "postgres-ca.pem"
+#certificate = "postgres-client.pem"
+#key = "postgres-client.key"
 #
 # CloudEvents over HTTP, batched. http:// is for loopback only.
 #[[forward.webhook]]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
@@ -47,6 +47,10 @@ impl fmt::Debug for SinkFiles {
 }
 
 fn paths(sink: &Sink) -> Vec<&Path> {
+    if let Sink::Postgres(server) = sink {
+        let client = server.client.iter().flat_map(|(certificate, key)| [certificate, key]);
+        return client.chain(&server.password_file).chain(&server.authority).map(PathBuf::as_path).collect();
+    }
     let (files, client) = match sink {
         Sink::Nats(nats) => {
             ([nats.credentials.as_deref(), nats.authority.as_deref(), None], nats.client.as_ref())
@@ -55,7 +59,7 @@ fn paths(sink: &Sink) -> Vec<&Path> {
             let secrets = [webhook.bearer_token_file.as_deref(), webhook.signing_keys_file.as_deref()];
             ([webhook.authority.as_deref(), secrets[0], secrets[1]], None)
         }
-        Sink::File(_) => ([None, None, None], None),
+        Sink::File(_) | Sink::Postgres(_) => ([None, None, None], None),
         Sink::Tak(tak) => ([Some(tak.authority.as_path()), None, None], Some(&tak.client)),
     };
     let client = client.into_iter().flat_map(|client| [client.certificate.as_path(), client.key.as_path()]);

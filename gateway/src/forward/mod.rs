@@ -6,7 +6,7 @@
 //! kept among the refusals. What a sink may see twice carries the same `id` both times.
 //!
 //! ```text
-//! spool --Source--> Renderer --> [Event] --Sink::deliver--> JetStream | webhook | file | TAK
+//! spool --Source--> Renderer --> [Event] --Sink::deliver--> JetStream | PostgreSQL | webhook | file | TAK
 //!   ^                               |  retry: same events, those accepted already are not sent again
 //!   '------- cursor (fsync) <-------'  refuse: halve until the poison event stands alone, keep it, go on
 //! ```
@@ -27,6 +27,7 @@ pub mod forwarder;
 mod json;
 mod metrics;
 pub mod nats;
+pub mod postgres;
 pub mod refusals;
 pub mod release;
 pub mod source;
@@ -51,7 +52,7 @@ pub use start::{Forwarders, StartError};
 
 /// Where a forwarder delivers.
 pub trait Sink: Send {
-    /// What it is, for logs: `nats`, `webhook`, `file` or `tak`.
+    /// What it is, for logs: `nats`, `postgres`, `webhook`, `file` or `tak`.
     fn kind(&self) -> &'static str;
 
     /// Delivers every event that is [`EventState::Owed`], in order, and returns when the sink has them durably.

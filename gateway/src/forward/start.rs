@@ -11,12 +11,15 @@ use super::cot::{Spans, TakError, TakSettings, TakSink};
 use super::file::{FileSettings, FileSink};
 use super::metrics::ForwarderMetrics;
 use super::nats::{NatsSettings, NatsSink};
+use super::postgres::{PostgresSettings, PostgresSink, RetentionSettings};
 use super::webhook::{WebhookError, WebhookSettings, WebhookSink};
 use super::{BackoffSettings, ClockBounds, Forwarder, ForwarderSettings, Random, Sink, SpoolSource};
 use crate::config::{self, Config};
 use crate::live::order;
 use crate::live::standing::Situation;
+use crate::live::system_now_ms;
 use crate::metrics::Metrics;
+use crate::retention::for_history;
 use crate::spool::{BatchLimits, Clock, Spool, SpoolError};
 
 /// The file sink begins a new file at this size: a day of a middle-sized force.
@@ -71,6 +74,7 @@ impl fmt::Debug for Forwarders {
 
 enum AnySink {
     Nats(Box<NatsSink>),
+    Postgres(Box<PostgresSink>),
     Webhook(Box<WebhookSink>),
     File(FileSink),
     Tak(TakSink),
@@ -136,11 +140,13 @@ impl Forwarders {
     ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let mut ready = Vec::with_capacity(prepared.len());
+        let shared = Arc::new(config.clone());
         for (forward, sink) in prepared {
             let handles = metrics.forward.forwarder(&forward.name);
-            let settings = settings(config, &forward);
+            let settings = settings(&shared, &forward);
+            let (config, situation) = (Arc::clone(&shared), Arc::clone(&situation));
             let (spool, stop) = (spool.clone(), stop.clone());
-            let plan = Plan { forward, settings, spool, handles, stop, situation: Arc::clone(&situation) };
+            let plan = Plan { config, forward, settings, spool, handles, stop, situation };
             let source = plan.source()?;
             ready.push((plan, source, sink));
         }
@@ -154,6 +160,7 @@ impl Forwarders {
 
 /// All it takes to start one forwarder, and to start it again.
 struct Plan {
+    config: Arc<Config>,
     forward: config::Forward,
     settings: ForwarderSettings,
     spool: Spool,
@@ -172,6 +179,7 @@ impl Plan {
     fn spawn(&self, source: SpoolSource, sink: AnySink) -> JoinHandle<()> {
         match sink {
             AnySink::Nats(sink) => self.spawn_with(source, *sink),
+            AnySink::Postgres(sink) => self.spawn_with(source, *sink),
             AnySink::Webhook(sink) => self.spawn_with(source, *sink),
             AnySink::File(sink) => self.spawn_with(source, sink),
             AnySink::Tak(sink) => self.spawn_with(source, sink),
@@ -207,7 +215,7 @@ impl Restart for Plan {
     }
 
     fn again(&self) -> Result<JoinHandle<()>, StartError> {
-        Ok(self.spawn(self.source()?, sink(&self.forward, &self.settings, &self.situation)?))
+        Ok(self.spawn(self.source()?, sink(&self.forward, &self.config, &self.settings, &self.situation)?))
     }
 }
 
@@ -238,7 +246,7 @@ fn prepare(
     situation: &Arc<dyn Situation>,
 ) -> Result<Vec<(config::Forward, AnySink)>, StartError> {
     let sinks = config.forwards.iter().map(|forward| {
-        let sink = sink(forward, &settings(config, forward), situation)?;
+        let sink = sink(forward, config, &settings(config, forward), situation)?;
         Ok((forward.clone(), sink))
     });
     sinks.collect()
@@ -246,6 +254,7 @@ fn prepare(
 
 fn sink(
     forward: &config::Forward,
+    config: &Config,
     settings: &ForwarderSettings,
     situation: &Arc<dyn Situation>,
 ) -> Result<AnySink, StartError> {
@@ -259,6 +268,15 @@ fn sink(
             credentials: nats.credentials.clone(),
             authority: nats.authority.clone(),
             client: nats.client.as_ref().map(|files| (files.certificate.clone(), files.key.clone())),
+        }))),
+        config::Sink::Postgres(server) => AnySink::Postgres(Box::new(PostgresSink::new(PostgresSettings {
+            server: server.clone(),
+            clock: clock(config),
+            retention: RetentionSettings {
+                periods: config.periods(),
+                holds: for_history(&config.data_dir, config.forces.keys().cloned().collect()),
+                now_ms: Arc::new(system_now_ms),
+            },
         }))),
         config::Sink::Webhook(webhook) => {
             let settings = WebhookSettings {
@@ -315,14 +333,18 @@ fn settings(config: &Config, forward: &config::Forward) -> ForwarderSettings {
         },
         attempt_ms_max: forward.retry.attempt_ms_max,
         stop_ms_max: STOP_MS_MAX,
-        clock: ClockBounds {
-            future_ms_max: u64::from(config.clock.future_s_max) * 1000,
-            past_ms_max: u64::from(config.clock.past_hours_max) * 3_600_000,
-        },
+        clock: clock(config),
         release: forward.release.clone(),
         refusals: config.data_dir.join("refused").join(format!("{}.ndjson", forward.name)),
         wall: Clock::system(),
         random: Random::system(),
+    }
+}
+
+fn clock(config: &Config) -> ClockBounds {
+    ClockBounds {
+        future_ms_max: u64::from(config.clock.future_s_max) * 1000,
+        past_ms_max: u64::from(config.clock.past_hours_max) * 3_600_000,
     }
 }
 

@@ -11,7 +11,7 @@
 //!                                                  '-- track, at, everyone, window, alarms --> http/history.rs
 //! ```
 //!
-//! [`HistoryStore`] is the seam: [`FileStore`] needs no database and is the default; a force's PostgreSQL takes its place.
+//! [`HistoryStore`] is the seam: [`FileStore`] needs no database and is the default; [`PostgresStore`] keeps the same rows in a force's PostgreSQL.
 //!
 //! Bounds: [`Settings::rows_max`] rows in memory, with their keys and copies about 400 bytes each; [`Settings::bytes_max`] on disk; answers by the limits
 //! of each question.
@@ -22,6 +22,7 @@ mod files;
 mod merge;
 pub mod metrics;
 mod none;
+mod postgres;
 mod read;
 pub mod row;
 mod segment;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 use fieldpost_protocol::ForceId;
 
 pub use files::{FileStore, OpenError, Settings};
+pub use postgres::{PostgresStore, Settings as PostgresSettings};
 use row::{AlarmEvent, Row, RowClass, RowKey};
 use standing::Standing;
 

@@ -82,13 +82,7 @@ pub fn start(
     around: Surroundings<'_>,
 ) -> Result<Running, SpoolError> {
     match opened {
-        Ok((store, is_new)) => {
-            if is_new {
-                // Whatever an earlier store had taken is not in this one.
-                around.spool.retire_cursor(CURSOR_NAME)?;
-            }
-            start_on(Arc::new(store), around)
-        }
+        Ok((store, is_new)) => start_new_or_on(Arc::new(store), is_new, around),
         Err(error) => {
             tracing::error!(%error, "there is no history");
             around.spool.retire_cursor(CURSOR_NAME)?;
@@ -97,6 +91,22 @@ pub fn start(
             Ok(Running { history, task: tokio::spawn(async {}), shutdown: around.shutdown.child_token() })
         }
     }
+}
+
+/// Starts to fill `store`, from the earliest record kept if it is new.
+///
+/// # Errors
+/// The cursor cannot be opened.
+pub fn start_new_or_on(
+    store: Arc<dyn HistoryStore>,
+    is_new: bool,
+    around: Surroundings<'_>,
+) -> Result<Running, SpoolError> {
+    if is_new {
+        // Whatever an earlier store had taken is not in this one.
+        around.spool.retire_cursor(CURSOR_NAME)?;
+    }
+    start_on(store, around)
 }
 
 /// Starts to fill `store`.
@@ -140,7 +150,7 @@ impl History {
         let mut say = |is_so: bool, words: String| condition.degraded.extend(is_so.then_some(words));
         say(
             self.status.is_failing.load(Ordering::Relaxed),
-            "History: cannot be written, replay and tracks end early: check the data directory's disk"
+            "History: cannot be written, replay and tracks end early: check the data directory's disk, or its database"
                 .to_owned(),
         );
         say(

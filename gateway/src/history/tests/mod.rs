@@ -1,20 +1,22 @@
-//! Claims of the embedded store, against a model that keeps every row in a list.
+//! Claims of the stores: those of the seam hold for each of them, against a model that keeps every row in a list; the others are
+//! of the embedded one alone.
 
 mod damage;
 mod figures;
 mod model;
 mod patience;
+mod postgres;
 mod retention;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use fieldpost_protocol::{ClockQuality, Duty, FixSource, Mode, Position, ReportReason};
 
 use super::row::{AlarmEvent, Row, Said};
-use super::{FileStore, Settings};
+use super::{FileStore, HistoryStore, Hold, Retention, Settings};
 use crate::live::unit::UnitId;
-use crate::spool::faulty::FaultyDisk;
+use crate::spool::faulty::{FaultyDisk, Unsynced};
 
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
@@ -66,6 +68,34 @@ fn alarm(at_ms: u64, seq: u32, what: &str, id: &str) -> Row {
         position_udeg: None,
     };
     row(at_ms, seq, Said::Alarm(serde_json::to_string(&event).unwrap().into()))
+}
+
+/// A place where a kind of store keeps its rows, for the claims that hold for every kind.
+trait Bed {
+    /// Opens the store on what earlier ones settled here. `holds` are asked whenever it may drop something.
+    async fn open_with(&self, retention: Retention, holds: Arc<Mutex<Vec<Hold>>>) -> Box<dyn HistoryStore>;
+
+    /// As after a power cut: what was not settled is gone, or a part of it.
+    fn cut_power(&mut self, seed: u64);
+
+    async fn open(&self) -> Box<dyn HistoryStore> {
+        let retention = Retention { movement_days: 31, alarms_days: 366 };
+        self.open_with(retention, Arc::default()).await
+    }
+}
+
+/// The embedded store's.
+struct Files(FaultyDisk);
+
+impl Bed for Files {
+    async fn open_with(&self, retention: Retention, holds: Arc<Mutex<Vec<Hold>>>) -> Box<dyn HistoryStore> {
+        let holds = Arc::new(move || holds.lock().unwrap().clone());
+        Box::new(FileStore::open(Settings { retention, holds, ..settings(&self.0) }).unwrap().0)
+    }
+
+    fn cut_power(&mut self, seed: u64) {
+        self.0 = self.0.cut_power(Unsynced::Torn(seed));
+    }
 }
 
 fn settings(disk: &FaultyDisk) -> Settings {

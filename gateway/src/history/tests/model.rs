@@ -9,12 +9,12 @@ use proptest::prelude::*;
 use super::super::row::{Row, RowClass, RowKey};
 use super::super::standing::Standing;
 use super::super::{Alarms, HistoryError, HistoryStore, LOOK_BACK_MS, Sees, Track};
-use super::{FileStore, HOUR_MS, NOON_MS, alarm, open, place, settings, status, unit};
+use super::{Bed, FileStore, Files, HOUR_MS, NOON_MS, alarm, open, place, settings, status, unit};
 use crate::live::unit::UnitId;
 use crate::spool::faulty::{FaultyDisk, Unsynced};
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Take(Vec<(u8, Row)>),
     Settle,
     Restart,
@@ -34,7 +34,7 @@ fn any_row() -> impl Strategy<Value = (u8, Row)> {
     })
 }
 
-fn any_step() -> impl Strategy<Value = Step> {
+pub(super) fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => prop::collection::vec(any_row(), 1..40).prop_map(Step::Take),
         6 => Just(Step::Settle),
@@ -69,7 +69,7 @@ fn name(of: u8) -> UnitId {
     unit(&format!("sim/pc-000{of}"))
 }
 
-async fn whole_track(store: &FileStore, of: &UnitId, rows_max: usize) -> Vec<Row> {
+async fn whole_track(store: &dyn HistoryStore, of: &UnitId, rows_max: usize) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     loop {
         let after = rows.last().map(Row::key);
@@ -83,7 +83,7 @@ async fn whole_track(store: &FileStore, of: &UnitId, rows_max: usize) -> Vec<Row
     }
 }
 
-async fn check(store: &FileStore, model: &Model) {
+async fn check(store: &dyn HistoryStore, model: &Model) {
     for of in (0..4).map(name) {
         let track = whole_track(store, &of, 7).await;
         assert_eq!(track.iter().collect::<Vec<_>>(), model.of(&of));
@@ -115,38 +115,39 @@ proptest! {
     #[test]
     fn the_store_answers_as_a_list_would(steps in prop::collection::vec(any_step(), 1..30)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let mut disk = FaultyDisk::new();
-            let mut store = open(&disk);
-            let (mut model, mut durable) = (Model::default(), Model::default());
-            for step in steps {
-                match step {
-                    Step::Take(rows) => {
-                        let rows: Vec<_> = rows.into_iter().map(|(of, row)| (name(of), row)).collect();
-                        let entries = rows.iter().map(|(unit, row)| ((unit.clone(), row.key()), row.clone()));
-                        for (key, row) in entries {
-                            model.rows.entry(key).or_insert(row);
-                        }
-                        store.take(rows).await.unwrap();
-                    }
-                    Step::Settle => {
-                        store.settle(NOON_MS).await.unwrap();
-                        durable = model.clone();
-                    }
-                    Step::Restart => {
-                        store = open(&disk);
-                        model = durable.clone();
-                    }
-                    Step::PowerCut(seed) => {
-                        disk = disk.cut_power(Unsynced::Torn(seed));
-                        store = open(&disk);
-                        model = durable.clone();
-                    }
-                }
-            }
-            check(&store, &model).await;
-        });
+        runtime.block_on(answers_as_a_list_would(&mut Files(FaultyDisk::new()), steps));
     }
+}
+
+pub(super) async fn answers_as_a_list_would(bed: &mut impl Bed, steps: Vec<Step>) {
+    let mut store = bed.open().await;
+    let (mut model, mut durable) = (Model::default(), Model::default());
+    for step in steps {
+        match step {
+            Step::Take(rows) => {
+                let rows: Vec<_> = rows.into_iter().map(|(of, row)| (name(of), row)).collect();
+                let entries = rows.iter().map(|(unit, row)| ((unit.clone(), row.key()), row.clone()));
+                for (key, row) in entries {
+                    model.rows.entry(key).or_insert(row);
+                }
+                store.take(rows).await.unwrap();
+            }
+            Step::Settle => {
+                store.settle(NOON_MS).await.unwrap();
+                durable = model.clone();
+            }
+            Step::Restart => {
+                store = bed.open().await;
+                model = durable.clone();
+            }
+            Step::PowerCut(seed) => {
+                bed.cut_power(seed);
+                store = bed.open().await;
+                model = durable.clone();
+            }
+        }
+    }
+    check(&*store, &model).await;
 }
 
 /// A power cut at every change of the disk while a store settles: what an earlier settling returned for is there, and
@@ -197,8 +198,11 @@ async fn a_store_without_room_takes_nothing_and_says_so() {
 
 #[tokio::test]
 async fn an_alarm_is_found_with_what_became_of_it_and_pages_go_on() {
-    let disk = FaultyDisk::new();
-    let store = open(&disk);
+    alarms_are_found_with_what_became_of_them(&Files(FaultyDisk::new())).await;
+}
+
+pub(super) async fn alarms_are_found_with_what_became_of_them(bed: &impl Bed) {
+    let store = bed.open().await;
     let raised = (0..5u32)
         .map(|n| (name(0), alarm(NOON_MS + u64::from(n), n, "raised", &format!("sim/pc-0000/1/{n}"))));
     store.take(raised.collect()).await.unwrap();
