@@ -1,13 +1,15 @@
 //! `fieldpost-sim bench ...`
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
-    Figure, IngestLoad, Peer, Server, handshake_in_memory, handshakes, idle_memory, paced, pump,
-    pump_jetstream, storm, subscribe, table,
+    Figure, IngestLoad, Peer, Server, commits, drain, fan_out, handshake_in_memory, handshakes, idle_memory,
+    overload,
+    overload::{FLOODING, RAISING},
+    paced, pump, pump_jetstream, storm, subscribe, table,
 };
 use crate::{binary, console};
 
@@ -34,6 +36,12 @@ pub struct BenchCommand {
     /// Devices of the reconnect storm.
     #[arg(long, default_value_t = 15_000)]
     storm: usize,
+    /// Units of the live page, which all move once a second.
+    #[arg(long, default_value_t = 10_000)]
+    units: usize,
+    /// Browsers that look at them.
+    #[arg(long, default_value_t = 20)]
+    browsers: usize,
     /// The gateway's binary; by default `fieldpost` beside this program.
     #[arg(long)]
     binary: Option<PathBuf>,
@@ -58,6 +66,14 @@ enum Row {
     Handshake,
     /// Thousands of devices at once, while others report.
     Storm,
+    /// Alarms while everybody else sends more than can be taken.
+    Overload,
+    /// The live page with many units and browsers.
+    FanOut,
+    /// A backlog on its way out.
+    Drain,
+    /// Commits next to a bare append with fdatasync.
+    Commits,
 }
 
 const PUMP_CONNECTIONS: usize = 200;
@@ -77,10 +93,7 @@ impl BenchCommand {
         raise_descriptors();
         let gateway = Peer::fieldpost(&binary::gateway(self.binary.clone())?);
         let mut figures = self.measure(&gateway).await?;
-        if self.has(Row::Storm) {
-            let (server, _dir) = start(&gateway, "storm", ESTABLISHED + self.storm)?;
-            figures.extend(storm(&server, ESTABLISHED).await?);
-        }
+        figures.extend(self.measure_gateway(&gateway).await?);
         if !self.alone {
             figures.extend(self.measure(&Peer::Mosquitto).await?);
             figures.extend(self.measure_with_subscriber().await?);
@@ -109,6 +122,22 @@ impl BenchCommand {
         IngestLoad { connection_count, message_count, ..self.pump_load() }
     }
 
+    /// What only the gateway is asked.
+    async fn measure_gateway(&self, gateway: &Peer) -> Outcome<Vec<Figure>> {
+        let mut figures = Vec::new();
+        if self.has(Row::FanOut) {
+            let (server, _dir) = start(gateway, "live page", self.units)?;
+            figures.extend(fan_out(&server, self.browsers).await?);
+        }
+        if self.has(Row::Drain) {
+            figures.extend(drain(self.messages, tempfile::tempdir()?.path()).await?);
+        }
+        if self.has(Row::Commits) {
+            figures.extend(commits(tempfile::tempdir()?.path()).await?);
+        }
+        Ok(figures)
+    }
+
     /// What the gateway and mosquitto are both asked.
     async fn measure(&self, peer: &Peer) -> Outcome<Vec<Figure>> {
         let mut figures = Vec::new();
@@ -122,6 +151,15 @@ impl BenchCommand {
         }
         if self.has(Row::Idle) {
             figures.extend(idle_memory(&start(peer, "idle", self.idle)?.0).await?);
+        }
+        if self.has(Row::Storm) {
+            let (server, _dir) = start(peer, "storm", ESTABLISHED + self.storm)?;
+            figures.extend(storm(&server, ESTABLISHED).await?);
+        }
+        if self.has(Row::Overload) {
+            let (server, _dir) = start(peer, "overload", RAISING + FLOODING)?;
+            let is_watched = matches!(peer, Peer::Fieldpost { .. });
+            figures.extend(overload(&server, Duration::from_secs(self.paced_seconds), is_watched).await?);
         }
         if self.has(Row::Handshake) {
             let (server, _dir) = start(peer, "handshake", HANDSHAKES)?;

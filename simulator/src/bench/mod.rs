@@ -6,25 +6,35 @@
 //!                                   '- user + system time of the server process alone, from /proc
 //! ```
 
+mod browser;
 mod command;
+mod commits;
+mod drain;
+mod fan_out;
 mod floor;
 mod handshake;
 mod idle;
 mod ingest;
 mod listening;
 mod nats;
+mod overload;
 mod peer;
 mod process;
 mod storm;
 mod subscriber;
 
+pub use browser::{PageError, open_page};
 pub use command::BenchCommand;
+pub use commits::commits;
+pub use drain::drain;
+pub use fan_out::fan_out;
 pub use floor::handshake_in_memory;
 pub use handshake::handshakes;
 pub use idle::idle_memory;
 pub use ingest::{IngestLoad, paced, pump};
 pub use listening::{free_port, until_it_listens};
 pub use nats::pump_jetstream;
+pub use overload::overload;
 pub use peer::{Peer, PeerError, Server};
 pub use process::Usage;
 pub use storm::storm;

@@ -72,6 +72,8 @@ pub struct Server {
     pub name: &'static str,
     /// Where devices connect.
     pub address: SocketAddr,
+    /// Where people look, if it is a gateway.
+    pub control_room: SocketAddr,
     /// Devices that may.
     pub devices: Vec<Credentials>,
     dir: PathBuf,
@@ -105,9 +107,11 @@ impl Server {
     pub fn start(peer: Peer, dir: &Path, device_count: usize) -> Result<Self, PeerError> {
         let port = free_port().map_err(at("cannot find a free port"))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let control_room = free_port().map_err(at("cannot find a free port"))?;
+        let control_room = SocketAddr::from((Ipv4Addr::LOCALHOST, control_room));
         let name = peer.name();
         let mut authority = match &peer {
-            Peer::Fieldpost { appendix, .. } => init_gateway(dir, address, appendix)?,
+            Peer::Fieldpost { appendix, .. } => init_gateway(dir, address, control_room, appendix)?,
             Peer::Mosquitto => init_mosquitto(dir, port)?,
             Peer::Nats { .. } => init_nats(dir, port)?,
         };
@@ -116,7 +120,7 @@ impl Server {
         // The authority holds a lock that the gateway's own tools would wait for.
         drop(authority);
         let child = spawn(&peer, dir, port)?;
-        Ok(Self { name, address, devices, dir: dir.to_path_buf(), peer, child })
+        Ok(Self { name, address, control_room, devices, dir: dir.to_path_buf(), peer, child })
     }
 
     /// Starts the server again after [`Server::kill`], on the same files.
@@ -178,10 +182,15 @@ impl Drop for Server {
     }
 }
 
-fn init_gateway(dir: &Path, front_door: SocketAddr, appendix: &str) -> Result<Authority, PeerError> {
+fn init_gateway(
+    dir: &Path,
+    front_door: SocketAddr,
+    control_room: SocketAddr,
+    appendix: &str,
+) -> Result<Authority, PeerError> {
     let values = TemplateValues {
         front_door_listen: front_door.to_string(),
-        control_room_listen: "127.0.0.1:0".to_owned(),
+        control_room_listen: control_room.to_string(),
         metrics_listen: "127.0.0.1:0".to_owned(),
         forces: vec![("bench".to_owned(), "Benchmark".to_owned())],
         appendix: appendix.to_owned(),
@@ -249,6 +258,8 @@ fn spawn_gateway(binary: &Path, dir: &Path) -> Result<Child, PeerError> {
         .args(["run", "-c"])
         .arg(dir.join("gateway.toml"))
         .env("NOTIFY_SOCKET", &socket_path)
+        // As `docs/systemd/fieldpost.service` starts it.
+        .env("MALLOC_TRIM_THRESHOLD_", "131072")
         .env("FIELDPOST__LOG__LEVEL", "error")
         .env("FIELDPOST__FRONT_DOOR__CONNECTIONS_MAX", "1000000")
         .stdin(Stdio::null())

@@ -12,10 +12,8 @@
 //! be found here.
 
 use std::{
-    fs, io,
-    net::{Ipv4Addr, SocketAddr},
+    io,
     path::{Path, PathBuf},
-    process::Command,
     time::Duration,
 };
 
@@ -32,8 +30,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    bench::{Peer, PeerError, Server, free_port},
-    check::http::{Http, HttpError},
+    bench::{PageError, Peer, PeerError, Server, open_page},
     console,
     raw::{Client, Window},
 };
@@ -91,13 +88,10 @@ pub enum LookError {
     Peer(#[from] PeerError),
     /// A browser could not look.
     #[error(transparent)]
-    Http(#[from] HttpError),
+    Page(#[from] PageError),
     /// A process or a file.
     #[error("the rig cannot work: {0}")]
     Io(#[from] io::Error),
-    /// No link came.
-    #[error("`fieldpost login` gave no link: {0}")]
-    Link(String),
     /// Nothing was shown for this long under load.
     #[error("nothing was shown for {0:?}: the gateway hangs")]
     Hang(Duration),
@@ -121,20 +115,18 @@ struct Received {
 pub async fn kill_under_looks(plan: &LookPlan, dir: &Path) -> Result<LookReport, LookError> {
     let mut dice = StdRng::seed_from_u64(plan.seed);
     let mut server = Server::start(Peer::fieldpost(&plan.binary), dir, plan.device_count)?;
-    let control_room = give_address(&mut server)?;
     let mut boot = 0;
     let mut pages = Vec::new();
     for round in 0..plan.kill_count {
         boot += 1;
         let after = Duration::from_micros(dice.random_range(0..KILL_AFTER_US_MAX));
-        pages.extend(one_round(&mut server, plan, control_room, boot, after, End::Kill).await?);
+        pages.extend(one_round(&mut server, plan, boot, after, End::Kill).await?);
         server.restart()?;
         if (round + 1) % 10 == 0 {
             console::progress(&format!("killed {} of {} times", round + 1, plan.kill_count));
         }
     }
-    let last =
-        one_round(&mut server, plan, control_room, boot + 1, Duration::from_secs(1), End::Terminate).await?;
+    let last = one_round(&mut server, plan, boot + 1, Duration::from_secs(1), End::Terminate).await?;
     judge(plan.kill_count, &server.dir().join("data"), pages, last)
 }
 
@@ -148,7 +140,6 @@ enum End {
 async fn one_round(
     server: &mut Server,
     plan: &LookPlan,
-    control_room: SocketAddr,
     boot: u32,
     after: Duration,
     end: End,
@@ -171,7 +162,7 @@ async fn one_round(
     let mut browsers = JoinSet::new();
     for number in 0..plan.page_count {
         let operator = format!("op{boot}-{number}");
-        let stream = open_page(server, control_room, &operator).await?;
+        let stream = open_page(server, &operator).await?;
         let begun = begun.clone();
         browsers.spawn(async move { receive(operator, stream, &begun).await });
     }
@@ -198,37 +189,6 @@ async fn receive(operator: String, mut stream: Incoming, begun: &watch::Sender<u
         }
     }
     Received { operator, bytes }
-}
-
-/// Logs in with a link of its own and opens the stream.
-async fn open_page(server: &Server, control_room: SocketAddr, operator: &str) -> Result<Incoming, LookError> {
-    let output = Command::new(server.binary())
-        .args(["login", "--operator", operator, "-c"])
-        .arg(server.dir().join("gateway.toml"))
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let path = said.split_once("/login?").map(|(_, path)| format!("/login?{}", path.trim()));
-    let path = path.and_then(|path| path.split_whitespace().next().map(str::to_owned));
-    let path = path.ok_or_else(|| LookError::Link(String::from_utf8_lossy(&output.stderr).into_owned()))?;
-    let mut http = Http::new(&control_room.to_string());
-    let answer = http.get(&path).await?;
-    let cookie = answer.headers().get("set-cookie").and_then(|cookie| cookie.to_str().ok());
-    let cookie = cookie.and_then(|cookie| cookie.split(';').next()).unwrap_or_default().to_owned();
-    http.set_cookie(cookie);
-    Ok(http.get("/api/v1/stream").await?.into_body())
-}
-
-/// The gateway is set up without a port for the control room: it gets one, and starts again with it.
-fn give_address(server: &mut Server) -> Result<SocketAddr, LookError> {
-    server.kill()?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
-    let path = server.dir().join("gateway.toml");
-    let text = fs::read_to_string(&path)?;
-    let at = text.find("[control_room]").unwrap_or_default();
-    let (before, after) = text.split_at(at);
-    fs::write(&path, format!("{before}{}", after.replacen("127.0.0.1:0", &address.to_string(), 1)))?;
-    server.restart()?;
-    Ok(address)
 }
 
 fn judge(

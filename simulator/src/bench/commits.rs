@@ -1,32 +1,34 @@
-//! Commit throughput of the spool next to a bare preallocated append + fdatasync, in the same run on the same disk.
-//!
-//! `cargo run --release -p fieldpost-gateway --example spool_bench -- [DIR] [SECONDS]`
+//! Commit throughput of the spool next to a bare preallocated append + fdatasync, in turn on the same disk.
 //!
 //! Rounds alternate, and their order too, so that a busy moment of the machine hits both: believe the ratio and the CPU
 //! time, not the rates.
 //! - *bare*: one thread, N records of 100 bytes built into a buffer, one pwrite into a zero-filled file, one fdatasync.
-//! - *spool*: N entries of 100 bytes appended while the N before them are being committed, as devices do it; a commit may
+//! - *overlapped*: N entries of 100 bytes appended while the N before them are being committed, as devices do it; a commit may
 //!   then cover up to 2 N, so its ratio is group commit at work, not the cost of the spool.
-//! - *spool, not erasing*: the same without overwriting recycled segments (`erase_recycled = false`).
-//! - *spool, read at the tail*: the same with a reader that takes every entry as soon as it is committed.
-//! - *spool, in step*: N entries appended, their commit awaited, then the next: at most N per commit (the first
+//! - *not erasing*: the same without overwriting recycled segments (`erase_recycled = false`).
+//! - *read at the tail*: the same with a reader that takes every entry as soon as it is committed.
+//! - *in step*: N entries appended, their commit awaited, then the next: at most N per commit (the first
 //!   often go ahead alone), and two thread hand-overs each. This ratio is the spool at its worst.
 
-use std::error::Error;
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    error::Error,
+    fs::{File, OpenOptions},
+    os::unix::fs::FileExt as _,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use fieldpost_gateway::spool::{BatchLimits, EntryClass, Lsn, Reader, RealDisk, Spool, SpoolSettings};
+
+use super::Figure;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const RECORD_BYTES: usize = 100;
-/// Rounds of each kind; the median is printed.
+/// Rounds of each kind; the median counts.
 const ROUNDS: usize = 20;
+const ROUND: Duration = Duration::from_millis(200);
 const BARE_BYTES: u64 = 16 << 20;
 
 /// What one round measured.
@@ -34,83 +36,62 @@ const BARE_BYTES: u64 = 16 << 20;
 struct Round {
     records_per_s: f64,
     cpu_us_per_record: f64,
-    records_per_commit: f64,
 }
 
 /// How the spool is used in a round.
 #[derive(Clone, Copy)]
 struct Kind {
+    name: &'static str,
     pipelined: bool,
     erases: bool,
     reads: bool,
 }
 
-fn main() -> Outcome<()> {
-    let mut arguments = std::env::args().skip(1);
-    let dir =
-        arguments.next().map_or_else(|| std::env::temp_dir().join("fieldpost-spool-bench"), PathBuf::from);
-    let seconds: f64 = arguments.next().map_or(Ok(0.2), |text| text.parse())?;
-    let round = Duration::from_secs_f64(seconds);
-    std::fs::create_dir_all(&dir)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut out = std::io::stdout().lock();
-    writeln!(
-        out,
-        "{ROUNDS} rounds of {seconds} s each, {RECORD_BYTES}-byte records, median (least to most)"
-    )?;
+const KINDS: [Kind; 4] = [
+    Kind { name: "overlapped", pipelined: true, erases: true, reads: false },
+    Kind { name: "not erasing", pipelined: true, erases: false, reads: false },
+    Kind { name: "read at the tail", pipelined: true, erases: true, reads: true },
+    Kind { name: "in step", pipelined: false, erases: true, reads: false },
+];
+
+/// Measures commits of 64 and of 512 records in the empty folder `dir`.
+///
+/// # Errors
+/// The disk or the spool does not work.
+pub async fn commits(dir: &Path) -> Outcome<Vec<Figure>> {
+    let mut figures = Vec::new();
     for count in [64, 512] {
-        let mut bare = Vec::new();
-        let mut kinds = [
-            ("spool", Kind { pipelined: true, erases: true, reads: false }, Vec::new()),
-            ("spool, not erasing", Kind { pipelined: true, erases: false, reads: false }, Vec::new()),
-            ("spool, read at the tail", Kind { pipelined: true, erases: true, reads: true }, Vec::new()),
-            ("spool, in step", Kind { pipelined: false, erases: true, reads: false }, Vec::new()),
-        ];
-        for number in 0..ROUNDS {
-            for (_, kind, rounds) in &mut kinds {
+        let mut bare_cpu = Vec::new();
+        for kind in KINDS {
+            let (mut ratios, mut cpu) = (Vec::new(), Vec::new());
+            for number in 0..ROUNDS {
                 // Each has its own bare round right beside it, before and after in turn.
-                let early = if number % 2 == 0 { Some(bare_round(&dir, count, round)?) } else { None };
-                let measured = runtime.block_on(spool_round(&dir, count, round, *kind))?;
+                let early = if number % 2 == 0 { Some(bare_round(dir, count, ROUND)?) } else { None };
+                let measured = spool_round(dir, count, ROUND, kind).await?;
                 let floor = match early {
                     Some(floor) => floor,
-                    None => bare_round(&dir, count, round)?,
+                    None => bare_round(dir, count, ROUND)?,
                 };
-                bare.push((floor, 1.0));
-                rounds.push((measured, measured.records_per_s / floor.records_per_s));
+                ratios.push(measured.records_per_s / floor.records_per_s);
+                cpu.push(measured.cpu_us_per_record);
+                bare_cpu.push(floor.cpu_us_per_record);
             }
+            let what = format!("commits of {count}, {}", kind.name);
+            figures.push(figure("spool", &what, ratios, "times the bare rate"));
+            figures.push(figure("spool", &what, cpu, "CPU-us a record"));
         }
-        print(&mut out, count, "bare append + fdatasync", &bare)?;
-        for (name, _, rounds) in &kinds {
-            print(&mut out, count, name, rounds)?;
-        }
+        let what = format!("commits of {count}");
+        figures.push(figure("bare append", &what, bare_cpu, "CPU-us a record"));
     }
-    std::fs::remove_dir_all(&dir)?;
-    Ok(())
+    Ok(figures)
 }
 
-fn print(out: &mut impl std::io::Write, count: usize, name: &str, rounds: &[(Round, f64)]) -> Outcome<()> {
-    let rate = sorted(rounds.iter().map(|(round, _)| round.records_per_s));
-    let ratio = sorted(rounds.iter().map(|(_, ratio)| *ratio));
-    let cpu = sorted(rounds.iter().map(|(round, _)| round.cpu_us_per_record));
-    let batch = sorted(rounds.iter().map(|(round, _)| round.records_per_commit));
-    let middle = rounds.len() / 2;
-    writeln!(
-        out,
-        "{count:>4} at once  {name:<24} {:>9.0} records/s  ratio {:.2} ({:.2} to {:.2})  {:.2} CPU us/record  {:.0} per commit",
-        rate[middle],
-        ratio[middle],
-        ratio[0],
-        ratio[ratio.len() - 1],
-        cpu[middle],
-        batch[middle],
-    )?;
-    Ok(())
-}
-
-fn sorted(figures: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut figures: Vec<_> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    figures
+/// The median, with the least and the most in the text.
+fn figure(server: &'static str, what: &str, mut values: Vec<f64>, unit: &'static str) -> Figure {
+    values.sort_by(f64::total_cmp);
+    let (least, most) = (values[0], values[values.len() - 1]);
+    let what = format!("{what}, {unit} ({least:.2} to {most:.2})");
+    Figure { server, what, value: values[values.len() / 2], unit }
 }
 
 /// The floor: nothing but the bytes and the sync.
@@ -135,7 +116,7 @@ fn bare_round(dir: &Path, count: usize, duration: Duration) -> Outcome<Round> {
         at += batch.len() as u64;
         records += count as u64;
     }
-    let measured = round(started, cpu_before, records, records / count as u64)?;
+    let measured = round(started, cpu_before, records)?;
     std::fs::remove_file(&path)?;
     Ok(measured)
 }
@@ -177,7 +158,7 @@ async fn spool_round(dir: &Path, count: usize, duration: Duration, kind: Kind) -
         before = last;
     }
     spool.wait_committed(before).await?;
-    let measured = round(started, cpu_before, records, spool.stats().commits_total)?;
+    let measured = round(started, cpu_before, records)?;
     spool.close().await;
     if let Some(reader) = reader {
         let accounted = reader.await?;
@@ -205,12 +186,11 @@ fn record(number: u64) -> [u8; RECORD_BYTES] {
     record
 }
 
-fn round(started: Instant, cpu_before_ns: u64, records: u64, commits: u64) -> Outcome<Round> {
+fn round(started: Instant, cpu_before_ns: u64, records: u64) -> Outcome<Round> {
     let cpu_ns = cpu_ns()?.saturating_sub(cpu_before_ns);
     Ok(Round {
         records_per_s: records as f64 / started.elapsed().as_secs_f64(),
         cpu_us_per_record: cpu_ns as f64 / 1000.0 / records as f64,
-        records_per_commit: records as f64 / commits as f64,
     })
 }
 
