@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 use fieldpost_protocol::{BootId, DeviceId, Envelope, ForceId, Lane, Mode, Seq};
 
 use crate::fingerprint::Fingerprint;
@@ -151,14 +151,23 @@ impl Record {
     /// # Errors
     /// [`RecordError`] if they are not a record of a known kind.
     pub fn decode(lsn: Lsn, entry: &Bytes) -> Result<Self, RecordError> {
+        Self::decode_owned(lsn, entry.clone())
+    }
+
+    /// The same of bytes that are given away: a reader of every record does not count their owners twice.
+    ///
+    /// # Errors
+    /// [`RecordError`], like [`Record::decode`].
+    pub fn decode_owned(lsn: Lsn, entry: Bytes) -> Result<Self, RecordError> {
         Self::decode_parts(lsn, entry).ok_or(RecordError(lsn))
     }
 
-    fn decode_parts(lsn: Lsn, entry: &Bytes) -> Option<Self> {
+    fn decode_parts(lsn: Lsn, mut entry: Bytes) -> Option<Self> {
         let &[kind, reason, lane, ceiling] = entry.get(..4)? else { return None };
         let received_at_ms = u64::from_le_bytes(entry.get(4..12)?.try_into().ok()?);
-        let (force, at) = take_id(entry, 12)?;
-        let (device, at) = take_id(entry, at)?;
+        let (force, at) = take_id(&entry, 12)?;
+        let (device, at) = take_id(&entry, at)?;
+        let (force, device) = (ForceId::try_new(force).ok()?, DeviceId::try_new(device).ok()?);
         let kind = match kind {
             1 if reason == REPEATED => RecordKind::Repeated,
             1 => RecordKind::Envelope,
@@ -174,12 +183,15 @@ impl Record {
         Some(Self {
             lsn,
             received_at_ms,
-            force: ForceId::try_new(force).ok()?,
-            device: DeviceId::try_new(device).ok()?,
+            force,
+            device,
             ceiling: Mode::from_bits(ceiling)?,
             lane: lane_from(lane)?,
             kind,
-            payload: entry.slice(at..),
+            payload: {
+                entry.advance(at);
+                entry
+            },
         })
     }
 
@@ -209,8 +221,9 @@ impl Record {
     /// What tells the record from the other under its identity, if it repeats one.
     #[must_use]
     pub fn repeat(&self) -> Option<Fingerprint> {
-        let repeated = self.envelope().filter(|_| self.kind == RecordKind::Repeated);
-        repeated.map(|envelope| Fingerprint::of_envelope(&envelope))
+        // By kind first: one record in millions is repeated, and every reader asks.
+        let envelope = (self.kind == RecordKind::Repeated).then(|| self.envelope())??;
+        Some(Fingerprint::of_envelope(&envelope))
     }
 
     /// The key `force.device.boot.seq` of another record of the same device. A dot inside an identity is written `%2E`,

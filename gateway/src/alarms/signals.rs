@@ -5,14 +5,13 @@
 //!
 //! Bounds: [`UNITS_MAX`] units of about 250 bytes; beyond that a new unit takes the place of the one that was silent longest.
 
-use std::collections::BTreeMap;
-
 use fieldpost_protocol::{Duty, EventCode, Power, SensorEvent, Status};
 use serde::{Deserialize, Serialize};
 
 use super::distance_m;
 use super::rules::{Rest, Trigger};
 use crate::live::unit::UnitId;
+use crate::live::unit_map::UnitMap;
 use crate::spool::Lsn;
 
 /// Most units remembered.
@@ -77,7 +76,7 @@ pub struct Memory {
 
 /// All of them.
 #[derive(Debug, Default)]
-pub struct SignalMap(BTreeMap<UnitId, Signals>);
+pub struct SignalMap(UnitMap<Signals>);
 
 impl SignalMap {
     /// One unit.
@@ -88,15 +87,12 @@ impl SignalMap {
 
     /// One unit, made if it is new.
     pub(super) fn of(&mut self, unit: &UnitId) -> &mut Signals {
-        if !self.0.contains_key(unit) {
-            if self.0.len() >= UNITS_MAX {
-                let silent = self.0.iter().min_by_key(|(_, signals)| signals.heard_ms);
-                let silent = silent.map(|(unit, _)| unit.clone());
-                silent.map(|unit| self.0.remove(&unit));
-            }
-            self.0.insert(unit.clone(), Signals::default());
+        if self.0.len() >= UNITS_MAX && self.0.get(unit).is_none() {
+            let silent = self.0.iter().min_by_key(|(_, signals)| signals.heard_ms);
+            let silent = silent.map(|(unit, _)| unit.clone());
+            silent.map(|unit| self.0.remove(&unit));
         }
-        self.0.entry(unit.clone()).or_default()
+        self.0.get_or_insert_with(unit, Signals::default)
     }
 
     /// Every unit, by identity.
@@ -132,9 +128,7 @@ impl SignalMap {
 
     /// The clock went back by so much: what is remembered moves with it.
     pub(super) fn go_back(&mut self, by_ms: u64) {
-        for signals in self.0.values_mut() {
-            signals.heard_ms = signals.heard_ms.saturating_sub(by_ms);
-        }
+        self.0.for_each_mut(|_, signals| signals.heard_ms = signals.heard_ms.saturating_sub(by_ms));
     }
 }
 

@@ -162,7 +162,7 @@ impl HistoryStore for FileStore {
         let taken = if state.fresh.rows_count() + rows.len() > self.inner.settings.rows_max {
             Err(HistoryError::Full)
         } else {
-            rows.into_iter().for_each(|(unit, row)| state.fresh.add(unit, row));
+            state.fresh.add(rows);
             Ok(())
         };
         drop(state);

@@ -1,5 +1,6 @@
 //! Rows in memory, by slot and unit, until they are written as segments.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use super::row::{Row, RowClass};
@@ -40,9 +41,24 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn add(&mut self, unit: UnitId, row: Row) {
-        self.slots.entry(Slot::of(&row)).or_default().entry(unit).or_default().push(row);
-        self.rows_count += 1;
+    /// Devices send in bursts: rows of one unit and slot behind each other are looked up once.
+    pub(super) fn add(&mut self, rows: impl IntoIterator<Item = (UnitId, Row)>) {
+        let mut rows = rows.into_iter().peekable();
+        while let Some((unit, row)) = rows.next() {
+            let slot = Slot::of(&row);
+            let mut of_unit = match self.slots.entry(slot).or_default().entry(unit) {
+                Entry::Occupied(known) => known,
+                Entry::Vacant(new) => new.insert_entry(Vec::new()),
+            };
+            of_unit.get_mut().push(row);
+            self.rows_count += 1;
+            while let Some((_, row)) =
+                rows.next_if(|(next, row)| next == of_unit.key() && Slot::of(row) == slot)
+            {
+                of_unit.get_mut().push(row);
+                self.rows_count += 1;
+            }
+        }
     }
 
     /// Puts back the rows of one slot.

@@ -239,7 +239,7 @@ impl Keeper {
                     settle_at = Instant::now() + if settled { SETTLE } else { RETRY };
                 }
                 Ok(Ok(batch)) => {
-                    if !self.take(&batch, &shutdown).await {
+                    if !self.take(batch, &shutdown).await {
                         break;
                     }
                 }
@@ -255,11 +255,11 @@ impl Keeper {
     }
 
     /// Takes a batch, settling first where there is no room; false if the gateway stops before that succeeded.
-    async fn take(&mut self, batch: &Batch, shutdown: &CancellationToken) -> bool {
+    async fn take(&mut self, batch: Batch, shutdown: &CancellationToken) -> bool {
         let mut missing_count = batch.gap.map_or(0, |gap| gap.count());
         let mut rows = Vec::with_capacity(batch.entries.len());
-        for entry in &batch.entries {
-            match Record::decode(entry.lsn, &entry.payload) {
+        for entry in batch.entries {
+            match Record::decode_owned(entry.lsn, entry.payload) {
                 Ok(record) => rows.extend(Row::of_record(&record, self.bounds)),
                 Err(_) => missing_count += 1,
             }

@@ -21,8 +21,6 @@ pub mod snapshot;
 pub mod task;
 pub mod view;
 
-use std::collections::BTreeMap;
-
 use fieldpost_protocol::{Body, BootId, Class, Envelope, Loss, Seq};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +29,7 @@ pub use self::fate::{Counts, Fate};
 use crate::dedup;
 use crate::fingerprint::Fingerprint;
 use crate::live::unit::UnitId;
+use crate::live::unit_map::UnitMap;
 use crate::record::{Record, RecordKind};
 use crate::sabotage::{self, Sabotage};
 use crate::spool::Lsn;
@@ -61,7 +60,7 @@ pub const SPANS_MIN: usize = 4;
 /// The accounts of every device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
-    devices: BTreeMap<UnitId, Account>,
+    devices: UnitMap<Account>,
     bounds: Bounds,
     /// Records up to here are in the accounts.
     folded: Lsn,
@@ -105,7 +104,7 @@ impl Ledger {
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
         Self {
-            devices: BTreeMap::new(),
+            devices: UnitMap::default(),
             bounds,
             folded: Lsn(0),
             is_complete: true,
@@ -134,8 +133,7 @@ impl Ledger {
 
     /// Every account after `after`, by force and device.
     pub fn accounts(&self, after: Option<&UnitId>) -> impl Iterator<Item = (&UnitId, &Account)> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        self.devices.range((after.map_or(Unbounded, Excluded), Unbounded))
+        self.devices.after(after)
     }
 
     /// If the spool ends at `committed`, before what is in the ledger, numbers after it are given out anew: takes them
@@ -211,13 +209,10 @@ impl Ledger {
     fn enter(&mut self, unit: &UnitId, lsn: Lsn, change: impl FnOnce(&mut Account, BootRule)) {
         let spans_max =
             if self.spans_total < self.bounds.spans_total_max { self.bounds.spans_max } else { SPANS_MIN };
-        let account = match self.devices.get_mut(unit) {
-            Some(account) => account,
-            None => {
-                self.make_room_for_a_device();
-                self.devices.entry(unit.clone()).or_default()
-            }
-        };
+        if self.devices.get_mut(unit).is_none() {
+            self.make_room_for_a_device();
+        }
+        let account = self.devices.get_or_insert_with(unit, Account::default);
         let before = account.spans_count();
         account.heard = lsn;
         change(account, BootRule { boots_max: self.bounds.boots_max, is_complete: self.is_complete });

@@ -55,7 +55,7 @@ fn parse(text: &[u8], bounds: Bounds) -> Result<Ledger, &'static str> {
     for (unit, account) in contents.devices {
         let unit = unit.parse::<UnitId>().map_err(|_| "a device in it is not one")?;
         ledger.spans_total += account.spans_count();
-        ledger.devices.insert(unit, account);
+        ledger.devices.get_or_insert_with(&unit, || account);
     }
     Ok(ledger)
 }

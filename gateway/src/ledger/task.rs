@@ -123,13 +123,13 @@ impl SharedLedger {
         _ = folded.wait_for(|folded| *folded >= lsn).await;
     }
 
-    fn take(&self, batch: &Batch) {
+    fn take(&self, batch: Batch) {
         let mut ledger = self.lock();
         if let Some(gap) = batch.gap {
             ledger.miss(gap.count(), gap.to);
         }
-        for entry in &batch.entries {
-            match Record::decode(entry.lsn, &entry.payload) {
+        for entry in batch.entries {
+            match Record::decode_owned(entry.lsn, entry.payload) {
                 Ok(record) => ledger.fold(&record),
                 Err(_) => ledger.miss(1, entry.lsn),
             }
@@ -193,7 +193,7 @@ impl Keeper {
                 batch = self.reader.next_batch(READ_LIMITS) => batch,
             };
             match batch {
-                Ok(batch) => self.shared.take(&batch),
+                Ok(batch) => self.shared.take(batch),
                 Err(ReadError::Closed | ReadError::Failed) => break,
                 Err(error @ ReadError::Io(_)) => {
                     tracing::warn!(%error, "loss ledger waits");

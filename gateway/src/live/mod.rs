@@ -28,6 +28,7 @@ pub mod order;
 pub mod standing;
 pub mod state;
 pub mod unit;
+pub(crate) mod unit_map;
 pub mod view;
 
 mod acknowledge;

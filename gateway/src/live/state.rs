@@ -24,6 +24,7 @@ use fieldpost_protocol::{Alarm as AlarmBody, Body, Class, Envelope, Head, Lane, 
 
 use super::order::{ClockBounds, JudgedTime, Order};
 use super::unit::{Place, Unit, UnitId, UnitName};
+use super::unit_map::UnitMap;
 use crate::alarms::{
     Acknowledgement, Alarm, AlarmId, Book, Cause, ClockSaid, Confirmed, Delivered, Observed, Owner,
     ReceiptState, RulesSaid, Said, rules::Trigger,
@@ -37,7 +38,7 @@ use crate::spool::Lsn;
 /// Everything the page shows.
 #[derive(Debug)]
 pub struct State {
-    units: BTreeMap<UnitId, Unit>,
+    units: UnitMap<Unit>,
     connected: BTreeSet<UnitId>,
     dirty: Vec<UnitId>,
     /// The alarm queue.
@@ -61,7 +62,7 @@ impl State {
     #[must_use]
     pub fn new(alarms: Book, bounds: ClockBounds, units_max: usize, roster: Arc<Roster>) -> Self {
         Self {
-            units: BTreeMap::new(),
+            units: UnitMap::default(),
             connected: BTreeSet::new(),
             dirty: Vec::new(),
             alarms,
@@ -143,12 +144,10 @@ impl State {
 
     /// Takes a new roster; every unit gets its name anew, those of the shift at the next [`State::sweep`].
     pub fn rename(&mut self, roster: Arc<Roster>) {
-        for (id, unit) in &mut self.units {
-            unit.name = UnitName::of(id, &roster);
-        }
+        self.units.for_each_mut(|id, unit| unit.name = UnitName::of(id, &roster));
         self.roster = roster;
         self.worn = (u64::MAX, None);
-        let ids: Vec<UnitId> = self.units.keys().cloned().collect();
+        let ids: Vec<UnitId> = self.units.iter().map(|(id, _)| id.clone()).collect();
         ids.iter().for_each(|id| self.touch(id));
     }
 
@@ -196,7 +195,7 @@ impl State {
         self.follow_assignments(now_ms);
         let mut changed = Vec::new();
         let mut forgotten = Vec::new();
-        for (id, unit) in &mut self.units {
+        self.units.for_each_mut(|id, unit| {
             let stale = unit.is_stale_at(now_ms);
             if stale != unit.stale {
                 unit.stale = stale;
@@ -206,7 +205,7 @@ impl State {
             if silent && !unit.connected && self.alarms.of_unit(id).is_none() {
                 forgotten.push(id.clone());
             }
-        }
+        });
         self.repeaters.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) <= forget_after_ms);
         changed.iter().for_each(|id| self.touch(id));
         for id in &forgotten {
@@ -233,7 +232,7 @@ impl State {
 
     /// Forgets it for every unit.
     pub(super) fn forget_changed_by(&mut self) {
-        self.units.values_mut().for_each(|unit| unit.changed_by_ms = None);
+        self.units.for_each_mut(|_, unit| unit.changed_by_ms = None);
     }
 
     /// Marks a unit changed; its `alarm` may have.
@@ -271,14 +270,14 @@ impl State {
     }
 
     fn unit_or_new(&mut self, id: &UnitId, head: &Head, at_ms: u64) -> Option<&mut Unit> {
-        if !self.units.contains_key(id) {
+        if self.units.get_mut(id).is_none() {
             if self.units.len() >= self.units_max {
                 self.refused_count += 1;
                 return None;
             }
             let mut unit = Unit::new(self.name_at(id, at_ms), head.mode);
             unit.connected = self.connected.contains(id);
-            self.units.insert(id.clone(), unit);
+            return Some(self.units.get_or_insert_with(id, || unit));
         }
         self.units.get_mut(id)
     }

@@ -53,7 +53,7 @@ pub(super) async fn read(hub: Arc<Hub>, from: Lsn, rebuilt_at: Lsn, shutdown: Ca
             batch = reader.next_batch(READ_LIMITS) => batch,
         };
         match batch {
-            Ok(batch) => hub.fold_batch(&batch, rebuilt_at),
+            Ok(batch) => hub.fold_batch(batch, rebuilt_at),
             Err(ReadError::Closed) => return,
             Err(error @ ReadError::Failed) => {
                 tracing::error!(%error, "the page shows what was committed until now");
@@ -221,17 +221,18 @@ pub(super) async fn keep_snapshot(hub: Arc<Hub>, mut cursor: Cursor, shutdown: C
 }
 
 impl Hub {
-    fn fold_batch(&self, batch: &Batch, rebuilt_at: Lsn) {
+    fn fold_batch(&self, batch: Batch, rebuilt_at: Lsn) {
         let mut state = self.state();
-        for entry in &batch.entries {
-            match Record::decode(entry.lsn, &entry.payload) {
+        let records_count = batch.entries.len() as u64;
+        for entry in batch.entries {
+            match Record::decode_owned(entry.lsn, entry.payload) {
                 Ok(record) => fold(&mut state, &record),
                 Err(_) => _ = self.metrics.live.records_unreadable.inc(),
             }
         }
         self.announce_alarms(&state);
         drop(state);
-        self.metrics.live.records.inc_by(batch.entries.len() as u64);
+        self.metrics.live.records.inc_by(records_count);
         self.metrics.live.records_missing.inc_by(batch.gap.map_or(0, |gap| gap.count()));
         self.folded.send_replace(batch.end);
         if self.is_rebuilding.load(Ordering::Acquire) && batch.end >= rebuilt_at {

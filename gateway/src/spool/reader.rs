@@ -171,6 +171,9 @@ struct OpenSegment {
     offset: u64,
     /// LSN due there.
     expected: u64,
+    /// Committed bytes from `offset` on that were read with the last batch and not handed over: a small batch does not pay
+    /// for a large read. Empty once a reader has come to the end.
+    ahead: Bytes,
 }
 
 impl Reader {
@@ -383,6 +386,7 @@ fn open_segment(
         _pin: pin,
         offset: SEGMENT_HEADER_BYTES as u64,
         expected: header.base,
+        ahead: Bytes::new(),
     });
     Ok(true)
 }
@@ -438,14 +442,26 @@ impl Reading {
         let mut window_bytes = WINDOW_BYTES;
         loop {
             let left = usize::try_from(end.saturating_sub(open.offset)).unwrap_or(usize::MAX);
-            let bytes = read_window(&*open.file, open.offset, left.min(window_bytes), self.salvage)?;
-            let complete = bytes.len() < window_bytes || left <= window_bytes;
+            let ahead = std::mem::take(&mut open.ahead);
+            let is_ahead = !ahead.is_empty();
+            let (bytes, complete) = if is_ahead {
+                let complete = left <= ahead.len();
+                (ahead, complete)
+            } else {
+                let bytes = read_window(&*open.file, open.offset, left.min(window_bytes), self.salvage)?;
+                let complete = bytes.len() < window_bytes || left <= window_bytes;
+                (bytes, complete)
+            };
             let window = Window { bytes: &bytes, complete, seed: header.seed(), limit };
             let (walked, outcome) = self.walk(&window, &bytes, open, next);
             open.offset += walked as u64;
             match outcome {
-                Outcome::BatchFull => return Ok(false),
+                Outcome::BatchFull => {
+                    open.ahead = bytes.slice(walked..);
+                    return Ok(false);
+                }
                 Outcome::SegmentDone => return Ok(true),
+                Outcome::NeedMore if walked == 0 && is_ahead => {}
                 Outcome::NeedMore if walked == 0 => window_bytes *= 2,
                 Outcome::NeedMore => window_bytes = WINDOW_BYTES,
             }

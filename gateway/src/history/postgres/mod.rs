@@ -133,7 +133,7 @@ impl HistoryStore for PostgresStore {
         let taken = if state.fresh.rows_count() + rows.len() > self.inner.settings.rows_max {
             Err(HistoryError::Full)
         } else {
-            rows.into_iter().for_each(|(unit, row)| state.fresh.add(unit, row));
+            state.fresh.add(rows);
             Ok(())
         };
         drop(state);

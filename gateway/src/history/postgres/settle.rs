@@ -105,9 +105,7 @@ impl Inner {
         }
         let mut state = self.state();
         state.writing = Arc::default();
-        for (unit, row) in rows.into_iter().skip(written_count) {
-            state.fresh.add(unit, row);
-        }
+        state.fresh.add(rows.into_iter().skip(written_count));
         outcome
     }
 
