@@ -71,10 +71,12 @@ pub(super) async fn serve(
     }
     let Ok(arrival) = arrival.try_map(Link::detach) else { return };
     let tracker = door.connections.clone();
+    // Boxed, here and there: a future keeps room for every step of a value that moves through it, for as long as it lives.
+    let brought = Box::new((arrival, session, door));
     let served = async move {
         // On the desk's thread now, whose event loop takes the socket over.
-        let Ok(arrival) = arrival.try_map(Link::attach) else { return };
-        Connection::new(arrival, session, door).run(peer, counted).await;
+        let Some(connection) = Connection::attach(brought) else { return };
+        connection.run(peer, counted).await;
     };
     desk.serve(served, &tracker);
 }
@@ -89,7 +91,7 @@ pub(super) async fn serve_on<W: Pipe>(
     let counted = Counted::new(&door);
     // Boxed: arriving is done once, the connection stays for hours.
     if let Some((arrival, session)) = Box::pin(arrive(accepting, peer, &door, &bell)).await {
-        Connection::new(arrival, session, door).run(peer, counted).await;
+        Box::new(Connection::new(arrival, session, door)).run(peer, counted).await;
     }
 }
 
@@ -205,6 +207,9 @@ impl<W> Arrival<W> {
     }
 }
 
+/// A device on its way from the handshake to its desk.
+type Brought = (Arrival<Link<std::net::TcpStream>>, Session, Arc<Door>);
+
 /// A connected device.
 struct Connection<W> {
     door: Arc<Door>,
@@ -224,6 +229,15 @@ struct Connection<W> {
     bell_rings_for: Lsn,
     /// The ring of the bell that a wait for room was registered after.
     room_asked_at: Option<u64>,
+}
+
+impl Connection<Link> {
+    /// What the handshake brought, on this thread's event loop; `None` if that takes no more.
+    fn attach(brought: Box<Brought>) -> Option<Box<Self>> {
+        let (arrival, session, door) = *brought;
+        let arrival = arrival.try_map(Link::attach).ok()?;
+        Some(Box::new(Self::new(arrival, session, door)))
+    }
 }
 
 impl<W: Pipe> Connection<W> {
@@ -246,13 +260,22 @@ impl<W: Pipe> Connection<W> {
     }
 
     /// Serves the device until the connection has ended.
-    async fn run(mut self, peer: SocketAddr, counted: Counted) {
+    async fn run(mut self: Box<Self>, peer: SocketAddr, counted: Counted) {
         let reason = poll_fn(|cx| self.poll(cx)).await;
         self.finish(peer, reason);
+        match reason {
+            // Who has gone hears no goodbye.
+            Reason::PeerClosed => drop(self),
+            _ => (*self).leave().await,
+        }
+        drop(counted);
+    }
+
+    /// Ends the session, then says goodbye.
+    fn leave(self) -> Pin<Box<impl Future<Output = ()>>> {
         let Self { link, out, session, .. } = self;
         drop(session);
-        Box::pin(say_goodbye(link, out)).await;
-        drop(counted);
+        Box::pin(say_goodbye(link, out))
     }
 
     /// Runs until the connection has to end, and says why.

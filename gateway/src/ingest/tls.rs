@@ -52,6 +52,8 @@ pub(super) struct Link<S = TcpStream> {
     incoming: Vec<u8>,
     /// Sealed bytes that the kernel did not take. Empty unless the peer is slow.
     outgoing: Vec<u8>,
+    /// What is in `outgoing` was never offered to the kernel: the session ticket, which leaves with the CONNACK.
+    has_ticket: bool,
     /// What came in one flight with the end of the handshake.
     early: Vec<u8>,
     /// The peer has said close_notify.
@@ -85,6 +87,7 @@ impl Link {
             tls,
             incoming: Vec::new(),
             outgoing: Vec::new(),
+            has_ticket: false,
             early: Vec::new(),
             has_ended: false,
             has_failed: false,
@@ -136,7 +139,8 @@ impl Link {
             }
         }
         self.early.append(&mut opened);
-        self.poll_flush(cx)
+        self.has_ticket = true;
+        Poll::Ready(Ok(()))
     }
 
     /// Reads once from the socket and opens every whole record, adding what was in them to `opened`. Returns the bytes
@@ -312,8 +316,8 @@ impl Link<std::net::TcpStream> {
 
 impl<S> Link<S> {
     fn over<T>(self, form: impl FnOnce(S) -> io::Result<T>) -> io::Result<Link<T>> {
-        let Self { tcp, tls, incoming, outgoing, early, has_ended, has_failed } = self;
-        Ok(Link { tcp: form(tcp)?, tls, incoming, outgoing, early, has_ended, has_failed })
+        let Self { tcp, tls, incoming, outgoing, has_ticket, early, has_ended, has_failed } = self;
+        Ok(Link { tcp: form(tcp)?, tls, incoming, outgoing, has_ticket, early, has_ended, has_failed })
     }
 }
 
@@ -332,12 +336,17 @@ impl Pipe for Link {
 
     /// Seals and writes `bytes`, emptying it, once the kernel has taken what came before. Ready when the kernel has all.
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &mut Vec<u8>) -> Poll<io::Result<()>> {
-        ready!(self.poll_flush(cx))?;
+        if bytes.is_empty() || !self.has_ticket {
+            ready!(self.poll_flush(cx))?;
+        }
         if bytes.is_empty() {
             return Poll::Ready(Ok(()));
         }
         // Sealed and written in the thread's buffer: the connection's own is used only if the kernel does not take all.
-        self.outgoing = WIRE.with_borrow_mut(|wire| std::mem::take(&mut wire.sealed));
+        let sealed = WIRE.with_borrow_mut(|wire| std::mem::take(&mut wire.sealed));
+        let ticket = std::mem::replace(&mut self.outgoing, sealed);
+        self.outgoing.extend_from_slice(&ticket);
+        self.has_ticket = false;
         self.send(Send::Bytes(bytes))?;
         bytes.clear();
         let written = self.poll_flush(cx);

@@ -19,8 +19,8 @@ pub(super) const LIFE: Duration = Duration::from_secs(60 * 60);
 /// What is larger is not kept: a chain of several certificates.
 const SESSION_BYTES_MAX: usize = 4096;
 
-/// What rustls calls a session's key: 32 random bytes, which the device shows.
-type Id = Vec<u8>;
+/// What rustls calls a session's key: 32 random bytes, which the device shows. Kept in place: two of them a connection.
+type Id = [u8; 32];
 
 /// The sessions of a front door.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Sessions {
         while kept.begun.len() >= self.count_max {
             kept.forget_oldest();
         }
-        kept.begun.push_back((now, id.clone()));
+        kept.begun.push_back((now, id));
         kept.by_id.insert(id, session.into());
         true
     }
@@ -83,7 +83,8 @@ impl Kept {
 
 impl StoresServerSessions for Sessions {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
-        self.put_at(Instant::now(), key, &value)
+        // What another rustls may call by a longer name is not kept: its device shakes hands in full.
+        Id::try_from(key).is_ok_and(|id| self.put_at(Instant::now(), id, &value))
     }
 
     /// Of TLS 1.2, which the front door does not speak.
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     fn id(number: u8) -> Id {
-        vec![number; 32]
+        [number; 32]
     }
 
     #[test]
