@@ -109,7 +109,8 @@ export class Run {
   }
 
   settle(page) {
-    return page.waitForFunction(() => globalThis.fieldpost?.inspect().map.settled, null, { timeout: this.timeout });
+    // A role without a map has nothing to settle.
+    return page.waitForFunction(() => document.querySelector('.map') === null || globalThis.fieldpost?.inspect().map.settled, null, { timeout: this.timeout });
   }
 
   /** Waits until `inspect()` fulfils the predicate, which runs in the page. */

@@ -11,6 +11,7 @@ import { byKeyboard } from './claims/keyboard.mjs';
 import { hostileNames } from './claims/hostile.mjs';
 import { load } from './claims/load.mjs';
 import { login } from './claims/login.mjs';
+import { pages } from './claims/pages.mjs';
 import { race } from './claims/race.mjs';
 import { replays } from './claims/replay.mjs';
 import { sessions } from './claims/sessions.mjs';
@@ -33,7 +34,7 @@ if (!option.binaries || !option.screenshots || (option.sabotage !== '' && !(opti
   process.exit(2);
 }
 
-const REAL = { login, keyboard: byKeyboard, race, hostile: hostileNames, sessions };
+const REAL = { login, keyboard: byKeyboard, race, hostile: hostileNames, pages, sessions };
 const STOOD_IN = { replay: replays, themes, load };
 const run = new Run(option.screenshots, Number(option['timeout-s']) * 1_000);
 const browser = await launch(option.chromium);

@@ -44,6 +44,13 @@ pub(super) struct NewPerson {
     forces: Vec<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewGrant {
+    roles: Vec<Role>,
+    forces: Vec<String>,
+}
+
 /// `GET /api/v1/people`.
 pub(super) async fn list(
     State(app): State<Arc<App>>,
@@ -98,23 +105,87 @@ pub(super) async fn add(
 
 /// `POST /api/v1/people/{name}/disable`: their sessions end at once.
 pub(super) async fn disable(
+    app: State<Arc<App>>,
+    viewer: Extension<Viewer>,
+    peer: Extension<Peer>,
+    name: Path<String>,
+) -> Response {
+    set_disabled(app, viewer, peer, name, true).await
+}
+
+/// `POST /api/v1/people/{name}/enable`: let in again, with the password they had.
+pub(super) async fn enable(
+    app: State<Arc<App>>,
+    viewer: Extension<Viewer>,
+    peer: Extension<Peer>,
+    name: Path<String>,
+) -> Response {
+    set_disabled(app, viewer, peer, name, false).await
+}
+
+async fn set_disabled(
     State(app): State<Arc<App>>,
     Extension(viewer): Extension<Viewer>,
     Extension(peer): Extension<Peer>,
     Path(name): Path<String>,
+    disabled: bool,
 ) -> Response {
-    if let Err(refused) = will_change(&app, &viewer, peer, &name, "disable").await {
+    let action = if disabled { "disable" } else { "enable" };
+    if let Err(refused) = will_change(&app, &viewer, peer, &name, action).await {
         return refused;
     }
     let (by, who, of) = (by(&app, &viewer), viewer.clone(), name.clone());
-    let disabled = with_accounts(&app, move |accounts| {
+    let changed = with_accounts(&app, move |accounts| {
         reached(accounts, &who, &of)?;
-        accounts.set_disabled(&of, true, &by)
+        accounts.set_disabled(&of, disabled, &by)
     });
-    if let Err(refused) = disabled.await {
+    if let Err(refused) = changed.await {
         return refused;
     }
-    tracing::info!(by = %viewer.operator, account = name, "account disabled");
+    tracing::info!(by = %viewer.operator, account = name, disabled, "account changed");
+    followed(&app).await
+}
+
+/// `POST /api/v1/people/{name}/roles`: other roles and forces; their sessions have them at once. Nobody is given forces that
+/// are not the giver's.
+pub(super) async fn grant(
+    State(app): State<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    Extension(peer): Extension<Peer>,
+    Path(name): Path<String>,
+    body: Result<Json<NewGrant>, JsonRejection>,
+) -> Response {
+    let Json(NewGrant { roles, forces }) = match body {
+        Ok(body) => body,
+        Err(rejection) => {
+            let said = "the body must be {\"roles\":[..],\"forces\":[..]} as application/json";
+            return refusal(rejection.status(), said);
+        }
+    };
+    let grant = match granted(roles, &forces) {
+        Ok(grant) => grant,
+        Err(said) => return refusal(StatusCode::UNPROCESSABLE_ENTITY, &said),
+    };
+    if !viewer.forces.cover(&grant.forces) {
+        return refusal(StatusCode::FORBIDDEN, "you cannot give away forces that are not yours");
+    }
+    if let Err(refused) = will_change(&app, &viewer, peer, &name, "other roles or forces").await {
+        return refused;
+    }
+    let (by, who, of) = (by(&app, &viewer), viewer.clone(), name.clone());
+    let changed = with_accounts(&app, move |accounts| {
+        reached(accounts, &who, &of)?;
+        accounts.set_grant(&of, grant, &by)
+    });
+    if let Err(refused) = changed.await {
+        return refused;
+    }
+    tracing::info!(by = %viewer.operator, account = name, "account has other roles or forces");
+    followed(&app).await
+}
+
+/// Answers once the sessions know what the accounts say.
+async fn followed(app: &App) -> Response {
     match app.follow_accounts().await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => refused(&error),
@@ -203,15 +274,16 @@ fn refused(error: &AccountsError) -> Response {
     refusal(status, &error.to_string())
 }
 
+fn granted(roles: Vec<Role>, forces: &[String]) -> Result<Grant, String> {
+    let forces: Forces =
+        forces.join(",").parse().map_err(|error: crate::people::forces::ForcesError| error.to_string())?;
+    Ok(Grant { roles: roles.into_iter().collect(), forces })
+}
+
 impl NewPerson {
     fn account(self) -> Result<NewAccount, String> {
         let name = Operator::try_new(&self.name).map_err(|error| error.to_string())?;
-        let forces: Forces = self
-            .forces
-            .join(",")
-            .parse()
-            .map_err(|error: crate::people::forces::ForcesError| error.to_string())?;
-        let grant = Grant { roles: self.roles.into_iter().collect(), forces };
+        let grant = granted(self.roles, &self.forces)?;
         Ok(NewAccount { name, full_name: self.full_name, grant })
     }
 }

@@ -108,6 +108,8 @@ table! {
     get  "/api/v1/people"                  May(People)      => people::list;
     post "/api/v1/people"                  May(People)      => people::add;
     post "/api/v1/people/{name}/disable"   May(People)      => people::disable;
+    post "/api/v1/people/{name}/enable"    May(People)      => people::enable;
+    post "/api/v1/people/{name}/roles"     May(People)      => people::grant;
     post "/api/v1/people/{name}/password"  May(People)      => people::reset;
     get  "/api/v1/audit/verify"            May(AuditRead)   => audit::verified;
     get  "/api/v1/audit/saw"               May(AuditRead)   => audit::who_saw;

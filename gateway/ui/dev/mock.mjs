@@ -139,8 +139,10 @@ function openSession(response, operator, status, headers = {}) {
   send(response, status, '', { 'Set-Cookie': `session=${id}; HttpOnly; SameSite=Strict; Path=/`, ...headers });
 }
 
-function openStream(request, response) {
+function openStream(url, request, response) {
   response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
+  // It keeps nothing of what it said.
+  if (url.searchParams.has('cursor')) response.write(event('lagged', {}));
   for (const alarm of alarms.list()) response.write(event('alarm', alarm));
   response.write(event('gateway', gatewayState()));
   streams.add(response);
@@ -173,7 +175,7 @@ const session = (operator) => ({
 const looks = (unit) => ({
   purpose: 'For: lawfulness, self-monitoring, integrity and security, criminal proceedings (DPA 2018 s.62(4)).',
   looks: [
-    { n: 41, operator: 'kaur', from: '10.4.1.7', what: 'stream', at_ms: now() - 900_000, until_ms: now() - 60_000, subjects: [unit], fields: ['position', 'state'], precision: 'full', shown: [1, 2, 3] },
+    { n: 41, operator: 'kaur', from: '10.4.1.7', what: 'stream', at_ms: now() - 900_000, until_ms: now() - 60_000, subjects: [unit], fields: ['position', 'state'], precision: 'full', shown: [{ at_ms: now() - 800_000, event: 'units', row: { duty: 'available', position: { lat: 52.2, lon: -1.44 } } }] },
     { n: 44, operator: 'demo', from: '10.4.1.9', what: 'track', at_ms: now() - 120_000, subjects: [unit, 'sim/rv-0001', 'sim/rv-0002', 'sim/rv-0003'], fields: ['position'], precision: 'full', reason: 'Incident 2217' },
   ],
   is_cut: false,
@@ -231,7 +233,7 @@ const server = createServer(async (request, response) => {
   const who = sessions.get(/session=([\w-]+)/.exec(request.headers.cookie ?? '')?.[1] ?? '');
   if (request.method === 'POST') return answerPost(url.pathname, request, response, who);
   if (who === undefined) return send(response, 401, { error: 'no session: get a one-time link' });
-  if (url.pathname === '/api/v1/stream') return openStream(request, response);
+  if (url.pathname === '/api/v1/stream') return openStream(url, request, response);
   const read = READ[url.pathname];
   if (read === undefined) return sendFile(url.pathname, response);
   const answer = read(url.searchParams, who);

@@ -4,6 +4,7 @@ import './styles/tokens.css';
 import './styles/base.css';
 import './styles/forms.css';
 import './styles/map.css';
+import './styles/table.css';
 import { mount } from 'svelte';
 import App from './App.svelte';
 import { room } from './state/room.svelte';

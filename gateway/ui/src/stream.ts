@@ -6,8 +6,10 @@
  *                                                          \--401--> ended
  * ```
  * **Silence is a fault**: the gateway speaks every 2 s, so a feed that is merely open proves
- * nothing. We reconnect ourselves, because EventSource gives up on some errors without saying so,
- * and a reconnect must be followed by a full read (`onOpen`), never by hoping nothing was missed.
+ * nothing. We reconnect ourselves, because EventSource gives up on some errors without saying so.
+ *
+ * A reconnect names the last event it has (`cursor`). The gateway sends what followed it, or says `lagged` first
+ * and everything must be read again: it is never hoped that nothing was missed.
  */
 import type { Alarm, GatewayState, Unit, Watch } from './types';
 
@@ -17,8 +19,8 @@ const BACKOFF_MS_MIN = 500;
 const BACKOFF_MS_MAX = 8_000;
 
 export interface StreamHandler {
-  /** The feed (re)opened: read everything again. */
-  onOpen(): void;
+  /** The feed opened: read everything, unless it goes on after what this page has. */
+  onOpen(resumes: boolean): void;
   /** The gateway says that this page was too slow and missed something. */
   onLagged(): void;
   /** `cursor` is null if the event carried none. */
@@ -38,14 +40,18 @@ export class Stream {
   #watchdog: ReturnType<typeof setTimeout> | undefined;
   #backoff_ms = BACKOFF_MS_MIN;
   #stopped = false;
+  /** The last event that came in order; null before the first. */
+  #cursor: string | null = null;
 
   constructor(
     private readonly path: string,
     private readonly handler: StreamHandler,
   ) {}
 
+  /** Begins anew: whoever is there now may be somebody else. */
   start(): void {
     this.#stopped = false;
+    this.#cursor = null;
     this.#connect();
   }
 
@@ -55,13 +61,14 @@ export class Stream {
   }
 
   #connect(): void {
-    const source = new EventSource(this.path);
+    const cursor = this.#cursor;
+    const source = new EventSource(cursor === null ? this.path : `${this.path}?cursor=${encodeURIComponent(cursor)}`);
     this.#source = source;
     this.#expectSign();
     source.addEventListener('open', () => {
       this.#backoff_ms = BACKOFF_MS_MIN;
       this.#sign();
-      this.handler.onOpen();
+      this.handler.onOpen(cursor !== null);
     });
     source.addEventListener('error', () => this.#lose());
     this.#on(source, 'units', (event) =>
@@ -77,7 +84,10 @@ export class Stream {
     source.addEventListener(name, (event) => {
       if (source !== this.#source) return;
       this.#sign();
-      take(event as MessageEvent<string>);
+      const news = event as MessageEvent<string>;
+      take(news);
+      // An event without a number repeats the one before it.
+      if (news.lastEventId !== '') this.#cursor = news.lastEventId;
     });
   }
 

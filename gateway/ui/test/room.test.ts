@@ -105,4 +105,30 @@ describe('the room', () => {
     await vi.waitFor(() => expect(room.connection).toBe('ended'), { timeout: 5_000 });
     expect(FakeSource.all).toHaveLength(0);
   });
+
+  it('reads everything again only if the feed cannot go on', async () => {
+    const room = await open({ '/api/v1/units': units('10', unit('a')), '/api/v1/alarms': alarms() });
+    await vi.waitFor(() => expect(room.reads).toBe(1));
+    FakeSource.last.say('units', [unit('a', 40)], '11');
+    FakeSource.last.fail();
+    await vi.waitFor(() => expect(FakeSource.all).toHaveLength(2), { timeout: 3_000 });
+    FakeSource.last.open();
+    FakeSource.last.say('units', [unit('a', 30)], '12');
+    expect(room.units.get('a')?.battery_pct).toBe(30);
+    expect(room.reads).toBe(1);
+    FakeSource.last.say('lagged', {});
+    await vi.waitFor(() => expect(room.reads).toBe(2));
+  });
+
+  it('reads everything after a reconnect if the read before it failed', async () => {
+    let works = false;
+    const room = await open({ '/api/v1/units': () => (works ? units('10', unit('a'))() : json({}, 503)), '/api/v1/alarms': alarms() });
+    FakeSource.last.say('units', [unit('a', 40)], '11');
+    await vi.waitFor(() => expect(room.units.get('a')?.battery_pct).toBe(40));
+    works = true;
+    FakeSource.last.fail();
+    await vi.waitFor(() => expect(FakeSource.all).toHaveLength(2), { timeout: 3_000 });
+    FakeSource.last.open();
+    await vi.waitFor(() => expect(room.reads).toBe(1));
+  });
 });

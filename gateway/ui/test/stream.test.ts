@@ -77,4 +77,22 @@ describe('the live feed', () => {
     source.say('units', [{ id: 'b' }], '13');
     expect(taken.onUnits).toHaveBeenCalledOnce();
   });
+
+  it('goes on after the last event it has, and begins anew for whoever logs in', async () => {
+    const taken = handler();
+    const feed = new Stream('/feed', taken);
+    feed.start();
+    FakeSource.last.open();
+    expect(taken.onOpen).toHaveBeenLastCalledWith(false);
+    FakeSource.last.say('units', [], '12');
+    FakeSource.last.say('alarm', {}, '12');
+    FakeSource.last.fail();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(FakeSource.last.path).toBe('/feed?cursor=12');
+    FakeSource.last.open();
+    expect(taken.onOpen).toHaveBeenLastCalledWith(true);
+    feed.stop();
+    feed.start();
+    expect(FakeSource.last.path).toBe('/feed');
+  });
 });

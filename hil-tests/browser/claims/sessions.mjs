@@ -1,10 +1,10 @@
 // Sessions that end, against the real gateway: ended by an administrator, forged, stale, and gone with a killed gateway.
 // **Whatever happened meanwhile is on the screen after the return.**
-import { atWork, live } from '../at_work.mjs';
+import { atWork, live, open } from '../at_work.mjs';
 import { PASSWORD } from '../force.mjs';
 import { StandIn } from '../stand_in.mjs';
 import { logInByKeyboard } from './keyboard.mjs';
-import { open } from '../at_work.mjs';
+import { Wire } from '../wire.mjs';
 
 const waits = (run, page, unit) =>
   run.until(page, (seen, wanted) => seen.alarms.some((alarm) => alarm.unit === wanted && alarm.state === 'unacknowledged'), unit);
@@ -17,6 +17,7 @@ export async function sessions(run, browser, sabotage, gateway) {
   await run.claim('a_session_that_was_ended_misses_no_alarm', () => run.expectingFaults(() => endedByOthers(run, gateway, page)));
   await run.claim('a_forged_cookie_opens_nothing', () => run.expectingFaults(() => forged(run, gateway, page)));
   await run.claim('a_stale_cookie_opens_nothing', () => run.expectingFaults(() => stale(run, gateway, page)));
+  await run.claim('a_cut_connection_goes_on_without_reading_everything_again', () => run.expectingFaults(() => cut(run, browser, sabotage, gateway)));
   await run.claim('a_killed_gateway_comes_back_without_a_missed_alarm', () => run.expectingFaults(() => killed(run, gateway, page)));
   await page.context().close();
   await run.claim('silence_is_said_and_ends_by_itself', () => run.expectingFaults(() => silence(run, browser, sabotage)));
@@ -63,10 +64,28 @@ async function stale(run, gateway, page) {
   await live(run, page);
 }
 
+/** The network is gone, and an alarm falls into that time. */
+async function cut(run, browser, sabotage, gateway) {
+  const wire = await Wire.to(gateway.origin);
+  const link = (await gateway.link('lind', 'operator')).replace(gateway.origin, wire.origin);
+  const page = await atWork(run, browser, link, sabotage);
+  const { reads } = await page.evaluate(() => globalThis.fieldpost.inspect());
+  wire.cut();
+  await page.getByText('Connection lost.').waitFor({ timeout: run.timeout });
+  await run.picture(page, 'connection-lost-light');
+  gateway.order('press pc-0009');
+  wire.mend();
+  await waits(run, page, 'sim/pc-0009');
+  await run.until(page, (seen) => seen.connection === 'live');
+  const after = await page.evaluate(() => globalThis.fieldpost.inspect());
+  if (after.reads !== reads) throw new Error(`everything was read again: ${after.reads} reads, ${reads} before`);
+  await page.context().close();
+  wire.stop();
+}
+
 async function killed(run, gateway, page) {
   await gateway.kill();
   await page.getByText('Connection lost.').waitFor({ timeout: run.timeout });
-  await run.picture(page, 'connection-lost-light');
   // The device keeps the alarm until somebody stores it.
   gateway.order('press pc-0008');
   await gateway.run();

@@ -66,16 +66,20 @@ export async function themes(run, browser, sabotage) {
   const page = await atWork(run, browser, gateway.link, sabotage);
   for (const [name, go] of Object.entries(STATES)) {
     await go({ page, run, gateway });
-    for (const theme of THEMES) {
-      // What the settings do, without opening them: a state may have a dialog of its own.
-      await page.evaluate((wanted) => {
-        document.documentElement.dataset.theme = wanted;
-        dispatchEvent(new Event('themechange'));
-      }, theme);
-      await run.claim(`accessible_${name}_${theme}`, () => run.accessible(page));
-      if (PICTURED.includes(name)) await run.picture(page, `theme-${name}-${theme}`);
-    }
+    await inThemes(run, page, name, { pictured: PICTURED.includes(name) });
   }
   await page.context().close();
   gateway.stop();
+}
+
+/** axe-core in each theme, as the settings change it without opening them: a state may have a dialog of its own. */
+export async function inThemes(run, page, name, { pictured = true } = {}) {
+  for (const theme of THEMES) {
+    await page.evaluate((wanted) => {
+      document.documentElement.dataset.theme = wanted;
+      dispatchEvent(new Event('themechange'));
+    }, theme);
+    await run.claim(`accessible_${name}_${theme}`, () => run.accessible(page));
+    if (pictured) await run.picture(page, `theme-${name}-${theme}`);
+  }
 }

@@ -198,6 +198,7 @@ async fn a_gateway_elsewhere_takes_one_run_after_another() {
             interval_s: Some(1),
             lasts: Some(Duration::from_secs(2)),
             emergency: false,
+            obeys: false,
             acknowledge: false,
             for_people: false,
             opens_page: false,

@@ -239,6 +239,33 @@ async fn an_administrator_reaches_accounts_of_their_own_forces_only() {
 }
 
 #[tokio::test]
+async fn roles_and_forces_are_changed_within_ones_own_forces_and_hold_at_once() {
+    let site = Site::new();
+    let room = site.open().await;
+    account(&room, "chief", &[Role::Administrator], "*");
+    account(&room, "met-admin", &[Role::Administrator], "met");
+    account(&room, "anna", &[Role::Operator], "met");
+    let anna = logged_in(&room, "anna").await;
+    let met = logged_in(&room, "met-admin").await;
+    let grant = |roles: &[&str], forces: &str| json!({ "roles": roles, "forces": [forces] });
+    let of_anna = "/api/v1/people/anna/roles";
+    assert_eq!(post(&met, of_anna, &grant(&["operator"], "*")).await.status, 403, "not theirs to give");
+    assert_eq!(post(&met, of_anna, &grant(&["king"], "met")).await.status, 422);
+    assert_eq!(post(&met, of_anna, &grant(&[], "met")).await.status, 422, "a role is needed");
+    assert_eq!(post(&met, of_anna, &grant(&["auditor"], "met")).await.status, 204);
+    assert_eq!(anna.get("/api/v1/session").await.json()["roles"], json!(["auditor"]));
+    assert_eq!(anna.get("/api/v1/units").await.status, 403, "the role they had is gone");
+    let chief = logged_in(&room, "chief").await;
+    let lost = post(&chief, "/api/v1/people/chief/roles", &grant(&["operator"], "*")).await;
+    assert_eq!(lost.status, 409, "somebody must administer: {}", lost.text());
+    assert_eq!(post(&met, "/api/v1/people/anna/disable", &json!({})).await.status, 204);
+    assert_eq!(anna.get("/api/v1/session").await.status, 401);
+    assert_eq!(post(&met, "/api/v1/people/anna/enable", &json!({})).await.status, 204);
+    logged_in(&room, "anna").await;
+    room.stop().await;
+}
+
+#[tokio::test]
 async fn damaged_accounts_let_nobody_new_in_and_send_nobody_home() {
     let site = Site::new();
     let room = site.open().await;

@@ -16,6 +16,8 @@ const MAY: &[(&str, &str)] = &[
     ("GET /api/v1/people", "administrator"),
     ("POST /api/v1/people", "administrator"),
     ("POST /api/v1/people/{name}/disable", "administrator"),
+    ("POST /api/v1/people/{name}/enable", "administrator"),
+    ("POST /api/v1/people/{name}/roles", "administrator"),
     ("POST /api/v1/people/{name}/password", "administrator"),
     ("GET /api/v1/assignments", "operator supervisor data_protection administrator"),
     ("POST /api/v1/assignments", "supervisor administrator"),

@@ -44,6 +44,7 @@ fn probes(alarm: &str, now_ms: u64) -> Vec<Probe> {
         json!({ "force": force, "device": "pc-1", "officer": "x", "from_ms": 1, "until_ms": 2 }).to_string()
     };
     let person = json!({ "name": "eve", "roles": ["operator"], "forces": [SECRET] }).to_string();
+    let grant = json!({ "roles": ["operator"], "forces": ["sim"] }).to_string();
     let span = format!("from_ms={}&until_ms={}", now_ms - 60_000, now_ms + 60_000);
     let past = |call: &'static str, ask: &str| {
         let path =
@@ -133,6 +134,18 @@ fn probes(alarm: &str, now_ms: u64) -> Vec<Probe> {
             "/api/v1/people/kent-ben/disable",
             "{}".to_owned(),
             missing("/api/v1/people/nowhere-ben/disable", "{}".to_owned()),
+        ),
+        probe(
+            "POST /api/v1/people/{name}/enable",
+            "/api/v1/people/kent-ben/enable",
+            "{}".to_owned(),
+            missing("/api/v1/people/nowhere-ben/enable", "{}".to_owned()),
+        ),
+        probe(
+            "POST /api/v1/people/{name}/roles",
+            "/api/v1/people/kent-ben/roles",
+            grant.clone(),
+            missing("/api/v1/people/nowhere-ben/roles", grant),
         ),
         probe(
             "POST /api/v1/people/{name}/password",

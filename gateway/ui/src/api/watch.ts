@@ -1,5 +1,5 @@
 /** Reports for supervisors and auditors: how the room copes with its alarms, and who looked at whom. */
-import type { Grade } from '../types';
+import type { Grade, Place } from '../types';
 import { getJson, withQuery } from './request';
 
 export interface Times {
@@ -46,7 +46,19 @@ export interface LookRow {
   precision: string;
   reason?: string;
   /** Versions of the unit that were on the screen. */
-  shown?: unknown[];
+  shown?: Shown[];
+  /** Why that is not known. */
+  not_known?: string;
+}
+
+/** One version of a unit or of its alarm on somebody's screen. */
+export interface Shown {
+  at_ms: number;
+  /** It was there already when the time asked about began. */
+  was_there?: boolean;
+  event: 'units' | 'alarm';
+  /** As the page was sent it. */
+  row: { position?: Place | null; duty?: string | null; state?: string; grade?: string; cause?: string };
 }
 
 export interface LookReport {
@@ -59,5 +71,18 @@ export interface LookReport {
 
 export const getWhoSaw = (unit: string, from_ms: number, until_ms: number): Promise<LookReport> =>
   getJson(withQuery('/api/v1/audit/saw', { unit, from_ms, until_ms }));
+/** Whether the whole record holds. */
+export interface Verdict {
+  purpose: string;
+  lines: number;
+  last_n: number;
+  last_hash: string;
+  torn: number;
+  broken: { file: string; line: number; what: string } | null;
+}
+
+export const getVerdict = (): Promise<Verdict> => getJson('/api/v1/audit/verify');
+/** Where a browser fetches the lines of a time from. */
+export const exportPath = (from_ms: number, until_ms: number): string => withQuery('/api/v1/audit/export', { from_ms, until_ms });
 export const getLooksOf = (operator: string, from_ms: number, until_ms: number): Promise<LookReport> =>
   getJson(withQuery('/api/v1/audit/looks', { operator, from_ms, until_ms }));

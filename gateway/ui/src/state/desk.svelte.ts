@@ -1,7 +1,7 @@
 /** What lies open on this operator's desk: page, dialogs. Nothing in here is a fact. */
 import type { Deed } from '../api/room';
 
-export type PageName = 'map' | 'performance' | 'access';
+export type PageName = 'map' | 'duties' | 'performance' | 'access' | 'people';
 export type FormName = Exclude<Deed['deed'], 'acknowledge' | 'unshelve'>;
 
 class Desk {

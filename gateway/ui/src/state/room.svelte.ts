@@ -45,7 +45,7 @@ class Room {
   selected = $state<string | null>(null);
   /** Grows by one whenever the map should fly to `selected`. */
   flights = $state(0);
-  /** Full reads done: the first one and one per reconnect or lag. */
+  /** Full reads done: the first one, and one whenever the feed could not go on. */
   reads = $state(0);
 
   readonly units = new UnitStore();
@@ -58,8 +58,10 @@ class Room {
   #cursor: string | null = null;
   #held: Held | null = null;
   #readAgain = false;
+  /** What is here is a full read and everything that followed it. */
+  #isWhole = false;
   readonly #stream = new Stream('/api/v1/stream', {
-    onOpen: () => this.#begin(),
+    onOpen: (resumes) => this.#begin(resumes),
     onLagged: () => void this.#readAll(),
     onUnits: (units, cursor) => this.#takeUnits({ units, cursor }),
     onAlarm: (alarm) => this.#takeAlarm(alarm),
@@ -134,8 +136,9 @@ class Room {
     this.#held?.alarms.push(alarm);
   }
 
-  /** A new feed may come from a restarted gateway, whose cursors count from the beginning. */
-  #begin(): void {
+  /** A feed that goes on after what is here needs no full read; if it cannot, the gateway says `lagged`. */
+  #begin(resumes: boolean): void {
+    if (resumes && this.#isWhole) return;
     this.#cursor = null;
     void this.#readAll();
   }
@@ -147,12 +150,14 @@ class Room {
       return;
     }
     this.#held = { units: [], alarms: [] };
+    this.#isWhole = false;
     try {
       const [snapshot, alarms] = await Promise.all([getUnits(), getAlarms()]);
       this.units.replace(snapshot.units);
       this.#cursor = snapshot.cursor;
       this.alarms.replace(alarms, new Set(this.#held.alarms.map((alarm) => alarm.id)));
       this.reads += 1;
+      this.#isWhole = true;
     } catch (fault) {
       if (fault instanceof SessionLost) this.end();
       else setTimeout(() => this.connection === 'live' && void this.#readAll(), REREAD_MS);
