@@ -235,10 +235,15 @@ impl Record {
     }
 
     fn unit_key(&self) -> String {
-        let [force, device] =
-            [self.force.as_str(), self.device.as_str()].map(|identity| identity.replace('.', "%2E"));
-        format!("{force}.{device}")
+        unit_key(self.force.as_str(), self.device.as_str())
     }
+}
+
+/// How every key of a unit's records begins; a dot follows.
+#[must_use]
+pub fn unit_key(force: &str, device: &str) -> String {
+    let [force, device] = [force, device].map(|identity| identity.replace('.', "%2E"));
+    format!("{force}.{device}")
 }
 
 /// Payloads hold positions: they never reach a log.

@@ -41,11 +41,30 @@ pub enum Sabotage {
     AcceptBeforeCommit,
     /// A row that PostgreSQL was sent before is another row.
     InsertWithoutKey,
+    /// Records go to a force system first and on the disclosure log behind it.
+    SendBeforeLog,
+}
+
+/// Where a rig lets the process end as by kill -9.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrashPoint {
+    /// A batch is rendered; nothing of it is on the disclosure log.
+    BeforeLog,
+    /// Half of a line of a chain is written, nothing of it durable.
+    HalfALine,
+    /// The line is in the file and not yet durable.
+    BeforeSync,
+    /// The batch is on the log, and the sink has not been called.
+    BetweenLogAndSend,
+    /// The sink has answered.
+    AfterSend,
+    /// The sink has the batch; the cursor is about to move.
+    BeforeCursor,
 }
 
 impl Sabotage {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::AckBeforeCommit,
         Self::ForgetLastRecord,
         Self::DropOnOverflow,
@@ -63,6 +82,7 @@ impl Sabotage {
         Self::TellOnce,
         Self::AcceptBeforeCommit,
         Self::InsertWithoutKey,
+        Self::SendBeforeLog,
     ];
 
     /// Its name on a command line and in the environment.
@@ -86,6 +106,7 @@ impl Sabotage {
             Self::TellOnce => "tell-once",
             Self::AcceptBeforeCommit => "accept-before-commit",
             Self::InsertWithoutKey => "insert-without-key",
+            Self::SendBeforeLog => "send-before-log",
         }
     }
 
@@ -132,4 +153,61 @@ pub(crate) fn is(sabotage: Sabotage) -> bool {
 #[cfg(not(feature = "sabotage"))]
 pub(crate) const fn is(_: Sabotage) -> bool {
     false
+}
+
+impl CrashPoint {
+    /// Every point.
+    pub const ALL: [Self; 6] = [
+        Self::BeforeLog,
+        Self::HalfALine,
+        Self::BeforeSync,
+        Self::BetweenLogAndSend,
+        Self::AfterSend,
+        Self::BeforeCursor,
+    ];
+
+    /// Its name in the environment.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BeforeLog => "before-log",
+            Self::HalfALine => "half-a-line",
+            Self::BeforeSync => "before-sync",
+            Self::BetweenLogAndSend => "between-log-and-send",
+            Self::AfterSend => "after-send",
+            Self::BeforeCursor => "before-cursor",
+        }
+    }
+}
+
+/// `FIELDPOST_CRASH_AT=POINT:N`: the process ends at the Nth passage of the point.
+#[cfg(feature = "sabotage")]
+static CRASH_AT: std::sync::LazyLock<Option<(CrashPoint, std::sync::atomic::AtomicU64)>> =
+    std::sync::LazyLock::new(|| {
+        let text = std::env::var("FIELDPOST_CRASH_AT").ok()?;
+        let known = text.split_once(':').and_then(|(name, count)| {
+            let point = CrashPoint::ALL.into_iter().find(|point| point.as_str() == name)?;
+            Some((point, std::sync::atomic::AtomicU64::new(count.parse().ok().filter(|count| *count > 0)?)))
+        });
+        Some(known.unwrap_or_else(|| panic!("FIELDPOST_CRASH_AT={text} names no point")))
+    });
+
+/// Whether this is the passage at which the process is to end.
+#[cfg(feature = "sabotage")]
+pub(crate) fn ends_at(point: CrashPoint) -> bool {
+    CRASH_AT.as_ref().is_some_and(|(wanted, left)| {
+        *wanted == point && left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) == 1
+    })
+}
+
+#[cfg(not(feature = "sabotage"))]
+pub(crate) const fn ends_at(_: CrashPoint) -> bool {
+    false
+}
+
+/// Ends the process if it is to end here: nothing is flushed, nothing runs on the way.
+pub(crate) fn pass(point: CrashPoint) {
+    if ends_at(point) {
+        std::process::abort();
+    }
 }

@@ -1,4 +1,4 @@
-//! The files of the access record: a chain of lines across files of bounded size.
+//! The files of a chain, the access record's or the disclosure log's: lines across files of bounded size.
 //!
 //! ```text
 //! DATA_DIR/access/access-000001.ndjson     full, never written again
@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 use super::hash::{self, Hash};
 use super::line::{FileNote, LINE_BYTES_MAX, Line, Note};
 use super::look::What;
+use super::series::Series;
+use crate::sabotage::{self, CrashPoint};
 
 /// Directory of the access record in the data directory.
 pub const ACCESS_DIR: &str = "access";
@@ -60,6 +62,7 @@ pub struct Head {
 /// [`ACCESS_DIR`] in the data directory, files of mode 0600.
 #[derive(Debug)]
 pub struct AccessFiles {
+    series: Series,
     dir: PathBuf,
     before: PathBuf,
     file_bytes_max: u64,
@@ -88,11 +91,18 @@ struct End {
 }
 
 impl AccessFiles {
-    /// The files below `data_dir`. Nothing is touched until the first note.
+    /// The access record below `data_dir`. Nothing is touched until the first note.
     #[must_use]
     pub fn new(data_dir: &Path) -> Self {
+        Self::of(Series::Access, data_dir)
+    }
+
+    /// The files of a chain below `data_dir`. Nothing is touched until the first note.
+    #[must_use]
+    pub fn of(series: Series, data_dir: &Path) -> Self {
         Self {
-            dir: data_dir.join(ACCESS_DIR),
+            series,
+            dir: data_dir.join(series.name()),
             before: data_dir.join(BEFORE),
             file_bytes_max: FILE_BYTES_MAX,
             newest: None,
@@ -114,7 +124,7 @@ impl AccessFiles {
                 None => self.first(at_ms),
             };
         };
-        let path = self.dir.join(file_name(index));
+        let path = self.dir.join(self.series.file_name(index));
         let text = fs::read(&path)?;
         let end = end_of(&text);
         let hash = end.hash.unwrap_or(hash::NOTHING);
@@ -124,7 +134,7 @@ impl AccessFiles {
             // Not one whole line in it: the chain is where the file before left it.
             let before = indices(&self.dir)?.into_iter().rev().skip(1);
             for index in before {
-                let end = end_of(&fs::read(self.dir.join(file_name(index)))?);
+                let end = end_of(&fs::read(self.dir.join(self.series.file_name(index)))?);
                 if let Some(hash) = end.hash {
                     (newest.n, newest.hash) = (end.n, hash);
                     break;
@@ -132,11 +142,7 @@ impl AccessFiles {
             }
         }
         if let Some(head) = self.head()?.filter(|head| !newest.reaches(head)) {
-            tracing::error!(
-                line = newest.n,
-                head = head.n,
-                "the end of the access record is missing or changed"
-            );
+            tracing::error!(line = newest.n, head = head.n, "the end of the chain is missing or changed");
             return self.after_lost(&head, newest.index, at_ms);
         }
         let line_feed: &[u8] = if text.is_empty() || text.ends_with(b"\n") { b"" } else { b"\n" };
@@ -156,7 +162,7 @@ impl AccessFiles {
         fs::create_dir_all(&self.dir)?;
         sync(&File::open(self.dir.parent().unwrap_or(&self.dir))?)?;
         let mut newest = self.begin(1, 0, hash::NOTHING, at_ms)?;
-        if self.before.is_file() {
+        if self.series == Series::Access && self.before.is_file() {
             let text = fs::read(&self.before)?;
             let mut note = Note::own(at_ms, What::Superseded);
             note.file = Some(FileNote {
@@ -190,8 +196,7 @@ impl AccessFiles {
     /// Lines up to the head were taken away, or every file, or the last line was changed. The chain goes on from the head
     /// behind file `last`, so that this shows.
     fn after_lost(&self, head: &Head, last: u32, at_ms: u64) -> io::Result<Newest> {
-        let index = head.file.strip_prefix("access-").and_then(|name| name.strip_suffix(".ndjson"));
-        let index = index.and_then(|index| index.parse::<u32>().ok()).unwrap_or(0);
+        let index = self.series.index_of(&head.file).unwrap_or(0);
         self.begin(
             index.max(last).saturating_add(1),
             head.n,
@@ -206,7 +211,7 @@ impl AccessFiles {
 
     /// Begins a file that goes on from line `n`.
     fn begin(&self, index: u32, n: u64, previous: Hash, at_ms: u64) -> io::Result<Newest> {
-        let path = self.dir.join(file_name(index));
+        let path = self.dir.join(self.series.file_name(index));
         fs::create_dir_all(&self.dir)?;
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
         let mut newest = Newest { file, index, bytes: 0, n, hash: previous };
@@ -235,7 +240,8 @@ impl AccessFiles {
     }
 
     fn write_head(&self, newest: &Newest) -> io::Result<()> {
-        let head = Head { n: newest.n, hash: newest.hash.to_string(), file: file_name(newest.index) };
+        let head =
+            Head { n: newest.n, hash: newest.hash.to_string(), file: self.series.file_name(newest.index) };
         let text = serde_json::to_vec(&head).expect("strings and numbers are JSON");
         let unfinished = self.dir.join("head.json.new");
         let mut file =
@@ -251,7 +257,7 @@ impl Journal for AccessFiles {
     fn append(&mut self, notes: &[Note]) -> io::Result<u64> {
         let at_ms = notes.first().map_or(0, |note| note.at_ms);
         let mut newest = match self.newest.take() {
-            Some(newest) if self.dir.join(file_name(newest.index)).is_file() => newest,
+            Some(newest) if self.dir.join(self.series.file_name(newest.index)).is_file() => newest,
             // Moved away while we had it open: what is written to it nobody finds.
             Some(moved) => self.next(&moved, at_ms)?,
             None => self.open(at_ms)?,
@@ -289,7 +295,15 @@ impl Newest {
             n += 1;
             hash = note.write(&mut text, n, &hash);
         }
+        let is_disclosure = notes.iter().any(|note| note.disclosure.is_some());
+        if is_disclosure && sabotage::ends_at(CrashPoint::HalfALine) {
+            _ = self.file.write_all(&text[..text.len() / 2]);
+            std::process::abort();
+        }
         self.file.write_all(&text)?;
+        if is_disclosure {
+            sabotage::pass(CrashPoint::BeforeSync);
+        }
         sync(&self.file)?;
         (self.n, self.hash) = (n, hash);
         self.bytes += text.len() as u64;
@@ -304,7 +318,7 @@ impl Newest {
             sha256: Some(hash::of(torn).to_string()),
             ..FileNote::default()
         });
-        tracing::warn!(bytes = torn.len(), "a torn line of the access record was ended");
+        tracing::warn!(bytes = torn.len(), "a torn line of the chain was ended");
         self.write_behind(line_feed, &[note])
     }
 }
@@ -317,10 +331,24 @@ pub fn read_head(dir: &Path) -> io::Result<Head> {
     Ok(serde_json::from_slice(&fs::read(dir.join(HEAD_FILE))?)?)
 }
 
-/// The name of a file of the chain.
+/// The name of a file of the access record.
 #[must_use]
 pub fn file_name(index: u32) -> String {
-    format!("access-{index:06}.ndjson")
+    Series::Access.file_name(index)
+}
+
+/// Hands the lines of the two newest files of the chain in `dir` to `each`, in order. What is no line is left out: the
+/// verification is another matter. Blocking.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn newest_lines(dir: &Path, each: &mut dyn FnMut(&Line)) -> io::Result<()> {
+    let indices = indices(dir)?;
+    for index in &indices[indices.len().saturating_sub(2)..] {
+        let text = fs::read(dir.join(Series::in_dir(dir).file_name(*index)))?;
+        text.split(|byte| *byte == b'\n').filter_map(Line::parse).for_each(|line| each(&line));
+    }
+    Ok(())
 }
 
 /// The numbers of the chain's files, in order; none if there is no directory.
@@ -332,11 +360,11 @@ pub fn indices(dir: &Path) -> io::Result<Vec<u32>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
+    let series = Series::in_dir(dir);
     let mut found = Vec::new();
     for entry in entries {
         let name = entry?.file_name();
-        let index = name.to_str().and_then(|name| name.strip_prefix("access-")?.strip_suffix(".ndjson"));
-        found.extend(index.and_then(|index| index.parse::<u32>().ok()));
+        found.extend(name.to_str().and_then(|name| series.index_of(name)));
     }
     found.sort_unstable();
     Ok(found)

@@ -52,9 +52,40 @@ pub struct Note {
     /// Of a live page: which, and what it is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamNote>,
+    /// What was sent to a force system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disclosure: Option<DisclosureNote>,
     /// Of the log itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<FileNote>,
+}
+
+/// What goes to a force system.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisclosureNote {
+    /// The output's name in the configuration.
+    pub to: String,
+    /// What kind of output it is.
+    #[serde(default)]
+    pub kind: String,
+    /// Where it is, without passwords.
+    #[serde(default)]
+    pub address: String,
+    /// How many records.
+    pub count: u64,
+    /// Which: keys, and runs of keys (see [`super::runs`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// Those of this line, all of them; then there are no keys here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
+    /// Which fields the output is released.
+    pub fields: Vec<String>,
+    /// Positions are rounded to squares of so many metres; 0: as they came.
+    #[serde(default)]
+    pub precision_m: u32,
+    /// Up to which marking.
+    pub marking: String,
 }
 
 /// What a live page is sent, in numbers of pictures.
@@ -148,6 +179,9 @@ pub struct Line {
     /// Of a live page.
     #[serde(default)]
     pub stream: Option<StreamNote>,
+    /// Of a force system.
+    #[serde(default)]
+    pub disclosure: Option<DisclosureNote>,
     /// Of the log itself.
     #[serde(default)]
     pub file: Option<FileNote>,
@@ -196,6 +230,7 @@ impl Note {
             answer: None,
             picture: None,
             stream: None,
+            disclosure: None,
             file: None,
         }
     }

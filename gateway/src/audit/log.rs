@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, oneshot};
 
 use super::files::Journal;
@@ -33,7 +34,7 @@ pub enum NotShown {
 #[derive(Debug, Clone)]
 pub struct AccessLog {
     waiting: mpsc::Sender<Waiting>,
-    metrics: Arc<Metrics>,
+    failures: Counter,
 }
 
 type Waiting = (Note, Option<oneshot::Sender<u64>>);
@@ -42,9 +43,15 @@ impl AccessLog {
     /// Starts the writer on the current runtime; it ends when every clone is gone.
     #[must_use]
     pub fn start(journal: impl Journal, metrics: Arc<Metrics>) -> Self {
+        Self::counting(journal, metrics.live.access_record_failures.clone())
+    }
+
+    /// The same for any chain; notes that are not written are counted in `failures`.
+    #[must_use]
+    pub fn counting(journal: impl Journal, failures: Counter) -> Self {
         let (waiting, queue) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(write(queue, Box::new(journal), Arc::clone(&metrics)));
-        Self { waiting, metrics }
+        tokio::spawn(write(queue, Box::new(journal), failures.clone()));
+        Self { waiting, failures }
     }
 
     /// Returns once the look is durable. Cancelled, the line may be written all the same.
@@ -96,15 +103,24 @@ impl AccessLog {
             Err(NotShown::NotWritten)
         };
         if outcome.is_err() {
-            self.metrics.live.access_record_failures.inc();
+            self.failures.inc();
         }
         outcome
+    }
+
+    /// Returns the notes' numbers once all of them are durable. Cancelled, some may be written all the same.
+    ///
+    /// # Errors
+    /// [`NotShown::NotWritten`]; some may be written all the same.
+    pub async fn write_all(&self, notes: Vec<Note>) -> Result<Vec<u64>, NotShown> {
+        let written = notes.into_iter().map(|note| self.write(note));
+        futures_util::future::try_join_all(written).await
     }
 
     /// Hands over a note that nothing waits for: the end of a look, an event. One that is lost is counted.
     pub fn note(&self, note: impl Into<Note>) {
         if self.waiting.try_send((note.into(), None)).is_err() {
-            self.metrics.live.access_record_failures.inc();
+            self.failures.inc();
         }
     }
 }
@@ -119,7 +135,7 @@ pub fn show_now<T>(journal: &mut dyn Journal, asked: Asked, unseen: Unseen<T>) -
     unseen.open(&Logged::new(holds, n)).map_err(std::io::Error::other)
 }
 
-async fn write(mut queue: mpsc::Receiver<Waiting>, mut journal: Box<dyn Journal>, metrics: Arc<Metrics>) {
+async fn write(mut queue: mpsc::Receiver<Waiting>, mut journal: Box<dyn Journal>, failures: Counter) {
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, WAITING_MAX).await > 0 {
         let (notes, waiters): (Vec<Note>, Vec<_>) = waiting.drain(..).unzip();
@@ -131,7 +147,7 @@ async fn write(mut queue: mpsc::Receiver<Waiting>, mut journal: Box<dyn Journal>
         let unwaited = waiters.iter().filter(|waiter| waiter.is_none()).count() as u64;
         // Only a panic in the journal ends the writer; then every look is refused.
         let Ok((back, outcome)) = written.await else {
-            metrics.live.access_record_failures.inc_by(unwaited);
+            failures.inc_by(unwaited);
             return;
         };
         journal = back;
@@ -144,8 +160,8 @@ async fn write(mut queue: mpsc::Receiver<Waiting>, mut journal: Box<dyn Journal>
             }
             // Dropping the waiters is the refusal.
             Err(error) => {
-                metrics.live.access_record_failures.inc_by(unwaited);
-                tracing::error!(%error, "access record not written; positions are refused");
+                failures.inc_by(unwaited);
+                tracing::error!(%error, "a record of the chain was not written; what it stands for is refused");
             }
         }
     }

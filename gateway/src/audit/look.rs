@@ -68,6 +68,10 @@ pub enum What {
     AuditRead,
     /// The access record was exported.
     AuditExported,
+    /// Records are sent to a force system: the line of each is durable before they are.
+    RecordsDisclosed,
+    /// Records that were disclosed to it before are sent to it once more.
+    RecordsDisclosedAgain,
     /// The gateway started: a live page without a closing record ended before this.
     GatewayStarted,
     /// A file of the access record begins.

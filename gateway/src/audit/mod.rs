@@ -7,11 +7,15 @@
 //! position is [`Unseen`], which only a [`Logged`] opens, which only a durable record makes. If the record cannot be
 //! written, nothing is shown.
 //!
+//! What is sent to force systems has a chain of its own by the same code ([`series`]): the disclosure log, which
+//! `forward::release` writes and [`disclosed`] answers from.
+//!
 //! Each line holds the hash of all before it, across files of bounded size, so what is changed or taken out in the middle
 //! is seen; the end is held by the head beside it and by the heads that went to other machines. Whoever may write the
 //! data directory and knows no such head can still write the whole log anew: see SECURITY.md.
 
 pub mod answer;
+pub mod disclosed;
 pub mod export;
 pub mod files;
 pub mod hash;
@@ -20,12 +24,15 @@ pub mod log;
 pub mod look;
 pub mod pictures;
 pub mod rebuild;
+pub mod runs;
+pub mod series;
 pub mod unseen;
 pub mod verify;
 
 pub use self::files::{AccessFiles, Journal};
 pub use self::log::{AccessLog, NotShown, show_now};
 pub use self::look::{Asked, Field, Holds, Look, Precision, Subjects, What, Who};
+pub use self::series::Series;
 pub use self::unseen::{Logged, Unseen};
 
 #[cfg(test)]

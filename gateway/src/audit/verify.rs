@@ -10,9 +10,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::files::{Head, file_name, indices, read_head};
+use super::files::{Head, indices, read_head};
 use super::hash::{self, Hash};
 use super::line::{LINE_BYTES_MAX, Line, is_link};
+use super::series::Series;
 
 /// What the verification found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -73,6 +74,7 @@ struct Reading<'a> {
     torn: Option<(Vec<u8>, String, u64)>,
     known: BTreeMap<u64, Hash>,
     head: io::Result<Head>,
+    series: Series,
     each: &'a mut dyn FnMut(&Line) -> io::Result<()>,
 }
 
@@ -93,13 +95,14 @@ pub fn verify(
         known: known.iter().map(|head| (head.n, head.hash)).collect(),
         // Before the lines: a gateway at work may write more of both meanwhile.
         head: read_head(dir),
+        series: Series::in_dir(dir),
         each,
     };
     let indices = indices(dir)?;
     for (at, index) in indices.iter().enumerate() {
         reading.file(dir, *index)?;
         if indices.get(at + 1).is_some_and(|next| *next != index + 1) {
-            reading.broken(&file_name(index + 1), 0, "the file is missing");
+            reading.broken(&reading.series.file_name(index + 1), 0, "the file is missing");
         }
     }
     reading.end();
@@ -108,7 +111,7 @@ pub fn verify(
 
 impl Reading<'_> {
     fn file(&mut self, dir: &Path, index: u32) -> io::Result<()> {
-        let name = file_name(index);
+        let name = self.series.file_name(index);
         self.verdict.files += 1;
         let mut reader = BufReader::new(File::open(dir.join(&name))?);
         let mut text = Vec::new();

@@ -366,6 +366,25 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+    /// What was sent to force systems: the disclosure log. `audit verify --dir DATA/disclosures` says what it is worth
+    Disclosures {
+        /// The disclosure log's directory, or a copy of it [default: `disclosures` in the configuration's data_dir]
+        #[arg(long = "dir", value_name = "DIR")]
+        dir: Option<PathBuf>,
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Only to this sink
+        #[arg(long, value_name = "NAME")]
+        sink: Option<String>,
+        /// Only of this unit, as FORCE/DEVICE
+        #[arg(long, value_name = "UNIT")]
+        unit: Option<UnitId>,
+        #[command(flatten)]
+        span: SpanArgs,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Write the very bytes that a live page was sent
     Rebuild {
         #[command(flatten)]

@@ -11,7 +11,9 @@ use super::args::{AuditCommand, AuditDir, SpanArgs};
 use super::config::load;
 use super::exit::{CliError, Exit};
 use super::output;
+use crate::audit::Series;
 use crate::audit::answer::{self, Place, Report, Seen, Span};
+use crate::audit::disclosed::{Disclosures, Question, disclosed};
 use crate::audit::export;
 use crate::audit::files::{ACCESS_DIR, PURPOSE};
 use crate::audit::pictures::PICTURES_DIR;
@@ -46,6 +48,20 @@ pub(super) fn dispatch(command: &AuditCommand) -> Result<(), CliError> {
             let report = answer::looks(&dirs.access, operator, span.span()).map_err(|error| io(&error))?;
             print_report(&report, *json);
             judged(&report.verification)
+        }
+        AuditCommand::Disclosures { dir, config, sink, unit, span, json } => {
+            let dir = match dir {
+                Some(dir) => dir.clone(),
+                None => load(config)?.data_dir.join(Series::Disclosures.name()),
+            };
+            if !dir.is_dir() {
+                let message = format!("{} does not exist: nothing was sent to anybody yet", dir.display());
+                return Err(CliError::new(Exit::Unavailable, message));
+            }
+            let question = Question { to: sink.clone(), unit: unit.clone(), key: None, span: span.span() };
+            let answer = disclosed(&dir, &question).map_err(|error| io(&error))?;
+            print_disclosures(&answer, *json);
+            judged(&answer.verification)
         }
         AuditCommand::Rebuild { dir, stream, out } => rebuild_stream(&dirs(dir)?, *stream, out),
         AuditCommand::Export { dir, out, with_pictures } => {
@@ -139,6 +155,32 @@ fn print_report(report: &Report, json: bool) {
     report.looks.iter().for_each(print_seen);
     let cut = if report.is_cut { ", and more: ask for a shorter time" } else { "" };
     output::note(&format!("{} looks{cut}", report.looks.len()));
+}
+
+fn print_disclosures(answer: &Disclosures, json: bool) {
+    if json {
+        return output::json(answer);
+    }
+    output::note(&format!("To be used for nothing but: {PURPOSE}."));
+    for one in &answer.disclosures {
+        let what = &one.what;
+        let again = if one.is_again { " again" } else { "" };
+        output::line(&format!(
+            "{}  {} records{again} to {} ({} {})  {} {}  {}",
+            time(one.at_ms),
+            what.count,
+            what.to,
+            what.kind,
+            what.address,
+            what.fields.join(","),
+            if what.precision_m == 0 { "full".to_owned() } else { format!("{}m", what.precision_m) },
+            what.keys.join(" "),
+        ));
+    }
+    let cut = if answer.is_cut { ", and more lines: ask for a shorter time" } else { "" };
+    for (to, count) in &answer.records {
+        output::note(&format!("{count} different records to {to}{cut}"));
+    }
 }
 
 fn print_seen(seen: &Seen) {

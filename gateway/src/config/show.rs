@@ -242,6 +242,18 @@ fn release(release: &Release) -> Value {
     ])
 }
 
+/// Kind and address of a sink, without passwords: for the disclosure log.
+#[must_use]
+pub fn destination(sink: &Sink) -> (&'static str, String) {
+    match sink {
+        Sink::Nats(nats) => ("nats", redacted_urls(&nats.url)),
+        Sink::Webhook(webhook) => ("webhook", redacted_urls(&webhook.url)),
+        Sink::File(file) => ("file", path(&file.path)),
+        Sink::Tak(tak) => ("tak", redacted_urls(&tak.url)),
+        Sink::Postgres(server) => ("postgres", redacted_urls(&server.url)),
+    }
+}
+
 /// Hides what stands before `@` and after `?` in each URL of a list: both may be secrets.
 #[must_use]
 pub fn redacted_urls(urls: &str) -> String {

@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::event::{EventState, Gap, GapReason};
 use super::release::Release;
-use super::testing::{MemorySink, MemorySource, alarm_record, position_record, taken};
+use super::testing::{self, MemorySink, MemorySource, alarm_record, position_record, taken};
 use super::{
     BackoffSettings, ClockBounds, ForwardMetrics, Forwarder, ForwarderSettings, Random, RefuseReason,
     RetryReason, Sink, SinkError,
 };
+use crate::audit::What;
 use crate::spool::{Clock, Lsn};
 
 fn settings(dir: &Path) -> ForwarderSettings {
@@ -24,6 +25,7 @@ fn settings(dir: &Path) -> ForwarderSettings {
         stop_ms_max: 1_000,
         clock: ClockBounds::default(),
         release: Release::everything(),
+        recipient: testing::recipient(),
         refusals: dir.join("refused.ndjson"),
         wall: Clock::system(),
         random: Random::system(),
@@ -40,11 +42,19 @@ struct Running {
 
 impl Running {
     fn start<S: Sink + 'static>(source: MemorySource, sink: S) -> Self {
+        Self::start_logging(source, sink, &testing::MemoryJournal::default())
+    }
+
+    fn start_logging<S: Sink + 'static>(
+        source: MemorySource,
+        sink: S,
+        journal: &testing::MemoryJournal,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let stop = CancellationToken::new();
         let metrics = ForwardMetrics::default();
         let cursor = Arc::clone(&source.cursor);
-        let settings = settings(dir.path());
+        let settings = ForwarderSettings { recipient: journal.recipient(), ..settings(dir.path()) };
         let handles = metrics.forwarder(&settings.name);
         let forwarder = Forwarder::with_handles(settings, source, sink, handles, stop.clone());
         Self { cursor, metrics, stop, task: tokio::spawn(forwarder.run()), dir }
@@ -347,4 +357,22 @@ async fn a_confirmation_without_room_holds_up_nothing() {
     running.until(1).await;
     assert!(confirmed.lock().unwrap().is_empty() && *cursor.lock().unwrap() == [1]);
     running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_reaches_the_sink_before_it_is_on_the_disclosure_log() {
+    let journal = testing::MemoryJournal::default();
+    *journal.failures_left.lock().unwrap() = 3;
+    let logged = journal.clone();
+    let sink = MemorySink::new(move |events| {
+        let named = logged.keys(What::RecordsDisclosed);
+        assert!(events.iter().all(|event| named.contains(&event.key)), "{named:?}");
+        Ok(())
+    });
+    let accepted = Arc::clone(&sink.accepted);
+    let running = Running::start_logging(MemorySource::positions(&[1..=5, 6..=9]), sink, &journal);
+    running.until(9).await;
+    assert_eq!(*accepted.lock().unwrap(), keys(1..=9));
+    assert_eq!(journal.keys(What::RecordsDisclosed), keys(1..=9));
+    assert_eq!(running.metrics.snapshot()[0].delivered_count, 9);
 }

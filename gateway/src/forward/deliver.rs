@@ -9,7 +9,7 @@ use super::event::{Event, EventState};
 use super::forwarder::{Forwarder, Outage, Stopped};
 use super::source::Source;
 use super::{RefuseReason, RetryReason, Sink, SinkError};
-use crate::sabotage::{self, Sabotage};
+use crate::sabotage::{self, CrashPoint, Sabotage};
 
 /// A sink that refuses this many events in a row is more likely wrong itself than they are: from here on every further
 /// refusal waits the longest delay, so that an operator can step in before much is set aside, and yet nothing blocks.
@@ -71,8 +71,38 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         Ok(Delivery::Done)
     }
 
-    /// One call of the sink under its deadline; counts what it accepted, also when it failed as a whole.
+    /// One call of the sink under its deadline, after the disclosure of every owed event is durable; counts what it
+    /// accepted, also when it failed as a whole.
     async fn attempt(&mut self, piece: &mut [Event]) -> Result<Result<(), SinkError>, Stopped> {
+        if sabotage::is(Sabotage::SendBeforeLog) {
+            sabotage::pass(CrashPoint::BeforeLog);
+            let sent = self.send(piece).await?;
+            sabotage::pass(CrashPoint::BetweenLogAndSend);
+            let logged = self.disclose(piece).await?;
+            sabotage::pass(CrashPoint::AfterSend);
+            return Ok(logged.and(sent));
+        }
+        sabotage::pass(CrashPoint::BeforeLog);
+        if let Err(error) = self.disclose(piece).await? {
+            return Ok(Err(error));
+        }
+        sabotage::pass(CrashPoint::BetweenLogAndSend);
+        let sent = self.send(piece).await;
+        sabotage::pass(CrashPoint::AfterSend);
+        sent
+    }
+
+    async fn disclose(&mut self, piece: &[Event]) -> Result<Result<(), SinkError>, Stopped> {
+        let grace = Duration::from_millis(self.settings.stop_ms_max);
+        let logged = tokio::select! {
+            biased;
+            logged = self.settings.recipient.disclose(self.now_ms(), piece) => logged,
+            () = async { self.stop.cancelled().await; sleep(grace).await } => return Err(Stopped),
+        };
+        Ok(logged.map_err(|error| SinkError::retry(RetryReason::Storage, error.to_string())))
+    }
+
+    async fn send(&mut self, piece: &mut [Event]) -> Result<Result<(), SinkError>, Stopped> {
         let owed_before_count = owed_count(piece);
         let limit = Duration::from_millis(self.settings.attempt_ms_max);
         let grace = Duration::from_millis(self.settings.stop_ms_max);

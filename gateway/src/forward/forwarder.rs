@@ -15,12 +15,13 @@ use super::deliver::Delivery;
 use super::event::{ClockBounds, Event, EventState, Gap, GapReason, Renderer, Withheld};
 use super::metrics::ForwarderMetrics;
 use super::refusals::Refusals;
-use super::release::Release;
+use super::release::{Recipient, Release};
 use super::source::{Lane, Source, SourceError, Taken};
 use super::{RetryReason, Sink};
 use crate::alarms::{Acceptance, AlarmId};
 use crate::metrics::Metrics;
 use crate::record::Record;
+use crate::sabotage::{self, CrashPoint};
 use crate::spool::{Clock, Lsn};
 
 /// Batches of live entries before history has its turn: history gets one of five at least, of nine beside an alarm flood.
@@ -50,6 +51,8 @@ pub struct ForwarderSettings {
     pub clock: ClockBounds,
     /// What the sink may be sent.
     pub release: Release,
+    /// The way to the disclosure log: what is not on it is not sent.
+    pub recipient: Recipient,
     /// Where refused events are kept.
     pub refusals: PathBuf,
     /// Wall clock.
@@ -277,6 +280,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
     /// Moves a lane's cursor. If that fails, forwarding goes on: after a restart these events are delivered twice, which
     /// their keys allow; holding back the next alarm would be worse.
     async fn advance(&mut self, lane: Lane, through: Lsn) {
+        sabotage::pass(CrashPoint::BeforeCursor);
         match self.source.advance(lane, through).await {
             Ok(()) => self.cursor_is_stuck = false,
             Err(error) => {

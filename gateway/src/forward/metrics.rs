@@ -25,6 +25,8 @@ pub struct ForwardMetrics {
     lag_seconds: Family<Name, Gauge<f64, AtomicU64>>,
     last_success: Family<Name, Gauge>,
     failing: Family<Name, Gauge>,
+    /// Lines of the disclosure log that could not be written.
+    pub disclosure_failures: Counter,
     names: Mutex<Vec<String>>,
 }
 
@@ -95,6 +97,11 @@ impl ForwardMetrics {
             "last_success_seconds",
             "Unix time at which the sink last accepted a batch",
             self.last_success.clone(),
+        );
+        registry.register(
+            "disclosure_failures",
+            "Lines of the disclosure log that could not be written: nothing is sent meanwhile",
+            self.disclosure_failures.clone(),
         );
         registry.register("failing", "1 while the last attempt failed", self.failing.clone());
     }

@@ -12,6 +12,7 @@ use super::file::{FileSettings, FileSink};
 use super::metrics::ForwarderMetrics;
 use super::nats::{NatsSettings, NatsSink};
 use super::postgres::{PostgresSettings, PostgresSink, RetentionSettings};
+use super::release::{Disclosures, Whom};
 use super::webhook::{WebhookError, WebhookSettings, WebhookSink};
 use super::{BackoffSettings, ClockBounds, Forwarder, ForwarderSettings, Random, Sink, SpoolSource};
 use crate::config::{self, Config};
@@ -62,6 +63,7 @@ pub enum StartError {
 /// Running forwarders. Dropping them does not stop them: call [`Forwarders::stop`].
 pub struct Forwarders {
     stop: CancellationToken,
+    disclosures: Disclosures,
     running: Vec<(String, JoinHandle<()>)>,
     situation: Arc<dyn Situation>,
 }
@@ -91,9 +93,10 @@ impl Forwarders {
         spool: &Spool,
         metrics: &Metrics,
         situation: Arc<dyn Situation>,
+        disclosures: &Disclosures,
     ) -> Result<Self, StartError> {
-        let prepared = prepare(config, &situation)?;
-        Self::start_prepared(prepared, config, spool, metrics, situation)
+        let prepared = prepare(config, &situation, disclosures)?;
+        Self::start_prepared(prepared, config, spool, metrics, situation, disclosures)
     }
 
     /// Ends every forwarder at a batch border and starts those of `config` in their place. If `config` cannot work, the
@@ -107,7 +110,7 @@ impl Forwarders {
         spool: &Spool,
         metrics: &Metrics,
     ) -> Result<(), StartError> {
-        let prepared = prepare(config, &self.situation)?;
+        let prepared = prepare(config, &self.situation, &self.disclosures)?;
         let left = self.running.iter().map(|(name, _)| name.clone());
         let left: Vec<_> = left.filter(|name| prepared.iter().all(|(kept, _)| kept.name != *name)).collect();
         self.stop().await;
@@ -115,8 +118,8 @@ impl Forwarders {
             // Its last state must not be told for ever.
             metrics.forward.forwarder(&name).rest();
         }
-        let situation = Arc::clone(&self.situation);
-        *self = Self::start_prepared(prepared, config, spool, metrics, situation)?;
+        let (situation, disclosures) = (Arc::clone(&self.situation), self.disclosures.clone());
+        *self = Self::start_prepared(prepared, config, spool, metrics, situation, &disclosures)?;
         Ok(())
     }
 
@@ -137,13 +140,14 @@ impl Forwarders {
         spool: &Spool,
         metrics: &Metrics,
         situation: Arc<dyn Situation>,
+        disclosures: &Disclosures,
     ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let mut ready = Vec::with_capacity(prepared.len());
         let shared = Arc::new(config.clone());
         for (forward, sink) in prepared {
             let handles = metrics.forward.forwarder(&forward.name);
-            let settings = settings(&shared, &forward);
+            let settings = settings(&shared, &forward, disclosures);
             let (config, situation) = (Arc::clone(&shared), Arc::clone(&situation));
             let (spool, stop) = (spool.clone(), stop.clone());
             let plan = Plan { config, forward, settings, spool, handles, stop, situation };
@@ -154,7 +158,7 @@ impl Forwarders {
             let first = plan.spawn(source, sink);
             (plan.forward.name.clone(), tokio::spawn(supervise(first, plan)))
         });
-        Ok(Self { running: running.collect(), stop, situation })
+        Ok(Self { running: running.collect(), disclosures: disclosures.clone(), stop, situation })
     }
 }
 
@@ -244,9 +248,10 @@ async fn supervise(mut running: JoinHandle<()>, restart: impl Restart) {
 fn prepare(
     config: &Config,
     situation: &Arc<dyn Situation>,
+    disclosures: &Disclosures,
 ) -> Result<Vec<(config::Forward, AnySink)>, StartError> {
     let sinks = config.forwards.iter().map(|forward| {
-        let sink = sink(forward, config, &settings(config, forward), situation)?;
+        let sink = sink(forward, config, &settings(config, forward, disclosures), situation)?;
         Ok((forward.clone(), sink))
     });
     sinks.collect()
@@ -294,7 +299,7 @@ fn sink(
             rotate_bytes: FILE_ROTATE_BYTES,
         })),
         config::Sink::Tak(tak) => {
-            let tak = tak_settings(forward, tak, settings.clock);
+            let tak = tak_settings(forward, tak, settings);
             let sink = TakSink::start(tak, Arc::clone(situation), settings.wall.clone())
                 .map_err(|source| StartError::Tak { name: forward.name.clone(), source })?;
             AnySink::Tak(sink)
@@ -302,7 +307,12 @@ fn sink(
     })
 }
 
-fn tak_settings(forward: &config::Forward, tak: &config::TakSink, clock: ClockBounds) -> TakSettings {
+fn tak_settings(
+    forward: &config::Forward,
+    tak: &config::TakSink,
+    settings: &ForwarderSettings,
+) -> TakSettings {
+    let clock = settings.clock;
     let uri: hyper::Uri = tak.url.parse().expect("the configuration was checked");
     TakSettings {
         name: forward.name.clone(),
@@ -314,6 +324,7 @@ fn tak_settings(forward: &config::Forward, tak: &config::TakSink, clock: ClockBo
         key: tak.client.key.clone(),
         takes_protobuf: tak.takes_protobuf,
         release: forward.release.clone(),
+        recipient: settings.recipient.clone(),
         spans: Spans {
             sends_every_position: tak.sends_every_position,
             position_stale_ms: tak.position_stale_s * 1000,
@@ -324,8 +335,11 @@ fn tak_settings(forward: &config::Forward, tak: &config::TakSink, clock: ClockBo
     }
 }
 
-fn settings(config: &Config, forward: &config::Forward) -> ForwarderSettings {
+fn settings(config: &Config, forward: &config::Forward, disclosures: &Disclosures) -> ForwarderSettings {
+    let (kind, address) = config::show::destination(&forward.sink);
+    let whom = Whom { name: forward.name.clone(), kind, address };
     ForwarderSettings {
+        recipient: disclosures.recipient(whom, &forward.release),
         name: forward.name.clone(),
         backoff: BackoffSettings {
             delay_ms_min: forward.retry.delay_ms_min,

@@ -10,11 +10,55 @@ use fieldpost_protocol::{
 };
 
 use super::event::{Event, EventState, Gap};
+use super::release::{Disclosures, Recipient, Release, Whom};
 use super::source::{Lane as ForwardLane, Source, SourceError, Taken};
 use super::{Sink, SinkError};
 use crate::alarms::{Acceptance, AlarmId};
+use crate::audit::line::Note;
+use crate::audit::runs::Run;
+use crate::audit::{Journal, What};
 use crate::record::{Record, RecordKind};
 use crate::spool::Lsn;
+
+/// A disclosure log in memory.
+#[derive(Clone, Default)]
+pub(super) struct MemoryJournal {
+    pub(super) notes: Arc<Mutex<Vec<Note>>>,
+    /// The next writings that fail.
+    pub(super) failures_left: Arc<Mutex<u32>>,
+}
+
+impl Journal for MemoryJournal {
+    fn append(&mut self, notes: &[Note]) -> std::io::Result<u64> {
+        let mut left = self.failures_left.lock().unwrap();
+        if *left > 0 {
+            *left -= 1;
+            return Err(std::io::Error::other("no room"));
+        }
+        let mut held = self.notes.lock().unwrap();
+        held.extend_from_slice(notes);
+        Ok((held.len() - notes.len()) as u64 + 1)
+    }
+}
+
+impl MemoryJournal {
+    pub(super) fn recipient(&self) -> Recipient {
+        let whom = Whom { name: "cad".into(), kind: "memory", address: "here".into() };
+        Disclosures::inline(self.clone()).recipient(whom, &Release::everything())
+    }
+
+    /// The keys of new disclosures, and of repetitions.
+    pub(super) fn keys(&self, what: What) -> Vec<String> {
+        let notes = self.notes.lock().unwrap();
+        let runs = notes.iter().filter(|note| note.what == what).flat_map(|note| note.disclosure.clone());
+        runs.flat_map(|said| said.keys).flat_map(|run| Run::parse(&run).keys().collect::<Vec<_>>()).collect()
+    }
+}
+
+/// A recipient whose log nobody reads.
+pub(super) fn recipient() -> Recipient {
+    MemoryJournal::default().recipient()
+}
 
 /// When the records were received.
 pub(super) const RECEIVED_MS: u64 = 1_790_000_000_123;

@@ -20,10 +20,11 @@ use super::listener::Peer;
 use super::viewer::{Forces, Viewer};
 use super::{App, refusal};
 use crate::audit::answer::{Place, Span, looks, saw};
+use crate::audit::disclosed::{Question, disclosed};
 use crate::audit::files::{ACCESS_DIR, PURPOSE};
 use crate::audit::pictures::PICTURES_DIR;
 use crate::audit::verify::{Verdict, verify};
-use crate::audit::{Field, Holds, Precision, Subjects, Unseen, What};
+use crate::audit::{Field, Holds, Precision, Series, Subjects, Unseen, What};
 use crate::live::unit::UnitId;
 
 /// Longest time that one question is about: a shift and its handing over.
@@ -85,6 +86,57 @@ pub(super) async fn who_saw(
     let read = on_files(&app, move |place| saw(place, &unit, span)).await;
     match read {
         Ok(report) => app.answer(asked, Unseen::new(report, holds).json()).await,
+        Err(refused) => refused,
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AboutDisclosures {
+    unit: Option<UnitText>,
+    sink: Option<String>,
+    from_ms: u64,
+    until_ms: u64,
+}
+
+/// `GET /api/v1/audit/disclosures`: what was sent to force systems, of one unit or of all.
+pub(super) async fn disclosures(
+    State(app): State<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    Extension(peer): Extension<Peer>,
+    question: Result<Query<AboutDisclosures>, QueryRejection>,
+) -> Response {
+    let question = question.ok().and_then(|Query(q)| {
+        let unit = q.unit.map(|unit| unit.0.parse::<UnitId>()).transpose().ok()?;
+        Some(Question { to: q.sink, unit, key: None, span: span(q.from_ms, q.until_ms)? })
+    });
+    let Some(question) = question else {
+        return bad(
+            "ask with from_ms and until_ms, at most 24 hours apart, and with unit=FORCE/DEVICE or sink=NAME",
+        );
+    };
+    match &question.unit {
+        Some(unit) if !viewer.sees(&unit.force) => {
+            return refusal(StatusCode::NOT_FOUND, "there is no such unit");
+        }
+        None if viewer.forces != Forces::All => {
+            return refusal(
+                StatusCode::FORBIDDEN,
+                "without a unit this is about every force: it takes a grant of all",
+            );
+        }
+        _ => {}
+    }
+    let subjects = question.unit.as_ref().map_or_else(Subjects::everyone, Subjects::unit);
+    let holds = Holds::no_position(subjects, &[Field::Access, Field::Heard]);
+    let asked = app.asked(&viewer, peer, What::AuditRead);
+    let read = on_files(&app, move |place| {
+        let dir = place.access.with_file_name(Series::Disclosures.name());
+        disclosed(&dir, &question)
+    })
+    .await;
+    match read {
+        Ok(answer) => app.answer(asked, Unseen::new(answer, holds).json()).await,
         Err(refused) => refused,
     }
 }

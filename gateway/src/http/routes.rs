@@ -114,6 +114,7 @@ table! {
     get  "/api/v1/audit/verify"            May(AuditRead)   => audit::verified;
     get  "/api/v1/audit/saw"               May(AuditRead)   => audit::who_saw;
     get  "/api/v1/audit/looks"             May(AuditRead)   => audit::looks_of;
+    get  "/api/v1/audit/disclosures"       May(AuditRead)   => audit::disclosures;
     get  "/api/v1/audit/export"            May(AuditExport) => audit::exported;
     get  "/map/streets.json"               Session          => api::streets;
     get  "/map/base.json"                  Session          => tiles::base;

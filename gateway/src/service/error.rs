@@ -41,6 +41,14 @@ pub enum StartError {
     /// A forwarder cannot be started.
     #[error(transparent)]
     Forward(#[from] forward::StartError),
+    /// The disclosure log cannot be read, so nothing could be sent.
+    #[error("the disclosure log cannot be read: {dir}: {source}; it must be readable by this user", dir = .dir.display())]
+    Disclosures {
+        /// Its directory.
+        dir: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// The login secret cannot be used.
     #[error(transparent)]
     Login(#[from] LoginError),
@@ -77,6 +85,7 @@ impl StartError {
             | Self::Spool(_)
             | Self::Tls(_)
             | Self::Forward(_)
+            | Self::Disclosures { .. }
             | Self::Login(_)
             | Self::Password(_)
             | Self::Streets(_) => false,

@@ -10,6 +10,7 @@
 //! ```
 
 mod devices;
+mod disclosures;
 mod error;
 mod history;
 mod page;
@@ -183,7 +184,9 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
     .await?;
     // Before the sinks read them: what changes in between is a change at the next reload.
     let sink_files = sink_files(&config).await;
-    let mut forwarders = Forwarders::start(&config, &spool, &counters, Arc::new(live.live().clone()))?;
+    let disclosures = disclosures::disclosures(&config, &counters).await?;
+    let situation = Arc::new(live.live().clone());
+    let mut forwarders = Forwarders::start(&config, &spool, &counters, situation, &disclosures)?;
     let opened = FrontDoor::start(
         IngestConfig::new(&config),
         door_tls.clone(),

@@ -16,7 +16,8 @@ use std::{
 
 use bytes::BytesMut;
 use fieldpost_gateway::{
-    forward::release::Release,
+    audit::{AccessFiles, Series},
+    forward::release::{Disclosures, RecentOf, Release, Whom},
     forward::{
         BackoffSettings, ClockBounds, Event, EventState, Forwarder, ForwarderSettings, Random, RetryReason,
         Sink, SinkError, SpoolSource,
@@ -276,8 +277,13 @@ pub async fn backlog(plan: &BacklogPlan, dir: &Path) -> Result<BacklogReport, Sp
     devices.fill(plan.records).await?;
     let stop = CancellationToken::new();
     let metrics = Metrics::new();
-    let forwarder =
-        Forwarder::new(forwarder_settings(dir), source, force_system.clone(), &metrics, stop.clone());
+    let forwarder = Forwarder::new(
+        forwarder_settings(dir, &metrics),
+        source,
+        force_system.clone(),
+        &metrics,
+        stop.clone(),
+    );
     let forwarder = tokio::spawn(forwarder.run());
     let live = stop.child_token();
     let going_on = tokio::spawn(devices.go_on(live.clone()));
@@ -350,13 +356,21 @@ fn report(
     }
 }
 
-fn forwarder_settings(dir: &Path) -> ForwarderSettings {
+fn forwarder_settings(dir: &Path, metrics: &Metrics) -> ForwarderSettings {
+    let whom = Whom { name: "force".to_owned(), kind: "rig", address: String::new() };
+    let files = AccessFiles::of(Series::Disclosures, dir);
     ForwarderSettings {
         name: "force".to_owned(),
         backoff: BackoffSettings { delay_ms_min: 50, delay_ms_max: 500 },
         attempt_ms_max: 10_000,
         stop_ms_max: 1_000,
         clock: ClockBounds::default(),
+        recipient: Disclosures::start(
+            files,
+            RecentOf::default(),
+            metrics.forward.disclosure_failures.clone(),
+        )
+        .recipient(whom, &Release::everything()),
         release: Release::everything(),
         refusals: dir.join("refused.ndjson"),
         wall: Clock::system(),

@@ -8,9 +8,10 @@ use std::{
 use clap::{Args, Subcommand};
 
 use super::{
-    AttackPlan, BacklogPlan, ClusterPlan, FaultPlan, KillPlan, LookPlan, NetworkPlan, OutagePlan, PowerPlan,
-    SinkPlan, attacks, backlog, bad_network, clock_jumps, faults, full_disk, jetstream_cluster,
-    jetstream_outage, kill_under_load, kill_under_looks, network, power_cuts, sinks,
+    AttackPlan, BacklogPlan, ClusterPlan, DisclosurePlan, FaultPlan, KillPlan, LookPlan, NetworkPlan,
+    OutagePlan, PowerPlan, SinkPlan, attacks, backlog, bad_network, clock_jumps, ends_between_log_and_send,
+    faults, full_disk, jetstream_cluster, jetstream_outage, kill_under_load, kill_under_looks, network,
+    power_cuts, sinks,
 };
 use crate::binary;
 
@@ -27,6 +28,8 @@ pub enum RigCommand {
     FullDisk(Common),
     /// `kill -9` the gateway while browsers look: no byte that one received may be missing from the record.
     Look(LookArguments),
+    /// End the gateway between disclosure log and send: nothing may have been sent that is not on the log.
+    Disclosure(DisclosureArguments),
     /// Stop JetStream under load: devices notice nothing, everything arrives once after it returns.
     JetstreamOutage(OutageArguments),
     /// Kill, pause and cut off the servers of a JetStream cluster, then all of them for two (scaled) hours: nothing may be
@@ -81,6 +84,22 @@ pub struct LookArguments {
     #[arg(long, default_value_t = 3)]
     pages: usize,
     /// Decides the instants of the kills.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// How often, and where.
+#[derive(Debug, Args)]
+pub struct DisclosureArguments {
+    /// How often the gateway is killed at a random instant.
+    #[arg(long, default_value_t = 20)]
+    kills: usize,
+    /// How often it ends at each point of its code; needs a gateway with the feature `sabotage`.
+    #[arg(long, default_value_t = 0)]
+    points: usize,
+    /// Decides the instants.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     #[command(flatten)]
@@ -251,6 +270,7 @@ impl RigCommand {
                 Ok(Verdict::of(report, held)?)
             }
             Self::Look(arguments) => Box::pin(arguments.run(dir)).await,
+            Self::Disclosure(arguments) => Box::pin(arguments.run(dir)).await,
             Self::JetstreamOutage(arguments) => Box::pin(arguments.run(dir)).await,
             Self::JetstreamCluster(_) if !network::is_isolated() => Ok(network::isolated()?),
             Self::JetstreamCluster(arguments) => Box::pin(arguments.run(dir)).await,
@@ -294,6 +314,21 @@ impl LookArguments {
             seed: self.seed,
         };
         let report = kill_under_looks(&plan, dir).await?;
+        let held = report.held();
+        Ok(Verdict::of(report, held)?)
+    }
+}
+
+impl DisclosureArguments {
+    async fn run(self, dir: &Path) -> Outcome {
+        let plan = DisclosurePlan {
+            binary: binary::gateway(self.common.binary)?,
+            kill_count: self.kills,
+            point_rounds: self.points,
+            device_count: self.common.devices,
+            seed: self.seed,
+        };
+        let report = ends_between_log_and_send(&plan, dir).await?;
         let held = report.held();
         Ok(Verdict::of(report, held)?)
     }

@@ -43,6 +43,9 @@ pub(super) struct HttpSink {
 struct Shared {
     mood: watch::Sender<Mood>,
     taken: Mutex<HashMap<String, u32>>,
+    /// Every id that came, whatever was answered.
+    received: Mutex<HashMap<String, u32>>,
+    connected: watch::Sender<u32>,
     progress: watch::Sender<()>,
 }
 
@@ -54,6 +57,8 @@ impl HttpSink {
         let shared = Arc::new(Shared {
             mood: watch::channel(Mood::Takes).0,
             taken: Mutex::default(),
+            received: Mutex::default(),
+            connected: watch::channel(0).0,
             progress: watch::channel(()).0,
         });
         let server = Some(tokio::spawn(serve(listener, Arc::clone(&shared))));
@@ -89,6 +94,21 @@ impl HttpSink {
         self.shared.taken().clone()
     }
 
+    /// How often each id has come whole, whatever was answered.
+    pub(super) fn received(&self) -> HashMap<String, u32> {
+        self.shared.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until everything that was sent to it has been read: every connection is at its end.
+    ///
+    /// # Errors
+    /// [`RigError::Hang`] after `most`.
+    pub(super) async fn nobody_is_connected(&self, most: Duration) -> Result<(), RigError> {
+        let mut connected = self.shared.connected.subscribe();
+        let ended = connected.wait_for(|count| *count == 0);
+        tokio::time::timeout(most, ended).await.map_err(|_| RigError::Hang(most)).map(drop)
+    }
+
     /// Waits until it has said yes to every one of `keys`; false after `most`.
     pub(super) async fn has_all(&self, keys: &[String], most: Duration) -> bool {
         let mut seen = self.shared.progress.subscribe();
@@ -122,8 +142,21 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((mut stream, _)) = listener.accept().await {
         let shared = Arc::clone(&shared);
-        connections.spawn(async move { while answer(&mut stream, &shared).await.is_ok() {} });
+        shared.connected.send_modify(|count| *count += 1);
+        connections.spawn(async move {
+            let _open = Open(&shared);
+            while answer(&mut stream, &shared).await.is_ok() {}
+        });
         while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Counts a connection until it ends, also with its server.
+struct Open<'a>(&'a Shared);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.connected.send_modify(|count| *count -= 1);
     }
 }
 
@@ -142,10 +175,14 @@ async fn answer(stream: &mut TcpStream, shared: &Shared) -> io::Result<()> {
         }
         more(stream, &mut bytes).await?;
     }
+    let events: Vec<Event> = serde_json::from_slice(&bytes[body])?;
+    {
+        let mut received = shared.received.lock().unwrap_or_else(PoisonError::into_inner);
+        events.iter().for_each(|event| *received.entry(event.id.clone()).or_insert(0) += 1);
+    }
     let mood = *shared.mood.borrow();
     match mood {
         Mood::Takes => {
-            let events: Vec<Event> = serde_json::from_slice(&bytes[body])?;
             // Taken before the answer: what is answered is held.
             for event in events {
                 *shared.taken().entry(event.id).or_insert(0) += 1;

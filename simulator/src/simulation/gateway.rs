@@ -17,7 +17,7 @@ use fieldpost_gateway::{
     downlink::{Downlink, DownlinkBounds},
     forward::{
         BackoffSettings, ClockBounds as ForwardClock, Forwarder, ForwarderSettings, Random, SpoolSource,
-        release::Release,
+        release::{Disclosures, Release, Whom},
     },
     ingest::{BareDoor, ClockBounds, IngestConfig},
     live::{self, Live},
@@ -126,7 +126,7 @@ impl Gateway {
             live::prepare(settings, &spool, devices, Arc::default(), Arc::clone(&metrics), &stop)?;
         let limits = BatchLimits { count_max: 64, bytes_max: 64 << 10, age_ms_max: 0 };
         let source = SpoolSource::open(&spool, CURSOR_NAME, limits)?;
-        let settings = forwarder_settings(clock, dice);
+        let settings = forwarder_settings(clock, dice, &sink);
         let forwarder = Forwarder::new(settings, source, sink, &metrics, stop.clone());
         let mut running =
             vec![tasks.spawn(door.ring()), tasks.spawn(door.sweep()), tasks.spawn(forwarder.run())];
@@ -200,7 +200,8 @@ fn ingest_config() -> IngestConfig {
     }
 }
 
-fn forwarder_settings(clock: Clock, dice: &Dice) -> ForwarderSettings {
+fn forwarder_settings(clock: Clock, dice: &Dice, sink: &ForceSystem) -> ForwarderSettings {
+    let whom = Whom { name: CURSOR_NAME.to_owned(), kind: "simulated", address: String::new() };
     let dice = std::sync::Mutex::new(dice.clone());
     let number = move || dice.lock().map_or(0, |mut dice| (dice.number() >> 32) as u32);
     ForwarderSettings {
@@ -209,6 +210,7 @@ fn forwarder_settings(clock: Clock, dice: &Dice) -> ForwarderSettings {
         attempt_ms_max: 10_000,
         stop_ms_max: 1_000,
         clock: ForwardClock { future_ms_max: 60_000, past_ms_max: 7 * 86_400_000 },
+        recipient: Disclosures::inline(sink.log()).recipient(whom, &Release::everything()),
         release: Release::everything(),
         refusals: std::path::PathBuf::from("/nowhere/refusals.ndjson"),
         wall: clock,

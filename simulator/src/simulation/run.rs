@@ -325,6 +325,9 @@ impl<'p> Run<'p> {
     }
 
     fn hear_sink(&mut self) {
+        if let Some(key) = self.sink.take_unlogged() {
+            self.break_promise("disclosure", format!("{key} was sent before it was on the disclosure log"));
+        }
         for key in self.sink.take_arrived() {
             self.trace.note(self.now_ms, b'S', key.as_bytes(), format_args!("sink has {key}"));
             self.know(&Fact::Delivered(&key));

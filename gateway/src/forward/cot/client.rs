@@ -8,6 +8,7 @@
 //! [`ANSWER_MS_MAX`] once, and is spoken XML from the next connection on. (The protocol asks a client to wait a minute. An
 //! alarm cannot.)
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -208,7 +209,7 @@ impl Client {
             if !is_asking && !has_begun {
                 has_begun = true;
                 let everything = self.picture.begin(self.clock.now_ms());
-                talk.write(&everything).await?;
+                self.write_again(talk, &everything).await?;
                 self.tell_alarms(talk).await?;
             }
             tokio::select! {
@@ -242,7 +243,12 @@ impl Client {
         let now_ms = self.clock.now_ms();
         self.look_at_alarms();
         let cots = job.said.iter().flat_map(|said| self.say(said, now_ms)).collect::<Vec<_>>();
-        let written = talk.write(&cots).await;
+        // The batch is on the disclosure log; what the picture adds to it is not.
+        let batch: BTreeSet<String> = job.said.iter().map(|said| said.key.clone()).collect();
+        let written = match self.disclose(&cots, |key| !batch.contains(key)).await {
+            Ok(()) => talk.write(&cots).await,
+            refused => refused,
+        };
         let told = written.as_ref().map_or_else(|error| Err(error.clone()), |()| Ok(()));
         drop(job.done.send(told));
         Ok(written?)
@@ -270,7 +276,21 @@ impl Client {
     async fn tell_alarms(&mut self, talk: &mut Talk) -> Result<(), SinkError> {
         self.look_at_alarms();
         let due = self.picture.due(&self.alarms, self.clock.now_ms());
-        if due.is_empty() { Ok(()) } else { talk.write(&due).await }
+        if due.is_empty() { Ok(()) } else { self.write_again(talk, &due).await }
+    }
+
+    /// Writes what no batch of the forwarder has: its disclosure is durable first.
+    async fn write_again(&self, talk: &mut Talk, cots: &[Cot]) -> Result<(), SinkError> {
+        self.disclose(cots, |_| true).await?;
+        talk.write(cots).await
+    }
+
+    async fn disclose(&self, cots: &[Cot], is_owed: impl Fn(&str) -> bool) -> Result<(), SinkError> {
+        let keys: BTreeSet<&str> =
+            cots.iter().map(|cot| cot.key.as_str()).filter(|key| is_owed(key)).collect();
+        let keys: Vec<&str> = keys.into_iter().collect();
+        let logged = self.settings.recipient.disclose_keys(self.clock.now_ms(), &keys).await;
+        logged.map_err(|error| SinkError::retry(RetryReason::Storage, error.to_string()))
     }
 
     async fn hear(&mut self, talk: &mut Talk, heard: Option<Result<Heard, SinkError>>) -> Result<(), Over> {

@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 
 use super::picture::Spans;
 use crate::config::material::{Authority, MaterialError, ServerIdentity};
-use crate::forward::release::Release;
+use crate::forward::release::{Recipient, Release};
 use crate::pki;
 
 /// Of one server.
@@ -32,6 +32,8 @@ pub(crate) struct TakSettings {
     pub(crate) takes_protobuf: bool,
     /// What it is released.
     pub(crate) release: Release,
+    /// The way to the disclosure log, for what is sent again without a record that comes.
+    pub(crate) recipient: Recipient,
     /// How long things stand there.
     pub(crate) spans: Spans,
 }

@@ -7,13 +7,19 @@
 //! the record that an [`Event`](super::Event) carries hold the same, and no sink needs a filter of its own. There is no
 //! default: an output that does not say what it releases is a mistake of the configuration.
 //!
+//! What is sent is on record first: [`Disclosures`].
+//!
 //! Always there, because the loss ledger and the consumer's idempotency stand on them: force, device, boot id, sequence,
 //! class, mode, lane and the times. Whoever must not know that a device was heard is not to be released its class.
 
 mod cut;
+#[cfg(test)]
+mod disclosed_tests;
+mod disclosures;
 mod field;
 mod grid;
 mod marking;
+mod recent;
 #[cfg(test)]
 mod tests;
 
@@ -22,8 +28,10 @@ use std::collections::BTreeSet;
 use fieldpost_protocol::{Body, Class, ForceId};
 
 pub(super) use self::cut::Cut;
+pub use self::disclosures::{Disclosures, NotLogged, Recipient, Whom};
 pub use self::field::{Field, Fields};
 pub use self::marking::Marking;
+pub use self::recent::{RECENT_MAX, RecentOf};
 
 /// What one output is released.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -42,6 +42,7 @@ const MAY: &[(&str, &str)] = &[
     ("GET /api/v1/audit/verify", "auditor data_protection"),
     ("GET /api/v1/audit/saw", "auditor data_protection"),
     ("GET /api/v1/audit/looks", "auditor data_protection"),
+    ("GET /api/v1/audit/disclosures", "auditor data_protection"),
     ("GET /api/v1/audit/export", "data_protection"),
     ("GET /map/streets.json", "operator supervisor engineer auditor data_protection administrator"),
     ("GET /map/base.json", "operator supervisor engineer auditor data_protection administrator"),

@@ -77,6 +77,13 @@ fn probes(alarm: &str, now_ms: u64) -> Vec<Probe> {
             String::new(),
             Expect::Refused(403),
         ),
+        past("GET /api/v1/audit/disclosures", &format!("unit={{unit}}&{span}")),
+        probe(
+            "GET /api/v1/audit/disclosures",
+            &format!("/api/v1/audit/disclosures?{span}"),
+            String::new(),
+            Expect::Refused(403),
+        ),
         probe(
             "GET /api/v1/audit/export",
             &format!("/api/v1/audit/export?{span}"),

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use fieldpost_gateway::forward::release::Release;
+use fieldpost_gateway::audit::{AccessFiles, Series};
+use fieldpost_gateway::forward::release::{Disclosures, Release, Whom};
 use fieldpost_gateway::forward::{
     BackoffSettings, ClockBounds, Forwarder, ForwarderSettings, ForwarderSnapshot, Random, Sink, SpoolSource,
 };
@@ -112,6 +113,11 @@ impl Rig {
     }
 }
 
+/// A real log, written by whoever discloses.
+pub(crate) fn disclosures(dir: &Path) -> Disclosures {
+    Disclosures::inline(AccessFiles::of(Series::Disclosures, dir))
+}
+
 fn settings(dir: &Path) -> ForwarderSettings {
     ForwarderSettings {
         name: "sink".into(),
@@ -120,6 +126,10 @@ fn settings(dir: &Path) -> ForwarderSettings {
         stop_ms_max: 1_000,
         clock: ClockBounds::default(),
         release: Release::everything(),
+        recipient: disclosures(dir).recipient(
+            Whom { name: "sink".into(), kind: "rig", address: "here".into() },
+            &Release::everything(),
+        ),
         refusals: dir.join("refused.ndjson"),
         wall: Clock::system(),
         random: Random::system(),

@@ -10,7 +10,7 @@ use fieldpost_gateway::init::{InitOptions, init};
 use fieldpost_gateway::live::standing::Quiet;
 
 use super::nats_server::NatsServer;
-use super::rig::{Rig, key, wait_for};
+use super::rig::{Rig, disclosures, key, wait_for};
 use super::webhook_server::{Inbox, WebhookServer};
 
 fn config(dir: &Path, sinks: &str) -> Config {
@@ -44,7 +44,8 @@ async fn every_sink_gets_everything_at_its_own_pace_and_a_reload_begins_where_it
     let after = config(&rig.path("after"), &sinks(&second));
 
     rig.append(1..=500).await;
-    let mut forwarders = Forwarders::start(&before, &rig.spool, &rig.metrics, Quiet::shared()).unwrap();
+    let log = disclosures(&rig.path("log"));
+    let mut forwarders = Forwarders::start(&before, &rig.spool, &rig.metrics, Quiet::shared(), &log).unwrap();
     rig.until_drained().await;
     forwarders.reload(&after, &rig.spool, &rig.metrics).await.unwrap();
     rig.append(501..=800).await;
@@ -72,7 +73,8 @@ async fn a_sink_that_is_down_holds_up_no_other_and_its_records_are_kept() {
         nats.url()
     );
     let config = config(&rig.path("gateway"), &sinks);
-    let mut forwarders = Forwarders::start(&config, &rig.spool, &rig.metrics, Quiet::shared()).unwrap();
+    let log = disclosures(&rig.path("log"));
+    let mut forwarders = Forwarders::start(&config, &rig.spool, &rig.metrics, Quiet::shared(), &log).unwrap();
     rig.append(1..=300).await;
     wait_for("the file to have everything", || ids(&file).len() == 300).await;
     wait_for("the other sink to be marked", || {

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use super::rig::{Rig, wait_for};
+use super::rig::{Rig, disclosures, wait_for};
 
 /// Files of both ends, made by one authority.
 struct Papers {
@@ -155,7 +155,9 @@ async fn a_tak_server_gets_every_position_and_alarm_and_the_picture_again_after_
     let config = papers.config(&rig, server.port, "");
     rig.append(1..=300).await;
     rig.append_alarm(301).await;
-    let mut forwarders = Forwarders::start(&config, &rig.spool, &rig.metrics, Quiet::shared()).unwrap();
+    let mut forwarders =
+        Forwarders::start(&config, &rig.spool, &rig.metrics, Quiet::shared(), &disclosures(&rig.path("log")))
+            .unwrap();
     rig.until_drained().await;
     wait_for("every position", || server.events_count(OFFICER) == 300).await;
     wait_for("the alarm", || server.events_count("b-a-o-tbl") == 1).await;
@@ -175,7 +177,9 @@ async fn protobuf_is_spoken_where_the_server_offers_it_and_only_there() {
     let papers = Papers::make(&rig);
     let server = TakServer::start(&papers, OFFER, GRANT).await;
     let config = papers.config(&rig, server.port, "");
-    let mut forwarders = Forwarders::start(&config, &rig.spool, &rig.metrics, Quiet::shared()).unwrap();
+    let mut forwarders =
+        Forwarders::start(&config, &rig.spool, &rig.metrics, Quiet::shared(), &disclosures(&rig.path("log")))
+            .unwrap();
     wait_for("the request", || server.text().contains("<TakRequest version=\"1\"/>")).await;
     rig.append(1..=50).await;
     rig.until_drained().await;
@@ -194,7 +198,9 @@ async fn a_server_that_shows_a_strangers_certificate_is_told_nothing_and_nothing
     let server = TakServer::start(&strangers, "", "").await;
     let config = papers.config(&rig, server.port, "");
     rig.append(1..=20).await;
-    let mut forwarders = Forwarders::start(&config, &rig.spool, &rig.metrics, Quiet::shared()).unwrap();
+    let mut forwarders =
+        Forwarders::start(&config, &rig.spool, &rig.metrics, Quiet::shared(), &disclosures(&rig.path("log")))
+            .unwrap();
     wait_for("a failure", || rig.metrics.forward.snapshot().iter().any(|figures| figures.is_failing)).await;
     assert_eq!(server.text(), "");
     assert_eq!(rig.metrics.forward.snapshot()[0].delivered_count, 0);

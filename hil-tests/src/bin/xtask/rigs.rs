@@ -27,6 +27,7 @@ const SHARE: &[&[&str]] = &[
     &["kill", "--kills", "50", "--seed", "2"],
     &["network", "--seconds", "18"],
     &["look", "--kills", "10"],
+    &["disclosure", "--kills", "8"],
     &["sinks", "--seconds", "3"],
     &["full-disk"],
     &["jetstream-outage", "--seconds", "10"],
@@ -48,6 +49,7 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("show-before-log", &["look", "--kills", "5"]),
     ("skip-chain", &["look", "--kills", "2"]),
     ("drop-closing", &["look", "--kills", "2"]),
+    ("send-before-log", &["disclosure", "--kills", "0", "--points", "1"]),
 ];
 
 pub(crate) fn run_all() -> Result<(), Failure> {
@@ -58,7 +60,10 @@ pub(crate) fn run_all() -> Result<(), Failure> {
         rig.arg("rig").args(*words);
         rig
     });
-    side_by_side(honest.collect(), 0)?;
+    // Not broken in any way: it only ends itself where it is told.
+    let mut points = host::simulator();
+    points.args(["rig", "disclosure", "--kills", "0", "--points", "2", "--binary"]).arg(&broken.gateway);
+    side_by_side(honest.chain([points]).collect(), 0)?;
     say("  Now on purpose: each of these must turn red");
     let red = BROKEN.iter().map(|(how, words)| {
         let mut rig = host::simulator();
