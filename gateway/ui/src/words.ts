@@ -169,7 +169,7 @@ export function escalationInWords(alarm: Alarm, now_ms: number): string | null {
   const reached = escalation.step === 0 ? '' : `Escalated (step ${escalation.step})${targets === '' ? '' : ` to ${targets}`}. `;
   if (escalation.next_ms === null) return reached === '' ? null : reached.trim();
   const left_s = Math.max(0, Math.ceil((escalation.next_ms - now_ms) / SECOND_MS));
-  return `${reached}${escalation.step === 0 ? 'Escalates' : 'Next step'} in ${left_s} s.`;
+  return `${reached}${escalation.step === 0 ? 'Escalates' : 'Next step'} in ${left_s}\u00a0s.`;
 }
 
 /** `1,234`. */

@@ -131,4 +131,17 @@ describe('the room', () => {
     FakeSource.last.open();
     await vi.waitFor(() => expect(room.reads).toBe(1));
   });
+
+  it('looks at nothing before the reason is said that a force requires', async () => {
+    const asks = () => json({ operator: 'demo', may: ['look'], reason: 'required', server_time_ms: Date.now(), gateway_version: 'test' });
+    fakeGateway({ '/api/v1/session': asks, '/api/v1/units': units('1'), '/api/v1/alarms': alarms() });
+    vi.resetModules();
+    const { room } = await import('../src/state/room.svelte');
+    room.start();
+    await vi.waitFor(() => expect(room.asksWhy).toBe(true));
+    expect(FakeSource.all).toHaveLength(0);
+    room.reasonSaid();
+    await vi.waitFor(() => expect(FakeSource.all).toHaveLength(1));
+    expect(room.asksWhy).toBe(false);
+  });
 });

@@ -77,7 +77,7 @@ describe('the last leg of the loop', () => {
   it('counts down to the next step of the ladder', () => {
     const waiting = { ...alarm, state: 'unacknowledged' } as Alarm;
     const first = { ...waiting, escalation: { step: 0, since_ms: 0, next_ms: 10_000, targets: [] } };
-    expect(words.escalationInWords(first, 3_000)).toBe('Escalates in 7 s.');
+    expect(words.escalationInWords(first, 3_000)).toBe('Escalates in 7\u00a0s.');
     const second = { ...waiting, escalation: { step: 1, since_ms: 0, next_ms: null, targets: ['supervisor'] } };
     expect(words.escalationInWords(second, 3_000)).toBe('Escalated (step 1) to supervisor.');
     expect(words.escalationInWords({ ...second, state: 'acknowledged' }, 3_000)).toBeNull();

@@ -6,12 +6,15 @@ import { StandIn } from '../stand_in.mjs';
 import { logInByKeyboard } from './keyboard.mjs';
 import { Wire } from '../wire.mjs';
 
+/** Less to draw in software. */
+const VIEW = { viewport: { width: 1280, height: 720 } };
+
 const waits = (run, page, unit) =>
   run.until(page, (seen, wanted) => seen.alarms.some((alarm) => alarm.unit === wanted && alarm.state === 'unacknowledged'), unit);
 const ended = (page) => page.getByRole('dialog', { name: 'Your session has ended' });
 
 export async function sessions(run, browser, sabotage, gateway) {
-  const page = await open(run, browser, gateway.origin, sabotage);
+  const page = await open(run, browser, gateway.origin, sabotage, VIEW);
   const first = await gateway.person('osei', 'operator', 'Kofi Osei');
   await logInByKeyboard(run, page, { origin: gateway.origin, name: 'osei', first, chosen: PASSWORD });
   await run.claim('a_session_that_was_ended_misses_no_alarm', () => run.expectingFaults(() => endedByOthers(run, gateway, page)));
@@ -68,7 +71,7 @@ async function stale(run, gateway, page) {
 async function cut(run, browser, sabotage, gateway) {
   const wire = await Wire.to(gateway.origin);
   const link = (await gateway.link('lind', 'operator')).replace(gateway.origin, wire.origin);
-  const page = await atWork(run, browser, link, sabotage);
+  const page = await atWork(run, browser, link, sabotage, VIEW);
   const { reads } = await page.evaluate(() => globalThis.fieldpost.inspect());
   wire.cut();
   await page.getByText('Connection lost.').waitFor({ timeout: run.timeout });
@@ -111,7 +114,7 @@ async function isShownTheLoginPage(run, gateway, page) {
 /** A gateway that is there and says nothing cannot be had on demand: the stand-in. */
 async function silence(run, browser, sabotage) {
   const gateway = await StandIn.start('--units', '24');
-  const page = await atWork(run, browser, gateway.link, sabotage);
+  const page = await atWork(run, browser, gateway.link, sabotage, VIEW);
   await gateway.tell('mute');
   await page.getByText('Connection lost.').waitFor({ timeout: run.timeout });
   await gateway.tell('alarm');

@@ -10,6 +10,8 @@ class WrongCredentials extends Refused {
 
 export const logIn = (name: string, password: string): Promise<unknown> =>
   post('/api/v1/login', { name, password }, WrongCredentials);
+/** Why this person looks, for every look of the session from now on. */
+export const sayReason = (reason: string): Promise<unknown> => post('/api/v1/session/reason', { reason });
 export const logOut = (): Promise<unknown> => post('/api/v1/logout', {});
 export const changePassword = (old: string, chosen: string): Promise<unknown> =>
   post('/api/v1/password', { old, new: chosen }, WrongCredentials);

@@ -43,6 +43,8 @@ class Room {
   gateway = $state.raw<GatewayState | null>(null);
   watch = $state.raw<Watch | null>(null);
   selected = $state<string | null>(null);
+  /** The force wants to know why somebody looks, before they do. */
+  asksWhy = $state(false);
   /** Grows by one whenever the map should fly to `selected`. */
   flights = $state(0);
   /** Full reads done: the first one, and one whenever the feed could not go on. */
@@ -58,6 +60,8 @@ class Room {
   #cursor: string | null = null;
   #held: Held | null = null;
   #readAgain = false;
+  /** Said for this session: a new one is asked again. */
+  #hasReason = false;
   /** What is here is a full read and everything that followed it. */
   #isWhole = false;
   readonly #stream = new Stream('/api/v1/stream', {
@@ -74,9 +78,17 @@ class Room {
 
   start(): void {
     void this.#sessionHolds().then((holds) => {
-      if (holds && this.may('look')) this.#stream.start();
+      if (holds && this.session?.reason === 'required' && !this.#hasReason) this.asksWhy = true;
+      else if (holds && this.may('look')) this.#stream.start();
       else if (holds) this.connection = 'barred';
     });
+  }
+
+  /** The gateway has why this person looks. */
+  reasonSaid(): void {
+    this.#hasReason = true;
+    this.asksWhy = false;
+    if (this.connection !== 'live') this.resume();
   }
 
   /** After a login in place: the room goes on. What it shows is old until the first full read. */
@@ -117,6 +129,7 @@ class Room {
 
   end(): void {
     this.connection = 'ended';
+    this.#hasReason = false;
     this.#stream.stop();
   }
 
