@@ -43,4 +43,3 @@ pub mod sabotage;
 pub mod sealed;
 pub mod service;
 pub mod spool;
-pub mod trace;

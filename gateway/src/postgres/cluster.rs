@@ -149,7 +149,9 @@ impl Cluster {
     fn spawn(&mut self) -> io::Result<()> {
         let data = self.dir.path().join("data");
         // The shell ends the server when its input closes, and itself when the server has ended.
-        let script = "\"$@\" </dev/null & server=$!; (read _; kill -INT $server) & watch=$!; wait $server; kill $watch 2>/dev/null";
+        // By descriptor 3: what a shell starts in the background has no input of its own.
+        let script = "exec 3<&0; \"$@\" </dev/null 3<&- & server=$!; (read _ <&3; kill -INT $server) & watch=$!; \
+                      wait $server; kill $watch 2>/dev/null";
         let mut command = unprivileged("sh");
         command.args(["-c", script, "sh"]).arg(Path::new(PROGRAMS).join("postgres")).arg("-D").arg(data);
         command.arg("-k").arg(self.dir.path()).args(["-p", &self.port.to_string()]);

@@ -18,4 +18,3 @@ mod mqtt;
 mod operations;
 mod process;
 mod service;
-mod trace;

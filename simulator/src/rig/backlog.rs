@@ -24,7 +24,7 @@ use fieldpost_gateway::{
     },
     metrics::Metrics,
     record::{Record, RecordKind},
-    spool::{BatchLimits, Clock, EntryClass, RealDisk, Spool, SpoolError, SpoolSettings},
+    spool::{Clock, EntryClass, RealDisk, Spool, SpoolError, SpoolSettings},
 };
 use fieldpost_protocol::{
     Alarm, AlarmCause, BootId, Class, ClockQuality, DeviceId, Envelope, FixSource, ForceId, Head, Lane, Mode,
@@ -33,14 +33,19 @@ use fieldpost_protocol::{
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::{
+    RigError, System,
+    nats::Nats,
+    systems::{FarAway, Postgres, nats_sink, stored_by},
+};
 use crate::check::latency::{Latencies, Percentiles};
 use crate::console;
 
 const DEVICES: u64 = 1_000;
 /// Every fifth record of the backlog is history that a device had kept itself.
 const HISTORY_EVERY: u64 = 5;
-/// Of the records that keep coming: positions a second, and a tenth as many alarms.
-const LIVE_PER_S: u64 = 100;
+/// From one look of the devices at what they owe to the next.
+const TICK_MS: u64 = 10;
 /// How long the force system is away while the forwarder runs.
 const AWAY: Duration = Duration::from_secs(2);
 /// An alarm must be there within this.
@@ -53,8 +58,10 @@ const NEWEST_CALLS_MAX: u64 = 2;
 pub struct BacklogPlan {
     /// Records that wait.
     pub records: u64,
-    /// How long the force system takes for each batch.
-    pub round_trip: Duration,
+    /// Which force system comes back.
+    pub system: System,
+    /// Positions a second that keep coming, and a tenth as many alarms.
+    pub live_per_s: u64,
     /// After this the rig gives up.
     pub patience: Duration,
 }
@@ -64,8 +71,10 @@ pub struct BacklogPlan {
 pub struct BacklogReport {
     /// Records that waited when the force system came back.
     pub backlog_count: u64,
-    /// What the force system takes for a batch.
-    pub round_trip_ms: u64,
+    /// Which force system.
+    pub system: &'static str,
+    /// Positions a second that came meanwhile.
+    pub live_per_s: u64,
     /// Calls it had answered when it had the position that was newest as it came back, that one included.
     pub newest_after_calls: Option<u64>,
     /// And how long that was.
@@ -84,6 +93,10 @@ pub struct BacklogReport {
     pub lost_count: usize,
     /// Arrivals beyond the first.
     pub duplicate_count: u64,
+    /// Records issued in all.
+    pub issued_count: u64,
+    /// In a real force system at the end: records, and different keys. Both must be what was issued.
+    pub stored: Option<(u64, u64)>,
 }
 
 impl BacklogReport {
@@ -94,6 +107,7 @@ impl BacklogReport {
             && self.alarm_count > 0
             && self.alarm_ms.p99.is_some_and(|ms| ms <= ALARM_P99_MS_MAX)
             && self.newest_after_calls.is_some_and(|calls| calls <= NEWEST_CALLS_MAX)
+            && self.stored.is_none_or(|stored| stored == (self.issued_count, self.issued_count))
     }
 }
 
@@ -114,7 +128,12 @@ struct Heard {
 #[derive(Clone, Default)]
 struct ForceSystem {
     heard: Arc<Mutex<Heard>>,
-    round_trip: Duration,
+}
+
+/// A sink that is away first, and of which every answer is noted.
+struct Watched<S> {
+    sink: S,
+    force_system: ForceSystem,
 }
 
 impl ForceSystem {
@@ -123,23 +142,28 @@ impl ForceSystem {
     }
 }
 
-impl Sink for ForceSystem {
+impl<S: Sink> Sink for Watched<S> {
     fn kind(&self) -> &'static str {
-        "far away"
+        self.sink.kind()
     }
 
     async fn deliver(&mut self, events: &mut [Event]) -> Result<(), SinkError> {
-        tokio::time::sleep(self.round_trip).await;
-        let mut heard = self.lock();
-        let Some(is_back_at) = heard.is_back_at else {
+        let Some(is_back_at) = self.force_system.lock().is_back_at else {
             return Err(SinkError::retry(RetryReason::Unreachable, "away"));
         };
+        let owed: Vec<bool> = events.iter().map(|event| event.state == EventState::Owed).collect();
+        let answer = self.sink.deliver(events).await;
+        let mut heard = self.force_system.lock();
         heard.calls_count += 1;
-        for event in events.iter_mut().filter(|event| event.state == EventState::Owed) {
-            event.state = EventState::Accepted;
-            heard.accept(&event.key, is_back_at);
+        for (event, was_owed) in events.iter_mut().zip(owed) {
+            if answer.is_ok() && event.state == EventState::Owed {
+                event.state = EventState::Accepted;
+            }
+            if was_owed && event.state == EventState::Accepted {
+                heard.accept(&event.key, is_back_at);
+            }
         }
-        Ok(())
+        answer
     }
 }
 
@@ -201,20 +225,25 @@ impl Devices {
     }
 
     /// Until `stop`: positions at a steady rate, and an alarm for every tenth.
-    async fn go_on(mut self, stop: CancellationToken) -> Result<(), SpoolError> {
-        let mut ticks = tokio::time::interval(Duration::from_millis(1_000 / LIVE_PER_S));
+    async fn go_on(mut self, per_s: u64, stop: CancellationToken) -> Result<u64, SpoolError> {
+        let mut ticks = tokio::time::interval(Duration::from_millis(TICK_MS));
+        let (began, mut sent) = (Instant::now(), 0);
         while !stop.is_cancelled() {
             ticks.tick().await;
-            let key = self.append(EntryClass::Live, 0).await?;
-            let is_away = self.force_system.lock().is_back_at.is_none();
-            if is_away {
-                self.force_system.lock().newest = Some(key);
-            }
-            if self.issued.is_multiple_of(10) {
-                self.append(EntryClass::Alarm, 0).await?;
+            let due = began.elapsed().as_millis() as u64 * per_s / 1_000;
+            while sent < due {
+                sent += 1;
+                let key = self.append(EntryClass::Live, 0).await?;
+                let is_away = self.force_system.lock().is_back_at.is_none();
+                if is_away {
+                    self.force_system.lock().newest = Some(key);
+                }
+                if sent.is_multiple_of(10) {
+                    self.append(EntryClass::Alarm, 0).await?;
+                }
             }
         }
-        Ok(())
+        Ok(self.issued)
     }
 }
 
@@ -258,14 +287,33 @@ fn record(device: &str, seq: u32, lane: Lane, alarm: bool, at_ms: u64) -> Record
 ///
 /// # Errors
 /// The spool cannot work: the rig proves nothing then.
-pub async fn backlog(plan: &BacklogPlan, dir: &Path) -> Result<BacklogReport, SpoolError> {
+pub async fn backlog(plan: &BacklogPlan, dir: &Path) -> Result<BacklogReport, RigError> {
+    match &plan.system {
+        System::FarAway(round_trip) => drain(plan, dir, FarAway(*round_trip)).await,
+        System::Postgres => {
+            let postgres = tokio::task::block_in_place(Postgres::start)?;
+            let mut report = drain(plan, dir, postgres.sink()).await?;
+            report.stored = Some(tokio::task::block_in_place(|| postgres.stored())?);
+            Ok(report)
+        }
+        System::Nats(binary) => {
+            let started = Nats::start(binary, &dir.join("nats"));
+            let nats = started.map_err(RigError::io("start nats-server"))?;
+            let mut report = drain(plan, dir, nats_sink(&nats)).await?;
+            report.stored = Some(stored_by(&nats).await?);
+            Ok(report)
+        }
+    }
+}
+
+async fn drain(plan: &BacklogPlan, dir: &Path, sink: impl Sink + 'static) -> Result<BacklogReport, RigError> {
+    let spool_failed = || RigError::cannot::<SpoolError>("use the spool");
     let mut settings = SpoolSettings::default();
     settings.bytes_max = settings.bytes_max.max(plan.records * 400);
-    let (spool, _) = Spool::open(&dir.join("spool"), settings, Arc::new(RealDisk))?;
-    let force_system = ForceSystem { round_trip: plan.round_trip, ..ForceSystem::default() };
-    let limits = BatchLimits { count_max: 500, bytes_max: 256 << 10, age_ms_max: 50 };
+    let (spool, _) = Spool::open(&dir.join("spool"), settings, Arc::new(RealDisk)).map_err(spool_failed())?;
+    let force_system = ForceSystem::default();
     // The cursor first: it stands before everything.
-    let source = SpoolSource::open(&spool, "force", limits)?;
+    let source = SpoolSource::open(&spool, "force", plan.system.limits()).map_err(spool_failed())?;
     let mut devices = Devices {
         spool: spool.clone(),
         force_system: force_system.clone(),
@@ -274,19 +322,15 @@ pub async fn backlog(plan: &BacklogPlan, dir: &Path) -> Result<BacklogReport, Sp
         bytes: BytesMut::new(),
     };
     console::progress(&format!("a backlog of {} records is written", plan.records));
-    devices.fill(plan.records).await?;
+    devices.fill(plan.records).await.map_err(spool_failed())?;
     let stop = CancellationToken::new();
     let metrics = Metrics::new();
-    let forwarder = Forwarder::new(
-        forwarder_settings(dir, &metrics),
-        source,
-        force_system.clone(),
-        &metrics,
-        stop.clone(),
-    );
+    let watched = Watched { sink, force_system: force_system.clone() };
+    let settings = forwarder_settings(dir, &metrics);
+    let forwarder = Forwarder::new(settings, source, watched, &metrics, stop.clone());
     let forwarder = tokio::spawn(forwarder.run());
     let live = stop.child_token();
-    let going_on = tokio::spawn(devices.go_on(live.clone()));
+    let going_on = tokio::spawn(devices.go_on(plan.live_per_s, live.clone()));
     tokio::time::sleep(AWAY).await;
     let backlog_count = {
         let mut heard = force_system.lock();
@@ -301,10 +345,11 @@ pub async fn backlog(plan: &BacklogPlan, dir: &Path) -> Result<BacklogReport, Sp
     let appended = going_on.await;
     let last = until_empty(&force_system, began + plan.patience).await;
     stop.cancel();
-    // A panic of either is in the log; the count shows it too.
-    _ = (appended, forwarder.await);
+    // A panic is in the log; the count shows it too.
+    _ = forwarder.await;
+    let issued_count = appended.map_err(RigError::cannot("go on as devices"))?.map_err(spool_failed())?;
     spool.close().await;
-    Ok(report(plan, &force_system.lock(), backlog_count, drained, last))
+    Ok(report(plan, &force_system.lock(), backlog_count, drained, (last, issued_count)))
 }
 
 /// Until nothing is owed but what has only just come.
@@ -313,7 +358,8 @@ async fn until_drained(force_system: &ForceSystem, plan: &BacklogPlan, began: In
     while began.elapsed() < plan.patience {
         let owes = {
             let heard = force_system.lock();
-            heard.owed.len() as u64 > 2 * LIVE_PER_S || heard.owed.values().any(|(since, _)| is_old(since))
+            heard.owed.len() as u64 > 2 * plan.live_per_s
+                || heard.owed.values().any(|(since, _)| is_old(since))
         };
         if !owes {
             return;
@@ -338,12 +384,13 @@ fn report(
     heard: &Heard,
     backlog_count: u64,
     drained: Duration,
-    lost_count: usize,
+    (lost_count, issued_count): (usize, u64),
 ) -> BacklogReport {
     let newest = heard.newest_after;
     BacklogReport {
         backlog_count,
-        round_trip_ms: plan.round_trip.as_millis() as u64,
+        system: plan.system.name(),
+        live_per_s: plan.live_per_s,
         newest_after_calls: newest.map(|(calls, _)| calls),
         newest_after_ms: newest.map(|(_, after)| after.as_millis()),
         alarm_ms: heard.alarms.percentiles(),
@@ -353,6 +400,8 @@ fn report(
         drained_per_s: backlog_count as f64 / drained.as_secs_f64().max(0.001),
         lost_count,
         duplicate_count: heard.duplicate_count,
+        issued_count,
+        stored: None,
     }
 }
 

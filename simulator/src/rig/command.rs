@@ -5,13 +5,13 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
     AttackPlan, BacklogPlan, ClusterPlan, DisclosurePlan, FaultPlan, KillPlan, LookPlan, NetworkPlan,
-    OutagePlan, PowerPlan, SinkPlan, attacks, backlog, bad_network, clock_jumps, ends_between_log_and_send,
-    faults, full_disk, jetstream_cluster, jetstream_outage, kill_under_load, kill_under_looks, network,
-    power_cuts, sinks,
+    OutagePlan, PostgresPlan, PowerPlan, SinkPlan, System, attacks, backlog, bad_network, clock_jumps,
+    ends_between_log_and_send, faults, full_disk, jetstream_cluster, jetstream_outage, kill_under_load,
+    kill_under_looks, network, postgres, power_cuts, sinks,
 };
 use crate::binary;
 
@@ -37,6 +37,8 @@ pub enum RigCommand {
     JetstreamCluster(ClusterArguments),
     /// Kill, stop, hang and confuse force systems: nothing may be lost, and alarms still reach the others.
     Sinks(SinkArguments),
+    /// Kill, stop, refuse and cut off PostgreSQL: every record must stand in its tables exactly once.
+    Postgres(PostgresArguments),
     /// Lose packets and whole connections: nothing may be lost or stored twice. Needs root.
     Network(NetworkArguments),
     /// Let the gateway's clock jump by years: nothing may be taken for old and removed.
@@ -184,6 +186,19 @@ pub struct SinkArguments {
     common: Common,
 }
 
+/// How long.
+#[derive(Debug, Args)]
+pub struct PostgresArguments {
+    /// How long each case lasts, in seconds.
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// What has not arrived so long after the last case is lost, in seconds.
+    #[arg(long, default_value_t = 120)]
+    arrival_seconds: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
 /// How bad and how long.
 #[derive(Debug, Args)]
 pub struct NetworkArguments {
@@ -220,6 +235,17 @@ pub struct AttackArguments {
     common: Common,
 }
 
+/// Force systems to come back.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum SystemName {
+    /// One that takes everything, slowly.
+    FarAway,
+    /// PostgreSQL with PostGIS.
+    Postgres,
+    /// NATS JetStream.
+    Nats,
+}
+
 /// How much waits.
 #[derive(Debug, Args)]
 pub struct BacklogArguments {
@@ -229,6 +255,15 @@ pub struct BacklogArguments {
     /// How long the force system takes for each batch, in milliseconds.
     #[arg(long, default_value_t = 20)]
     round_trip_ms: u64,
+    /// Which force system comes back.
+    #[arg(long, value_enum, default_value = "far-away")]
+    system: SystemName,
+    /// Positions a second that keep coming, and a tenth as many alarms.
+    #[arg(long, default_value_t = 100)]
+    live_per_s: u64,
+    /// The nats-server binary.
+    #[arg(long, env = "FIELDPOST_NATS_SERVER", default_value = "nats-server")]
+    nats_server: PathBuf,
     /// Gives up after so many seconds.
     #[arg(long, default_value_t = 1_800)]
     patience_s: u64,
@@ -275,6 +310,7 @@ impl RigCommand {
             Self::JetstreamCluster(_) if !network::is_isolated() => Ok(network::isolated()?),
             Self::JetstreamCluster(arguments) => Box::pin(arguments.run(dir)).await,
             Self::Sinks(arguments) => Box::pin(arguments.run(dir)).await,
+            Self::Postgres(arguments) => Box::pin(arguments.run(dir)).await,
             Self::Network(_) if !network::is_isolated() => Ok(network::isolated()?),
             Self::Network(arguments) => Box::pin(arguments.run(dir)).await,
             Self::Clocks(LastingArguments { seconds, common }) => {
@@ -411,6 +447,20 @@ impl SinkArguments {
     }
 }
 
+impl PostgresArguments {
+    async fn run(self, dir: &Path) -> Outcome {
+        let plan = PostgresPlan {
+            binary: binary::gateway(self.common.binary)?,
+            device_count: self.common.devices,
+            lasts: Duration::from_secs(self.seconds),
+            arrival_max: Duration::from_secs(self.arrival_seconds),
+        };
+        let report = postgres(&plan, dir).await?;
+        let held = report.held();
+        Ok(Verdict::of(report, held)?)
+    }
+}
+
 impl NetworkArguments {
     async fn run(self, dir: &Path) -> Outcome {
         let plan = NetworkPlan {
@@ -443,10 +493,15 @@ impl BacklogArguments {
     async fn run(self, dir: &Path) -> Outcome {
         let plan = BacklogPlan {
             records: self.records,
-            round_trip: Duration::from_millis(self.round_trip_ms),
+            system: match self.system {
+                SystemName::FarAway => System::FarAway(Duration::from_millis(self.round_trip_ms)),
+                SystemName::Postgres => System::Postgres,
+                SystemName::Nats => System::Nats(self.nats_server),
+            },
+            live_per_s: self.live_per_s,
             patience: Duration::from_secs(self.patience_s),
         };
-        let report = backlog(&plan, dir).await?;
+        let report = Box::pin(backlog(&plan, dir)).await?;
         let held = report.holds();
         Ok(Verdict::of(report, held)?)
     }

@@ -30,6 +30,7 @@ const SHARE: &[&[&str]] = &[
     &["disclosure", "--kills", "8"],
     &["sinks", "--seconds", "3"],
     &["full-disk"],
+    &["postgres", "--seconds", "1"],
     &["jetstream-outage", "--seconds", "10"],
     &["clocks", "--seconds", "2"],
     &["backlog", "--records", "100000"],
@@ -39,6 +40,8 @@ const SHARE: &[&[&str]] = &[
 const BROKEN: &[(&str, &[&str])] = &[
     ("drop-failed-batch", &["sinks", "--seconds", "1", "--arrival-seconds", "10"]),
     ("drop-failed-batch", &["jetstream-cluster", "--outage-minutes", "30", "--arrival-seconds", "10"]),
+    ("accept-before-commit", &["postgres", "--seconds", "1", "--arrival-seconds", "10"]),
+    ("insert-without-key", &["postgres", "--seconds", "1", "--arrival-seconds", "10"]),
     ("drop-on-overflow", &["full-disk"]),
     ("store-twice", &["network", "--seconds", "9"]),
     ("leak", &["attacks", "--seconds", "12"]),

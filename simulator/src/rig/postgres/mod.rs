@@ -1,0 +1,238 @@
+//! A PostgreSQL that fails under load: **every acknowledged record stands in its tables exactly once, whatever happened to the
+//! server, the connection or the answer to a COMMIT, and devices notice nothing.**
+//!
+//! ```text
+//! devices -> gateway -> proxy -> PostgreSQL   killed, stopped, restarted, read-only, out of connections
+//!                         '- cuts in the middle of a batch; before a COMMIT arrives; after it, before its answer
+//! ```
+//!
+//! One case after the other, in one run: what a case left behind is the start of the next one.
+
+// The gateway's tests run on the same: it is no part of the product, so it is in no crate's library.
+#[path = "../../../../gateway/src/postgres/cluster.rs"]
+mod cluster;
+mod proxy;
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+pub(super) use cluster::Cluster;
+use fieldpost_gateway::config::RELEASE_ALL;
+use proxy::{Mood, Proxy};
+
+use super::{
+    Account, RigError,
+    gateway::{Launch, Setup},
+    load::{self, Load, Pace},
+};
+use crate::console;
+
+/// What is done to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Case {
+    Killed,
+    Stopped,
+    Restarted,
+    ReadOnly,
+    NoConnections,
+    CutMidBatch,
+    CutBeforeCommit,
+    CutAfterCommit,
+}
+
+impl Case {
+    const ALL: [Self; 8] = [
+        Self::CutMidBatch,
+        Self::CutBeforeCommit,
+        Self::CutAfterCommit,
+        Self::Killed,
+        Self::Stopped,
+        Self::Restarted,
+        Self::ReadOnly,
+        Self::NoConnections,
+    ];
+}
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub struct PostgresPlan {
+    /// The gateway's binary.
+    pub binary: PathBuf,
+    /// Devices.
+    pub device_count: usize,
+    /// How long each case lasts.
+    pub lasts: Duration,
+    /// For everything to arrive when all is well again; what has not is lost.
+    pub arrival_max: Duration,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct PostgresReport {
+    /// Cases gone through.
+    pub case_count: usize,
+    /// Connections that the proxy cut.
+    pub cut_count: u64,
+    /// Of records whose PUBACK a device has read: lost, and in the tables more than once. Must be 0.
+    #[serde(flatten)]
+    pub account: Account,
+    /// The same of the history, which is in the same database.
+    pub history: Account,
+    /// From the last case's end until everything was there.
+    pub catch_up_ms: u128,
+}
+
+impl PostgresReport {
+    pub(super) fn held(&self) -> bool {
+        self.account.held() && self.history.held() && self.cut_count > 0 && self.case_count == Case::ALL.len()
+    }
+}
+
+/// What the output releases.
+const EVENTS: &[&str] = &["fieldpost.positions", "fieldpost.alarms", "fieldpost.events"];
+/// What the gateway keeps for itself.
+const HISTORY: &[&str] = &["fieldpost_history.movement"];
+const PACE: Pace = Pace::new(4, 50);
+
+/// Runs the plan in the empty folder `dir`.
+///
+/// # Errors
+/// [`RigError`] if the rig itself cannot work.
+pub async fn postgres(plan: &PostgresPlan, dir: &Path) -> Result<PostgresReport, RigError> {
+    let mut database = tokio::task::block_in_place(|| Database::start())?;
+    let proxy = Proxy::start(database.cluster.port()).await.map_err(RigError::io("listen as a proxy"))?;
+    let url = format!("postgresql://gateway@127.0.0.1:{}/postgres", proxy.port());
+    let appendix = format!(
+        "[[forward.postgres]]\nurl = \"{url}\"\n\
+         retry_delay_ms_max = 500\nattempt_ms_max = 2000\n{RELEASE_ALL}\n"
+    );
+    let launch = Launch::of(&plan.binary)
+        .with("FIELDPOST__HISTORY__STORE", "postgres")
+        .with("FIELDPOST__HISTORY__POSTGRES__URL", &url);
+    let setup = Setup::new(&dir.join("gateway"), plan.device_count, &appendix)?;
+    let mut gateway = tokio::task::block_in_place(|| setup.start(&launch))?;
+    let load = Load::start(setup.address, &setup.devices, Load::fresh(plan.device_count), PACE);
+    load.everyone_hears(10).await?;
+    let mut report = PostgresReport::default();
+    for case in Case::ALL {
+        console::progress(&format!("now: {case:?}"));
+        tokio::task::block_in_place(|| database.break_it(case, &proxy))?;
+        load.everyone_hears(1).await?;
+        // How long the fault lasts, not a wait for something to be ready.
+        tokio::time::sleep(plan.lasts).await;
+        tokio::task::block_in_place(|| database.mend(case, &proxy))?;
+        report.case_count += 1;
+    }
+    let mended = Instant::now();
+    let mut windows = load.end().await?;
+    load::settle(&setup, &mut windows).await?;
+    let counts = load::counts(&windows);
+    while mended.elapsed() < plan.arrival_max {
+        let found = tokio::task::block_in_place(|| database.keys(EVENTS))?;
+        report.account = Account::of(&setup.devices, &counts, &found);
+        if report.account.lost_count == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    report.catch_up_ms = mended.elapsed().as_millis();
+    report.cut_count = proxy.cut_count();
+    gateway.terminate()?;
+    // What came after everything was there can only be there twice.
+    let (found, history) =
+        tokio::task::block_in_place(|| Ok::<_, RigError>((database.keys(EVENTS)?, database.keys(HISTORY)?)))?;
+    report.account = Account::of(&setup.devices, &counts, &found);
+    report.history = Account::of(&setup.devices, &counts, &history);
+    Ok(report)
+}
+
+struct Database {
+    cluster: Cluster,
+}
+
+impl Database {
+    fn start() -> Result<Self, RigError> {
+        let cluster = Cluster::start(&[]).map_err(RigError::io("start PostgreSQL"))?;
+        let database = Self { cluster };
+        database.sql(
+            "CREATE ROLE gateway LOGIN; CREATE SCHEMA fieldpost AUTHORIZATION gateway; \
+             CREATE SCHEMA fieldpost_history AUTHORIZATION gateway",
+        )?;
+        Ok(database)
+    }
+
+    fn sql(&self, sql: &str) -> Result<String, RigError> {
+        self.cluster.sql("postgres", sql).map_err(RigError::io("ask PostgreSQL"))
+    }
+
+    fn break_it(&mut self, case: Case, proxy: &Proxy) -> Result<(), RigError> {
+        match case {
+            Case::Killed => self.cluster.kill().map_err(RigError::io("kill PostgreSQL")),
+            Case::Stopped => self.everybody("STOP"),
+            Case::Restarted => self
+                .cluster
+                .stop()
+                .and_then(|()| self.cluster.restart())
+                .map_err(RigError::io("restart PostgreSQL")),
+            Case::ReadOnly => self.setting("default_transaction_read_only = on"),
+            Case::NoConnections => self
+                .sql(
+                    "ALTER ROLE gateway CONNECTION LIMIT 0; \
+                     SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'gateway'",
+                )
+                .map(drop),
+            Case::CutMidBatch => Ok(proxy.be(Mood::CutsMidBatch)),
+            Case::CutBeforeCommit => Ok(proxy.be(Mood::CutsBeforeCommit)),
+            Case::CutAfterCommit => Ok(proxy.be(Mood::CutsAfterCommit)),
+        }
+    }
+
+    fn mend(&mut self, case: Case, proxy: &Proxy) -> Result<(), RigError> {
+        match case {
+            Case::Killed => self.cluster.restart().map_err(RigError::io("start PostgreSQL again")),
+            Case::Stopped => self.everybody("CONT"),
+            Case::Restarted => Ok(()),
+            // A session of the administrator's that says so may write all the same.
+            Case::ReadOnly => self.setting("default_transaction_read_only = off"),
+            Case::NoConnections => self.sql("ALTER ROLE gateway CONNECTION LIMIT -1").map(drop),
+            Case::CutMidBatch | Case::CutBeforeCommit | Case::CutAfterCommit => Ok(proxy.be(Mood::Passes)),
+        }
+    }
+
+    fn setting(&self, setting: &str) -> Result<(), RigError> {
+        // Not in one transaction: ALTER SYSTEM cannot be.
+        self.sql(&format!("ALTER SYSTEM SET {setting}"))?;
+        self.sql("SELECT pg_reload_conf()").map(drop)
+    }
+
+    /// A signal to the server's first process and to all of its children.
+    fn everybody(&self, signal: &str) -> Result<(), RigError> {
+        let first = self.cluster.process().map_err(RigError::io("find PostgreSQL"))?;
+        let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children"));
+        let children = children.map_err(RigError::io("find PostgreSQL's sessions"))?;
+        super::error::signal(first, signal)?;
+        for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
+            // One that has ended meanwhile needs no signal.
+            if super::error::signal(child, signal).is_err() {
+                tracing::debug!(child, "a session of PostgreSQL ended before its signal");
+            }
+        }
+        Ok(())
+    }
+
+    /// How often each key stands in `tables`.
+    fn keys(&self, tables: &[&str]) -> Result<HashMap<String, u32>, RigError> {
+        let rows = tables.iter().map(|table| format!("SELECT force, device, boot, seq FROM {table}"));
+        let rows: Vec<String> = rows.collect();
+        let sql = format!(
+            "SELECT force || '.' || device || '.' || boot || '.' || seq, count(*) FROM ({}) r GROUP BY 1",
+            rows.join(" UNION ALL ")
+        );
+        let found = self.sql(&sql)?;
+        let pairs = found.lines().filter_map(|line| line.split_once('|'));
+        Ok(pairs.filter_map(|(key, count)| Some((key.to_owned(), count.parse().ok()?))).collect())
+    }
+}
