@@ -5,16 +5,17 @@
 use std::{path::Path, time::Duration};
 
 use super::{Figure, Usage};
-use crate::rig::{BacklogPlan, backlog};
+use crate::rig::{BacklogPlan, System, backlog};
 
 /// Drains a backlog of `records` through one forwarder.
 ///
 /// # Errors
 /// The spool cannot work, or records were lost: then no figure is worth anything.
 pub async fn drain(records: u64, dir: &Path) -> Result<Vec<Figure>, Box<dyn std::error::Error>> {
-    let plan = BacklogPlan { records, round_trip: Duration::ZERO, patience: Duration::from_secs(600) };
+    let system = System::FarAway(Duration::ZERO);
+    let plan = BacklogPlan { records, system, live_per_s: 100, patience: Duration::from_secs(600) };
     let before = Usage::of(std::process::id())?;
-    let report = backlog(&plan, dir).await?;
+    let report = Box::pin(backlog(&plan, dir)).await?;
     let cpu_s = Usage::of(std::process::id())?.cpu_s - before.cpu_s;
     if report.lost_count > 0 {
         return Err(format!("{} records were lost", report.lost_count).into());
