@@ -40,7 +40,7 @@ pub(crate) fn browser() -> Result<(), Failure> {
 const SABOTAGES: [(&str, &str, &str); 3] = [
     ("keyboard", "deaf", "a_never_answers_what_was_not_chosen"),
     ("themes", "faint", "accessible_calm_light"),
-    ("replay", "leak", "no_outside_request"),
+    ("replay", "leak", "no_policy_violation"),
 ];
 
 /// A shift at the page, against a real gateway and its stand-in, whole and broken on purpose.
