@@ -43,3 +43,4 @@ pub mod sabotage;
 pub mod sealed;
 pub mod service;
 pub mod spool;
+pub mod trace;

@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Hold(HoldCommand),
     /// What became of every sequence that a device issued: stored, refused, lost by the device, still owed
     Ledger(LedgerArgs),
+    /// Where is my message: every hop of one sequence of a device, and when
+    Trace(TraceArgs),
     /// Who was shown whose position, and what exactly: the access record (Data Protection Act 2018 s.62)
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -433,6 +435,25 @@ pub(crate) enum RulesCommand {
         #[arg(long, default_value_t = u64::MAX)]
         to: u64,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TraceArgs {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// The device
+    pub(crate) device: DeviceId,
+    /// The sequence, as in `fieldpost ledger` and behind the last dot of an event's id
+    pub(crate) seq: u32,
+    /// Of this boot only; without it, of every boot that has got so far
+    #[arg(long)]
+    pub(crate) boot: Option<u32>,
+    /// Its force, if several have a device of that name
+    #[arg(long)]
+    pub(crate) force: Option<ForceId>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@
 //! The last snapshot and what the spool has after it: the same fold as the gateway's, so the same answer.
 
 use bytes::Bytes;
+use fieldpost_protocol::{DeviceId, ForceId};
 
 use super::args::LedgerArgs;
 use super::config::load;
@@ -21,7 +22,7 @@ use crate::spool::{self, Lsn};
 pub(super) fn ledger(arguments: &LedgerArgs) -> Result<(), CliError> {
     let config = load(&arguments.file)?;
     let ledger = read(&config)?;
-    let unit = unit(arguments, &ledger)?;
+    let unit = unit(&arguments.device, arguments.force.as_ref(), &ledger)?;
     let view = LedgerView::of(&ledger, &unit);
     if arguments.json {
         output::json(&view);
@@ -38,7 +39,7 @@ pub(super) fn ledger(arguments: &LedgerArgs) -> Result<(), CliError> {
 }
 
 /// The snapshot, and every record after it.
-fn read(config: &Config) -> Result<Ledger, CliError> {
+pub(super) fn read(config: &Config) -> Result<Ledger, CliError> {
     let dir = config.data_dir.join(SPOOL_DIR);
     if !dir.is_dir() {
         let message = format!("{} does not exist: the gateway has not run yet", dir.display());
@@ -68,13 +69,12 @@ fn read(config: &Config) -> Result<Ledger, CliError> {
 }
 
 /// The one device that is meant.
-fn unit(arguments: &LedgerArgs, ledger: &Ledger) -> Result<UnitId, CliError> {
-    let device = &arguments.device;
+pub(super) fn unit(device: &DeviceId, force: Option<&ForceId>, ledger: &Ledger) -> Result<UnitId, CliError> {
     let known: Vec<&UnitId> = ledger
         .accounts(None)
         .map(|(unit, _)| unit)
         .filter(|unit| unit.device == *device)
-        .filter(|unit| arguments.force.as_ref().is_none_or(|force| unit.force == *force))
+        .filter(|unit| force.is_none_or(|force| unit.force == *force))
         .collect();
     match known.as_slice() {
         [unit] => Ok((*unit).clone()),

@@ -21,6 +21,7 @@ mod run;
 mod setup;
 mod shift_list;
 mod spool;
+mod trace;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -56,6 +57,7 @@ fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Rules(command) => rules::dispatch(&command),
         Command::Hold(command) => hold::dispatch(command),
         Command::Ledger(arguments) => ledger::ledger(&arguments),
+        Command::Trace(arguments) => trace::trace(&arguments),
         Command::Audit(command) => audit::dispatch(&command),
         Command::Validate(file) => config::validate(&file),
         Command::Config(command) => config::dispatch(command),

@@ -4,7 +4,7 @@
 //! [`REFUSALS_BYTES_MAX`]; when the second is full the older one goes, which the log says. They hold positions: mode 0600.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::{BufMut as _, BytesMut};
 
@@ -15,6 +15,12 @@ use super::json::Object;
 
 /// Largest refusals file: about 50,000 events.
 pub const REFUSALS_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Where the forwarder `name` keeps them.
+#[must_use]
+pub fn refusals_of(data_dir: &Path, name: &str) -> PathBuf {
+    data_dir.join("refused").join(format!("{name}.ndjson"))
+}
 
 /// The refusals of one forwarder.
 #[derive(Debug)]
@@ -56,7 +62,7 @@ impl Refusals {
     }
 }
 
-fn keep_line(path: &std::path::Path, line: &[u8]) -> io::Result<()> {
+fn keep_line(path: &Path, line: &[u8]) -> io::Result<()> {
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;
     }

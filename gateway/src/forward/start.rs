@@ -12,6 +12,7 @@ use super::file::{FileSettings, FileSink};
 use super::metrics::ForwarderMetrics;
 use super::nats::{NatsSettings, NatsSink};
 use super::postgres::{PostgresSettings, PostgresSink, RetentionSettings};
+use super::refusals::refusals_of;
 use super::release::{Disclosures, Whom};
 use super::webhook::{WebhookError, WebhookSettings, WebhookSink};
 use super::{BackoffSettings, ClockBounds, Forwarder, ForwarderSettings, Random, Sink, SpoolSource};
@@ -349,7 +350,7 @@ fn settings(config: &Config, forward: &config::Forward, disclosures: &Disclosure
         stop_ms_max: STOP_MS_MAX,
         clock: clock(config),
         release: forward.release.clone(),
-        refusals: config.data_dir.join("refused").join(format!("{}.ndjson", forward.name)),
+        refusals: refusals_of(&config.data_dir, &forward.name),
         wall: Clock::system(),
         random: Random::system(),
     }

@@ -22,7 +22,7 @@ use crate::ledger::view::LedgerView;
 use crate::live::unit::UnitId;
 
 /// How long an answer waits for what was committed before it was asked; then it says how far it is.
-const CATCH_UP_MAX: Duration = Duration::from_secs(3);
+pub(super) const CATCH_UP_MAX: Duration = Duration::from_secs(3);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -32,6 +32,7 @@ mod page;
 mod people;
 mod stall;
 mod stream;
+mod trace;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -49,6 +50,7 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -64,6 +66,7 @@ use crate::live::Live;
 use crate::login::LoginLinks;
 use crate::people::throttle::Throttle;
 use crate::people::{AccountsError, AssignmentError, Assignments, Consoles, Entrance, Wearers};
+use crate::trace::Outputs;
 
 /// How soon the access record says which pictures were removed.
 const RETIRED_EVERY: Duration = Duration::from_secs(10);
@@ -90,6 +93,8 @@ pub struct Settings {
     pub assignments: Option<Assignments>,
     /// Who is watching: kept up to date here, read by whoever has to know.
     pub consoles: Consoles,
+    /// The outputs in force: kept up to date by whoever reloads them.
+    pub outputs: Outputs,
 }
 
 impl Settings {
@@ -105,6 +110,7 @@ impl Settings {
             entrance: None,
             assignments: None,
             consoles: Consoles::default(),
+            outputs: Outputs::default(),
         }
     }
 }
@@ -159,6 +165,9 @@ struct App {
     access: AccessLog,
     streets: Bytes,
     tiles: tiles::Tiles,
+    outputs: Outputs,
+    /// One at a time.
+    traces: Arc<Semaphore>,
     is_tls: bool,
     is_loopback: bool,
     shutdown: CancellationToken,
@@ -198,6 +207,8 @@ pub async fn start(
         access,
         streets: settings.streets,
         tiles: settings.tiles,
+        outputs: settings.outputs,
+        traces: Arc::new(Semaphore::new(1)),
         is_tls: settings.tls.is_some(),
         is_loopback: address.ip().is_loopback(),
         shutdown: shutdown.clone(),

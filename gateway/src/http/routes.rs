@@ -19,7 +19,7 @@ use super::viewer::Permission::{
 use super::viewer::Permission::{AuditExport, AuditRead};
 use super::{
     App, alarms, api, assignments, console, enter, guard, history, ledger, login, openapi, page, people,
-    stream, tiles,
+    stream, tiles, trace,
 };
 
 /// What a request must bring.
@@ -96,6 +96,7 @@ table! {
     get  "/api/v1/alarms/timeline"         May(Look)        => alarms::timeline;
     get  "/api/v1/alarms/performance"      May(Performance) => alarms::performance;
     get  "/api/v1/ledger"                  May(Ledger)      => ledger::ledger;
+    get  "/api/v1/trace"                   May(Ledger)      => trace::trace;
     get  "/api/v1/history/track"           May(History)     => history::track;
     get  "/api/v1/history/at"              May(History)     => history::at;
     get  "/api/v1/history/units"           May(History)     => history::units;

@@ -51,6 +51,7 @@ use crate::metrics::Metrics;
 use crate::people::{Assignments, Consoles, Password};
 use crate::pki::{FrontDoorTls, PageTls, TlsError};
 use crate::spool::{Disk, RealDisk, Spool};
+use crate::trace::Outputs;
 
 /// The front door may use 6 tenths of the drain deadline; the rest is for sinks, page and spool.
 const FRONT_DOOR_TENTHS: u32 = 6;
@@ -87,6 +88,8 @@ pub struct Service {
     sink_files: std::sync::Mutex<SinkFiles>,
     /// A reload could not start the sinks: the next one tries again, changed or not.
     sinks_are_owed: AtomicBool,
+    /// What the sinks are, for the page.
+    outputs: Outputs,
     live: live::Running,
     ledger: ledger::task::Running,
     history: crate::history::task::Running,
@@ -168,6 +171,8 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         &starting,
     )?;
     let (entrance, first_password) = page::entrance(&config).await?;
+    let outputs = Outputs::default();
+    outputs.set(&config);
     let sources = http::Sources {
         live: live.live().clone(),
         ledger: ledger.shared().clone(),
@@ -177,7 +182,13 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         &config,
         page_tls.as_ref(),
         sources,
-        page::People { links: Arc::clone(&login), entrance, consoles: consoles.clone(), assignments },
+        page::People {
+            links: Arc::clone(&login),
+            entrance,
+            consoles: consoles.clone(),
+            assignments,
+            outputs: outputs.clone(),
+        },
         readiness.public_routes(),
         &starting,
     )
@@ -221,6 +232,7 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         forwarders: Mutex::new(forwarders),
         sink_files: std::sync::Mutex::new(sink_files),
         sinks_are_owed: AtomicBool::new(false),
+        outputs,
         live,
         ledger,
         history,
@@ -290,6 +302,7 @@ impl Service {
         }
         if self.sinks_are_owed.load(Ordering::Relaxed) {
             self.forwarders.lock().await.reload(config, &self.spool, &self.counters).await?;
+            self.outputs.set(config);
             self.sinks_are_owed.store(false, Ordering::Relaxed);
             self.retire_cursors(config).await;
         }

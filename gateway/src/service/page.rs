@@ -15,6 +15,7 @@ use crate::live::system_now_ms;
 use crate::login::LoginLinks;
 use crate::people::{Assignments, Consoles, Entrance, Password};
 use crate::pki::PageTls;
+use crate::trace::Outputs;
 
 /// How people come in, and who of them watches.
 pub(super) struct People {
@@ -22,6 +23,8 @@ pub(super) struct People {
     pub(super) entrance: Entrance,
     pub(super) consoles: Consoles,
     pub(super) assignments: Assignments,
+    /// Where messages go, for whoever asks where one is.
+    pub(super) outputs: Outputs,
 }
 
 /// Who wears which device, as far as it can be read.
@@ -75,6 +78,7 @@ pub(super) async fn start(
         entrance: Some(people.entrance),
         consoles: people.consoles,
         assignments: Some(people.assignments),
+        outputs: people.outputs,
     };
     let journal = AccessFiles::new(&config.data_dir);
     http::start(settings, sources, people.links, journal, closing).await.map_err(|error| match error {

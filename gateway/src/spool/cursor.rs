@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 use super::disk::{Disk, DiskFile, read_full_at, write_all_at};
 use super::recovery::io_error;
 use super::shared::{Shared, lock};
-use super::{Lsn, SpoolError};
+use super::{EntryClass, Lsn, SpoolError};
 
 pub(super) const CURSOR_DIR: &str = "cursors";
 const SUFFIX: &str = ".cursor";
@@ -81,6 +81,17 @@ impl LanePositions {
         self.alarm.max(self.live).max(self.backlog)
     }
 
+    /// Whether the entry `lsn` of `class` is done with.
+    #[must_use]
+    pub fn is_done(&self, class: EntryClass, lsn: Lsn) -> bool {
+        let is_skipped = || self.skipped.iter().any(|(after, through)| *after < lsn && lsn <= *through);
+        lsn <= match class {
+            EntryClass::Alarm | EntryClass::Internal => self.alarm,
+            EntryClass::Live if !is_skipped() => self.live,
+            EntryClass::Live | EntryClass::Backlog => self.backlog,
+        }
+    }
+
     /// At most `count` skipped ranges: the nearest become one, so what lies between them is delivered twice.
     pub fn merge_skipped(&mut self, count: usize) {
         while self.skipped.len() > count.max(1) {
@@ -90,6 +101,9 @@ impl LanePositions {
         }
     }
 }
+
+/// The places of several sinks, by name.
+pub type LanePlaces = BTreeMap<String, LanePositions>;
 
 struct Slots {
     file: Arc<dyn DiskFile>,
@@ -307,6 +321,19 @@ fn read_slots(file: &dyn DiskFile) -> Option<Slot> {
         Some(Slot { serial, position, lanes, bytes })
     });
     slots.max_by_key(|slot| slot.serial)
+}
+
+/// The places of every cursor in `dir`; damaged ones are left out.
+pub(super) fn read_lanes(disk: &dyn Disk, dir: &Path) -> io::Result<LanePlaces> {
+    let mut places = LanePlaces::new();
+    for file_name in disk.list(dir)? {
+        if let Some(name) = file_name.strip_suffix(SUFFIX)
+            && let Some(slot) = read_slots(&*disk.open_read(&dir.join(&file_name))?)
+        {
+            places.insert(name.to_owned(), slot.lanes);
+        }
+    }
+    Ok(places)
 }
 
 /// The cursors in a directory.

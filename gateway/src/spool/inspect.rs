@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::archive;
-use super::cursor::{CURSOR_DIR, read_cursors};
+use super::cursor::{CURSOR_DIR, LanePlaces, read_cursors, read_lanes};
 use super::disk::Disk;
 use super::format::{segment_base, segment_name};
 use super::log::SegmentMeta;
@@ -146,6 +146,18 @@ pub fn export(
     each: &mut dyn FnMut(ExportedEntry<'_>) -> io::Result<()>,
 ) -> Result<ExportSummary, SpoolError> {
     export_on(&RealDisk, dir, from, to, each)
+}
+
+/// How far every sink has got, lane by lane; a damaged cursor is left out. Blocking.
+///
+/// # Errors
+/// Storage errors.
+pub fn lanes(dir: &Path) -> Result<LanePlaces, SpoolError> {
+    let dir = dir.join(CURSOR_DIR);
+    match read_lanes(&RealDisk, &dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(LanePlaces::new()),
+        read => read.map_err(io_error("read", &dir)),
+    }
 }
 
 /// [`ls`] on any disk.

@@ -111,13 +111,13 @@ use tokio::sync::watch;
 
 pub use archive::ArchiveStats;
 pub use crew::Crew;
-pub use cursor::{Cursor, LanePositions};
+pub use cursor::{Cursor, LanePlaces, LanePositions};
 pub use disk::{DirLock, Disk, DiskFile, RealDisk};
 pub(crate) use disk::{read_full_at, write_all_at};
 pub use format::PAYLOAD_BYTES_MAX;
 pub use inspect::{
     ArchiveVerdict, ExportSummary, ExportedEntry, Listing, SegmentListing, SegmentVerdict, Verification,
-    export, export_on, ls, ls_on, verify, verify_on, walk_archive,
+    export, export_on, lanes, ls, ls_on, verify, verify_on, walk_archive,
 };
 pub use keep::{Keep, Pass, Verdict};
 pub use reader::{Batch, BatchLimits, Entry, Gap, GapReason, ReadError, Reader, Wanted};

@@ -18,3 +18,4 @@ mod mqtt;
 mod operations;
 mod process;
 mod service;
+mod trace;

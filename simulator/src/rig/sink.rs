@@ -31,6 +31,10 @@ pub(super) enum Mood {
     Refuses,
     /// Closes after half of the body.
     ClosesMidBatch,
+    /// Answers with bytes that are no HTTP.
+    TalksRubbish,
+    /// Takes everything, says 200, and breaks off within the answer: nobody can know.
+    BreaksOff,
 }
 
 /// The server; ended when dropped.
@@ -182,16 +186,24 @@ async fn answer(stream: &mut TcpStream, shared: &Shared) -> io::Result<()> {
     }
     let mood = *shared.mood.borrow();
     match mood {
-        Mood::Takes => {
+        Mood::Takes | Mood::BreaksOff => {
             // Taken before the answer: what is answered is held.
             for event in events {
                 *shared.taken().entry(event.id).or_insert(0) += 1;
             }
             shared.progress.send_replace(());
+            if mood == Mood::BreaksOff {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"half\":").await?;
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await
         }
         Mood::Refuses => {
             stream.write_all(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n").await
+        }
+        Mood::TalksRubbish => {
+            stream.write_all(b"\x15\x03\x01\x00\x02\x02\x28 200 OK, thank you\r\n\r\n").await?;
+            Err(io::ErrorKind::ConnectionAborted.into())
         }
         Mood::ClosesMidBatch => Err(io::ErrorKind::ConnectionAborted.into()),
         Mood::Hangs => {

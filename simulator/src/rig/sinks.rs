@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!                            ,-> witness   an HTTP sink that always works
-//! devices, alarms -> gateway +-> cad       an HTTP sink: gone, hangs, answers 500, closes in the middle of a batch
+//! devices, alarms -> gateway +-> cad       an HTTP sink: gone, hangs, answers 500 or rubbish, closes mid-batch or mid-answer
 //!                            '-> nats      a nats-server: killed, stopped
 //! ```
 //!
@@ -40,16 +40,20 @@ enum Case {
     CadHangs,
     CadAnswers500,
     CadClosesMidBatch,
+    CadTalksRubbish,
+    CadBreaksOff,
 }
 
 impl Case {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::NatsKilled,
         Self::NatsStopped,
         Self::CadGone,
         Self::CadHangs,
         Self::CadAnswers500,
         Self::CadClosesMidBatch,
+        Self::CadTalksRubbish,
+        Self::CadBreaksOff,
     ];
 }
 
@@ -162,6 +166,8 @@ fn break_it(case: Case, nats: &mut Nats, cad: &mut HttpSink) -> Result<(), RigEr
         Case::CadHangs => cad.be(Mood::Hangs),
         Case::CadAnswers500 => cad.be(Mood::Refuses),
         Case::CadClosesMidBatch => cad.be(Mood::ClosesMidBatch),
+        Case::CadTalksRubbish => cad.be(Mood::TalksRubbish),
+        Case::CadBreaksOff => cad.be(Mood::BreaksOff),
     }
     Ok(())
 }
@@ -171,7 +177,11 @@ async fn mend(case: Case, nats: &mut Nats, cad: &mut HttpSink) -> Result<(), Rig
         Case::NatsKilled => nats.restart().map_err(RigError::io("start nats-server again"))?,
         Case::NatsStopped => super::error::signal(nats.id(), "CONT")?,
         Case::CadGone => cad.come_back().await?,
-        Case::CadHangs | Case::CadAnswers500 | Case::CadClosesMidBatch => cad.be(Mood::Takes),
+        Case::CadHangs
+        | Case::CadAnswers500
+        | Case::CadClosesMidBatch
+        | Case::CadTalksRubbish
+        | Case::CadBreaksOff => cad.be(Mood::Takes),
     }
     Ok(())
 }

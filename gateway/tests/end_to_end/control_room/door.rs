@@ -11,7 +11,7 @@ use hyper::Method;
 
 use super::rig::Site;
 
-const ROUTES: [(&str, &str); 17] = [
+const ROUTES: [(&str, &str); 18] = [
     ("GET", "/api/v1/people"),
     ("POST", "/api/v1/password"),
     ("GET", "/"),
@@ -25,6 +25,7 @@ const ROUTES: [(&str, &str); 17] = [
     ("GET", "/api/v1/units"),
     ("GET", "/api/v1/alarms"),
     ("GET", "/api/v1/ledger"),
+    ("GET", "/api/v1/trace?device=sim/pc-0001&seq=0"),
     ("GET", "/api/v1/stream"),
     ("GET", "/api/v1/nothing"),
     ("POST", "/api/v1/alarms/acknowledge"),

@@ -78,3 +78,28 @@ async fn the_ledger_is_read_like_a_position_with_a_record_of_who_looked() {
     }
     room.stop().await;
 }
+
+#[tokio::test]
+async fn a_message_is_traced_for_whoever_may_read_the_ledger_and_the_look_is_on_record() {
+    let site = Site::new();
+    let room = site.open().await;
+    room.commit(&site.position("pc-0001", 51_500_000)).await;
+    let browser = room.browser("anna").await;
+    let answer = browser.get("/api/v1/trace?device=sim/pc-0001&seq=0").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let traces = answer.json();
+    assert_eq!(
+        (&traces[0]["state"], &traces[0]["entries"][0]["class"]),
+        (&"stored".into(), &"position".into())
+    );
+    assert!(!answer.text().contains("51.5") && !answer.text().contains("51500000"), "{}", answer.text());
+    let unheard = browser.get("/api/v1/trace?device=sim/pc-0001&seq=7").await;
+    assert_eq!(unheard.json(), json!([]));
+    let access = super::rig::access_lines(&site);
+    let read = access.iter().find(|line| line["what"] == "ledger_read").unwrap();
+    assert_eq!(read["subjects"][0], "sim/pc-0001");
+    for bad in ["", "?device=sim/pc-0001", "?device=pc-0001&seq=0", "?device=sim/pc-0001&seq=-1"] {
+        assert_eq!(browser.get(&format!("/api/v1/trace{bad}")).await.status, 400, "{bad}");
+    }
+    room.stop().await;
+}

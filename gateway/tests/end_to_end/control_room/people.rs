@@ -32,6 +32,7 @@ const MAY: &[(&str, &str)] = &[
     ("GET /api/v1/alarms/timeline", "operator supervisor"),
     ("GET /api/v1/alarms/performance", "supervisor"),
     ("GET /api/v1/ledger", "operator supervisor engineer"),
+    ("GET /api/v1/trace", "operator supervisor engineer"),
     ("GET /api/v1/history/track", "operator supervisor data_protection"),
     ("GET /api/v1/history/at", "operator supervisor data_protection"),
     ("GET /api/v1/history/units", "operator supervisor data_protection"),

@@ -116,6 +116,12 @@ fn probes(alarm: &str, now_ms: u64) -> Vec<Probe> {
             missing("/api/v1/ledger?device=nowhere/pc-nowhere", String::new()),
         ),
         probe(
+            "GET /api/v1/trace",
+            "/api/v1/trace?device=kent/pc-kent&seq=0",
+            String::new(),
+            missing("/api/v1/trace?device=nowhere/pc-nowhere&seq=0", String::new()),
+        ),
+        probe(
             "POST /api/v1/alarms/acknowledge",
             ack,
             json!({ "id": alarm }).to_string(),

@@ -71,6 +71,31 @@ export interface LookReport {
 
 export const getWhoSaw = (unit: string, from_ms: number, until_ms: number): Promise<LookReport> =>
   getJson(withQuery('/api/v1/audit/saw', { unit, from_ms, until_ms }));
+/** What was sent to a force system, and on record before it was. */
+export interface Disclosed {
+  n: number;
+  at_ms: number;
+  is_again: boolean;
+  to: string;
+  kind: string;
+  address: string;
+  /** Records. */
+  count: number;
+  fields: string[];
+  precision_m: number;
+  marking: string;
+}
+
+export interface DisclosureReport {
+  purpose: string;
+  disclosures: Disclosed[];
+  is_cut?: boolean;
+  verification: LookReport['verification'];
+}
+
+export const getDisclosures = (unit: string, from_ms: number, until_ms: number): Promise<DisclosureReport> =>
+  getJson(withQuery('/api/v1/audit/disclosures', { unit, from_ms, until_ms }));
+
 /** Whether the whole record holds. */
 export interface Verdict {
   purpose: string;

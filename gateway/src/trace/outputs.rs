@@ -1,0 +1,96 @@
+//! What each output has of an entry, from its release, its refusals and its cursor.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::find::Entry;
+use super::{Output, OutputState, TraceError};
+use crate::config::Forward;
+use crate::forward::refusals::refusals_of;
+use crate::forward::{ClockBounds, Renderer};
+use crate::spool::{EntryClass, LanePlaces, Lsn};
+
+/// The gateway's own readers, by the names of their cursors.
+const READERS: [(&str, &str); 3] = [
+    (crate::live::CURSOR_NAME, "live"),
+    (crate::ledger::task::CURSOR_NAME, "ledger"),
+    (crate::history::task::CURSOR_NAME, "history"),
+];
+
+/// What the disk knows of the outputs.
+pub(super) struct Kept<'a> {
+    pub(super) data_dir: &'a Path,
+    pub(super) forwards: &'a [Forward],
+    pub(super) places: LanePlaces,
+}
+
+impl Kept<'_> {
+    /// Which of the gateway's own readers have an entry durably.
+    pub(super) fn readers(&self, class: EntryClass, lsn: Lsn) -> Vec<&'static str> {
+        let has = |cursor: &str| self.places.get(cursor).is_some_and(|places| places.is_done(class, lsn));
+        READERS.iter().filter(|(cursor, _)| has(cursor)).map(|(_, reader)| *reader).collect()
+    }
+
+    /// Each output, in the order of the configuration.
+    pub(super) fn outputs(&self, entry: &Entry) -> Result<Vec<Output>, TraceError> {
+        let states = self.forwards.iter().map(|forward| {
+            let name = forward.name.clone();
+            match self.state(forward, entry) {
+                Ok(state) => Ok(Output { name, state }),
+                Err(source) => Err(TraceError::Refusals { output: name, source }),
+            }
+        });
+        states.collect()
+    }
+
+    fn state(&self, forward: &Forward, entry: &Entry) -> io::Result<OutputState> {
+        // The same renderer as the forwarder's: what it withholds is withheld there.
+        let mut renderer = Renderer::new(ClockBounds::default(), forward.release.clone());
+        if let Err(withheld) = renderer.event(&entry.record) {
+            return Ok(OutputState::Withheld { why: withheld.as_str() });
+        }
+        let path = refusals_of(self.data_dir, &forward.name);
+        let mut older = path.clone().into_os_string();
+        older.push(".1");
+        for path in [PathBuf::from(older), path] {
+            if let Some(refusal) = refusal(&path, entry.record.lsn)? {
+                let why = format!("{}: {}", refusal.reason, refusal.detail);
+                return Ok(OutputState::Refused { why, at: refusal.refused_at });
+            }
+        }
+        // An output that never ran has no cursor yet.
+        let places = self.places.get(&forward.name);
+        let is_done = places.is_some_and(|places| places.is_done(entry.class, entry.record.lsn));
+        Ok(if is_done { OutputState::Accepted } else { OutputState::Owed })
+    }
+}
+
+/// A line of the refusals, without the event.
+#[derive(Deserialize)]
+struct Refusal {
+    refused_at: String,
+    reason: String,
+    detail: String,
+    lsn: u64,
+}
+
+fn refusal(path: &Path, lsn: Lsn) -> io::Result<Option<Refusal>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let wanted = format!("\"lsn\":{},", lsn.0);
+    for line in BufReader::new(file).lines() {
+        let line = line?;
+        if line.contains(&wanted)
+            && let Ok(refusal) = serde_json::from_str::<Refusal>(&line)
+            && refusal.lsn == lsn.0
+        {
+            return Ok(Some(refusal));
+        }
+    }
+    Ok(None)
+}
