@@ -231,7 +231,11 @@ impl Client {
                     None => return Ok(Over::Stopped),
                 },
                 changed = self.changes.changed(), if !is_asking => match changed {
-                    Ok(()) => self.tell_alarms(talk).await?,
+                    Ok(()) => {
+                        // Waiting for it has marked it as seen.
+                        self.changes.mark_changed();
+                        self.tell_alarms(talk).await?;
+                    }
                     Err(_) => return Ok(Over::Stopped),
                 },
             }

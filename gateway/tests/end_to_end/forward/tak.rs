@@ -4,11 +4,13 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use fieldpost_gateway::alarms::{Cause, Grade, Origin, Queue};
 use fieldpost_gateway::config::template::TemplateValues;
 use fieldpost_gateway::config::{Config, RELEASE_ALL};
 use fieldpost_gateway::forward::Forwarders;
 use fieldpost_gateway::init::{InitOptions, init};
-use fieldpost_gateway::live::standing::Quiet;
+use fieldpost_gateway::live::standing::{Quiet, Situation, StandingAlarm};
+use fieldpost_gateway::live::unit::{UnitId, UnitName};
 use fieldpost_gateway::pki::{Authority, DeviceRequest, Validity};
 use fieldpost_protocol::{DeviceId, ForceId, Mode};
 use rustls::pki_types::pem::PemObject as _;
@@ -16,6 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -204,5 +207,68 @@ async fn a_server_that_shows_a_strangers_certificate_is_told_nothing_and_nothing
     wait_for("a failure", || rig.metrics.forward.snapshot().iter().any(|figures| figures.is_failing)).await;
     assert_eq!(server.text(), "");
     assert_eq!(rig.metrics.forward.snapshot()[0].delivered_count, 0);
+    forwarders.stop().await;
+}
+
+/// An alarm queue that the test writes.
+#[derive(Default)]
+struct Book {
+    alarms: Mutex<Vec<StandingAlarm>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Book {
+    fn write(&self, alarms: &[StandingAlarm]) {
+        *self.alarms.lock().unwrap() = alarms.to_vec();
+        self.changes.send_modify(|revision| *revision += 1);
+    }
+}
+
+impl Situation for Book {
+    fn name(&self, unit: &UnitId, at_ms: u64) -> UnitName {
+        Quiet::default().name(unit, at_ms)
+    }
+
+    fn alarms(&self) -> Vec<StandingAlarm> {
+        self.alarms.lock().unwrap().clone()
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+#[tokio::test]
+async fn an_alarm_is_told_again_until_a_person_closes_it_and_then_cancelled() {
+    let rig = Rig::new();
+    let papers = Papers::make(&rig);
+    let server = TakServer::start(&papers, "", "").await;
+    let config = papers.config(&rig, server.port, "alarm_repeat_s = 1\nalarm_stale_s = 3\n");
+    let book = Arc::new(Book::default());
+    let situation = Arc::clone(&book) as Arc<dyn Situation>;
+    let mut forwarders = Forwarders::start(&config, &rig.spool, &rig.metrics, situation).unwrap();
+    let alarm = StandingAlarm {
+        id: "sim/pc-7/3/17".parse().unwrap(),
+        callsign: "VT7".to_owned(),
+        cause: Cause::Crash,
+        grade: Grade::P1,
+        mode: Mode::Actual,
+        origin: Origin::Rule,
+        queue: Queue::Operations,
+        raised_at_ms: 1_790_000_000_000,
+        position_udeg: Some((-127_758, 51_507_400)),
+        is_acknowledged: false,
+        is_taken_back: false,
+        closed_at_ms: None,
+    };
+    book.write(std::slice::from_ref(&alarm));
+    wait_for("the alarm of the book, again and again", || server.events_count("b-a-o-tbl") >= 3).await;
+    server.break_connections();
+    let before = server.events_count("b-a-o-tbl");
+    wait_for("the alarm after the break", || server.events_count("b-a-o-tbl") > before).await;
+    assert_eq!(server.events_count("b-a-o-can"), 0);
+    let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap();
+    book.write(&[StandingAlarm { closed_at_ms: Some(now_ms), ..alarm }]);
+    wait_for("its end", || server.events_count("b-a-o-can") == 1).await;
     forwarders.stop().await;
 }
