@@ -9,9 +9,9 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
     AttackPlan, BacklogPlan, ClusterPlan, DisclosurePlan, FaultPlan, KillPlan, LookPlan, NetworkPlan,
-    OutagePlan, PostgresPlan, PowerPlan, SinkPlan, System, attacks, backlog, bad_network, clock_jumps,
-    ends_between_log_and_send, faults, full_disk, jetstream_cluster, jetstream_outage, kill_under_load,
-    kill_under_looks, network, postgres, power_cuts, sinks,
+    OutagePlan, PostgresPlan, PowerPlan, SinkPlan, System, TakPlan, attacks, backlog, bad_network,
+    clock_jumps, ends_between_log_and_send, faults, full_disk, jetstream_cluster, jetstream_outage,
+    kill_under_load, kill_under_looks, network, postgres, power_cuts, sinks, tak,
 };
 use crate::binary;
 
@@ -47,6 +47,8 @@ pub enum RigCommand {
     Attacks(AttackArguments),
     /// A force system comes back to a backlog: alarms within a second, the newest position at once, everything in the end.
     Backlog(BacklogArguments),
+    /// TAK parties of others: every position arrives, and an alert stands until a person closes the alarm.
+    Tak(TakArguments),
 }
 
 /// What every rig takes.
@@ -269,6 +271,31 @@ pub struct BacklogArguments {
     patience_s: u64,
 }
 
+/// How many and how long, and the parties.
+#[derive(Debug, Args)]
+pub struct TakArguments {
+    /// Records a second while many units move.
+    #[arg(long, default_value_t = 1_000)]
+    rate: u64,
+    /// For how long, in seconds.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// How long the alarm stands, in seconds; as many of the default's minutes are a thirtieth of it.
+    #[arg(long, default_value_t = 20)]
+    stands: u64,
+    /// A Python with PyTAK, takproto, defusedxml and lxml.
+    #[arg(long, env = "FIELDPOST_PYTAK", default_value = ".tools/venv/bin/python")]
+    python: PathBuf,
+    /// A Python with FreeTAKServer.
+    #[arg(long, env = "FIELDPOST_FREETAKSERVER", default_value = ".tools/freetakserver/bin/python")]
+    free_tak_server: PathBuf,
+    /// Leave FreeTAKServer out.
+    #[arg(long)]
+    without_free_tak_server: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
 /// What a rig found, and whether the promise held.
 #[derive(Debug)]
 pub struct Verdict {
@@ -321,6 +348,7 @@ impl RigCommand {
             }
             Self::Attacks(arguments) => Box::pin(arguments.run(dir)).await,
             Self::Backlog(arguments) => Box::pin(arguments.run(dir)).await,
+            Self::Tak(arguments) => Box::pin(arguments.run(dir)).await,
         }
     }
 }
@@ -503,6 +531,23 @@ impl BacklogArguments {
         };
         let report = Box::pin(backlog(&plan, dir)).await?;
         let held = report.holds();
+        Ok(Verdict::of(report, held)?)
+    }
+}
+
+impl TakArguments {
+    async fn run(self, dir: &Path) -> Outcome {
+        let plan = TakPlan {
+            binary: binary::gateway(self.common.binary)?,
+            python: self.python,
+            free_tak_server: (!self.without_free_tak_server).then_some(self.free_tak_server),
+            device_count: self.common.devices,
+            rate: self.rate,
+            lasts: Duration::from_secs(self.seconds),
+            stands: Duration::from_secs(self.stands),
+        };
+        let report = Box::pin(tak(&plan, dir)).await?;
+        let held = report.held();
         Ok(Verdict::of(report, held)?)
     }
 }

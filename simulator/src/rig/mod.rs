@@ -24,6 +24,7 @@ mod power;
 mod sink;
 mod sinks;
 mod systems;
+mod tak;
 
 pub use attacks::{AttackPlan, AttackReport, attacks};
 pub use backlog::{BacklogPlan, BacklogReport, backlog};
@@ -43,3 +44,4 @@ pub use postgres::{PostgresPlan, PostgresReport, postgres};
 pub use power::{PowerPlan, PowerReport, power_cuts};
 pub use sinks::{SinkPlan, SinkReport, sinks};
 pub use systems::System;
+pub use tak::{TakPlan, TakReport, tak};

@@ -29,6 +29,7 @@ const SHARE: &[&[&str]] = &[
     &["look", "--kills", "10"],
     &["disclosure", "--kills", "8"],
     &["sinks", "--seconds", "3"],
+    &["tak", "--devices", "100", "--seconds", "5", "--stands", "10"],
     &["full-disk"],
     &["postgres", "--seconds", "1"],
     &["jetstream-outage", "--seconds", "10"],

