@@ -246,7 +246,8 @@ async fn an_alarm_is_told_again_until_a_person_closes_it_and_then_cancelled() {
     let config = papers.config(&rig, server.port, "alarm_repeat_s = 1\nalarm_stale_s = 3\n");
     let book = Arc::new(Book::default());
     let situation = Arc::clone(&book) as Arc<dyn Situation>;
-    let mut forwarders = Forwarders::start(&config, &rig.spool, &rig.metrics, situation).unwrap();
+    let log = disclosures(&rig.path("log"));
+    let mut forwarders = Forwarders::start(&config, &rig.spool, &rig.metrics, situation, &log).unwrap();
     let alarm = StandingAlarm {
         id: "sim/pc-7/3/17".parse().unwrap(),
         callsign: "VT7".to_owned(),
