@@ -132,6 +132,7 @@ impl Cluster {
     }
 
     /// Starts it on the same data and port, and waits until it answers.
+    #[allow(clippy::disallowed_methods, reason = "other processes: they can only be looked at again")]
     pub(crate) fn restart(&mut self) -> io::Result<()> {
         let began = Instant::now();
         loop {
@@ -164,6 +165,7 @@ impl Cluster {
         self.until_it_answers()
     }
 
+    #[allow(clippy::disallowed_methods, reason = "a process of its own: it can only be asked again")]
     fn until_it_answers(&mut self) -> io::Result<()> {
         let began = Instant::now();
         let host = self.dir.path().to_string_lossy().into_owned();

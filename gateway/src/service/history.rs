@@ -41,7 +41,7 @@ pub(super) async fn start(
     if let Some(server) = &policy.postgres {
         let Settings { rows_max, retention, holds, .. } = settings;
         let settings = PostgresSettings { server: server.clone(), rows_max, retention, holds };
-        let (store, is_new) = PostgresStore::open(settings, DATABASE_PATIENCE).await;
+        let (store, is_new) = Box::pin(PostgresStore::open(settings, DATABASE_PATIENCE)).await;
         return Ok(task::start_new_or_on(Arc::new(store), is_new, around)?);
     }
     let opened = spawn_blocking(move || FileStore::open(settings))

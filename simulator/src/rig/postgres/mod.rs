@@ -102,7 +102,7 @@ const PACE: Pace = Pace::new(4, 50);
 /// # Errors
 /// [`RigError`] if the rig itself cannot work.
 pub async fn postgres(plan: &PostgresPlan, dir: &Path) -> Result<PostgresReport, RigError> {
-    let mut database = tokio::task::block_in_place(|| Database::start())?;
+    let mut database = tokio::task::block_in_place(Database::start)?;
     let proxy = Proxy::start(database.cluster.port()).await.map_err(RigError::io("listen as a proxy"))?;
     let url = format!("postgresql://gateway@127.0.0.1:{}/postgres", proxy.port());
     let appendix = format!(
@@ -184,9 +184,18 @@ impl Database {
                      SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'gateway'",
                 )
                 .map(drop),
-            Case::CutMidBatch => Ok(proxy.be(Mood::CutsMidBatch)),
-            Case::CutBeforeCommit => Ok(proxy.be(Mood::CutsBeforeCommit)),
-            Case::CutAfterCommit => Ok(proxy.be(Mood::CutsAfterCommit)),
+            Case::CutMidBatch => {
+                proxy.be(Mood::CutsMidBatch);
+                Ok(())
+            }
+            Case::CutBeforeCommit => {
+                proxy.be(Mood::CutsBeforeCommit);
+                Ok(())
+            }
+            Case::CutAfterCommit => {
+                proxy.be(Mood::CutsAfterCommit);
+                Ok(())
+            }
         }
     }
 
@@ -198,7 +207,10 @@ impl Database {
             // A session of the administrator's that says so may write all the same.
             Case::ReadOnly => self.setting("default_transaction_read_only = off"),
             Case::NoConnections => self.sql("ALTER ROLE gateway CONNECTION LIMIT -1").map(drop),
-            Case::CutMidBatch | Case::CutBeforeCommit | Case::CutAfterCommit => Ok(proxy.be(Mood::Passes)),
+            Case::CutMidBatch | Case::CutBeforeCommit | Case::CutAfterCommit => {
+                proxy.be(Mood::Passes);
+                Ok(())
+            }
         }
     }
 
