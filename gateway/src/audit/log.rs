@@ -2,8 +2,6 @@
 //!
 //! Bounds: [`WAITING_MAX`] looks wait; the next one waits for a place, within the time limit of its request.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, oneshot};
@@ -42,7 +40,7 @@ type Waiting = (Note, Option<oneshot::Sender<u64>>);
 impl AccessLog {
     /// Starts the writer on the current runtime; it ends when every clone is gone.
     #[must_use]
-    pub fn start(journal: impl Journal, metrics: Arc<Metrics>) -> Self {
+    pub fn start(journal: impl Journal, metrics: &Metrics) -> Self {
         Self::counting(journal, metrics.live.access_record_failures.clone())
     }
 

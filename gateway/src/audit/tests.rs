@@ -48,7 +48,7 @@ fn words(lines: &[Line]) -> Vec<&str> {
 #[tokio::test]
 async fn a_look_is_one_line_in_a_private_file() {
     let dir = tempfile::tempdir().unwrap();
-    let log = AccessLog::start(AccessFiles::new(dir.path()), Metrics::new());
+    let log = AccessLog::start(AccessFiles::new(dir.path()), &Metrics::new());
     assert_eq!(log.record(look("anna")).await.unwrap().n(), 2, "behind the line that opens the file");
     let unseen = Unseen::new(bytes::Bytes::from_static(b"51.5"), Holds::live(Subjects::everyone()));
     assert_eq!(log.show_answer(asked("ben").because(Some("welfare")), unseen).await.unwrap(), "51.5");
@@ -133,7 +133,7 @@ async fn what_cannot_be_written_is_refused_until_it_can() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join(ACCESS_DIR);
     fs::write(&place, "not a directory").unwrap();
-    let log = AccessLog::start(AccessFiles::new(dir.path()), Metrics::new());
+    let log = AccessLog::start(AccessFiles::new(dir.path()), &Metrics::new());
     assert_eq!(log.record(look("anna")).await.unwrap_err(), NotShown::NotWritten);
     fs::remove_file(&place).unwrap();
     log.record(look("anna")).await.unwrap();
@@ -147,7 +147,7 @@ async fn a_lost_note_that_nobody_waits_for_is_counted() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join(ACCESS_DIR), "not a directory").unwrap();
     let metrics = Metrics::new();
-    let log = AccessLog::start(AccessFiles::new(dir.path()), metrics.clone());
+    let log = AccessLog::start(AccessFiles::new(dir.path()), &metrics);
     log.note(look("anna"));
     log.record(look("ben")).await.unwrap_err();
     assert_eq!(metrics.live.access_record_failures.get(), 2, "the note and the look behind it");

@@ -190,7 +190,7 @@ pub async fn start(
     let address = socket.local_addr().map_err(failed)?;
     let shutdown = shutdown.child_token();
     let Sources { live, ledger, history } = sources;
-    let access = AccessLog::start(journal, Arc::clone(live.metrics()));
+    let access = AccessLog::start(journal, live.metrics());
     access.note(Note::own(live.now_ms(), What::GatewayStarted));
     tokio::spawn(say_retired(live.clone(), access.clone(), shutdown.clone()));
     let app = Arc::new(App {

@@ -115,7 +115,8 @@ pub enum ReloadError {
 /// # Errors
 /// [`StartError`]; nothing is left running then.
 pub async fn start(config: Config) -> Result<Service, StartError> {
-    start_on(config, Arc::new(RealDisk)).await
+    // Boxed: it holds the room of every part, and happens once.
+    Box::pin(start_on(config, Arc::new(RealDisk))).await
 }
 
 /// [`start`] with the spool on `disk`, so that a test can hold an fsync back.

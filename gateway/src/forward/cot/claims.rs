@@ -319,8 +319,8 @@ fn after_a_reconnection_everything_is_told_again_and_a_cancel_too() {
     assert_eq!(picture.begin(RECEIVED_MS + SPANS.position_stale_ms), [], "stale ones are not");
     // The gateway itself was started again: it does not know what it told.
     let mut anew = Picture::new(SPANS);
-    assert_eq!(kinds(&anew.due(&[closed.clone()], RECEIVED_MS + 1_000)), [Kind::Cancel]);
-    assert_eq!(anew.due(&[closed.clone()], RECEIVED_MS + 2_000), []);
+    assert_eq!(kinds(&anew.due(std::slice::from_ref(&closed), RECEIVED_MS + 1_000)), [Kind::Cancel]);
+    assert_eq!(anew.due(std::slice::from_ref(&closed), RECEIVED_MS + 2_000), []);
     assert_eq!(
         kinds(&Picture::new(SPANS).take(&said(record.clone()), &name(), &[closed], RECEIVED_MS)),
         [Kind::Vehicle]
