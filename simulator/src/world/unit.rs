@@ -84,6 +84,10 @@ pub struct Unit {
     recording_left_s: u32,
 }
 
+/// An officer draws a weapon once in twenty-five shifts of eight hours: more often than on a real shift, and seldom enough that the
+/// queue is not filled with it.
+const DRAWS_PER_S: f64 = 1.0 / (25.0 * 8.0 * 3_600.0);
+
 /// A break comes this often, in seconds, and lasts [`BREAK_S`].
 const BREAK_EVERY_S: u64 = 1_800;
 const BREAK_S: u64 = 110;
@@ -228,7 +232,7 @@ impl Unit {
                 if tick(&mut self.recording_left_s) {
                     event(EventCode::CAMERA_BUFFERING);
                 }
-                if self.holster_open_left_s == 0 && self.dice.happens(1.0 / 1_500.0) {
+                if self.holster_open_left_s == 0 && self.dice.happens(DRAWS_PER_S) {
                     self.holster_open_left_s = 12;
                     event(EventCode::UNHOLSTERED);
                 }
