@@ -11,9 +11,19 @@ use super::alarm::{
 use super::grade::{Grade, Queue};
 use super::id::{AlarmId, AlarmIdError};
 
-/// See the module.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// An alarm as the API has it. Only ever written: reading flattened fields would go through serde's own copy of a number, which
+/// is another one as soon as any crate of the build turns on `serde_json/arbitrary_precision`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AlarmRow {
+    #[serde(flatten)]
+    known: KeptRow,
+    #[serde(flatten)]
+    judged: Judged,
+}
+
+/// An alarm as a snapshot keeps it: what older versions read, and `standing`, which they do not know of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct KeptRow {
     id: String,
     unit: String,
     callsign: String,
@@ -31,13 +41,13 @@ pub struct AlarmRow {
     accepted: Option<Acceptance>,
     #[serde(default)]
     delivered: ReceiptState,
-    /// Always there in the API; an older version's snapshot has none.
-    #[serde(flatten)]
-    judged: Option<Judged>,
+    /// An older version's snapshot has none; nor has the API, which says it in words of its own ([`Judged`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    standing: Option<Standing>,
 }
 
 /// What rules and people made of it, as the API has it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 struct Judged {
     grade: Grade,
     rule: RuleRef,
@@ -56,7 +66,7 @@ struct Judged {
 }
 
 /// What the wearer knows of a person having their alarm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 struct Wearer {
     /// What the screen has to say.
     state: WearerState,
@@ -66,7 +76,7 @@ struct Wearer {
     confirmed_ms: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum WearerState {
     /// Nobody has the alarm.
@@ -104,6 +114,14 @@ impl Wearer {
 
 impl From<&Alarm> for AlarmRow {
     fn from(alarm: &Alarm) -> Self {
+        let known = KeptRow { state: alarm.state(), standing: None, ..KeptRow::from(alarm) };
+        Self { known, judged: Judged::of(alarm) }
+    }
+}
+
+impl From<&Alarm> for KeptRow {
+    /// With the two states that an older version knows.
+    fn from(alarm: &Alarm) -> Self {
         let degrees = |(longitude, latitude): (i32, i32)| LonLat {
             lon: f64::from(longitude) / 1e6,
             lat: f64::from(latitude) / 1e6,
@@ -118,14 +136,14 @@ impl From<&Alarm> for AlarmRow {
             raised_at_ms: alarm.raised_at_ms,
             received_at_ms: alarm.received_at_ms,
             position: alarm.position_udeg.map(degrees),
-            state: alarm.state(),
+            state: if owner.is_some() { AlarmState::Acknowledged } else { AlarmState::Unacknowledged },
             cancelled_at_ms: alarm.cancelled_at_ms,
             acknowledged_by: owner.map(|owner| owner.operator.clone()),
             acknowledged_at_ms: owner.map(|owner| owner.at_ms),
             receipt: alarm.receipt,
             accepted: alarm.accepted.clone(),
             delivered: alarm.delivered,
-            judged: Some(Judged::of(alarm)),
+            standing: Some(alarm.standing.clone()),
         }
     }
 }
@@ -151,15 +169,9 @@ impl Judged {
     }
 }
 
-impl AlarmRow {
-    /// As a snapshot keeps it, so that an older version reads it: the two states that it knows, and nothing of [`Judged`].
-    pub(super) fn kept(alarm: &Alarm) -> Self {
-        let state = if alarm.owner.is_some() { AlarmState::Acknowledged } else { AlarmState::Unacknowledged };
-        Self { state, judged: None, ..Self::from(alarm) }
-    }
-
-    /// The alarm it was made of, with `standing` for what a row does not hold.
-    pub(super) fn into_alarm(self, standing: Standing) -> Result<Alarm, AlarmIdError> {
+impl KeptRow {
+    /// The alarm it was made of.
+    pub(super) fn into_alarm(self) -> Result<Alarm, AlarmIdError> {
         let micro = |degrees: f64, bound: f64| {
             (degrees.abs() <= bound).then(|| (degrees * 1e6).round() as i32).ok_or(AlarmIdError)
         };
@@ -185,7 +197,7 @@ impl AlarmRow {
             receipt: self.receipt,
             accepted: self.accepted,
             delivered: self.delivered,
-            standing,
+            standing: self.standing.unwrap_or_default(),
         })
     }
 }

@@ -17,11 +17,11 @@ use std::sync::Arc;
 use fieldpost_protocol::Receipt;
 use serde::{Deserialize, Serialize};
 
-use super::alarm::{Alarm, Standing};
+use super::alarm::Alarm;
 use super::book::{Book, Kept};
 use super::clock::Time;
 use super::figures::Figures;
-use super::row::AlarmRow;
+use super::row::KeptRow;
 use super::rules::Rules;
 use super::signals::Memory;
 use crate::config;
@@ -64,21 +64,6 @@ struct Contents {
     owed: Vec<(String, Receipt)>,
 }
 
-/// A row that older versions read, and what they do not know of.
-#[derive(Serialize, Deserialize)]
-struct KeptRow {
-    #[serde(flatten)]
-    row: AlarmRow,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    standing: Option<Standing>,
-}
-
-impl From<&Alarm> for KeptRow {
-    fn from(alarm: &Alarm) -> Self {
-        Self { row: AlarmRow::kept(alarm), standing: Some(alarm.standing.clone()) }
-    }
-}
-
 /// Reads the snapshot in `data_dir`; `None` if there is none.
 ///
 /// # Errors
@@ -95,8 +80,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Book, &'static str> {
         return Err("another version wrote it");
     }
     let alarms = |rows: Vec<KeptRow>| {
-        let alarm = |kept: KeptRow| kept.row.into_alarm(kept.standing.unwrap_or_default());
-        let alarms: Result<Vec<Alarm>, _> = rows.into_iter().map(alarm).collect();
+        let alarms: Result<Vec<Alarm>, _> = rows.into_iter().map(KeptRow::into_alarm).collect();
         alarms.map_err(|_| "an alarm in it is not one")
     };
     let owed = contents
