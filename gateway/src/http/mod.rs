@@ -154,6 +154,7 @@ struct App {
     live: Live,
     ledger: SharedLedger,
     history: History,
+    turns: history::Turns,
     links: Arc<LoginLinks>,
     sessions: Sessions,
     /// Bounds what refused logins write.
@@ -197,6 +198,7 @@ pub async fn start(
         live,
         ledger,
         history,
+        turns: history::Turns::default(),
         links,
         sessions: Sessions::default(),
         refusals: Throttle::new(enter::REFUSALS),

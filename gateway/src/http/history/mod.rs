@@ -1,7 +1,8 @@
 //! `/api/v1/history`: where every unit was, tracks, replay, past alarms.
 //!
 //! **What is shown is what is known now, and says what was not known then**: `backlog` and `history` mark what nobody could see
-//! at the time. Every answer is on record before it is shown, ends at a bound, and says where it goes on.
+//! at the time. Every answer is on record before it is shown, ends at a bound, and says where it goes on; how many are made at a time
+//! has one, too ([`turns`]).
 //!
 //! | call | answer |
 //! |---|---|
@@ -15,6 +16,7 @@ mod gaps;
 mod geojson;
 mod question;
 mod replay;
+mod turns;
 mod view;
 
 use std::sync::Arc;
@@ -36,11 +38,15 @@ use super::listener::Peer;
 use super::viewer::{Forces, Viewer};
 use super::{App, refusal};
 use crate::audit::What;
-use crate::history::{Alarms, Found, HistoryError, Sees, Track, row::Row};
+use crate::history::ask::Course;
+use crate::history::row::Row;
+use crate::history::standing::Standing;
+use crate::history::{AlarmStory, Alarms, Found, HistoryError, Sees, Track};
 use crate::ledger::view::LedgerView;
 use crate::live::unit::{UnitId, UnitName};
 
 pub(super) use replay::replay;
+pub(super) use turns::Turns;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,6 +67,13 @@ struct TrackView {
     points: Vec<PointView>,
     gaps: Vec<GapView>,
     next: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum TrackAnswer {
+    Plain(TrackView),
+    GeoJson(serde_json::Value),
 }
 
 /// `GET /api/v1/history/track`.
@@ -96,14 +109,15 @@ async fn answer_track(
     let after = question.cursor.as_deref().map(row_of).transpose()?;
     let lost = lost(&LedgerView::of(&app.ledger.lock(), &unit));
     let question = Track { unit: unit.clone(), from_ms, until_ms, after, rows_max };
-    let found = app.history.track(question).await.map_err(|error| Box::new(refused(&error)))?;
-    let view = found.map(|found| track_view(&unit, (from_ms, until_ms), &found, after, &lost));
-    let asked_for = app.asked(viewer, peer, What::TrackRead);
-    if !is_geojson {
-        return Ok(app.answer(asked_for, view.json()).await);
-    }
-    let mut answer = app.answer(asked_for, view.map(|view| geojson::collection(&view)).json()).await;
-    if answer.status().is_success() {
+    let history = app.history.clone();
+    let read = async move { history.track(question).await };
+    let form = move |found: Found<Row>| {
+        let view = track_view(&unit, (from_ms, until_ms), &found, after, &lost);
+        if is_geojson { TrackAnswer::GeoJson(geojson::collection(&view)) } else { TrackAnswer::Plain(view) }
+    };
+    let json = app.turns.answer(read, form).await?;
+    let mut answer = app.answer(app.asked(viewer, peer, What::TrackRead), json).await;
+    if is_geojson && answer.status().is_success() {
         let geojson = HeaderValue::from_static("application/geo+json");
         answer.headers_mut().insert(header::CONTENT_TYPE, geojson);
     }
@@ -170,14 +184,16 @@ async fn answer_at(
     let Query(question) = question.map_err(|_| bad("ask with unit=FORCE/DEVICE and at_ms"))?;
     let unit = unit_of(viewer, &question.unit)?;
     let at_ms = time(question.at_ms)?;
-    let found = app.history.at(&unit, at_ms).await.map_err(|error| Box::new(refused(&error)))?;
     let name = UnitName::at(&unit, &app.live.roster(), app.live.wearers(), at_ms);
-    let view = found.map(|standing| AtView {
+    let history = app.history.clone();
+    let read = async move { history.at(&unit, at_ms).await };
+    let form = move |standing: Option<Standing>| AtView {
         at_ms,
         unit: standing.as_ref().map(|standing| UnitView::of(standing, &name)),
         shown: standing.as_ref().and_then(UnitView::shown),
-    });
-    Ok(app.answer(app.asked(viewer, peer, What::PlaceRead), view.json()).await)
+    };
+    let json = app.turns.answer(read, form).await?;
+    Ok(app.answer(app.asked(viewer, peer, What::PlaceRead), json).await)
 }
 
 #[derive(Deserialize)]
@@ -206,28 +222,23 @@ pub(super) async fn units(
         Ok(at_ms) => at_ms,
         Err(refused) => return *refused,
     };
+    let (history, sees) = (app.history.clone(), sees(&viewer));
     // Nothing that follows the time is asked for: an empty window.
-    let course = match app.history.course(at_ms, at_ms, sees(&viewer), 0).await {
-        Ok(course) => course,
-        Err(error) => return refused(&error),
+    let read = async move { history.course(at_ms, at_ms, sees, 0).await };
+    let (roster, wearers) = (app.live.roster(), app.live.wearers().clone());
+    let form = move |course: Course| {
+        let name = |standing: &Standing| UnitName::at(&standing.unit, &roster, &wearers, standing.at_ms);
+        let standings = course.start.items.iter();
+        UnitsView {
+            at_ms,
+            units: standings.map(|standing| UnitView::of(standing, &name(standing))).collect(),
+            gaps: damaged(&course.start.damaged),
+        }
     };
-    let roster = app.live.roster();
-    let view = course.map(|course| UnitsView {
-        at_ms,
-        units: course
-            .start
-            .items
-            .iter()
-            .map(|standing| {
-                UnitView::of(
-                    standing,
-                    &UnitName::at(&standing.unit, &roster, app.live.wearers(), standing.at_ms),
-                )
-            })
-            .collect(),
-        gaps: damaged(&course.start.damaged),
-    });
-    app.answer(app.asked(&viewer, peer, What::ReplayRead), view.json()).await
+    match app.turns.answer(read, form).await {
+        Ok(json) => app.answer(app.asked(&viewer, peer, What::ReplayRead), json).await,
+        Err(refused) => *refused,
+    }
 }
 
 #[derive(Deserialize)]
@@ -271,26 +282,20 @@ async fn answer_alarms(
     let alarms_max = limit(question.limit, ALARMS_DEFAULT, ALARMS_MAX)?;
     let after = question.cursor.as_deref().map(alarm_of).transpose()?;
     let question = Alarms { from_ms, until_ms, after, alarms_max, sees: sees(viewer) };
-    let found = app.history.alarms(question).await.map_err(|error| Box::new(refused(&error)))?;
-    let roster = app.live.roster();
-    let view = found.map(|found| {
+    let history = app.history.clone();
+    let read = async move { history.alarms(question).await };
+    let (roster, wearers) = (app.live.roster(), app.live.wearers().clone());
+    let form = move |found: Found<AlarmStory>| {
+        let name = |story: &AlarmStory| UnitName::at(&story.unit, &roster, &wearers, story.raised.at_ms);
         let last = found.items.last().filter(|_| found.has_more);
         AlarmsView {
-            alarms: found
-                .items
-                .iter()
-                .map(|story| {
-                    AlarmView::of(
-                        story,
-                        &UnitName::at(&story.unit, &roster, app.live.wearers(), story.raised.at_ms),
-                    )
-                })
-                .collect(),
+            alarms: found.items.iter().map(|story| AlarmView::of(story, &name(story))).collect(),
             next: last.map(|story| format!("{}.{}", story.raised.at_ms, story.event.alarm)),
             gaps: damaged(&found.damaged),
         }
-    });
-    Ok(app.answer(app.asked(viewer, peer, What::PastAlarmsRead), view.json()).await)
+    };
+    let json = app.turns.answer(read, form).await?;
+    Ok(app.answer(app.asked(viewer, peer, What::PastAlarmsRead), json).await)
 }
 
 fn alarm_of(cursor: &str) -> Checked<(u64, String)> {

@@ -15,11 +15,12 @@ use serde_json::{Value, json};
 
 use super::question::{Checked, REPLAY_MS_MAX, STEP_MS_MAX, STEP_MS_MIN, bad, span};
 use super::view::{GoneView, UnitView};
-use super::{damaged, refused, sees};
+use super::{damaged, sees};
 use crate::audit::{Unseen, What};
 use crate::history::ask::Course;
 use crate::history::standing::Standing;
-use crate::history::{HistoryError, LOOK_BACK_MS};
+use crate::history::task::History;
+use crate::history::{HistoryError, LOOK_BACK_MS, Sees};
 use crate::http::App;
 use crate::http::listener::Peer;
 use crate::http::viewer::Viewer;
@@ -89,23 +90,25 @@ async fn answer(
         None => from_ms,
     };
     let part = Part { from_ms, until_ms, step_ms, goes_on };
-    let (part, course) = read(app, viewer, part).await.map_err(|error| Box::new(refused(&error)))?;
-    let roster = app.live.roster();
-    let wearers = app.live.wearers();
-    let name = |unit: &UnitId, at_ms| UnitName::at(unit, &roster, wearers, at_ms);
-    let view = course.map(|course| render(&course, part, until_ms, name));
-    Ok(app.answer(app.asked(viewer, peer, What::ReplayRead), view.json()).await)
+    let (history, sees) = (app.history.clone(), sees(viewer));
+    let read = async move { read(&history, sees, part).await };
+    let (roster, wearers) = (app.live.roster(), app.live.wearers().clone());
+    let form = move |(part, course): (Part, Course)| {
+        render(&course, part, until_ms, |unit, at_ms| UnitName::at(unit, &roster, &wearers, at_ms))
+    };
+    let json = app.turns.answer(read, form).await?;
+    Ok(app.answer(app.asked(viewer, peer, What::ReplayRead), json).await)
 }
 
 /// Reads a part; a shorter one if it has too many rows.
-async fn read(app: &App, viewer: &Viewer, part: Part) -> Result<(Part, Unseen<Course>), HistoryError> {
+async fn read(history: &History, sees: Sees, part: Part) -> Result<Unseen<(Part, Course)>, HistoryError> {
     let mut frames_count = FRAMES_MAX.min((part.until_ms - part.from_ms).div_ceil(part.step_ms));
     loop {
         // One step more than frames: a frame lies before its part's end.
         let until_ms = part.until_ms.min(part.from_ms + (frames_count + 1) * part.step_ms);
-        match app.history.course(part.from_ms, until_ms, sees(viewer), ROWS_MAX).await {
+        match history.course(part.from_ms, until_ms, sees.clone(), ROWS_MAX).await {
             Err(HistoryError::TooMuch { .. }) if frames_count > 1 => frames_count = frames_count.div_ceil(4),
-            Ok(course) => return Ok((Part { until_ms, ..part }, course)),
+            Ok(course) => return Ok(course.map(|course| (Part { until_ms, ..part }, course))),
             Err(error) => return Err(error),
         }
     }
