@@ -43,6 +43,10 @@ pub enum Sabotage {
     InsertWithoutKey,
     /// Records go to a force system first and on the disclosure log behind it.
     SendBeforeLog,
+    /// Each alarm is shown by a write of its own that takes a tenth of a second.
+    SlowAlarmJournal,
+    /// No page is sent anything while another has not read what it was sent.
+    WaitForSlowest,
 }
 
 /// Where a rig lets the process end as by kill -9.
@@ -64,7 +68,7 @@ pub enum CrashPoint {
 
 impl Sabotage {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::AckBeforeCommit,
         Self::ForgetLastRecord,
         Self::DropOnOverflow,
@@ -83,6 +87,8 @@ impl Sabotage {
         Self::AcceptBeforeCommit,
         Self::InsertWithoutKey,
         Self::SendBeforeLog,
+        Self::SlowAlarmJournal,
+        Self::WaitForSlowest,
     ];
 
     /// Its name on a command line and in the environment.
@@ -107,6 +113,8 @@ impl Sabotage {
             Self::AcceptBeforeCommit => "accept-before-commit",
             Self::InsertWithoutKey => "insert-without-key",
             Self::SendBeforeLog => "send-before-log",
+            Self::SlowAlarmJournal => "slow-alarm-journal",
+            Self::WaitForSlowest => "wait-for-slowest",
         }
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::fanout::{Queue, Subscription, Urgency};
+use super::fanout::{QUEUE_BYTES_MAX, Queue, Subscription, Urgency};
 use super::frames::{Change, LAGGED, Picture, frame};
 use super::ring::Ring;
 use super::state::State;
@@ -284,6 +284,11 @@ impl Board {
             self.sent.push(*n, change);
         }
         lagged
+    }
+
+    /// Whether a page has left much unread: what nobody may wait for.
+    pub(super) fn is_anybody_behind(&self) -> bool {
+        self.pages.iter().any(|page| page.queue.waiting_bytes() > QUEUE_BYTES_MAX / 4)
     }
 
     /// How many pages are open.

@@ -135,6 +135,10 @@ impl Queue {
     pub(super) fn is_closed(&self) -> bool {
         self.lock().closed
     }
+
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.lock().bytes
+    }
 }
 
 impl Subscription {

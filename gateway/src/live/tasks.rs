@@ -14,11 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::Hub;
 use super::board::Published;
 use super::devices::{Connection, Connections};
+use super::frames::Change;
 use super::state::fold;
 use super::view::GatewayView;
 use crate::alarms::{Owed, snapshot};
-use crate::audit::pictures::PictureFiles;
+use crate::audit::pictures::{Entry, PictureFiles};
 use crate::record::Record;
+use crate::sabotage::{self, Sabotage};
 use crate::spool::{Batch, BatchLimits, Cursor, Health, Lsn, ReadError};
 
 /// Pages hear of units at most four times a second.
@@ -266,6 +268,7 @@ impl Hub {
         if entries.is_empty() {
             return journal;
         }
+        self.be_slow(&entries).await;
         let settings = self.settings.clone();
         let written = self.spool.off_runtime(move || {
             let mut files = journal.map_or_else(|| settings.pictures(), Ok)?;
@@ -290,6 +293,18 @@ impl Hub {
                 self.journalled.send_modify(|journal| journal.failures += 1);
                 None
             }
+        }
+    }
+
+    /// Does nothing unless the gateway is broken on purpose.
+    async fn be_slow(&self, entries: &[Entry]) {
+        if sabotage::is(Sabotage::SlowAlarmJournal) {
+            let alarms =
+                entries.iter().filter(|entry| matches!(entry, Entry::Change(_, Change::Alarm { .. })));
+            tokio::time::sleep(Duration::from_millis(100) * u32::try_from(alarms.count()).unwrap_or(1)).await;
+        }
+        while sabotage::is(Sabotage::WaitForSlowest) && self.board().is_anybody_behind() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

@@ -210,7 +210,7 @@ fn start(peer: &Peer, what: &str, device_count: usize) -> Outcome<(Server, tempf
 }
 
 /// As many descriptors as the machine allows: each connection takes one on either side.
-fn raise_descriptors() {
+pub(crate) fn raise_descriptors() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // Refused, it stays as it is, and the connections that find no descriptor say so.
     _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });

@@ -25,6 +25,7 @@ mod subscriber;
 
 pub use browser::{PageError, open_page};
 pub use command::BenchCommand;
+pub(crate) use command::raise_descriptors;
 pub use commits::commits;
 pub use drain::drain;
 pub use fan_out::fan_out;

@@ -1,6 +1,6 @@
 //! A small HTTP/1.1 client for the control room's own API: what a browser does, without a browser.
 
-use std::time::Duration;
+use std::{io, sync::Arc, time::Duration};
 
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -10,7 +10,13 @@ use hyper::{
     header,
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpSocket, lookup_host},
+};
+use tokio_rustls::TlsConnector;
 
 /// The largest answer read as a whole.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -38,13 +44,45 @@ pub enum HttpError {
 pub struct Http {
     host: String,
     cookie: Option<String>,
+    tls: Option<Arc<ClientConfig>>,
+    receive_bytes: Option<u32>,
 }
 
 impl Http {
     /// For `host:port`, without a session.
     #[must_use]
     pub fn new(host: &str) -> Self {
-        Self { host: host.to_owned(), cookie: None }
+        Self { host: host.to_owned(), cookie: None, tls: None, receive_bytes: None }
+    }
+
+    /// Over TLS from now on.
+    #[must_use]
+    pub fn over_tls(mut self, tls: Arc<ClientConfig>) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// With room for so many bytes that were not read yet: a slow reader soon keeps its server waiting.
+    #[must_use]
+    pub fn with_receive_bytes(mut self, bytes: u32) -> Self {
+        self.receive_bytes = Some(bytes);
+        self
+    }
+
+    /// Opens the one-time link that ends with `path`, and keeps the session it gives.
+    ///
+    /// # Errors
+    /// [`HttpError`] if the link is not taken.
+    pub async fn log_in(&mut self, path: &str) -> Result<(), HttpError> {
+        let answer = self.get(path).await?;
+        if answer.status() != StatusCode::SEE_OTHER {
+            return Err(HttpError::Status("/login".to_owned(), answer.status(), "expected 303".to_owned()));
+        }
+        let cookie = answer.headers().get(header::SET_COOKIE).and_then(|cookie| cookie.to_str().ok());
+        let cookie = cookie.and_then(|cookie| cookie.split(';').next());
+        let shape = || HttpError::Shape("the login link".to_owned(), "no cookie came back".to_owned());
+        self.set_cookie(cookie.ok_or_else(shape)?.to_owned());
+        Ok(())
     }
 
     /// Keeps the session cookie for every request from now on.
@@ -100,11 +138,7 @@ impl Http {
         body: Option<String>,
     ) -> Result<Response<Incoming>, HttpError> {
         let failed = |detail: String| HttpError::Transport(self.host.clone(), detail);
-        let stream = TcpStream::connect(&self.host).await.map_err(|error| failed(error.to_string()))?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(error.to_string()))?;
-        // Ends by itself when the answer has been read or dropped.
-        tokio::spawn(connection);
+        let mut sender = self.connect().await.map_err(|error| failed(error.to_string()))?;
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, &self.host);
         if let Some(cookie) = &self.cookie {
             request = request.header(header::COOKIE, cookie);
@@ -112,12 +146,34 @@ impl Http {
         if body.is_some() {
             request = request
                 .header(header::CONTENT_TYPE, "application/json")
-                .header(header::ORIGIN, format!("http://{}", self.host))
+                .header(header::ORIGIN, format!("{}://{}", self.scheme(), self.host))
                 .header("X-Fieldpost", "1");
         }
         let body = Full::new(Bytes::from(body.unwrap_or_default()));
         let request = request.body(body).map_err(|error| failed(error.to_string()))?;
         sender.send_request(request).await.map_err(|error| failed(error.to_string()))
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    async fn connect(&self) -> io::Result<Sender> {
+        let address = lookup_host(&self.host).await?.next();
+        let address = address.ok_or_else(|| io::Error::other("the name has no address"))?;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        if let Some(bytes) = self.receive_bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        let tcp = socket.connect(address).await?;
+        tcp.set_nodelay(true)?;
+        match &self.tls {
+            None => speak(tcp).await,
+            Some(tls) => {
+                let name = ServerName::from(address.ip());
+                speak(TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await?).await
+            }
+        }
     }
 
     async fn whole(path: &str, answer: Response<Incoming>) -> Result<(StatusCode, Bytes), HttpError> {
@@ -127,6 +183,15 @@ impl Http {
             limited.collect().await.map_err(|error| HttpError::Shape(path.to_owned(), error.to_string()))?;
         Ok((status, body.to_bytes()))
     }
+}
+
+type Sender = http1::SendRequest<Full<Bytes>>;
+
+async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> io::Result<Sender> {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    // Ends by itself when the answer has been read or dropped.
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 fn expect_json(

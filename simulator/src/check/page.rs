@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use http_body_util::BodyExt;
-use hyper::{StatusCode, body::Incoming, header};
+use hyper::{StatusCode, body::Incoming};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -85,14 +85,7 @@ impl Page {
         let rest = link.strip_prefix("http://").ok_or_else(|| shape("it does not begin with http://"))?;
         let (host, path) = rest.split_once('/').ok_or_else(|| shape("it has no path"))?;
         let mut http = Http::new(host);
-        let answer = http.get(&format!("/{path}")).await?;
-        if answer.status() != StatusCode::SEE_OTHER {
-            return Err(HttpError::Status("/login".to_owned(), answer.status(), "expected 303".to_owned()));
-        }
-        let cookie = answer.headers().get(header::SET_COOKIE).and_then(|cookie| cookie.to_str().ok());
-        let cookie =
-            cookie.and_then(|cookie| cookie.split(';').next()).ok_or_else(|| shape("no cookie came back"))?;
-        http.set_cookie(cookie.to_owned());
+        http.log_in(&format!("/{path}")).await?;
         let mut page = Self {
             http,
             stream: None,

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use fieldpost_protocol::{BootId, Lane, Seq, limits, topic};
+use fieldpost_protocol::{BootId, DeviceId, Lane, Seq, limits, topic};
 use rustls::HandshakeKind;
 use rustls_pki_types::ServerName;
 use tokio::{
@@ -103,9 +103,24 @@ impl Window {
     }
 }
 
+/// What a device hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// PUBACK for a packet id.
+    Acknowledged(u16),
+    /// A downlink frame. One with a packet id wants [`Client::confirm`].
+    Told {
+        /// Its packet id.
+        packet_id: Option<u16>,
+        /// The frame.
+        frame: Vec<u8>,
+    },
+}
+
 /// A connected bare device.
 pub struct Client {
     stream: TlsStream<TcpStream>,
+    device: DeviceId,
     topic: topic::Topic,
     out: Vec<u8>,
     input: Vec<u8>,
@@ -147,6 +162,7 @@ impl Client {
         let stream = TlsConnector::from(credentials.tls.clone()).connect(name, tcp).await?;
         let mut client = Self {
             stream,
+            device: credentials.device.clone(),
             topic: topic::uplink(&credentials.device, Lane::Live),
             out: Vec::new(),
             input: Vec::new(),
@@ -163,6 +179,56 @@ impl Client {
                 _ => {}
             }
         }
+    }
+
+    /// Publishes one frame in a lane, whatever window the caller keeps.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn publish(&mut self, lane: Lane, packet_id: u16, frame: &[u8]) -> Result<(), ClientError> {
+        codec::publish(&topic::uplink(&self.device, lane), packet_id, frame, &mut self.out);
+        self.flush().await
+    }
+
+    /// Asks for what the gateway has to tell the device, and waits until that is granted.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn subscribe(&mut self) -> Result<(), ClientError> {
+        codec::subscribe(&topic::downlink(&self.device), 1, &mut self.out);
+        self.flush().await?;
+        loop {
+            match self.next_answer().await? {
+                Answer::Subscribed(0 | 1) => return Ok(()),
+                Answer::Subscribed(code) => return Err(ClientError::Refused(code)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for the next PUBACK or downlink frame. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn hear(&mut self) -> Result<Heard, ClientError> {
+        loop {
+            match self.next_answer().await? {
+                Answer::Acknowledged(packet_id) => return Ok(Heard::Acknowledged(packet_id)),
+                Answer::Told(packet_id, frame) => {
+                    return Ok(Heard::Told { packet_id, frame: frame.to_vec() });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Tells the gateway that the device has a downlink frame.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn confirm(&mut self, packet_id: u16) -> Result<(), ClientError> {
+        codec::puback(packet_id, &mut self.out);
+        self.flush().await
     }
 
     /// From now on every record is an alarm, in the alarms' lane.
@@ -235,8 +301,8 @@ impl Client {
     fn push(&mut self, window: &mut Window, open: Open) {
         let mut frame = [0; limits::FRAME_BYTES_MAX];
         let len = match self.lane {
-            Lane::Alarm => codec::alarm(window.boot, open.seq, open.made_ms, &mut frame),
-            _ => codec::padded_position(window.boot, open.seq, open.made_ms, self.frame_bytes, &mut frame),
+            Lane::Alarm => codec::alarm(window.boot, open.seq, open.made_ms, None, &mut frame),
+            _ => codec::position(window.boot, open.seq, open.made_ms, self.frame_bytes, &mut frame),
         };
         codec::publish(&self.topic, open.packet_id, &frame[..len], &mut self.out);
         window.published_count += 1;
@@ -255,9 +321,10 @@ impl Client {
         codec::take(&self.input[self.taken..]).is_some()
     }
 
-    async fn next_answer(&mut self) -> Result<Answer, ClientError> {
+    async fn next_answer(&mut self) -> Result<Answer<'_>, ClientError> {
         loop {
-            if let Some((answer, len)) = codec::take(&self.input[self.taken..]) {
+            if self.has_whole_packet() {
+                let (answer, len) = codec::take(&self.input[self.taken..]).expect("there is one: just seen");
                 self.taken += len;
                 return Ok(answer);
             }

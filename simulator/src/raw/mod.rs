@@ -7,5 +7,10 @@ mod client;
 mod codec;
 mod credentials;
 
-pub use client::{Client, ClientError, Window};
+pub use client::{Client, ClientError, Heard, Window};
 pub use credentials::{Credentials, EnrolError, Enrolment, write_peer_files};
+
+/// Frames as devices send them.
+pub(crate) mod frame {
+    pub(crate) use super::codec::{alarm, batch, position};
+}

@@ -8,12 +8,13 @@ use std::{
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
-    AttackPlan, BacklogPlan, ClusterPlan, DisclosurePlan, FaultPlan, KillPlan, LookPlan, NetworkPlan,
-    OutagePlan, PostgresPlan, PowerPlan, SinkPlan, System, TakPlan, attacks, backlog, bad_network,
-    clock_jumps, ends_between_log_and_send, faults, full_disk, jetstream_cluster, jetstream_outage,
-    kill_under_load, kill_under_looks, network, postgres, power_cuts, sinks, tak,
+    AlarmLatencyPlan, AttackPlan, BacklogPlan, ClusterPlan, DisclosurePlan, FaultPlan, KillPlan, Limits,
+    LookPlan, NetworkPlan, OutagePlan, PostgresPlan, PowerPlan, SinkPlan, System, TakPlan, alarm_latency,
+    attacks, backlog, bad_network, clock_jumps, ends_between_log_and_send, faults, full_disk,
+    jetstream_cluster, jetstream_outage, kill_under_load, kill_under_looks, network, postgres, power_cuts,
+    sinks, tak,
 };
-use crate::binary;
+use crate::{bench, binary};
 
 /// Real faults against the gateway's binary.
 #[derive(Debug, Subcommand)]
@@ -49,6 +50,8 @@ pub enum RigCommand {
     Backlog(BacklogArguments),
     /// TAK parties of others: every position arrives, and an alert stands until a person closes the alarm.
     Tak(TakArguments),
+    /// Press emergency buttons while every unit reports and sends a backlog: on the screen and back on the wearer in time.
+    AlarmLatency(AlarmLatencyArguments),
 }
 
 /// What every rig takes.
@@ -296,6 +299,41 @@ pub struct TakArguments {
     common: Common,
 }
 
+/// How many, and how soon.
+#[derive(Debug, Args)]
+pub struct AlarmLatencyArguments {
+    /// Units that report.
+    #[arg(long, default_value_t = 10_000)]
+    units: usize,
+    /// From one position of a unit to its next, in milliseconds.
+    #[arg(long, default_value_t = 10_000)]
+    period_ms: u64,
+    /// Records that the units come back with, all together.
+    #[arg(long, default_value_t = 1_000_000)]
+    backlog: u64,
+    /// Within how many seconds the units' network comes back; 0: everybody's at once.
+    #[arg(long, default_value_t = 30)]
+    spread_s: u64,
+    /// Alarms a second.
+    #[arg(long, default_value_t = 20)]
+    alarms_per_s: u32,
+    /// Slow browsers beside the measured one, and one that never reads; 0: neither.
+    #[arg(long, default_value_t = 1)]
+    slow: usize,
+    /// From the button to the screen, 99th percentile in milliseconds.
+    #[arg(long, default_value_t = 250.0)]
+    screen_ms: f64,
+    /// From the button to the wearer's being told, the same.
+    #[arg(long, default_value_t = 1_000.0)]
+    told_ms: f64,
+    /// From a live position to its PUBACK, the same.
+    #[arg(long, default_value_t = 2_000.0)]
+    puback_ms: f64,
+    /// The gateway's binary; by default `fieldpost` beside this program.
+    #[arg(long)]
+    binary: Option<PathBuf>,
+}
+
 /// What a rig found, and whether the promise held.
 #[derive(Debug)]
 pub struct Verdict {
@@ -349,6 +387,7 @@ impl RigCommand {
             Self::Attacks(arguments) => Box::pin(arguments.run(dir)).await,
             Self::Backlog(arguments) => Box::pin(arguments.run(dir)).await,
             Self::Tak(arguments) => Box::pin(arguments.run(dir)).await,
+            Self::AlarmLatency(arguments) => Box::pin(arguments.run(dir)).await,
         }
     }
 }
@@ -548,6 +587,25 @@ impl TakArguments {
         };
         let report = Box::pin(tak(&plan, dir)).await?;
         let held = report.held();
+        Ok(Verdict::of(report, held)?)
+    }
+}
+
+impl AlarmLatencyArguments {
+    async fn run(self, dir: &Path) -> Outcome {
+        bench::raise_descriptors();
+        let plan = AlarmLatencyPlan {
+            binary: binary::gateway(self.binary)?,
+            unit_count: self.units,
+            period: Duration::from_millis(self.period_ms),
+            backlog_count: self.backlog,
+            spread: Duration::from_secs(self.spread_s),
+            alarms_per_s: self.alarms_per_s,
+            slow_count: self.slow,
+            limits: Limits { screen_ms: self.screen_ms, told_ms: self.told_ms, puback_ms: self.puback_ms },
+        };
+        let report = alarm_latency(&plan, dir).await?;
+        let held = report.held;
         Ok(Verdict::of(report, held)?)
     }
 }

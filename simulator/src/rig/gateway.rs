@@ -122,6 +122,11 @@ impl Launch {
         self
     }
 
+    /// Gives another command of the same gateway the same environment.
+    pub(super) fn set_environment(&self, command: &mut Command) {
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+    }
+
     fn command(&self, dir: &Path, notify: &Path) -> Command {
         let mut words = self.before.iter().cloned();
         let mut command = Command::new(words.next().unwrap_or_else(|| self.binary.clone().into()));
@@ -130,7 +135,7 @@ impl Launch {
             command.arg(&self.binary);
         }
         command.args(["run", "-c"]).arg(dir.join("gateway.toml")).env("NOTIFY_SOCKET", notify);
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        self.set_environment(&mut command);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command
     }

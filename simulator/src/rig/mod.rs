@@ -1,5 +1,6 @@
 //! Rigs: real faults against the real binary, and an honest count of what survived.
 
+mod alarm_latency;
 mod attacks;
 mod backlog;
 mod clocks;
@@ -26,6 +27,7 @@ mod sinks;
 mod systems;
 mod tak;
 
+pub use alarm_latency::{AlarmLatencyPlan, AlarmLatencyReport, Limits, alarm_latency};
 pub use attacks::{AttackPlan, AttackReport, attacks};
 pub use backlog::{BacklogPlan, BacklogReport, backlog};
 pub use clocks::{ClockReport, clock_jumps};

@@ -35,6 +35,28 @@ const SHARE: &[&[&str]] = &[
     &["jetstream-outage", "--seconds", "10"],
     &["clocks", "--seconds", "2"],
     &["backlog", "--records", "100000"],
+    ALARM_LATENCY,
+];
+
+/// With the limits of a build that is not optimised, on a machine that does three things at once.
+const ALARM_LATENCY: &[&str] = &[
+    "alarm-latency",
+    "--units",
+    "1000",
+    "--period-ms",
+    "1000",
+    "--backlog",
+    "50000",
+    "--spread-s",
+    "10",
+    "--alarms-per-s",
+    "10",
+    "--screen-ms",
+    "3000",
+    "--told-ms",
+    "6000",
+    "--puback-ms",
+    "10000",
 ];
 
 /// What breaks a gateway, and the rig that must find it.
@@ -54,6 +76,8 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("skip-chain", &["look", "--kills", "2"]),
     ("drop-closing", &["look", "--kills", "2"]),
     ("send-before-log", &["disclosure", "--kills", "0", "--points", "1"]),
+    ("slow-alarm-journal", ALARM_LATENCY),
+    ("wait-for-slowest", ALARM_LATENCY),
 ];
 
 pub(crate) fn run_all() -> Result<(), Failure> {
