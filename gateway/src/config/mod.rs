@@ -43,6 +43,7 @@ pub use self::release::RELEASE_ALL;
 use self::roster::Roster;
 use crate::alarms::rules::Rules as AlarmRules;
 use crate::forward::release::Release;
+use crate::people::reasons::Reasons;
 use crate::postgres::Server;
 use crate::retention::Periods;
 
@@ -61,6 +62,10 @@ pub struct Config {
     pub front_door: FrontDoor,
     /// The forces whose devices are served, with the name to show. A device of another force is refused.
     pub forces: Arc<BTreeMap<ForceId, String>>,
+    /// Which forces ask why somebody looks.
+    pub reasons: Reasons,
+    /// `[audit]`: how long what was shown is kept.
+    pub audit: AuditPolicy,
     /// The durable store.
     pub spool: SpoolPolicy,
     /// How long each class is kept.
@@ -155,6 +160,16 @@ pub struct HistoryPolicy {
     pub alarms_days: u32,
     /// Disk the history may use in all, in files of the gateway's own.
     pub bytes_max: u64,
+}
+
+/// `[audit]`: how long the pictures of what pages were shown are kept. The access record itself is never removed here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditPolicy {
+    /// Whole days.
+    pub pictures_days: u32,
+    /// Disk they may use in all; the oldest give way.
+    pub pictures_bytes_max: u64,
 }
 
 /// One force system: `[[forward.nats]]`, `[[forward.postgres]]`, `[[forward.webhook]]`, `[[forward.file]]` or `[[forward.tak]]`.

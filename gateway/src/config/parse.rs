@@ -17,10 +17,11 @@ use super::roster::Roster;
 use super::section::{Located, Section};
 use super::tree::Table;
 use super::{
-    Clock, Config, ControlRoom, FrontDoor, HistoryPolicy, Log, LogFormat, MetricsListener, RetentionPolicy,
-    ServicePolicy, SpoolPolicy,
+    AuditPolicy, Clock, Config, ControlRoom, FrontDoor, HistoryPolicy, Log, LogFormat, MetricsListener,
+    RetentionPolicy, ServicePolicy, SpoolPolicy,
 };
 use crate::alarms::rules::Rules;
+use crate::people::reasons::{Reason, Reasons};
 use crate::spool::SpoolSettings;
 
 /// MQTT 5 clients in the field break below this Receive Maximum.
@@ -37,7 +38,8 @@ pub(super) fn config(root: &Table, path: &Path, report: &Report) -> Option<Confi
     let root = Section::root(root, base, report);
     let data_dir = root.path("data_dir");
     let front_door = front_door(&root);
-    let forces = forces(&root);
+    let (forces, reasons) = forces(&root);
+    let audit = audit(&root);
     let spool = spool(&root);
     let retention = retention(&root);
     let history = history(&root);
@@ -65,6 +67,8 @@ pub(super) fn config(root: &Table, path: &Path, report: &Report) -> Option<Confi
         data_dir: data_dir.map_or_else(|| base.join("data"), |data_dir| data_dir.value),
         front_door: front_door?.0,
         forces: Arc::new(forces),
+        reasons,
+        audit,
         spool,
         retention,
         history,
@@ -123,8 +127,8 @@ fn front_door(root: &Section<'_>) -> Listening<FrontDoor> {
     Some((front_door, listen))
 }
 
-fn forces(root: &Section<'_>) -> BTreeMap<ForceId, String> {
-    let mut forces = BTreeMap::new();
+fn forces(root: &Section<'_>) -> (BTreeMap<ForceId, String>, Reasons) {
+    let (mut forces, mut reasons) = (BTreeMap::new(), Vec::new());
     let sections = root.sections("force");
     if sections.is_empty() {
         root.report().mistake(
@@ -136,8 +140,10 @@ fn forces(root: &Section<'_>) -> BTreeMap<ForceId, String> {
     for section in sections {
         let id = section.required_text("id", "write the force id that device certificates carry");
         let name = section.text("name").map(|name| name.value);
+        let reason = section.choice("reason", &REASONS.map(|reason| (reason.as_str(), reason)));
         if let Some(id) = id.and_then(|located| section.identity(&located, ForceId::try_new)) {
             let name = name.unwrap_or_else(|| id.to_string());
+            reasons.push((id.clone(), reason));
             if forces.insert(id.clone(), name).is_some() {
                 section.report().mistake(
                     section.origin(),
@@ -148,7 +154,23 @@ fn forces(root: &Section<'_>) -> BTreeMap<ForceId, String> {
         }
         section.finish();
     }
-    forces
+    (forces, reasons.into_iter().collect())
+}
+
+const REASONS: [Reason; 3] = [Reason::Off, Reason::Optional, Reason::Required];
+
+fn audit(root: &Section<'_>) -> AuditPolicy {
+    let section = root.section("audit");
+    let policy = AuditPolicy {
+        pictures_days: narrow(section.integer("pictures_days", 31, 1..=36_600)),
+        pictures_bytes_max: section.integer(
+            "pictures_bytes_max",
+            16_384 * MIB,
+            256 * MIB..=1024 * 1024 * 1024 * MIB,
+        ),
+    };
+    section.finish();
+    policy
 }
 
 fn spool(root: &Section<'_>) -> SpoolPolicy {

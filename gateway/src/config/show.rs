@@ -14,7 +14,8 @@ pub fn effective(config: &Config, redact: bool) -> String {
     set(&mut root, "data_dir", path(&config.data_dir));
     root.insert("front_door".into(), Value::Table(front_door(config)));
     let force = |(id, name): (&fieldpost_protocol::ForceId, &String)| {
-        table([("id", id.as_str().into()), ("name", name.as_str().into())])
+        let reason = config.reasons.of_force(id).as_str();
+        table([("id", id.as_str().into()), ("name", name.as_str().into()), ("reason", reason.into())])
     };
     root.insert("force".into(), Value::Array(config.forces.iter().map(force).collect()));
     let spool = &config.spool;
@@ -51,6 +52,14 @@ pub fn effective(config: &Config, redact: bool) -> String {
     set(&mut of_history, "alarms_days", number(history.alarms_days));
     set(&mut of_history, "bytes_max", number(history.bytes_max));
     root.insert("history".into(), Value::Table(of_history));
+    let audit = &config.audit;
+    root.insert(
+        "audit".into(),
+        table([
+            ("pictures_days", number(audit.pictures_days)),
+            ("pictures_bytes_max", number(audit.pictures_bytes_max)),
+        ]),
+    );
     root.insert("forward".into(), Value::Table(forwards(&config.forwards, redact)));
     root.insert("control_room".into(), Value::Table(control_room(config)));
     root.insert("map".into(), Value::Table(map(config)));

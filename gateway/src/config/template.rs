@@ -140,6 +140,14 @@ revocation_list = "pki/crl.pem"
 #url = "postgresql://fieldpost@db.force.example:5432/history"
 #schema = "fieldpost_history"
 
+# What pages were shown, to the byte. Beside it is the access record, who looked at whom and why, which is never removed here.
+# Whether who looks has to say why is a key of each [[force]]: reason = "off", "optional" or "required".
+[audit]
+# How long pictures of what was shown are kept (whole days).
+#pictures_days = 31
+# Disk they may use in all (bytes). The oldest go first; the access record says which.
+#pictures_bytes_max = 17179869184
+
 # ---- Force systems -------------------------------------------------------------------------------------------------
 # Any number of sinks of each kind. Every sink has these keys:
 #   name               names its cursor and its metrics: a-z 0-9 _ -; default: the kind

@@ -29,7 +29,7 @@ struct SessionView<'a> {
     /// `forces` as one text.
     force: String,
     may: Vec<&'static str>,
-    /// Whether looking into history asks for a reason.
+    /// Whether looking asks for a reason: `off`, `optional` or `required`.
     reason: &'static str,
     locked: bool,
     /// Nothing else is permitted before a password is chosen.
@@ -55,7 +55,7 @@ pub(super) async fn session(
         forces: viewer.forces.names(),
         force: viewer.forces.to_string(),
         may: viewer.roles.permissions().map(Permission::as_str).collect(),
-        reason: "off",
+        reason: app.reasons.of(&viewer.forces).as_str(),
         locked: session.locked,
         must_change_password: session.standing.must_change,
         server_time_ms: app.live.now_ms(),

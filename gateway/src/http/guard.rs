@@ -19,7 +19,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::routes::{self, Needs};
 use super::session::Session;
 use super::viewer::{Permission, Role, Viewer};
-use super::{App, login, refusal};
+use super::{App, login, reason, refusal};
 
 /// Scripts, styles, images, workers and connections from here only; no inline script or style, no frame, no plug-in.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -83,7 +83,10 @@ pub(super) async fn admit(State(app): State<Arc<App>>, mut request: Request, nex
     let now_ms = app.live.now_ms();
     match app.sessions.of_request(request.headers(), app.is_tls, now_ms) {
         Some(session) => {
-            request.extensions_mut().insert(session.viewer());
+            let mut viewer = session.viewer();
+            let asks = app.reasons.of(&viewer.forces);
+            reason::give(&mut viewer, asks, request.headers());
+            request.extensions_mut().insert(viewer);
             request.extensions_mut().insert(Arc::new(session));
             next.run(request).await
         }
@@ -107,7 +110,12 @@ pub(super) async fn permit(needs: Needs, request: Request, next: Next) -> Respon
     let viewer = request.extensions().get::<Viewer>();
     let said = match (needs, viewer) {
         (Needs::Nothing, _) | (Needs::Session, Some(_)) => return next.run(request).await,
-        (Needs::May(permission), Some(viewer)) if viewer.may(permission) => return next.run(request).await,
+        (Needs::May(permission), Some(viewer)) if viewer.may(permission) => {
+            if reason::is_owed(viewer, needs, changes) {
+                return reason::asked_for();
+            }
+            return next.run(request).await;
+        }
         (Needs::May(permission), Some(_)) => forbidden(permission),
         // The guard before this one lets nobody come here.
         (_, None) => return refusal(StatusCode::UNAUTHORIZED, NO_SESSION),

@@ -30,6 +30,7 @@ mod login;
 pub mod openapi;
 mod page;
 mod people;
+mod reason;
 mod stall;
 mod stream;
 mod trace;
@@ -64,6 +65,7 @@ use crate::history::task::History;
 use crate::ledger::task::SharedLedger;
 use crate::live::Live;
 use crate::login::LoginLinks;
+use crate::people::reasons::Reasons;
 use crate::people::throttle::Throttle;
 use crate::people::{AccountsError, AssignmentError, Assignments, Consoles, Entrance, Wearers};
 use crate::trace::Outputs;
@@ -95,6 +97,8 @@ pub struct Settings {
     pub consoles: Consoles,
     /// The outputs in force: kept up to date by whoever reloads them.
     pub outputs: Outputs,
+    /// Which forces ask why somebody looks.
+    pub reasons: Reasons,
 }
 
 impl Settings {
@@ -111,6 +115,7 @@ impl Settings {
             assignments: None,
             consoles: Consoles::default(),
             outputs: Outputs::default(),
+            reasons: Reasons::default(),
         }
     }
 }
@@ -163,6 +168,7 @@ struct App {
     entrance: Option<Entrance>,
     assignments: Option<Assignments>,
     consoles: Consoles,
+    reasons: Reasons,
     access: AccessLog,
     streets: Bytes,
     tiles: tiles::Tiles,
@@ -206,6 +212,7 @@ pub async fn start(
         entrance: settings.entrance,
         assignments: settings.assignments,
         consoles: settings.consoles,
+        reasons: settings.reasons,
         access,
         streets: settings.streets,
         tiles: settings.tiles,
@@ -308,7 +315,7 @@ impl App {
     /// Who asks for what, now.
     fn asked(&self, viewer: &Viewer, Peer(from): Peer, what: What) -> Asked {
         let who = Who { operator: viewer.operator.to_string(), session: viewer.session.to_string(), from };
-        Asked { at_ms: self.live.now_ms(), who, what, reason: None }
+        Asked { at_ms: self.live.now_ms(), who, what, reason: None }.because(viewer.reason.as_deref())
     }
 
     /// Makes a look durable before it happens.

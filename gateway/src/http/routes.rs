@@ -19,7 +19,7 @@ use super::viewer::Permission::{
 use super::viewer::Permission::{AuditExport, AuditRead};
 use super::{
     App, alarms, api, assignments, console, enter, guard, history, ledger, login, openapi, page, people,
-    stream, tiles, trace,
+    reason, stream, tiles, trace,
 };
 
 /// What a request must bring.
@@ -85,6 +85,7 @@ table! {
     post "/api/v1/console/lock"            Session          => console::lock;
     post "/api/v1/console/unlock"          Session          => console::unlock;
     get  "/api/v1/session"                 Session          => console::session;
+    post "/api/v1/session/reason"          Session          => reason::set;
     get  "/api/v1/units"                   May(Look)        => api::units;
     get  "/api/v1/alarms"                  May(Look)        => alarms::alarms;
     post "/api/v1/alarms/acknowledge"      May(Acknowledge) => alarms::acknowledge;

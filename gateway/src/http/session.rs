@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::{digest, rand};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -44,6 +44,7 @@ struct Entry {
     operator: Operator,
     standing: Standing,
     locked: bool,
+    reason: Option<Arc<str>>,
     made_at_ms: u64,
     used_at_ms: u64,
 }
@@ -58,6 +59,8 @@ pub(super) struct Session {
     pub(super) standing: Standing,
     /// Nobody sits before it.
     pub(super) locked: bool,
+    /// Why it looks, as it said for all its calls.
+    pub(super) reason: Option<Arc<str>>,
 }
 
 /// The operating system gave no random bytes.
@@ -78,6 +81,8 @@ impl Session {
             session: self.label().into(),
             roles: self.standing.grant.roles,
             forces: self.standing.grant.forces.clone(),
+            reason: self.reason.clone(),
+            owes_reason: false,
         }
     }
 }
@@ -104,10 +109,11 @@ impl Sessions {
             let idlest = table.iter().min_by_key(|(_, entry)| entry.used_at_ms).map(|(key, _)| *key);
             idlest.map(|key| table.remove(&key));
         }
-        let session = Session { key, operator, standing, locked: false };
+        let session = Session { key, operator, standing, locked: false, reason: None };
         let (operator, standing) = (session.operator.clone(), session.standing.clone());
-        table
-            .insert(key, Entry { operator, standing, locked: false, made_at_ms: now_ms, used_at_ms: now_ms });
+        let entry =
+            Entry { operator, standing, locked: false, reason: None, made_at_ms: now_ms, used_at_ms: now_ms };
+        table.insert(key, entry);
         Ok((session, URL_SAFE_NO_PAD.encode(token)))
     }
 
@@ -145,6 +151,13 @@ impl Sessions {
         }
     }
 
+    /// Keeps why a session looks.
+    pub(super) fn set_reason(&self, session: &Session, reason: Option<Arc<str>>) {
+        if let Some(entry) = self.table().get_mut(&session.key) {
+            entry.reason = reason;
+        }
+    }
+
     /// Gives every session of an account what `standing` says now of its operator, who came by a link or not, and ends those that it gives nothing, or
     /// that were opened with an older password.
     pub(super) fn follow(&self, standing: impl Fn(&Operator, bool) -> Option<Standing>) {
@@ -174,7 +187,7 @@ impl Sessions {
         }
         entry.used_at_ms = entry.used_at_ms.max(now_ms);
         let (operator, standing) = (entry.operator.clone(), entry.standing.clone());
-        Some(Session { key: *key, operator, standing, locked: entry.locked })
+        Some(Session { key: *key, operator, standing, locked: entry.locked, reason: entry.reason.clone() })
     }
 
     /// How many sessions hold.

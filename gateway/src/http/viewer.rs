@@ -25,6 +25,10 @@ pub struct Viewer {
     pub roles: Roles,
     /// Whose units they see.
     pub forces: Forces,
+    /// Why they look, if their forces ask.
+    pub reason: Option<Arc<str>>,
+    /// They have to say why, and have not.
+    pub owes_reason: bool,
 }
 
 impl Viewer {

@@ -16,6 +16,7 @@ pub mod forces;
 pub mod grant;
 pub mod hashing;
 pub mod password;
+pub mod reasons;
 pub mod role;
 pub mod throttle;
 pub mod wearers;

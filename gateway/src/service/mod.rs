@@ -35,6 +35,7 @@ pub use self::reload::Difference;
 pub use self::revocation::RefreshError;
 use crate::admin;
 use crate::alarms::Watch;
+use crate::audit::pictures::Keep;
 use crate::config::Config;
 use crate::dedup::{Dedup, DedupBounds};
 use crate::downlink::{Downlink, DownlinkBounds};
@@ -296,6 +297,7 @@ impl Service {
         self.live.live().judge_by(Arc::clone(&config.control_room.rules));
         self.live.live().believe_clocks(clock_bounds(config));
         self.readiness.take_dates(config);
+        self.started.reasons.take(&config.reasons);
         *self.current() = Arc::new(config.clone());
         difference.now.extend(self.take_sink_files(config).await);
         if difference.now.iter().any(|key| key.starts_with("forward") || key.starts_with("clock")) {
@@ -385,6 +387,10 @@ fn live_settings(
     settings.clock_bounds = clock_bounds(config);
     settings.wearers = assignments.wearers().clone();
     settings.rules = Arc::clone(&config.control_room.rules);
+    settings.keep_pictures = Keep {
+        age_ms_max: u64::from(config.audit.pictures_days) * 24 * 3_600_000,
+        bytes_max: config.audit.pictures_bytes_max,
+    };
     let consoles = consoles.clone();
     settings.watching = Some(Arc::new(move |force| {
         let watching = consoles.watching(force);

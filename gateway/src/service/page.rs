@@ -79,6 +79,7 @@ pub(super) async fn start(
         consoles: people.consoles,
         assignments: Some(people.assignments),
         outputs: people.outputs,
+        reasons: config.reasons.clone(),
     };
     let journal = AccessFiles::new(&config.data_dir);
     http::start(settings, sources, people.links, journal, closing).await.map_err(|error| match error {

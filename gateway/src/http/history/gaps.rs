@@ -35,6 +35,9 @@ impl Lost {
 
     /// Whether one of `between` is among them.
     fn has(&self, boot: u32, between: &Range<u32>) -> bool {
+        if between.is_empty() {
+            return false;
+        }
         let at = self.0.partition_point(|(of_boot, span)| (*of_boot, *span.end()) < (boot, between.start));
         self.0.get(at).is_some_and(|(of_boot, span)| *of_boot == boot && *span.start() < between.end)
     }

@@ -111,10 +111,15 @@ impl Browser {
         Self::opened(self.send(Method::GET, "/api/v1/stream", "").await)
     }
 
+    /// The same with one more header.
+    pub(crate) fn saying(&self, name: &'static str, value: &str) -> Self {
+        let headers = self.headers.clone().into_iter().chain([(name, value.to_owned())]);
+        Self { address: self.address, headers: headers.collect(), tls: self.tls.clone() }
+    }
+
     /// Opens it as a browser does that comes back with the newest id it has.
     pub(crate) async fn stream_from(&self, cursor: &str) -> Stream {
-        let headers = self.headers.clone().into_iter().chain([("last-event-id", cursor.to_owned())]);
-        let back = Self { address: self.address, headers: headers.collect(), tls: self.tls.clone() };
+        let back = self.saying("last-event-id", cursor);
         Self::opened(back.send(Method::GET, "/api/v1/stream", "").await)
     }
 

@@ -6,7 +6,60 @@ use fieldpost_gateway::audit::files::ACCESS_DIR;
 use fieldpost_gateway::http::routes::ROUTES;
 use fieldpost_gateway::people::Role;
 
+use fieldpost_gateway::people::reasons::Reason;
+use fieldpost_protocol::ForceId;
+use hyper::Method;
+
 use super::rig::{HeldJournal, PATIENCE, Site, access_lines};
+
+#[tokio::test]
+async fn where_a_force_asks_why_nobody_looks_without_saying_so_and_what_they_say_is_on_record() {
+    let mut site = Site::new();
+    let force = |name| ForceId::try_new(name).unwrap();
+    let asked = [(force("sim"), Reason::Required), (force("kent"), Reason::Off)];
+    site.reasons = asked.into_iter().collect();
+    let room = site.open().await;
+    room.commit(&site.position("pc-0001", 51_500_000)).await;
+    let (alarm, record) = site.alarm("pc-0001");
+    room.commit(&record).await;
+    let at = "/api/v1/history/at?unit=sim/pc-0001&at_ms=1";
+    let looks = ["/api/v1/units", "/api/v1/alarms", "/api/v1/stream", at];
+    let anna = room.browser_as("anna", &Role::ALL, "sim,kent").await;
+    assert_eq!(anna.get("/api/v1/session").await.json()["reason"], "required");
+    for path in looks {
+        assert_eq!(anna.status_of(Method::GET, path, "").await, 428, "{path}");
+    }
+    // An emergency waits for no form.
+    assert_eq!(anna.acknowledge(&alarm.to_string()).await.status, 200);
+
+    let for_one_call = anna.saying("x-fieldpost-reason", "Incident%202217");
+    assert_eq!(for_one_call.get("/api/v1/units").await.status, 200);
+    assert_eq!(anna.saying("x-fieldpost-reason", "%20").get("/api/v1/units").await.status, 428);
+    let set = |reason| serde_json::json!({ "reason": reason }).to_string();
+    let why = "/api/v1/session/reason";
+    assert_eq!(anna.status_of(Method::POST, why, &set("night shift")).await, 204);
+    for path in looks {
+        assert_eq!(anna.status_of(Method::GET, path, "").await, 200, "{path}");
+    }
+    assert_eq!(anna.status_of(Method::POST, why, &set(" ")).await, 204);
+    assert_eq!(anna.status_of(Method::GET, looks[0], "").await, 428);
+    // Where nobody asks, nothing is kept of what is said all the same.
+    let ben = room.browser_as("ben", &Role::ALL, "kent").await.saying("x-fieldpost-reason", "idle");
+    assert_eq!(ben.get("/api/v1/units").await.status, 200);
+
+    room.stop().await;
+    let lines = access_lines(&site);
+    let said = |what: &str, who: &str| -> Vec<Option<String>> {
+        let theirs = lines.iter().filter(|line| line["what"] == what && line["operator"] == who);
+        theirs.map(|line| line["reason"].as_str().map(str::to_owned)).collect()
+    };
+    assert_eq!(
+        said("units_read", "anna"),
+        [Some("Incident 2217".to_owned()), Some("night shift".to_owned())]
+    );
+    assert_eq!(said("stream_opened", "anna"), [Some("night shift".to_owned())]);
+    assert_eq!(said("units_read", "ben"), [None]);
+}
 
 #[tokio::test]
 async fn a_position_is_served_only_after_its_access_record_is_durable() {

@@ -9,6 +9,7 @@ use super::rig::Site;
 /// Who may what, written down a second time: a change of the product's table has to be meant.
 const MAY: &[(&str, &str)] = &[
     ("GET /api/v1/session", "operator supervisor engineer auditor data_protection administrator"),
+    ("POST /api/v1/session/reason", "operator supervisor engineer auditor data_protection administrator"),
     ("POST /api/v1/logout", "operator supervisor engineer auditor data_protection administrator"),
     ("POST /api/v1/password", "operator supervisor engineer auditor data_protection administrator"),
     ("POST /api/v1/console/lock", "operator supervisor engineer auditor data_protection administrator"),

@@ -160,7 +160,11 @@ async fn a_page_whose_forces_have_changed_meanwhile_is_shown_everything_it_sees_
         // What the page holds now is of these forces.
         cursor = whole.id;
     }
-    // Under the same grant it goes on.
+    // Under the same grant it goes on, behind a change that was sent since.
+    let mut stream = come_back(&browser, &cursor).await;
+    room.commit(&site.position("pc-0001", 51_600_000)).await;
+    let cursor = until_unit(&mut stream, "pc-0001", 51.6).await;
+    room.commit(&site.position("pc-0001", 51_700_000)).await;
     let mut stream = come_back(&browser, &cursor).await;
     assert_ne!(stream.next().await.unwrap().name, "lagged");
     room.stop().await;

@@ -23,6 +23,7 @@ use fieldpost_gateway::live::unit::UnitId;
 use fieldpost_gateway::live::{self, Live};
 use fieldpost_gateway::login::{LoginLinks, Operator};
 use fieldpost_gateway::metrics::Metrics;
+use fieldpost_gateway::people::reasons::Reasons;
 use fieldpost_gateway::people::{Assignments, Consoles, Entrance, Grant, Role};
 use fieldpost_gateway::record::{Record, RecordKind};
 use fieldpost_gateway::spool::{Disk, EntryClass, Lsn, RealDisk, Spool, SpoolSettings};
@@ -150,6 +151,8 @@ pub(crate) struct Site {
     pub(crate) now_ms: Arc<AtomicU64>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) roster: Arc<Roster>,
+    /// What forces ask of who looks.
+    pub(crate) reasons: Reasons,
     seq: AtomicU32,
 }
 
@@ -175,6 +178,7 @@ impl Site {
             now_ms: Arc::new(AtomicU64::new(live::system_now_ms())),
             fleet: Fleet::new(),
             roster: Arc::default(),
+            reasons: Reasons::default(),
             seq: AtomicU32::new(0),
         }
     }
@@ -240,6 +244,7 @@ impl Site {
             entrance: Some(entrance.clone()),
             consoles: consoles.clone(),
             assignments: Some(assignments.clone()),
+            reasons: self.reasons.clone(),
             ..http::Settings::new("127.0.0.1:0".parse().unwrap())
         };
         let http = http::start(
