@@ -75,10 +75,11 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
     /// accepted, also when it failed as a whole.
     async fn attempt(&mut self, piece: &mut [Event]) -> Result<Result<(), SinkError>, Stopped> {
         if sabotage::is(Sabotage::SendBeforeLog) {
+            let as_they_were = piece.to_vec();
             sabotage::pass(CrashPoint::BeforeLog);
             let sent = self.send(piece).await?;
             sabotage::pass(CrashPoint::BetweenLogAndSend);
-            let logged = self.disclose(piece).await?;
+            let logged = self.disclose(&as_they_were).await?;
             sabotage::pass(CrashPoint::AfterSend);
             return Ok(logged.and(sent));
         }

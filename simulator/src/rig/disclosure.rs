@@ -183,7 +183,9 @@ impl Rig {
                 tokio::time::sleep(after).await;
                 gateway.kill()?;
             }
-            (End::Point { .. }, Ok(mut gateway)) => until_ended(&mut gateway).await?,
+            (End::Point { point, passage }, Ok(mut gateway)) => {
+                until_ended(&mut gateway, point, passage).await?
+            }
             (End::Point { .. }, Err(RigError::Ended { .. })) => {}
             (_, Err(error)) => return Err(error),
         }
@@ -250,12 +252,12 @@ impl Rig {
     }
 }
 
-async fn until_ended(gateway: &mut Gateway) -> Result<(), RigError> {
+async fn until_ended(gateway: &mut Gateway, point: CrashPoint, passage: u64) -> Result<(), RigError> {
     let began = Instant::now();
     while gateway.ended()?.is_none() {
         if began.elapsed() > HANG {
             return Err(RigError::Cannot {
-                what: "end the gateway at a point of its code".to_owned(),
+                what: format!("end the gateway at passage {passage} of {}", point.as_str()),
                 why: "it did not get there, or was built without the feature `sabotage`".to_owned(),
             });
         }

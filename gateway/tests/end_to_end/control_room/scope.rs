@@ -3,6 +3,8 @@
 //! **Each question is asked twice: by somebody who sees the force, to show that the question could leak it, and by somebody
 //! who does not.** So a call whose scope is broken turns this red, and so does a question that asks nothing.
 
+use fieldpost_gateway::audit::{AccessFiles, Series};
+use fieldpost_gateway::forward::release::{Disclosures, Release, Whom};
 use fieldpost_gateway::http::routes::{Needs, ROUTES};
 use fieldpost_gateway::people::{By, NewAssignment, Role};
 use hyper::Method;
@@ -197,6 +199,10 @@ async fn furnished() -> (Site, Room, String) {
         until_ms: 9_000_000_000_001,
     };
     room.assignments.assign(&[worn], &by).unwrap();
+    let disclosures = Disclosures::inline(AccessFiles::of(Series::Disclosures, site.dir.path()));
+    let whom = Whom { name: "cad".to_owned(), kind: "webhook", address: "here".to_owned() };
+    let recipient = disclosures.recipient(whom, &Release::everything());
+    recipient.disclose_keys(site.now_ms(), &["kent.pc-kent.1.1"]).await.unwrap();
     super::accounts::account(&room, "kent-ben", &[Role::Operator], SECRET);
     room.history.history().wait_taken(room.spool.committed()).await;
     // The picture is put together four times a second.
