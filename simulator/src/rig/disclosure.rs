@@ -184,7 +184,7 @@ impl Rig {
                 gateway.kill()?;
             }
             (End::Point { point, passage }, Ok(mut gateway)) => {
-                until_ended(&mut gateway, point, passage).await?
+                until_ended(&mut gateway, point, passage).await?;
             }
             (End::Point { .. }, Err(RigError::Ended { .. })) => {}
             (_, Err(error)) => return Err(error),

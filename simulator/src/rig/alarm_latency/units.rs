@@ -162,7 +162,7 @@ struct Open {
 impl Unit {
     async fn run(mut self, credentials: Credentials) -> Result<(), ClientError> {
         let field = Arc::clone(&self.field);
-        let outcome = field.stop.run_until_cancelled(self.report(&credentials)).await;
+        let outcome = Box::pin(field.stop.run_until_cancelled(self.report(&credentials))).await;
         if let Some(Err(error)) = &outcome {
             field.disconnected.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%error, device = %credentials.device, "a unit lost its connection");
