@@ -40,6 +40,6 @@ pub use sensor::{
     nmea::{Fix, NmeaCounters, Reject},
     panel::PanelSettings,
 };
-pub use settings::{GatePolicy, Settings};
+pub use settings::{GatePolicy, Peer, Settings};
 pub use storage::{CounterState, FlashMap, FlashReport, FlashStorage, RamStorage, Storage, StorageError};
 pub use uplink::{HangUp, Random, UplinkCounters, UplinkSettings};

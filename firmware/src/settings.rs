@@ -1,6 +1,6 @@
 //! What a device is told about itself before it starts.
 
-use fieldpost_protocol::{Duty, Mode, ResetReason};
+use fieldpost_protocol::{Duty, EnvelopeKey, Mode, ResetReason};
 
 use crate::{
     clock::ClockPolicy,
@@ -18,6 +18,16 @@ pub enum GatePolicy {
     Closed,
     /// While an emergency lasts, coordinates leave in every duty state. A force decides this; it is never the default.
     EmergencyOpens,
+}
+
+/// Who is at the other end of the connection, and so what says STORED.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Peer {
+    /// The gateway: a PUBACK is STORED, and TLS says who speaks.
+    Gateway,
+    /// A broker that is not the gateway's: every frame carries a tag, only sealed frames are heard, and STORED is a receipt.
+    Broker(EnvelopeKey),
 }
 
 /// Everything that is fixed for the life of a [`crate::Device`].
@@ -43,6 +53,8 @@ pub struct Settings {
     pub panel: PanelSettings,
     /// Windows, deadlines and backoff.
     pub uplink: UplinkSettings,
+    /// Who is at the other end.
+    pub peer: Peer,
     /// Firmware version: major, minor, patch.
     pub firmware: [u8; 3],
     /// Why the device started.
@@ -63,6 +75,7 @@ impl Settings {
             motion: MotionSettings::BODY_WORN,
             panel: PanelSettings::DEFAULT,
             uplink: UplinkSettings::DEFAULT,
+            peer: Peer::Gateway,
             firmware: [0, 1, 0],
             reset_reason: ResetReason::POWER_ON,
         }
@@ -72,6 +85,13 @@ impl Settings {
     #[must_use]
     pub fn vehicle(mode: Mode) -> Self {
         Self { profile: Profile::Vehicle, motion: MotionSettings::VEHICLE, ..Self::body_worn(mode) }
+    }
+
+    /// The same device behind a broker. What has no receipt is sent again after a minute: a broker may lose what it took.
+    #[must_use]
+    pub fn behind_broker(self, key: EnvelopeKey) -> Self {
+        let uplink = UplinkSettings { answer_ms_max: 60_000, ..self.uplink };
+        Self { peer: Peer::Broker(key), uplink, ..self }
     }
 
     /// A recorded receiver log: on duty, and every fix is reported with the recording's own time.

@@ -138,6 +138,12 @@ pub fn parse_uplink(topic: &str) -> Result<(&str, Lane), TopicError> {
     Ok((device, lane))
 }
 
+/// The device level of a downlink topic, if it is one.
+#[must_use]
+pub fn downlink_of(topic: &str) -> Option<&str> {
+    topic.strip_prefix(PREFIX)?.strip_suffix("/down").filter(|device| !device.contains('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +155,8 @@ mod tests {
             let topic = uplink(&device, lane);
             assert_eq!(parse_uplink(&topic), Ok((device.as_str(), lane)));
         }
-        assert!(downlink(&device).ends_with("/down"));
+        assert_eq!(downlink_of(&downlink(&device)), Some(device.as_str()));
+        assert_eq!(downlink_of("fp1/a/b/down"), None);
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! What the gateway says: receipts, commands that expire, time. **A frame that cannot be read changes nothing but a counter.**
+//! What the gateway says: receipts, commands that expire, time. **A frame that cannot be read, or behind a
+//! broker is not sealed by the gateway, changes nothing but a counter.**
 
 use fieldpost_protocol::{Action, ClockQuality, Command, Downlink, Duty, Receipt, Receipts, Seq};
 
 use super::{Device, Notice};
-use crate::{clock::TimeSource, rules::AlarmId, storage::Storage};
+use crate::{clock::TimeSource, rules::AlarmId, settings::Peer, storage::Storage};
 
 /// Alarms whose progress is remembered.
 const ALARMS_REMEMBERED: usize = 8;
@@ -55,17 +56,24 @@ impl Heard {
 impl<S: Storage> Device<S> {
     pub(super) fn on_downlink(&mut self, now_ms: u64, frame: &[u8]) {
         self.uplink.on_heard();
-        match Downlink::decode(frame) {
-            Ok(Downlink::Receipts(receipts)) => self.on_receipts(&receipts),
-            Ok(Downlink::Command(command)) => self.on_command(now_ms, command),
-            Ok(Downlink::Time { unix_ms }) => {
+        let message = match &self.settings.peer {
+            Peer::Gateway => Downlink::decode(frame).ok(),
+            // A broker could hold a time back until it is wrong.
+            Peer::Broker(key) => {
+                key.open_down(frame).ok().filter(|message| !matches!(message, Downlink::Time { .. }))
+            }
+        };
+        match message {
+            Some(Downlink::Receipts(receipts)) => self.on_receipts(&receipts),
+            Some(Downlink::Command(command)) => self.on_command(now_ms, command),
+            Some(Downlink::Time { unix_ms }) => {
                 let judgement = self.clock.offer_network(now_ms, unix_ms);
                 self.note_judgement(TimeSource::Network, judgement);
             }
-            Ok(Downlink::Unknown(_)) => {
+            Some(Downlink::Unknown(_)) => {
                 self.counters.downlinks_unknown = self.counters.downlinks_unknown.wrapping_add(1);
             }
-            Err(_) => {
+            None => {
                 self.counters.downlinks_malformed = self.counters.downlinks_malformed.wrapping_add(1);
                 self.notices.add_minor(Notice::DownlinkMalformed);
             }

@@ -60,7 +60,9 @@ pub use self::notice::Notice;
 use self::{alarms::UnissuedAlarms, downlink::Heard, notes::Remembered, notice::Notices};
 use crate::{
     clock::{Clock, Judgement, Stamp},
-    outbox::{Draught, FrameBuffer, Handle, IssueError, Ledger, Outbox, OutboxCounters, StartError},
+    outbox::{
+        Draught, FrameBuffer, Handle, IssueError, Ledger, Outbox, OutboxCounters, Selected, StartError,
+    },
     rules::{AlarmId, Rules},
     sampler::{Profile, Sampler},
     sensor::{
@@ -70,7 +72,7 @@ use crate::{
         nmea::{NmeaCounters, Receiver, SATELLITES_UNKNOWN},
         panel::Panel,
     },
-    settings::{GatePolicy, Settings},
+    settings::{GatePolicy, Peer, Settings},
     storage::{ENTRY_BYTES_MAX, Storage},
     uplink::{HangUp, Random, Step, Uplink, UplinkCounters},
 };
@@ -98,7 +100,7 @@ pub enum Input<'a> {
     /// The attempt failed or the connection ended. Every handle is void: the device publishes again what is unanswered,
     /// so the caller must not replay publishes of the old connection by itself.
     Disconnected,
-    /// PUBACK with success: the record is STORED.
+    /// PUBACK with success: the record is STORED, or behind a broker only on its way.
     Acknowledged(Handle),
     /// PUBACK with an error code: kept, and not sent again on this connection.
     Refused(Handle),
@@ -139,7 +141,7 @@ pub struct DeviceCounters {
     pub fixes_invalid: u32,
     /// Fixes too far from where the device can be.
     pub fixes_implausible: u32,
-    /// Downlink frames that cannot be read.
+    /// Downlink frames that cannot be read, or that behind a broker nobody vouches for.
     pub downlinks_malformed: u32,
     /// Downlink frames of a kind this version does not know.
     pub downlinks_unknown: u32,
@@ -240,6 +242,8 @@ impl<S: Storage> Device<S> {
                 self.uplink.on_disconnected(now_ms);
                 self.outbox.release_window(now_ms);
             }
+            // The broker has it; the gateway has said nothing yet.
+            Input::Acknowledged(_) if matches!(self.settings.peer, Peer::Broker(_)) => {}
             Input::Acknowledged(handle) => {
                 if let Some((boot, seq)) = self.outbox.acknowledge(handle) {
                     self.on_alarm_receipt(AlarmId { boot, seq }, Receipt::Stored);
@@ -275,7 +279,14 @@ impl<S: Storage> Device<S> {
         }
         let gate_is_open = self.gate_is_open();
         let selected = self.outbox.select(now_ms, gate_is_open, self.uplink.batch_count_max(), frame)?;
-        Some(Output::Publish { handle: selected.handle, lane: selected.lane, frame: &frame[..selected.len] })
+        let Selected { handle, lane, len } = selected;
+        let len = match &self.settings.peer {
+            Peer::Gateway => len,
+            Peer::Broker(key) => key
+                .seal(lane, frame, len)
+                .expect("the outbox seals nothing, and a frame buffer has room for a tag"),
+        };
+        Some(Output::Publish { handle, lane, frame: &frame[..len] })
     }
 
     /// When [`Device::poll`] has something to do, if no input comes before. A time in the past means now.

@@ -24,6 +24,7 @@ use fieldpost_protocol::{
     BootId, Class, ClockQuality, Envelope, Head, Lane, Mode, Seq, SeqRange, envelope::VERSION,
 };
 
+pub(crate) use self::select::Selected;
 use self::{
     evict::Draft,
     live::{LiveLane, LiveRecord},
@@ -345,6 +346,26 @@ impl<S: Storage> Outbox<S> {
                     .iter()
                     .any(|range| range.first <= head.seq && range.last().is_some_and(|last| head.seq <= last))
         };
+        let mut missing: u64 = ranges.iter().map(|range| u64::from(range.more) + 1).sum();
+        // Nearly always it speaks of what is in flight: at most 256 entries to look at, and no walk through the storage.
+        let mut place = 0;
+        while let Some((lane, key)) = self.window.nth(place) {
+            let partition = partition_of_lane(lane);
+            if self.read(partition, key).is_some_and(|head| named(&head)) {
+                self.remove_stored(key);
+                self.window.settle(key);
+                missing = missing.saturating_sub(1);
+            } else {
+                place += 1;
+            }
+        }
+        if missing > 0 {
+            self.acknowledge_elsewhere(named);
+        }
+    }
+
+    /// Walks through everything that is not in flight: a receipt for what an earlier connection sent.
+    fn acknowledge_elsewhere(&mut self, named: impl Fn(&Head) -> bool) {
         for partition in Partition::ALL {
             let mut after = None;
             while let Some((key, head)) = self.next_head(partition, after) {
@@ -511,6 +532,15 @@ impl<S: Storage> Outbox<S> {
 
     fn count_failure(&mut self) {
         self.counters.storage_failures = self.counters.storage_failures.wrapping_add(1);
+    }
+}
+
+/// Which partition the records of a lane wait in.
+fn partition_of_lane(lane: Lane) -> Partition {
+    match lane {
+        Lane::Alarm => Partition::Alarm,
+        Lane::Health => Partition::Health,
+        Lane::Live | Lane::Backlog => Partition::Routine,
     }
 }
 

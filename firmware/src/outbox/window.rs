@@ -62,6 +62,20 @@ impl Window {
         Some(self.frames.remove(place))
     }
 
+    /// A record is STORED: its frame is answered once all of its records are.
+    pub(super) fn settle(&mut self, key: Key) {
+        for frame in &mut self.frames {
+            frame.keys.retain(|held| *held != key);
+        }
+        self.frames.retain(|frame| !frame.keys.is_empty());
+    }
+
+    /// Lane and key of everything in flight, in the order in which it was sent, and `None` behind the last.
+    pub(super) fn nth(&self, place: usize) -> Option<(Lane, Key)> {
+        let all = self.frames.iter().flat_map(|frame| frame.keys.iter().map(|key| (frame.lane, *key)));
+        all.into_iter().nth(place)
+    }
+
     /// The newest frame, removed.
     pub(super) fn take_newest(&mut self) -> Option<InFlight> {
         self.frames.pop()

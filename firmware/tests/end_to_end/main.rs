@@ -5,6 +5,7 @@
 )]
 
 mod bench;
+mod broker;
 mod clock;
 mod downlink;
 mod flash;

@@ -1,0 +1,142 @@
+//! The same device behind a broker that is not the gateway's, by configuration.
+
+use fieldpost_firmware::{HangUp, Input, Notice, Output, Settings};
+use fieldpost_protocol::{
+    AuthError, Body, BootId, Downlink, EnvelopeKey, Receipt, Receipts, Seq, SeqRange,
+    limits::DOWNLINK_BYTES_MAX,
+};
+
+use crate::bench::{Bench, Published, Ram, every_fix};
+
+const KEY: EnvelopeKey = EnvelopeKey::from_bytes([7; 32]);
+const OTHER: EnvelopeKey = EnvelopeKey::from_bytes([8; 32]);
+
+fn behind_broker() -> Settings {
+    every_fix().behind_broker(KEY)
+}
+
+fn online() -> (Bench<Ram>, Vec<Published>) {
+    let mut bench = Bench::new(behind_broker());
+    let mut published = bench.connect(false);
+    bench.walk(3);
+    published.extend(bench.drain());
+    (bench, published)
+}
+
+fn hear(bench: &mut Bench<Ram>, key: &EnvelopeKey, message: &Downlink) {
+    let mut buffer = [0; DOWNLINK_BYTES_MAX];
+    let frame = key.seal_down(message, &mut buffer).unwrap();
+    bench.device.handle(bench.now_ms, Input::Downlink(frame));
+}
+
+fn stored(boot: BootId, first: u32, more: u32) -> Downlink {
+    let ranges = [SeqRange { first: Seq(first), more }].into_iter().collect();
+    Downlink::Receipts(Receipts { receipt: Receipt::Stored, boot, ranges })
+}
+
+#[test]
+fn every_frame_carries_a_tag_for_its_lane() {
+    let (mut bench, mut published) = online();
+    bench.device.on_button(bench.now_ms, false);
+    published.extend(bench.drain());
+    assert!(published.len() >= 4);
+    for one in &published {
+        let envelope = KEY.open(one.lane, &one.frame).unwrap();
+        assert!(Body::decode(&envelope.head, envelope.body).is_ok());
+        assert_eq!(OTHER.open(one.lane, &one.frame), Err(AuthError::Mismatch));
+    }
+}
+
+#[test]
+fn a_brokers_puback_erases_nothing_and_the_gateways_receipt_does() {
+    let (mut bench, published) = online();
+    for one in &published {
+        bench.acknowledge(one);
+    }
+    bench.drain();
+    let before = bench.device.ledger();
+    assert_eq!((before.stored, before.owed), (0, before.issued));
+    hear(&mut bench, &KEY, &stored(before.boot, 0, before.issued - 1));
+    let after = bench.device.ledger();
+    assert_eq!((after.stored, after.owed), (before.issued, 0));
+    assert!(after.balances());
+}
+
+#[test]
+fn a_receipt_makes_room_in_the_window_for_what_waits() {
+    let (mut bench, mut published) = online();
+    while let more = {
+        bench.walk(1);
+        bench.drain()
+    } && !more.is_empty()
+    {
+        published.extend(more);
+    }
+    bench.walk(30);
+    assert_eq!(bench.drain(), [], "the window is full");
+    let boot = bench.device.ledger().boot;
+    for (seq, ..) in published.iter().flat_map(Published::records) {
+        hear(&mut bench, &KEY, &stored(boot, seq, 0));
+    }
+    let next = bench.drain();
+    assert!(next.iter().any(|one| one.records().len() > 1), "the backlog travels in batches: {next:?}");
+}
+
+#[test]
+fn a_forged_receipt_erases_nothing_whether_clear_or_of_another_key() {
+    let (mut bench, _) = online();
+    let before = bench.device.ledger();
+    let receipt = stored(before.boot, 0, before.issued);
+    hear(&mut bench, &OTHER, &receipt);
+    let mut buffer = [0; DOWNLINK_BYTES_MAX];
+    let clear = receipt.encode(&mut buffer).unwrap();
+    bench.device.handle(bench.now_ms, Input::Downlink(clear));
+    assert_eq!(bench.device.ledger(), before);
+    assert_eq!(bench.device.counters().downlinks_malformed, 2);
+}
+
+#[test]
+fn the_time_is_not_taken_from_a_broker() {
+    let (mut bench, _) = online();
+    let told = bench.device.told_unix_ms(bench.now_ms);
+    hear(&mut bench, &KEY, &Downlink::Time { unix_ms: 1_790_000_000_000 });
+    assert_eq!(bench.device.told_unix_ms(bench.now_ms), told);
+    assert_eq!(bench.device.counters().downlinks_malformed, 1);
+}
+
+#[test]
+fn without_a_receipt_everything_is_sent_again_after_a_minute() {
+    let (mut bench, published) = online();
+    for one in &published {
+        bench.acknowledge(one);
+    }
+    bench.others.clear();
+    bench.now_ms += 61_000;
+    bench.drain();
+    assert_eq!(bench.others, [Output::HangUp(HangUp::AnswerDeadline)]);
+    let again = bench.connect(true);
+    let records = |frames: &[Published]| {
+        let mut seqs: Vec<_> = frames.iter().flat_map(Published::records).map(|(seq, ..)| seq).collect();
+        seqs.sort_unstable();
+        seqs
+    };
+    let (first, second) = (records(&published), records(&again));
+    assert!(first.iter().all(|seq| second.contains(seq)), "{first:?} {second:?}");
+}
+
+#[test]
+fn an_alarm_is_said_to_be_stored_when_the_gateway_says_so() {
+    let (mut bench, _) = online();
+    bench.device.on_button(bench.now_ms, false);
+    let published = bench.drain();
+    let head = published[0].head();
+    bench.notices.clear();
+    bench.acknowledge(&published[0]);
+    bench.drain();
+    let is_told =
+        |bench: &Bench<Ram>| bench.notices.iter().any(|notice| matches!(notice, Notice::AlarmReceipt { .. }));
+    assert!(!is_told(&bench));
+    hear(&mut bench, &KEY, &stored(head.boot, head.seq.0, 0));
+    bench.drain();
+    assert!(is_told(&bench));
+}
