@@ -16,6 +16,7 @@ compile_error!("sabotage breaks promises on purpose: it is for rigs, in debug bu
 pub mod admin;
 pub mod alarms;
 pub mod audit;
+pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod decode;

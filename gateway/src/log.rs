@@ -39,7 +39,11 @@ impl Logging {
     }
 }
 
+/// The client for brokers logs packets whole; what went wrong it also returns.
+const SILENCED: &str = "rumqttc=off";
+
 /// The configuration has checked the filter; a filter that cannot be read falls back to `info`.
 fn filter(log: &Log) -> EnvFilter {
-    EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"))
+    let chosen = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    chosen.add_directive(SILENCED.parse().expect("a target and a level are a directive"))
 }

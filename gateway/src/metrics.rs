@@ -1,4 +1,4 @@
-//! Counters and gauges, in data-flow order: `fieldpost_ingest_*`, `fieldpost_spool_*`,
+//! Counters and gauges, in data-flow order: `fieldpost_ingest_*`, `fieldpost_broker_*`, `fieldpost_spool_*`,
 //! `fieldpost_retention_*`, `fieldpost_forward_*`,
 //! `fieldpost_live_*`, `fieldpost_history_*`.
 //!
@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 pub use crate::live::metrics::LiveMetrics;
 
 pub use self::spool::SpoolMetrics;
+pub use crate::broker::BrokerMetrics;
 use crate::forward::ForwardMetrics;
 pub use crate::history::metrics::HistoryMetrics;
 pub use crate::ingest::IngestMetrics;
@@ -29,6 +30,8 @@ pub struct Metrics {
     registry: Registry,
     /// Front door: connections, packets, records.
     pub ingest: IngestMetrics,
+    /// Brokers that devices are behind.
+    pub broker: BrokerMetrics,
     /// Durable store.
     pub spool: SpoolMetrics,
     /// What is erased, and why nothing is.
@@ -62,6 +65,7 @@ impl Metrics {
     pub fn new() -> Arc<Self> {
         let mut registry = Registry::with_prefix("fieldpost");
         let ingest = IngestMetrics::default();
+        let broker = BrokerMetrics::default();
         let spool = SpoolMetrics::default();
         let retention = RetentionMetrics::default();
         let forward = ForwardMetrics::default();
@@ -69,13 +73,14 @@ impl Metrics {
         let history = HistoryMetrics::default();
         let service = ServiceMetrics::default();
         ingest.register(registry.sub_registry_with_prefix("ingest"));
+        broker.register(registry.sub_registry_with_prefix("broker"));
         spool.register(registry.sub_registry_with_prefix("spool"));
         retention.register(registry.sub_registry_with_prefix("retention"));
         forward.register(registry.sub_registry_with_prefix("forward"));
         live.register(registry.sub_registry_with_prefix("live"));
         history.register(registry.sub_registry_with_prefix("history"));
         service.register(registry.sub_registry_with_prefix("service"));
-        Arc::new(Self { registry, ingest, spool, retention, forward, live, history, service })
+        Arc::new(Self { registry, ingest, broker, spool, retention, forward, live, history, service })
     }
 
     /// The whole registry in OpenMetrics text.

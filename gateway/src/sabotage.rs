@@ -47,6 +47,8 @@ pub enum Sabotage {
     SlowAlarmJournal,
     /// No page is sent anything while another has not read what it was sent.
     WaitForSlowest,
+    /// An envelope that came through a broker counts whoever made it.
+    SkipTag,
 }
 
 /// Where a rig lets the process end as by kill -9.
@@ -68,7 +70,7 @@ pub enum CrashPoint {
 
 impl Sabotage {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::AckBeforeCommit,
         Self::ForgetLastRecord,
         Self::DropOnOverflow,
@@ -89,6 +91,7 @@ impl Sabotage {
         Self::SendBeforeLog,
         Self::SlowAlarmJournal,
         Self::WaitForSlowest,
+        Self::SkipTag,
     ];
 
     /// Its name on a command line and in the environment.
@@ -115,6 +118,7 @@ impl Sabotage {
             Self::SendBeforeLog => "send-before-log",
             Self::SlowAlarmJournal => "slow-alarm-journal",
             Self::WaitForSlowest => "wait-for-slowest",
+            Self::SkipTag => "skip-tag",
         }
     }
 

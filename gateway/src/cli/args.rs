@@ -163,6 +163,12 @@ pub(crate) enum PkiCommand {
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=365))]
         days: u32,
     },
+    /// Make the key pair that devices behind a broker agree their envelope keys with
+    EnvelopeKey {
+        /// File to write the private key into, PKCS#8 PEM; it must not exist yet. The public key goes to FILE.pub
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// List every certificate issued
     List {
         #[command(flatten)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::init::{PKI_DIR, write_pair};
-use crate::pki::{Authority, DeviceRequest, Revoke, Validity, replace_file};
+use crate::pki::{self, Authority, DeviceRequest, Revoke, Validity, replace_file};
 
 use super::args::{Authority as AuthorityArgs, PkiCommand};
 use super::exit::{CliError, Exit};
@@ -30,6 +30,7 @@ pub(super) fn dispatch(command: PkiCommand) -> Result<(), CliError> {
             revoke(&authority, &what)
         }
         PkiCommand::Crl { authority, days } => crl(&authority, days),
+        PkiCommand::EnvelopeKey { out } => envelope_key(&out),
         PkiCommand::List { authority, json } => list(&authority, json),
     }
 }
@@ -143,6 +144,17 @@ fn crl(arguments: &AuthorityArgs, days: u32) -> Result<(), CliError> {
     authority.crl(days)?;
     output::line(&format!("renewed {} for {days} days", authority.list_path().display()));
     output::note("A running gateway takes it within a minute, at once on SIGHUP.");
+    Ok(())
+}
+
+fn envelope_key(out: &Path) -> Result<(), CliError> {
+    let public = pki::make_envelope_key(out)
+        .map_err(|error| CliError::new(Exit::Io, format!("cannot write {}: {error}", out.display())))?;
+    output::line(&public);
+    output::note(
+        "This is the public key: every device behind the broker is told it at provisioning. The private key goes to every \
+         gateway of the group, and to nobody else: who has it can speak for every device.",
+    );
     Ok(())
 }
 

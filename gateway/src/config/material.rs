@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ::aws_lc_rs::agreement;
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
@@ -69,6 +70,13 @@ pub struct RevocationList {
     pub number: Option<u128>,
     /// Serial numbers of every revoked certificate, without leading zeros.
     pub revoked: HashSet<Vec<u8>>,
+}
+
+/// The private half of what devices behind a broker agree their keys with: P-256. It has no `Debug` that shows it.
+pub struct EnvelopeSecret {
+    /// The file.
+    pub path: PathBuf,
+    key: agreement::PrivateKey,
 }
 
 /// Why a file is not usable. The text names the file and says what to do.
@@ -208,6 +216,35 @@ impl Authority {
     }
 }
 
+impl EnvelopeSecret {
+    /// Loads a P-256 key, PKCS#8 PEM.
+    ///
+    /// # Errors
+    /// [`MaterialError`].
+    pub fn load(path: &Path) -> Result<Self, MaterialError> {
+        let der = PrivateKeyDer::from_pem_slice(&read_bounded(path)?)
+            .map_err(|error| pem(path, "private key", &error))?;
+        let key = agreement::PrivateKey::from_private_key_der(&agreement::ECDH_P256, der.secret_der());
+        let key =
+            key.map_err(|error| MaterialError::Key { key: path.to_owned(), detail: error.to_string() })?;
+        Ok(Self { path: path.to_owned(), key })
+    }
+
+    /// Whether two are the same key, read once.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.key.compute_public_key().ok().map(|key| key.as_ref().to_vec())
+            == other.key.compute_public_key().ok().map(|key| key.as_ref().to_vec())
+    }
+
+    /// What both ends have in common: the x coordinate of the ECDH point with `public_key`, an uncompressed point. `None` if
+    /// that is no point of P-256.
+    pub fn agree<T>(&self, public_key: &[u8], use_it: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let peer = agreement::UnparsedPublicKey::new(&agreement::ECDH_P256, public_key);
+        agreement::agree(&self.key, peer, (), |agreed| Ok(use_it(agreed))).ok()
+    }
+}
+
 impl RevocationList {
     /// Loads one or more revocation lists.
     ///
@@ -290,6 +327,12 @@ impl fmt::Debug for ServerIdentity {
             .debug_struct("ServerIdentity")
             .field("certificate_path", &self.certificate_path)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for EnvelopeSecret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("EnvelopeSecret").field("path", &self.path).finish_non_exhaustive()
     }
 }
 

@@ -11,6 +11,7 @@
 //!
 //! Bounds: the file is at most [`CONFIG_BYTES_MAX`]; a PEM file at most [`material::PEM_BYTES_MAX`].
 
+mod broker;
 mod check;
 mod environment;
 mod forward;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 
 use fieldpost_protocol::ForceId;
 
+pub use self::broker::BrokerLink;
 pub use self::environment::ENVIRONMENT_PREFIX;
 use self::material::{Authority, RevocationList, ServerIdentity};
 use self::problem::Report;
@@ -60,6 +62,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The MQTT listener for devices.
     pub front_door: FrontDoor,
+    /// Brokers that devices are behind; none for most.
+    pub brokers: Vec<BrokerLink>,
     /// The forces whose devices are served, with the name to show. A device of another force is refused.
     pub forces: Arc<BTreeMap<ForceId, String>>,
     /// Which forces ask why somebody looks.

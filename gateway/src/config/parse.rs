@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use fieldpost_protocol::ForceId;
 use tracing_subscriber::EnvFilter;
 
+use super::broker;
 use super::check;
 use super::forward;
 use super::material::{Authority, MaterialError, RevocationList, ServerIdentity};
@@ -38,6 +39,7 @@ pub(super) fn config(root: &Table, path: &Path, report: &Report) -> Option<Confi
     let root = Section::root(root, base, report);
     let data_dir = root.path("data_dir");
     let front_door = front_door(&root);
+    let brokers = broker::brokers(&root);
     let (forces, reasons) = forces(&root);
     let audit = audit(&root);
     let spool = spool(&root);
@@ -66,6 +68,7 @@ pub(super) fn config(root: &Table, path: &Path, report: &Report) -> Option<Confi
         path: path.to_owned(),
         data_dir: data_dir.map_or_else(|| base.join("data"), |data_dir| data_dir.value),
         front_door: front_door?.0,
+        brokers,
         forces: Arc::new(forces),
         reasons,
         audit,

@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::{Config, Forward, LogFormat, Sink};
+use super::{BrokerLink, Config, Forward, LogFormat, Sink};
 use crate::forward::release::{Field, Fields, Forces, Kind, Kinds, Release};
 use crate::postgres::Server;
 
@@ -13,6 +13,10 @@ pub fn effective(config: &Config, redact: bool) -> String {
     let mut root = Table::new();
     set(&mut root, "data_dir", path(&config.data_dir));
     root.insert("front_door".into(), Value::Table(front_door(config)));
+    if !config.brokers.is_empty() {
+        let brokers = config.brokers.iter().map(|broker| Value::Table(self::broker(broker)));
+        root.insert("broker".into(), Value::Array(brokers.collect()));
+    }
     let force = |(id, name): (&fieldpost_protocol::ForceId, &String)| {
         let reason = config.reasons.of_force(id).as_str();
         table([("id", id.as_str().into()), ("name", name.as_str().into()), ("reason", reason.into())])
@@ -100,6 +104,31 @@ fn front_door(config: &Config) -> Table {
     set(&mut section, "packet_bytes_max", number(front_door.packet_bytes_max));
     set(&mut section, "receive_max", number(front_door.receive_max));
     set(&mut section, "topic_alias_max", number(front_door.topic_alias_max));
+    section
+}
+
+fn broker(broker: &BrokerLink) -> Table {
+    let mut section = Table::new();
+    set(&mut section, "url", broker.url.as_str());
+    set(&mut section, "client_id", broker.client_id.as_str());
+    set(&mut section, "group", broker.group.as_str());
+    set_path(&mut section, "authority", broker.authority.as_deref());
+    if let Some(client) = &broker.client {
+        set_path(&mut section, "certificate", Some(&client.certificate));
+        set_path(&mut section, "key", Some(&client.key));
+    }
+    if let Some((name, file)) = &broker.login {
+        set(&mut section, "username", name.as_str());
+        set_path(&mut section, "password_file", Some(file));
+    }
+    set_path(&mut section, "devices", Some(&broker.devices_path));
+    set_path(&mut section, "envelope_key", Some(&broker.secret.path));
+    set(&mut section, "receive_max", number(broker.receive_max));
+    set(&mut section, "session_expiry_s", number(broker.session_expiry_s));
+    set(&mut section, "keep_alive_s", number(broker.keep_alive_s));
+    set(&mut section, "retry_delay_ms_min", number(broker.retry.delay_ms_min));
+    set(&mut section, "retry_delay_ms_max", number(broker.retry.delay_ms_max));
+    set(&mut section, "attempt_ms_max", number(broker.retry.attempt_ms_max));
     section
 }
 

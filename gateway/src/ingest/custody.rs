@@ -17,39 +17,39 @@ use crate::sabotage::{self, Sabotage};
 use crate::spool::{EntryClass, FullReason, Lsn, Spool, TryAppendError};
 
 /// Where records come from and go to, for the length of one read batch.
-pub(super) struct Custody<'a> {
-    pub(super) spool: &'a Spool,
-    pub(super) metrics: &'a IngestMetrics,
-    pub(super) clock: ClockBounds,
-    pub(super) force: &'a ForceId,
-    pub(super) device: &'a DeviceId,
-    pub(super) ceiling: Mode,
+pub(crate) struct Custody<'a> {
+    pub(crate) spool: &'a Spool,
+    pub(crate) metrics: &'a IngestMetrics,
+    pub(crate) clock: ClockBounds,
+    pub(crate) force: &'a ForceId,
+    pub(crate) device: &'a DeviceId,
+    pub(crate) ceiling: Mode,
     /// Unix time in ms, read once a batch.
-    pub(super) now_ms: u64,
+    pub(crate) now_ms: u64,
     /// The newest committed entry, read once a batch.
-    pub(super) committed: Lsn,
+    pub(crate) committed: Lsn,
     /// The device's memory, locked.
-    pub(super) seen: &'a mut Seen,
+    pub(crate) seen: &'a mut Seen,
     /// One entry at a time is encoded here.
-    pub(super) entry: &'a mut BytesMut,
-    pub(super) counts: Counts,
+    pub(crate) entry: &'a mut BytesMut,
+    pub(crate) counts: Counts,
 }
 
 /// What one read batch came to; added to the metrics once.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Counts {
-    pub(super) publishes: u64,
-    pub(super) payload_bytes: u64,
-    pub(super) records: u64,
-    pub(super) duplicates: u64,
-    pub(super) repeated: u64,
-    pub(super) clock_future: u64,
-    pub(super) clock_ancient: u64,
+pub(crate) struct Counts {
+    pub(crate) publishes: u64,
+    pub(crate) payload_bytes: u64,
+    pub(crate) records: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) repeated: u64,
+    pub(crate) clock_future: u64,
+    pub(crate) clock_ancient: u64,
 }
 
 /// Why a payload is not stored (yet).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NotStored {
+pub(crate) enum NotStored {
     /// No room: try again from item `items_done` on. It lasts if the spool itself is full; else the next commit makes room.
     Full { items_done: u8, lasts: bool },
     /// The spool will never take it: close the connection, the device keeps its record.
@@ -61,7 +61,7 @@ pub(super) enum NotStored {
 impl Custody<'_> {
     /// Stores a payload and returns the entry whose commit is the device's receipt. `items_done` is 0, or what
     /// [`NotStored::Full`] said about the same payload.
-    pub(super) fn store(&mut self, lane: Lane, payload: &[u8], items_done: u8) -> Result<Lsn, NotStored> {
+    pub(crate) fn store(&mut self, lane: Lane, payload: &[u8], items_done: u8) -> Result<Lsn, NotStored> {
         let decoded = decode(lane, self.ceiling, payload);
         let class = if decoded.is_alarm() { EntryClass::Alarm } else { class_of(lane) };
         match decoded {
@@ -195,7 +195,7 @@ impl Custody<'_> {
 
 impl Counts {
     /// Adds the batch to the metrics, one atomic addition a counter that moved.
-    pub(super) fn add_to(self, metrics: &IngestMetrics) {
+    pub(crate) fn add_to(self, metrics: &IngestMetrics) {
         let counters = [
             (self.publishes, &metrics.publishes),
             (self.payload_bytes, &metrics.payload_bytes),
@@ -214,7 +214,7 @@ impl Counts {
 }
 
 /// Whether the payload may still be stored when only the spool's reserve is left.
-pub(super) fn is_alarm(payload: &[u8]) -> bool {
+pub(crate) fn is_alarm(payload: &[u8]) -> bool {
     Envelope::decode(payload).is_ok_and(|envelope| envelope.head.class.is_alarm_family())
 }
 

@@ -24,7 +24,7 @@ mod codec;
 mod commit;
 mod config;
 mod connection;
-mod custody;
+pub(crate) mod custody;
 mod desk;
 #[cfg(feature = "fuzz-doors")]
 pub mod fuzz_door;
@@ -33,7 +33,7 @@ mod metrics;
 mod pipe;
 mod reason;
 mod session;
-mod strangers;
+pub(crate) mod strangers;
 mod tls;
 mod uplink;
 

@@ -11,7 +11,7 @@ const LINES_PER_SECOND_MAX: u32 = 10;
 
 /// Shared by every connection on its way in.
 #[derive(Debug)]
-pub(super) struct StrangersLog(Mutex<Second>);
+pub(crate) struct StrangersLog(Mutex<Second>);
 
 /// The second that is counted.
 #[derive(Debug)]
@@ -22,12 +22,12 @@ struct Second {
 }
 
 impl StrangersLog {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self(Mutex::new(Second { began_at: now, lines_count: 0, unsaid_count: 0 }))
     }
 
     /// Whether a line may be logged: then it says how many before it were not.
-    pub(super) fn may_say(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn may_say(&self, now: Instant) -> Option<u64> {
         let mut second = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if now.duration_since(second.began_at) >= Duration::from_secs(1) {
             second.began_at = now;

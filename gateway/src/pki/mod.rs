@@ -18,6 +18,7 @@
 //! - [`FrontDoorTls`], [`PageTls`] build the rustls configurations and renew their contents on reload.
 
 mod authority;
+mod envelope;
 mod files;
 mod identity;
 mod index;
@@ -28,6 +29,7 @@ mod tests;
 mod tls;
 
 pub use self::authority::{Authority, AuthorityError, DeviceRequest, Issued, Revoke, Validity};
+pub use self::envelope::make_envelope_key;
 pub use self::files::{replace_file, write_new_private};
 pub use self::identity::{Identity, IdentityError, device_identity, identity_uri};
 pub use self::index::{Entry, Status};

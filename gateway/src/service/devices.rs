@@ -7,13 +7,14 @@ use futures_util::stream;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::alarms::AlarmId;
+use crate::broker::{Brokers, ERRAND_KEPT};
 use crate::downlink::{ConnectionEvent, Delivery, Downlink};
 use crate::live::devices::{Confirmation, Connection, Connections, Devices};
 use crate::live::unit::UnitId;
 
-/// Adapts [`Downlink`].
+/// Adapts [`Downlink`], and [`Brokers`] for devices that have no session here.
 #[derive(Debug)]
-pub struct ConnectedDevices(pub Downlink);
+pub struct ConnectedDevices(pub Downlink, pub Option<Brokers>);
 
 impl Devices for ConnectedDevices {
     fn connected(&self) -> BTreeSet<UnitId> {
@@ -40,6 +41,16 @@ impl Devices for ConnectedDevices {
         let ranges = std::iter::once(range).collect();
         let frame = Frame::Receipts(Receipts { receipt, boot: alarm.boot, ranges });
         let sending = self.0.send(&alarm.unit.force, &alarm.unit.device, &frame);
-        Box::pin(async move { sending.settled().await == Delivery::Delivered })
+        let through_broker = self.1.as_ref();
+        let through_broker =
+            through_broker.is_some_and(|brokers| brokers.send(&alarm.unit.force, &alarm.unit.device, &frame));
+        Box::pin(async move {
+            let is_confirmed = sending.settled().await == Delivery::Delivered;
+            if !is_confirmed && through_broker {
+                // A broker's PUBACK is not the device's: nobody confirms. Said again when the broker has let it go.
+                tokio::time::sleep(ERRAND_KEPT).await;
+            }
+            is_confirmed
+        })
     }
 }

@@ -36,6 +36,7 @@ pub use self::revocation::RefreshError;
 use crate::admin;
 use crate::alarms::Watch;
 use crate::audit::pictures::Keep;
+use crate::broker::Brokers;
 use crate::config::Config;
 use crate::dedup::{Dedup, DedupBounds};
 use crate::downlink::{Downlink, DownlinkBounds};
@@ -83,6 +84,8 @@ pub struct Service {
     /// What reloads have made of it.
     current: std::sync::Mutex<Arc<Config>>,
     door: FrontDoor,
+    brokers: Brokers,
+    brokers_closing: CancellationToken,
     door_tls: FrontDoorTls,
     forwarders: Mutex<Forwarders>,
     /// What the sinks' certificates, keys and tokens were when they were last looked at.
@@ -162,12 +165,13 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
     }
     let history = history::start(&config, &spool, &counters, &starting).await?;
     let downlink = Downlink::new(DownlinkBounds::default());
+    let brokers = Brokers::new(&config, &door_tls);
     let assignments = page::assignments(&config).await;
     let consoles = Consoles::default();
     let live = live::start(
         live_settings(&config, &readiness, history.history(), &assignments, &consoles),
         &spool,
-        Arc::new(ConnectedDevices(downlink.clone())),
+        Arc::new(ConnectedDevices(downlink.clone(), Some(brokers.clone()))),
         Arc::clone(&config.control_room.roster),
         Arc::clone(&counters),
         &starting,
@@ -204,7 +208,7 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         IngestConfig::new(&config),
         door_tls.clone(),
         spool.clone(),
-        dedup,
+        dedup.clone(),
         downlink,
         Arc::clone(&counters),
         starting.child_token(),
@@ -217,6 +221,8 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
             return Err(listen_error("front_door.listen", config.front_door.listen, source));
         }
     };
+    let brokers_closing = starting.child_token();
+    brokers.start(&spool, &dedup, &counters, &brokers_closing);
     let service = Service {
         front_door: door.address(),
         control_room: page.address(),
@@ -230,6 +236,8 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         current: std::sync::Mutex::new(Arc::new(config.clone())),
         started: config,
         door,
+        brokers,
+        brokers_closing,
         door_tls,
         forwarders: Mutex::new(forwarders),
         sink_files: std::sync::Mutex::new(sink_files),
@@ -293,6 +301,7 @@ impl Service {
             tls.renew(identity);
         }
         self.door.reload(IngestConfig::new(config));
+        self.brokers.reload(config);
         self.live.live().rename(Arc::clone(&config.control_room.roster));
         self.live.live().judge_by(Arc::clone(&config.control_room.rules));
         self.live.live().believe_clocks(clock_bounds(config));
@@ -344,8 +353,11 @@ impl Service {
         let allowed = Duration::from_millis(self.started.service.drain_deadline_ms);
         let deadline = Instant::now() + allowed;
         self.readiness.drain();
+        // What has no PUBACK stays with the broker, what has no STORED with its device.
+        self.brokers_closing.cancel();
         self.door.drain(allowed * FRONT_DOOR_TENTHS / 10).await;
         let ended = timeout_at(deadline, async {
+            self.brokers.stopped().await;
             self.forwarders.into_inner().stop().await;
             self.page.stop().await;
             self.live.stop().await;

@@ -8,11 +8,11 @@ use std::{
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
-    AlarmLatencyPlan, AttackPlan, BacklogPlan, ClusterPlan, DisclosurePlan, FaultPlan, KillPlan, Limits,
-    LookPlan, NetworkPlan, OutagePlan, PostgresPlan, PowerPlan, SinkPlan, System, TakPlan, alarm_latency,
-    attacks, backlog, bad_network, clock_jumps, ends_between_log_and_send, faults, full_disk,
-    jetstream_cluster, jetstream_outage, kill_under_load, kill_under_looks, network, postgres, power_cuts,
-    sinks, tak,
+    AlarmLatencyPlan, AttackPlan, BacklogPlan, BrokerPlan, ClusterPlan, DisclosurePlan, FaultPlan, KillPlan,
+    Limits, LookPlan, NetworkPlan, OutagePlan, PostgresPlan, PowerPlan, SinkPlan, System, TakPlan,
+    alarm_latency, attacks, backlog, bad_network, behind_broker, clock_jumps, ends_between_log_and_send,
+    faults, full_disk, jetstream_cluster, jetstream_outage, kill_under_load, kill_under_looks, network,
+    postgres, power_cuts, sinks, tak,
 };
 use crate::{bench, binary};
 
@@ -52,6 +52,21 @@ pub enum RigCommand {
     Tak(TakArguments),
     /// Press emergency buttons while every unit reports and sends a backlog: on the screen and back on the wearer in time.
     AlarmLatency(AlarmLatencyArguments),
+    /// Two gateways behind mosquitto: kill each in turn, forge, change and repeat: nothing lost, nothing believed.
+    Broker(BrokerArguments),
+}
+
+/// How often.
+#[derive(Debug, Args)]
+pub struct BrokerArguments {
+    /// How often a gateway, and then mosquitto, is killed.
+    #[arg(long, default_value_t = 6)]
+    kills: usize,
+    /// Decides the instants of the kills.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// What every rig takes.
@@ -388,6 +403,7 @@ impl RigCommand {
             Self::Backlog(arguments) => Box::pin(arguments.run(dir)).await,
             Self::Tak(arguments) => Box::pin(arguments.run(dir)).await,
             Self::AlarmLatency(arguments) => Box::pin(arguments.run(dir)).await,
+            Self::Broker(arguments) => Box::pin(arguments.run(dir)).await,
         }
     }
 }
@@ -403,6 +419,20 @@ impl KillArguments {
         };
         let report = kill_under_load(&plan, dir).await?;
         let held = report.lost_count == 0 && report.duplicate_count == 0 && report.acknowledged_count > 0;
+        Ok(Verdict::of(report, held)?)
+    }
+}
+
+impl BrokerArguments {
+    async fn run(self, dir: &Path) -> Outcome {
+        let plan = BrokerPlan {
+            binary: binary::gateway(self.common.binary)?,
+            kill_count: self.kills,
+            device_count: self.common.devices,
+            seed: self.seed,
+        };
+        let report = behind_broker(&plan, dir).await?;
+        let held = report.held();
         Ok(Verdict::of(report, held)?)
     }
 }

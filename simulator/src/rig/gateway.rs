@@ -60,6 +60,11 @@ impl Setup {
         Ok(Self { address, devices, dir: dir.to_path_buf(), control_room })
     }
 
+    /// A gateway whose folder `dir` has been made already.
+    pub(super) fn at(dir: &Path, address: SocketAddr, control_room: SocketAddr) -> Self {
+        Self { address, devices: Vec::new(), dir: dir.to_path_buf(), control_room }
+    }
+
     /// Starts it and waits until it says that it is ready, as it does to systemd (sd_notify(3)).
     pub(super) fn start(&self, launch: &Launch) -> Result<Gateway, RigError> {
         let path = self.dir.join("notify");

@@ -3,6 +3,7 @@
 mod alarm_latency;
 mod attacks;
 mod backlog;
+mod broker;
 mod clocks;
 mod cluster;
 mod command;
@@ -30,6 +31,7 @@ mod tak;
 pub use alarm_latency::{AlarmLatencyPlan, AlarmLatencyReport, Limits, alarm_latency};
 pub use attacks::{AttackPlan, AttackReport, attacks};
 pub use backlog::{BacklogPlan, BacklogReport, backlog};
+pub use broker::{Attacks, BrokerPlan, BrokerReport, behind_broker};
 pub use clocks::{ClockReport, clock_jumps};
 pub use command::{RigCommand, Verdict};
 pub use disclosure::{DisclosurePlan, DisclosureReport, ends_between_log_and_send};

@@ -120,7 +120,7 @@ impl Gateway {
             clock.clone(),
         );
         let stop = CancellationToken::new();
-        let devices = Arc::new(ConnectedDevices(downlink));
+        let devices = Arc::new(ConnectedDevices(downlink, None));
         let settings = live_settings(Arc::clone(&disk), clock.clone());
         let (live, parts) =
             live::prepare(settings, &spool, devices, Arc::default(), Arc::clone(&metrics), &stop)?;

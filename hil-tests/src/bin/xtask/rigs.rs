@@ -34,6 +34,7 @@ const SHARE: &[&[&str]] = &[
     &["postgres", "--seconds", "1"],
     &["jetstream-outage", "--seconds", "10"],
     &["clocks", "--seconds", "2"],
+    &["broker", "--kills", "6"],
     &["backlog", "--records", "100000"],
     ALARM_LATENCY,
 ];
@@ -74,6 +75,8 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("ack-before-commit", &["kill", "--kills", "5"]),
     ("show-before-log", &["look", "--kills", "5"]),
     ("skip-chain", &["look", "--kills", "2"]),
+    ("ack-before-commit", &["broker", "--kills", "6"]),
+    ("skip-tag", &["broker", "--kills", "0"]),
     ("drop-closing", &["look", "--kills", "2"]),
     ("send-before-log", &["disclosure", "--kills", "0", "--points", "1"]),
     ("slow-alarm-journal", ALARM_LATENCY),

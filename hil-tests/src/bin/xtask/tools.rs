@@ -6,13 +6,15 @@ use crate::step::{Failure, root, run, run_command, say, tools_dir};
 pub(crate) const DEVICE_TARGETS: [&str; 2] = ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf"];
 
 /// System packages and a file that shows each is there. libFuzzer is built from its C++ sources; the rigs fail system calls,
-/// cut the power of a file system, lose packets and turn clocks. PostgreSQL with PostGIS is a sink and a store of the history; tests start servers of their own.
-const PACKAGES: [(&str, &str); 13] = [
+/// cut the power of a file system, lose packets and turn clocks. PostgreSQL with PostGIS is a sink and a store of the history; tests start servers of
+/// their own.
+const PACKAGES: [(&str, &str); 14] = [
     ("chromium", "chromium"),
     ("e2fsprogs", "mkfs.ext4"),
     ("g++", "g++"),
     ("iproute2", "ip"),
     ("libfaketime", "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"),
+    ("mosquitto", "mosquitto"),
     ("mount", "losetup"),
     ("nftables", "nft"),
     ("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),

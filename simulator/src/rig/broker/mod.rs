@@ -1,0 +1,331 @@
+//! Two gateways behind a real mosquitto: **nothing that a device was told STORED of is lost, nothing is stored twice by one
+//! gateway, and nothing is believed that no device has tagged.**
+//!
+//! ```text
+//! device logic --TLS--> mosquitto --$share--> gateway a   kill -9 each of the three in turn, again and again;
+//!   (own keys)             ^     '-$share--> gateway b   then read both spools: issued - stored = lost
+//!                          '-- evil: forges, changes, repeats, speaks as others, answers as the gateway
+//! ```
+//!
+//! **By key.** Two gateways own two memories of duplicates. What one has said STORED of the other hears, and does not store;
+//! what a kill cuts off between the two can stand in both spools, under one key, and a force system takes it once. Such
+//! records are counted (`in_both_count`), and are no fault.
+
+mod evil;
+mod house;
+mod mosquitto;
+mod unit;
+
+use std::{
+    collections::{HashMap, HashSet},
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use tokio::{
+    sync::watch,
+    task::{JoinSet, block_in_place},
+    time::{sleep, timeout},
+};
+
+pub use self::evil::Attacks;
+use self::{
+    evil::Evil,
+    house::House,
+    mosquitto::Mosquitto,
+    unit::{Phase, Standing, Unit},
+};
+use super::{
+    RigError,
+    gateway::{Gateway, Launch, Setup},
+    load,
+};
+use crate::{console, fleet::connection::FrontDoor};
+
+/// What must happen does so far sooner, even on a busy machine.
+const HANG: Duration = Duration::from_secs(90);
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub struct BrokerPlan {
+    /// The gateway's binary.
+    pub binary: PathBuf,
+    /// How often a gateway, and then mosquitto, is killed.
+    pub kill_count: usize,
+    /// Devices, each with 50 records a second.
+    pub device_count: usize,
+    /// Decides the instants.
+    pub seed: u64,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct BrokerReport {
+    /// Kills of a gateway, and as many of mosquitto.
+    pub killed_count: usize,
+    /// Records that devices made.
+    pub issued_count: u64,
+    /// Of these, how many a device erased because a receipt said STORED.
+    pub stored_count: u64,
+    /// Of these, in neither spool. Must be 0.
+    pub lost_count: u64,
+    /// More than once in one spool. Must be 0.
+    pub duplicate_count: u64,
+    /// In both spools, under one key: taken once by whoever takes it by key.
+    pub in_both_count: u64,
+    /// In a spool, of no device, or under a key that no device made. Must be 0.
+    pub believed_count: u64,
+    /// What was attacked with.
+    pub attacks: Attacks,
+    /// Of the attacks up: refused, by reason as the gateways count it. Must be all.
+    pub refused: HashMap<String, u64>,
+    /// Of the repeated ones: known as duplicates, or as stored by the other gateway. Must be all.
+    pub known_count: u64,
+    /// Records stored while nothing but attacks came. Must be 0.
+    pub stored_under_attack_count: u64,
+    /// Frames that devices heard and did not believe. Must be all that were forged.
+    pub unbelieved_count: u64,
+}
+
+impl BrokerReport {
+    /// Whether every promise was kept, and there was something to keep.
+    #[must_use]
+    pub fn held(&self) -> bool {
+        let refused = |reason: &str| self.refused.get(reason).copied().unwrap_or(0);
+        let is_refused = refused("tag-missing") == self.attacks.untagged_count
+            && refused("algorithm") == self.attacks.algorithm_count
+            && refused("tag") == self.attacks.forged_count
+            && refused("device-unknown") == self.attacks.unknown_count;
+        self.stored_count > 0
+            && self.stored_count == self.issued_count
+            && self.lost_count == 0
+            && self.duplicate_count == 0
+            && self.believed_count == 0
+            && self.attacks.forged_count > 0
+            && is_refused
+            && self.known_count == self.attacks.replayed_count
+            && self.stored_under_attack_count == 0
+            && self.unbelieved_count == self.attacks.receipts_count
+    }
+}
+
+/// The devices at work.
+struct Units {
+    phase: watch::Sender<Phase>,
+    standings: Vec<watch::Receiver<Standing>>,
+    running: JoinSet<()>,
+}
+
+/// Both gateways.
+struct Pair {
+    setups: Vec<(Setup, SocketAddr)>,
+    running: Vec<Gateway>,
+    launch: Launch,
+}
+
+/// Runs the plan in the empty folder `dir`.
+///
+/// # Errors
+/// [`RigError`] if the rig itself cannot work.
+pub async fn behind_broker(plan: &BrokerPlan, dir: &Path) -> Result<BrokerReport, RigError> {
+    let mut dice = StdRng::seed_from_u64(plan.seed);
+    let house = block_in_place(|| House::new(dir, plan.device_count.max(2)))?;
+    let mut mosquitto = block_in_place(|| Mosquitto::start(&house.broker_dir))?;
+    let mut pair = block_in_place(|| Pair::start(&house, mosquitto.port, &plan.binary))?;
+    let broker = FrontDoor {
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, mosquitto.port)),
+        server_name: "127.0.0.1".to_owned(),
+    };
+    let evil = Evil::connect(&broker, house.evil.clone());
+    let units = Units::start(&house, &broker);
+    let caught = evil.catch(6 * plan.device_count).await?;
+    units.all_stored().await?;
+    let mut report = under_attack(&house, &broker, &caught, &units, &pair).await?;
+    units.phase.send_replace(Phase::Load);
+    for round in 0..plan.kill_count {
+        units.everyone_hears().await?;
+        // The instants of the faults, not waits for something to be ready.
+        sleep(Duration::from_millis(dice.random_range(0..400))).await;
+        block_in_place(|| pair.kill_and_restart(round % 2))?;
+        units.everyone_hears().await?;
+        sleep(Duration::from_millis(dice.random_range(0..400))).await;
+        block_in_place(|| mosquitto.kill().and_then(|()| mosquitto.restart()))?;
+        report.killed_count += 1;
+        console::progress(&format!("killed {} of {} times", round + 1, plan.kill_count));
+    }
+    units.all_stored().await?;
+    let standings = units.end().await;
+    block_in_place(|| pair.end())?;
+    let spools = [load::stored(&house.spool("a")).await?, load::stored(&house.spool("b")).await?];
+    account(&house, &standings, &spools, &mut report);
+    Ok(report)
+}
+
+/// Everything is stored; now only attacks come. What became of them, by the gateways' own count.
+async fn under_attack(
+    house: &House,
+    broker: &FrontDoor,
+    caught: &[evil::Caught],
+    units: &Units,
+    pair: &Pair,
+) -> Result<BrokerReport, RigError> {
+    let ids: Vec<_> = house.devices.iter().map(|device| device.id.clone()).collect();
+    let before = pair.counts()?;
+    let unbelieved: u64 = units.standings.iter().map(|standing| u64::from(standing.borrow().refused)).sum();
+    let attacks = Evil::connect(broker, house.evil.clone()).attack(caught, &ids).await?;
+    let sent =
+        attacks.untagged_count + attacks.algorithm_count + attacks.forged_count + attacks.unknown_count;
+    let sent = sent + attacks.replayed_count;
+    let moved = |now: &HashMap<String, u64>, name: &str| {
+        now.get(name).copied().unwrap_or(0) - before.get(name).copied().unwrap_or(0)
+    };
+    let judged = async {
+        loop {
+            let now = block_in_place(|| pair.counts())?;
+            let heard: u32 = units.standings.iter().map(|standing| standing.borrow().refused).sum();
+            let devices_heard = u64::from(heard) - unbelieved >= attacks.receipts_count;
+            if moved(&now, "fieldpost_broker_messages_total") >= sent && devices_heard {
+                return Ok::<_, RigError>(now);
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let now = timeout(HANG, judged).await.map_err(|_| RigError::Hang(HANG))??;
+    let reasons = ["tag-missing", "algorithm", "tag", "device-unknown", "malformed", "topic"];
+    let refused = reasons.map(|reason| {
+        (reason.to_owned(), moved(&now, &format!("fieldpost_broker_refused_total{{reason=\"{reason}\"}}")))
+    });
+    let heard: u32 = units.standings.iter().map(|standing| standing.borrow().refused).sum();
+    Ok(BrokerReport {
+        attacks,
+        refused: refused.into(),
+        known_count: moved(&now, "fieldpost_broker_duplicates_total")
+            + moved(&now, "fieldpost_broker_stored_elsewhere_total"),
+        stored_under_attack_count: moved(&now, "fieldpost_ingest_records_total"),
+        unbelieved_count: u64::from(heard) - unbelieved,
+        ..BrokerReport::default()
+    })
+}
+
+fn account(
+    house: &House,
+    standings: &[Standing],
+    spools: &[HashMap<String, u32>; 2],
+    report: &mut BrokerReport,
+) {
+    let mut made = HashSet::new();
+    for (device, standing) in house.devices.iter().zip(standings) {
+        report.issued_count += u64::from(standing.issued);
+        report.stored_count += u64::from(standing.stored);
+        for seq in 0..standing.issued {
+            made.insert(format!("bench.{}.1.{seq}", device.id));
+        }
+    }
+    let found = |key: &String| spools.each_ref().map(|spool| spool.contains_key(key));
+    for key in &made {
+        let found = found(key);
+        report.lost_count += u64::from(found == [false, false]);
+        report.in_both_count += u64::from(found == [true, true]);
+    }
+    for (key, count) in spools.iter().flatten() {
+        report.duplicate_count += u64::from(*count > 1);
+        // What the gateways write themselves has no sequence: clock, rules, what became of an alarm.
+        report.believed_count += u64::from(!made.contains(key) && !key.contains(".lsn."));
+    }
+}
+
+impl Units {
+    fn start(house: &House, broker: &FrontDoor) -> Self {
+        let (phase, _) = watch::channel(Phase::Load);
+        let mut units = Self { phase, standings: Vec::new(), running: JoinSet::new() };
+        for device in &house.devices {
+            let (standing, seen) = watch::channel(Standing::default());
+            units.standings.push(seen);
+            let unit = Unit {
+                id: device.id.clone(),
+                key: device.key,
+                tls: device.tls.clone(),
+                broker: broker.clone(),
+                phase: units.phase.subscribe(),
+                standing,
+            };
+            units.running.spawn(Box::pin(unit.run()));
+        }
+        units
+    }
+
+    /// Waits until every device has had ten more records stored.
+    async fn everyone_hears(&self) -> Result<(), RigError> {
+        for standing in &self.standings {
+            let mut standing = standing.clone();
+            let before = standing.borrow().stored;
+            let heard = standing.wait_for(|now| now.stored >= before + 10);
+            timeout(HANG, heard).await.map_err(|_| RigError::Hang(HANG))?.ok();
+        }
+        Ok(())
+    }
+
+    /// Nothing new, and waits until nothing is owed.
+    async fn all_stored(&self) -> Result<(), RigError> {
+        self.phase.send_replace(Phase::Drain);
+        for standing in &self.standings {
+            let mut standing = standing.clone();
+            let heard = standing.wait_for(|now| now.issued > 0 && now.owed == 0);
+            timeout(HANG, heard).await.map_err(|_| RigError::Hang(HANG))?.ok();
+        }
+        Ok(())
+    }
+
+    async fn end(mut self) -> Vec<Standing> {
+        self.phase.send_replace(Phase::Stop);
+        while self.running.join_next().await.is_some() {}
+        self.standings.iter().map(|standing| *standing.borrow()).collect()
+    }
+}
+
+impl Pair {
+    fn start(house: &House, port: u16, binary: &Path) -> Result<Self, RigError> {
+        let setups = vec![house.gateway("a", port)?, house.gateway("b", port)?];
+        let launch = Launch::of(binary);
+        let running = setups.iter().map(|(setup, _)| setup.start(&launch)).collect::<Result<_, _>>()?;
+        Ok(Self { setups, running, launch })
+    }
+
+    fn kill_and_restart(&mut self, which: usize) -> Result<(), RigError> {
+        self.running[which].kill()?;
+        self.running[which] = self.setups[which].0.start(&self.launch)?;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), RigError> {
+        self.running.iter_mut().try_for_each(|gateway| gateway.terminate().map(drop))
+    }
+
+    /// Every counter, of both gateways together.
+    fn counts(&self) -> Result<HashMap<String, u64>, RigError> {
+        let mut sums = HashMap::new();
+        for (_, metrics) in &self.setups {
+            let text = scrape(*metrics).map_err(RigError::io("read the metrics"))?;
+            for line in text.lines().filter(|line| !line.starts_with('#')) {
+                if let Some((name, value)) = line.rsplit_once(' ')
+                    && let Ok(value) = value.parse::<u64>()
+                {
+                    *sums.entry(name.to_owned()).or_insert(0) += value;
+                }
+            }
+        }
+        Ok(sums)
+    }
+}
+
+fn scrape(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
