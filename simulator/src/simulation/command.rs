@@ -74,7 +74,9 @@ impl CheckCommand {
 
     fn plan(&self, seed: u64) -> Plan {
         let Some(officers) = self.officers else { return Plan::of(seed) };
-        let left = officers.saturating_sub(seed.saturating_sub(self.first) * FORCE_SIZE);
+        // A seed by itself is one force, of so many officers as it takes.
+        let before = if self.seed.is_some() { 0 } else { seed.saturating_sub(self.first) * FORCE_SIZE };
+        let left = officers.saturating_sub(before);
         Plan::shift(seed, left.min(FORCE_SIZE) as usize, self.hours)
     }
 
@@ -93,7 +95,7 @@ impl CheckCommand {
             outcome.crashes,
             outcome.trace.hash()
         ));
-        tell(seed, &outcome)
+        self.tell(seed, &plan, &outcome)
     }
 
     fn many(&self) -> bool {
@@ -128,14 +130,31 @@ impl CheckCommand {
             if seed >= self.first + self.runs() {
                 return;
             }
-            let outcome = simulate(&self.plan(seed), Trace::new(false));
+            let plan = self.plan(seed);
+            let outcome = simulate(&plan, Trace::new(false));
             let add = |counter: &AtomicU64, count| _ = counter.fetch_add(count, Ordering::Relaxed);
             add(&totals.stored, outcome.stored);
             add(&totals.crashes, outcome.crashes);
             add(&totals.events, outcome.trace.events());
             add(&totals.virtual_ms, outcome.ended_ms);
-            add(&totals.broken, u64::from(!tell(seed, &outcome)));
+            add(&totals.broken, u64::from(!self.tell(seed, &plan, &outcome)));
         }
+    }
+
+    /// Says what was broken, if something was, and how to see it. True if nothing was.
+    fn tell(&self, seed: u64, plan: &Plan, outcome: &Outcome) -> bool {
+        if let Some(breach) = &outcome.breach {
+            let shift = self.officers.map_or(String::new(), |_| {
+                format!(" --officers {} --hours {}", plan.device_count, self.hours)
+            });
+            console::result(&format!(
+                "seed {seed} BROKEN at {:.3} s: {}: {} (see it: fieldpost-sim check{shift} --seed {seed} --trace)",
+                outcome.ended_ms as f64 / 1000.0,
+                breach.promise,
+                breach.words
+            ));
+        }
+        outcome.breach.is_none()
     }
 }
 
@@ -150,17 +169,4 @@ fn sabotage(broken: Option<Sabotage>) {
 fn how(name: &str) -> Result<Sabotage, String> {
     let names = Sabotage::ALL.map(Sabotage::as_str);
     Sabotage::named(name).ok_or_else(|| format!("not one of {}", names.join(", ")))
-}
-
-/// Says what was broken, if something was. True if nothing was.
-fn tell(seed: u64, outcome: &Outcome) -> bool {
-    if let Some(breach) = &outcome.breach {
-        console::result(&format!(
-            "seed {seed} BROKEN at {:.3} s: {}: {} (see it: fieldpost-sim check --seed {seed} --trace)",
-            outcome.ended_ms as f64 / 1000.0,
-            breach.promise,
-            breach.words
-        ));
-    }
-    outcome.breach.is_none()
 }

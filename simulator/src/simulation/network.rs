@@ -354,10 +354,12 @@ impl Run<'_> {
             let Some(logic) = &mut body.device else { return };
             let dice = &mut body.dice;
             let mut random = || (dice.number() >> 32) as u32;
-            let Some(output) = logic.poll(local_ms, &mut random, &mut frame) else { break };
+            let output = logic.poll(local_ms, &mut random, &mut frame);
+            // What a device says after its power has gone nobody hears.
             if body.flash.is_dead() {
                 continue;
             }
+            let Some(output) = output else { break };
             match output {
                 Output::Connect => self.dial(device),
                 Output::HangUp(_) => {

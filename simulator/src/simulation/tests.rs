@@ -10,6 +10,13 @@ fn run(seed: u64) -> Outcome {
     simulate(&Plan::of(seed), Trace::new(false))
 }
 
+/// A device lost its power while it wrote, and was asked how much it had issued before it was dark.
+#[test]
+fn every_promise_holds_in_the_shift_that_once_broke_one() {
+    let outcome = simulate(&Plan::shift(6, 100, 8), Trace::new(false));
+    assert_eq!(outcome.breach, None);
+}
+
 #[test]
 fn a_seed_replays_exactly() {
     for seed in 1..40 {
