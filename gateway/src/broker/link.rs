@@ -36,7 +36,7 @@ pub(super) enum News {
         is_resumed: bool,
     },
     /// A message came.
-    Message(Publish),
+    Message(Box<Publish>),
 }
 
 /// Why there is no connection, or no longer. For the log.
@@ -95,7 +95,7 @@ impl Carrier {
                     }
                     continue;
                 }
-                Incoming::Publish(publish) => News::Message(publish),
+                Incoming::Publish(publish) => News::Message(Box::new(publish)),
                 Incoming::Disconnect(said) => return format!("the broker hung up: {:?}", said.reason_code),
                 _ => continue,
             };

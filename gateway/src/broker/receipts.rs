@@ -15,11 +15,14 @@ pub(super) struct Named {
     pub(super) seqs: Vec<Seq>,
 }
 
+/// Sequences by boot.
+type Sequences = BTreeMap<BootId, BTreeSet<u32>>;
+
 /// What collects between two commits.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// By the address of what the entry itself keeps alive.
-    devices: HashMap<usize, (Arc<Enrolled>, BTreeMap<BootId, BTreeSet<u32>>)>,
+    devices: HashMap<usize, (Arc<Enrolled>, Sequences)>,
 }
 
 impl Named {

@@ -88,7 +88,7 @@ impl Station<'_> {
                         self.up();
                         tracing::info!(is_resumed, "connected to a broker");
                     }
-                    Some(News::Message(publish)) => self.take_all(publish, news)?,
+                    Some(News::Message(publish)) => self.take_all(*publish, news)?,
                     None => return Err(Broken("the connection ended")),
                 },
             }
@@ -111,7 +111,7 @@ impl Station<'_> {
         while let Some(publish) = next {
             self.take(publish)?;
             next = match self.held.is_empty().then(|| news.try_recv()) {
-                Some(Ok(News::Message(publish))) => Some(publish),
+                Some(Ok(News::Message(publish))) => Some(*publish),
                 _ => None,
             };
         }

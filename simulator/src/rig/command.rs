@@ -431,7 +431,7 @@ impl BrokerArguments {
             device_count: self.common.devices,
             seed: self.seed,
         };
-        let report = behind_broker(&plan, dir).await?;
+        let report = Box::pin(behind_broker(&plan, dir)).await?;
         let held = report.held();
         Ok(Verdict::of(report, held)?)
     }

@@ -141,9 +141,9 @@ pub async fn behind_broker(plan: &BrokerPlan, dir: &Path) -> Result<BrokerReport
     };
     let evil = Evil::connect(&broker, house.evil.clone());
     let units = Units::start(&house, &broker);
-    let caught = evil.catch(6 * plan.device_count).await?;
+    let caught = Box::pin(evil.catch(6 * plan.device_count)).await?;
     units.all_stored().await?;
-    let mut report = under_attack(&house, &broker, &caught, &units, &pair).await?;
+    let mut report = Box::pin(under_attack(&house, &broker, &caught, &units, &pair)).await?;
     units.phase.send_replace(Phase::Load);
     for round in 0..plan.kill_count {
         units.everyone_hears().await?;

@@ -145,7 +145,7 @@ impl Running {
         let now_ms = self.now_ms();
         match news {
             Some(News::Up { session_present }) => {
-                self.device.handle(now_ms, Input::Connected { session_present })
+                self.device.handle(now_ms, Input::Connected { session_present });
             }
             Some(News::Stored(ticket)) => {
                 let Some(open) = &mut self.link else { return };
@@ -180,7 +180,7 @@ impl Running {
             reason: ReportReason::INTERVAL,
         };
         self.device.on_fix(now_ms, &Fix { unix_ms: unix_ms(), position, satellites: 9 });
-        if self.fixes % ALARM_EVERY == 0 {
+        if self.fixes.is_multiple_of(ALARM_EVERY) {
             self.device.on_button(now_ms, false);
         }
     }
