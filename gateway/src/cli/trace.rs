@@ -6,7 +6,7 @@ use super::args::TraceArgs;
 use super::config::load;
 use super::exit::{CliError, Exit};
 use super::{ledger, output};
-use crate::trace::{self, Question, TraceError};
+use crate::trace::{self, Disclosures, Question, TraceError};
 
 pub(super) fn trace(arguments: &TraceArgs) -> Result<(), CliError> {
     let config = load(&arguments.file)?;
@@ -18,7 +18,7 @@ pub(super) fn trace(arguments: &TraceArgs) -> Result<(), CliError> {
         let message = format!("no boot of {unit} has got to sequence {}: see `fieldpost ledger`", seq.0);
         return Err(CliError::new(Exit::Data, message));
     }
-    let traces = trace::trace(&config.data_dir, &config.forwards, &questions)?;
+    let traces = trace::trace(&config.data_dir, &config.forwards, &questions, Disclosures::Asked)?;
     if arguments.json {
         output::json(&traces);
     } else {
@@ -31,7 +31,7 @@ impl From<TraceError> for CliError {
     fn from(error: TraceError) -> Self {
         match error {
             TraceError::Spool(error) => error.into(),
-            TraceError::Refusals { .. } => Self::new(Exit::Io, error),
+            TraceError::Refusals { .. } | TraceError::Disclosures(_) => Self::new(Exit::Io, error),
         }
     }
 }

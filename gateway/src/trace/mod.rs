@@ -6,6 +6,7 @@
 //! ```text
 //! spool, archive --entries--> received, STORED (lsn)      refused/NAME.ndjson --> refused, and why
 //! ledger ---------------> what became of the sequence     cursors ------------> owed | accepted, output by output
+//! disclosure log -------> sent, first and last time
 //! spool --own records---> DELIVERED, SEEN, confirmed      [forward.KIND.release] -> withheld, and why
 //! ```
 //!
@@ -98,6 +99,30 @@ pub struct Output {
     /// What became of it there.
     #[serde(flatten)]
     pub state: OutputState,
+    /// When it was sent, if the disclosure log was asked and names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<Sent>,
+}
+
+/// From the disclosure log, which has a line before anything is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Sent {
+    /// The first time, Unix time in ms.
+    pub first_at_ms: u64,
+    /// The last time.
+    pub last_at_ms: u64,
+    /// How often.
+    pub count: u64,
+}
+
+/// Whether the disclosure log may be asked: it is for what Data Protection Act 2018 s.62(4) names alone, and reading it over
+/// HTTP takes a role of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disclosures {
+    /// Say when each output was sent it.
+    Asked,
+    /// Leave them alone.
+    LeftAlone,
 }
 
 /// What became of an entry at one output.
@@ -148,6 +173,9 @@ pub enum TraceError {
         /// What the file system said.
         source: io::Error,
     },
+    /// When it was sent.
+    #[error("cannot read the disclosure log: {0}")]
+    Disclosures(io::Error),
 }
 
 /// The outputs that are configured now, for whoever traces while the gateway runs.
@@ -201,10 +229,11 @@ pub fn trace(
     data_dir: &Path,
     forwards: &[Forward],
     questions: &[Question],
+    disclosures: Disclosures,
 ) -> Result<Vec<Trace>, TraceError> {
     let dir = data_dir.join(SPOOL_DIR);
     let found = find::all(&dir, questions)?;
-    let disk = outputs::Kept { data_dir, forwards, places: spool::lanes(&dir)? };
+    let disk = outputs::Kept { data_dir, forwards, disclosures, places: spool::lanes(&dir)? };
     questions
         .iter()
         .zip(found)

@@ -1,5 +1,6 @@
 //! What each output has of an entry, from its release, its refusals and its cursor.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::find::Entry;
-use super::{Output, OutputState, TraceError};
+use super::{Disclosures, Output, OutputState, Sent, TraceError};
+use crate::audit::{Series, answer::Span, disclosed};
 use crate::config::Forward;
 use crate::forward::refusals::refusals_of;
 use crate::forward::{ClockBounds, Renderer};
@@ -24,6 +26,7 @@ const READERS: [(&str, &str); 3] = [
 pub(super) struct Kept<'a> {
     pub(super) data_dir: &'a Path,
     pub(super) forwards: &'a [Forward],
+    pub(super) disclosures: Disclosures,
     pub(super) places: LanePlaces,
 }
 
@@ -36,10 +39,14 @@ impl Kept<'_> {
 
     /// Each output, in the order of the configuration.
     pub(super) fn outputs(&self, entry: &Entry) -> Result<Vec<Output>, TraceError> {
+        let sent = match self.disclosures {
+            Disclosures::Asked => sent(self.data_dir, entry.record.key()).map_err(TraceError::Disclosures)?,
+            Disclosures::LeftAlone => BTreeMap::new(),
+        };
         let states = self.forwards.iter().map(|forward| {
             let name = forward.name.clone();
             match self.state(forward, entry) {
-                Ok(state) => Ok(Output { name, state }),
+                Ok(state) => Ok(Output { sent: sent.get(&name).copied(), name, state }),
                 Err(source) => Err(TraceError::Refusals { output: name, source }),
             }
         });
@@ -66,6 +73,25 @@ impl Kept<'_> {
         let is_done = places.is_some_and(|places| places.is_done(entry.class, entry.record.lsn));
         Ok(if is_done { OutputState::Accepted } else { OutputState::Owed })
     }
+}
+
+/// When each output was sent the record.
+fn sent(data_dir: &Path, key: String) -> io::Result<BTreeMap<String, Sent>> {
+    let dir = data_dir.join(Series::Disclosures.name());
+    let mut sent: BTreeMap<String, Sent> = BTreeMap::new();
+    if !dir.is_dir() {
+        return Ok(sent);
+    }
+    let span = Span { from_ms: 0, until_ms: u64::MAX };
+    let question = disclosed::Question { to: None, unit: None, key: Some(key), span };
+    for line in disclosed::disclosed(&dir, &question)?.disclosures {
+        let at_ms = line.at_ms;
+        let first = Sent { first_at_ms: at_ms, last_at_ms: at_ms, count: 0 };
+        let sent = sent.entry(line.what.to).or_insert(first);
+        sent.last_at_ms = at_ms;
+        sent.count += 1;
+    }
+    Ok(sent)
 }
 
 /// A line of the refusals, without the event.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Output, OutputState, Receipt, Stored, Trace};
+use super::{Output, OutputState, Receipt, Sent, Stored, Trace};
 use crate::ledger::Fate;
 
 /// As wide as a time.
@@ -40,6 +40,11 @@ fn hops(entry: &Stored, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn sent(output: &Output, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let name = &output.name;
+    if let Some(Sent { first_at_ms, last_at_ms, count }) = output.sent {
+        let last =
+            if count > 1 { format!(", {count} times, last {}", time(last_at_ms)) } else { String::new() };
+        writeln!(f, "  {}  output {name}: sent{last}", time(first_at_ms))?;
+    }
     match &output.state {
         OutputState::Accepted => writeln!(f, "  {NO_TIME}  output {name}: accepted"),
         OutputState::Owed => writeln!(f, "  {NO_TIME}  output {name}: owed, the spool holds it"),

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use fieldpost_gateway::audit::{AccessFiles, Series};
+use fieldpost_gateway::forward::release::{Disclosures, Release, Whom};
 use fieldpost_gateway::record::{QuarantineReason, Record, RecordKind};
 use fieldpost_gateway::spool::{EntryClass, LanePositions, Lsn, RealDisk, Spool, SpoolSettings};
 use fieldpost_protocol::{Alarm, AlarmCause, Class, DeviceId, ForceId, Lane, Mode};
@@ -133,12 +135,20 @@ async fn every_hop_of_a_message_is_told_without_where_its_wearer_was() {
     // As the gateway writes it: without spaces.
     fs::write(refused.join("done.ndjson"), format!("{line}\n")).unwrap();
 
+    let journal = AccessFiles::of(Series::Disclosures, &dir.path().join("data"));
+    let whom = Whom { name: "done".into(), kind: "file", address: "done.ndjson".into() };
+    let recipient = Disclosures::inline(journal).recipient(whom, &Release::everything());
+    for at_ms in [RECEIVED_MS + 20, RECEIVED_MS + 30] {
+        recipient.disclose_keys(at_ms, &["demo.pc%2E1.1.1"]).await.unwrap();
+    }
+
     let (code, text) = trace(dir.path(), &["pc.1", "1"]);
     assert_eq!(code, 0, "{text}");
     for hop in [
         "demo/pc.1 boot 1 sequence 1: stored",
         "received on the lane live, as demo.pc%2E1.1.1",
         "STORED as 2",
+        "14:13:20.020Z  output done: sent, 2 times, last 2026-09-21T14:13:20.030Z",
         "output done: accepted",
         "output behind: owed",
         "output alarms-only: withheld (class)",

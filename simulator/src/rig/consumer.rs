@@ -65,6 +65,10 @@ impl Consumer {
     fn ids(&self) -> Result<HashSet<String>, RigError> {
         let asked = Command::new(&self.python).args(["-c", IDS]).current_dir(&self.dir).output();
         let said = asked.map_err(RigError::io("ask the consumer's store"))?;
+        if !said.status.success() && self.dir.join("seen.db").exists() {
+            let why = String::from_utf8_lossy(&said.stderr).into_owned();
+            return Err(RigError::Cannot { what: "ask the consumer's store".to_owned(), why });
+        }
         Ok(String::from_utf8_lossy(&said.stdout).lines().map(str::to_owned).collect())
     }
 

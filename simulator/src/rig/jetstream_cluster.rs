@@ -60,6 +60,8 @@ pub struct ClusterReport {
     pub acknowledged_count: usize,
     /// Of these, not in the consumer's store. Must be 0.
     pub lost_count: usize,
+    /// Not even in the stream. Must be 0.
+    pub lost_by_stream_count: usize,
     /// In the consumer's store and from no device. Must be 0.
     pub unexpected_count: usize,
     /// Repetitions in the stream, which the consumer had to drop by key.
@@ -76,7 +78,8 @@ pub struct ClusterReport {
 
 impl ClusterReport {
     pub(super) fn held(&self) -> bool {
-        self.acknowledged_count > 0 && self.lost_count + self.unexpected_count == 0
+        self.acknowledged_count > 0
+            && self.lost_count + self.lost_by_stream_count + self.unexpected_count == 0
     }
 }
 
@@ -178,14 +181,15 @@ async fn judge(
     let found = consumer.ids_with(keys, most).await?;
     let expected: HashMap<String, u32> = keys.iter().map(|key| (key.clone(), 0)).collect();
     let lost_count = keys.iter().filter(|key| !found.contains(*key)).count();
-    let stream = match Box::pin(collect(&urls[0], &expected, most)).await {
-        Ok(stream) => stream,
-        Err(OutageError::Missing { .. }) if lost_count > 0 => HashMap::new(),
+    let (stream, lost_by_stream_count) = match Box::pin(collect(&urls[0], &expected, most)).await {
+        Ok(stream) => (stream, 0),
+        Err(OutageError::Missing { missing_count, .. }) => (HashMap::new(), missing_count),
         Err(other) => return Err(RigError::cannot("read JetStream")(other)),
     };
     Ok(ClusterReport {
         acknowledged_count: keys.len(),
         lost_count,
+        lost_by_stream_count,
         unexpected_count: found.iter().filter(|id| !expected.contains_key(*id)).count(),
         repeated_in_stream_count: stream.values().map(|count| count - 1).sum(),
         duplicate_window_s: (WINDOW * SCALE).as_secs(),

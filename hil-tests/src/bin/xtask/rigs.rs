@@ -63,7 +63,7 @@ const ALARM_LATENCY: &[&str] = &[
 /// What breaks a gateway, and the rig that must find it.
 const BROKEN: &[(&str, &[&str])] = &[
     ("drop-failed-batch", &["sinks", "--seconds", "1", "--arrival-seconds", "10"]),
-    ("drop-failed-batch", &["jetstream-cluster", "--outage-minutes", "30", "--arrival-seconds", "10"]),
+    ("drop-failed-batch", &["jetstream-cluster", "--outage-minutes", "30", "--arrival-seconds", "20"]),
     ("accept-before-commit", &["postgres", "--seconds", "1", "--arrival-seconds", "10"]),
     ("insert-without-key", &["postgres", "--seconds", "1", "--arrival-seconds", "10"]),
     ("drop-on-overflow", &["full-disk"]),
