@@ -133,15 +133,22 @@ mod tests {
     fn commented_lines_of_the_template_are_the_defaults() {
         let dir = tempfile::tempdir().unwrap();
         let made = init(dir.path(), &InitOptions::default()).unwrap();
-        for (name, contents) in
-            [("roster.toml", ""), ("streets.json", "{}"), ("nats.creds", ""), ("cad.token", "t")]
-        {
+        for (name, contents) in [
+            ("roster.toml", ""),
+            ("streets.json", "{}"),
+            ("nats.creds", ""),
+            ("cad.token", "t"),
+            ("postgres.password", "p"),
+        ] {
             fs::write(dir.path().join(name), contents).unwrap();
         }
         let signing_key = format!("whsec_{}=\n", "A".repeat(43));
         crate::pki::write_new_private(&dir.path().join("cad.keys"), signing_key.as_bytes()).unwrap();
         for (from, to) in [
             ("ca.pem", "nats-ca.pem"),
+            ("ca.pem", "postgres-ca.pem"),
+            ("server.pem", "postgres-client.pem"),
+            ("server.key", "postgres-client.key"),
             ("ca.pem", "cad-ca.pem"),
             ("server.pem", "nats-client.pem"),
             ("server.key", "nats-client.key"),
@@ -154,7 +161,8 @@ mod tests {
         let template = fs::read_to_string(&made.config).unwrap();
         let written = Config::from_text(&made.config, &uncommented(&template), &[]).unwrap();
         let defaults = Config::from_text(&made.config, &template, &[]).unwrap();
-        assert_eq!(written.forwards.len(), 4);
+        assert_eq!(written.forwards.len(), 5);
+        assert!(written.history.postgres.is_some() && defaults.history.postgres.is_none());
         assert_eq!(defaults.forwards.len(), 0);
         let numbers = |config: &Config| {
             let front_door = &config.front_door;

@@ -134,11 +134,13 @@ revocation_list = "pki/crl.pem"
 #alarms_days = 366
 # Disk the history may use in all (bytes). When it is used up the oldest positions go first, and the page says so.
 #bytes_max = 17179869184
-# Who keeps it: "files" of the gateway's own, or "postgres", a database of the force's (keys as of forward.postgres).
-#store = "files"
+# Who keeps it: "files" of the gateway's own, the default, or "postgres", a database of the force's. Its keys are those of
+# forward.postgres, in a schema that is the history's alone.
+#store = "postgres"
 #[history.postgres]
 #url = "postgresql://fieldpost@db.force.example:5432/history"
 #schema = "fieldpost_history"
+#authority = "postgres-ca.pem"
 
 # What pages were shown, to the byte. Beside it is the access record, who looked at whom and why, which is never removed here.
 # Whether who looks has to say why is a key of each [[force]]: reason = "off", "optional" or "required".
@@ -196,6 +198,7 @@ revocation_list = "pki/crl.pem"
 #authority = "postgres-ca.pem"
 #certificate = "postgres-client.pem"
 #key = "postgres-client.key"
+#release = { forces = ["*"], classes = ["*"], fields = ["*"], marking = "official-sensitive" }
 #
 # CloudEvents over HTTP, batched. http:// is for loopback only.
 #[[forward.webhook]]
