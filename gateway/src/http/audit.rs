@@ -1,7 +1,7 @@
 //! `GET /api/v1/audit/*`: the access record, for who may read it.
 //!
 //! **Reading the record is on record before it is served**, with what it may be used for beside each answer. One question
-//! at a time: each reads whole files, on a thread of its own.
+//! at a time, until its thread has ended: it reads whole files, beside the thread that writes the record.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
 
 use super::listener::Peer;
@@ -31,8 +32,6 @@ use crate::live::unit::UnitId;
 const SPAN_MS_MAX: u64 = 24 * 3_600_000;
 /// How long a question waits for the one before it.
 const TURN: Duration = Duration::from_secs(5);
-/// One question at a time, over all sessions: it reads whole files.
-static TURNS: Semaphore = Semaphore::const_new(1);
 
 const POSITIONS_OF_ACCESS: &[Field] =
     &[Field::Access, Field::Position, Field::Movement, Field::State, Field::Name, Field::Alarm];
@@ -232,25 +231,66 @@ async fn on_files<T: Send + 'static>(
     app: &App,
     read: impl FnOnce(Place<'_>) -> std::io::Result<T> + Send + 'static,
 ) -> Result<T, Response> {
-    let Ok(Ok(_turn)) = timeout(TURN, TURNS.acquire()).await else {
-        return Err(refusal(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "another question is being answered: ask again",
-        ));
-    };
     let data_dir = app.live.data_dir().to_owned();
-    let outcome = tokio::task::spawn_blocking(move || {
+    let outcome = in_turn(&app.audits, move || {
         let (access, pictures) = (data_dir.join(ACCESS_DIR), data_dir.join(PICTURES_DIR));
         read(Place { access: &access, pictures: &pictures })
     });
     match outcome.await {
-        Ok(Ok(value)) => Ok(value),
-        outcome => {
+        Some(Ok(Ok(value))) => Ok(value),
+        Some(outcome) => {
             tracing::error!(failed = ?outcome.err(), "the access record cannot be read");
             Err(refusal(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the access record cannot be read: see the gateway's log",
             ))
         }
+        None => {
+            Err(refusal(StatusCode::SERVICE_UNAVAILABLE, "another question is being answered: ask again"))
+        }
+    }
+}
+
+/// Reads on a thread of its own when it is its turn; `None` if that does not come. Cancelled, it reads to its end and keeps
+/// its turn: whoever asks and hangs up, again and again, has one thread.
+async fn in_turn<T: Send + 'static>(
+    turns: &Arc<Semaphore>,
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Option<Result<T, JoinError>> {
+    let turn = timeout(TURN, Arc::clone(turns).acquire_owned()).await.ok()?.expect("nobody closes it");
+    let reading = spawn_blocking(move || {
+        let _turn = turn;
+        read()
+    });
+    Some(reading.await)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_whose_asker_has_gone_keeps_its_turn_until_it_has_ended() {
+        let turns = Arc::new(Semaphore::new(1));
+        let (go, wait) = mpsc::channel::<()>();
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let asker = tokio::spawn({
+            let turns = Arc::clone(&turns);
+            async move {
+                let read = move || {
+                    begun.send(()).unwrap();
+                    wait.recv().unwrap();
+                };
+                in_turn(&turns, read).await
+            }
+        });
+        begins.await.unwrap();
+        asker.abort();
+        assert!(asker.await.unwrap_err().is_cancelled());
+        assert_eq!(turns.available_permits(), 0, "its thread reads on");
+        go.send(()).unwrap();
+        assert_eq!(in_turn(&turns, || 7).await.unwrap().unwrap(), 7);
     }
 }

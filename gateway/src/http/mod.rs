@@ -175,6 +175,8 @@ struct App {
     outputs: Outputs,
     /// One at a time.
     traces: Arc<Semaphore>,
+    /// Questions to the access record, one at a time over all sessions.
+    audits: Arc<Semaphore>,
     is_tls: bool,
     is_loopback: bool,
     shutdown: CancellationToken,
@@ -218,6 +220,7 @@ pub async fn start(
         tiles: settings.tiles,
         outputs: settings.outputs,
         traces: Arc::new(Semaphore::new(1)),
+        audits: Arc::new(Semaphore::new(1)),
         is_tls: settings.tls.is_some(),
         is_loopback: address.ip().is_loopback(),
         shutdown: shutdown.clone(),
