@@ -144,4 +144,63 @@ describe('the room', () => {
     await vi.waitFor(() => expect(FakeSource.all).toHaveLength(1));
     expect(room.asksWhy).toBe(false);
   });
+
+  it('asks why when a reason comes to be required between a failure and the reconnect, and goes on once it is said', async () => {
+    let reason = 'off';
+    const asks = () => json({ operator: 'demo', may: ['look'], reason, server_time_ms: Date.now(), gateway_version: 'test' });
+    const room = await open({ '/api/v1/session': asks, '/api/v1/units': units('1'), '/api/v1/alarms': alarms() });
+    await vi.waitFor(() => expect(room.reads).toBe(1));
+    reason = 'required';
+    FakeSource.last.fail();
+    await vi.waitFor(() => expect(room.asksWhy).toBe(true), { timeout: 3_000 });
+    expect(FakeSource.all).toHaveLength(1);
+    room.reasonSaid();
+    await vi.waitFor(() => expect(FakeSource.all).toHaveLength(2));
+    FakeSource.last.open();
+    await vi.waitFor(() => expect(room.reads).toBe(2));
+    expect([room.asksWhy, room.connection]).toEqual([false, 'live']);
+    FakeSource.last.fail();
+    await vi.waitFor(() => expect(FakeSource.all).toHaveLength(3), { timeout: 3_000 });
+    expect(room.asksWhy).toBe(false);
+  });
+
+  it('asks why when a reason comes to be required while the feed is open, and reads everything once it is said', async () => {
+    let reason = 'off';
+    let isSaid = true;
+    const asks = () => json({ operator: 'demo', may: ['look'], reason, server_time_ms: Date.now(), gateway_version: 'test' });
+    const list = () => (isSaid ? units('1')() : json({ error: 'why' }, 428));
+    const room = await open({ '/api/v1/session': asks, '/api/v1/units': list, '/api/v1/alarms': alarms() });
+    await vi.waitFor(() => expect(room.reads).toBe(1));
+    [reason, isSaid] = ['required', false];
+    FakeSource.last.say('lagged', {});
+    await vi.waitFor(() => expect(room.asksWhy).toBe(true));
+    isSaid = true;
+    room.reasonSaid();
+    FakeSource.last.say('gateway', {});
+    await vi.advanceTimersByTimeAsync(2_500);
+    await vi.waitFor(() => expect(room.reads).toBe(2));
+    expect([room.asksWhy, FakeSource.all.length]).toEqual([false, 1]);
+  });
+
+  it.each([
+    [['assignments', 'assign', 'people'], false],
+    [['ledger'], false],
+    [['audit_read'], true],
+    [['history', 'assignments', 'audit_read', 'audit_export'], true],
+  ])('somebody who may %j is asked why before anything: %s', async (may, isAsked) => {
+    fakeGateway({ '/api/v1/session': () => json({ operator: 'demo', may, reason: 'required', server_time_ms: Date.now(), gateway_version: 'test' }) });
+    vi.resetModules();
+    const { room } = await import('../src/state/room.svelte');
+    room.start();
+    await vi.waitFor(() => expect(isAsked ? room.asksWhy : room.connection === 'barred').toBe(true));
+    expect(room.asksWhy).toBe(isAsked);
+    expect(FakeSource.all).toHaveLength(0);
+  });
+
+  it('says what to press when a page is refused for want of a reason', async () => {
+    vi.resetModules();
+    const [{ faultInWords }, { Refused }] = [await import('../src/pages/fault'), await import('../src/api/request')];
+    expect(faultInWords(new Refused(428, 'your force asks why: send X-Fieldpost-Reason'))).toContain('Press Reason');
+    expect(faultInWords(new Refused(403, 'no'))).toBe('Refused: no.');
+  });
 });

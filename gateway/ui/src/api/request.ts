@@ -10,6 +10,9 @@ import type { Alarm } from '../types';
 /** 10 s: longer than any answer of a healthy gateway, shorter than an operator's patience. */
 const REQUEST_MS_MAX = 10_000;
 
+/** The status of a refusal (RFC 6585, 3) until this person has said why they look. */
+export const REASON_OWED = 428;
+
 export class SessionLost extends Error {
   override readonly name = 'SessionLost';
 }

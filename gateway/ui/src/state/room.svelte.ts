@@ -9,7 +9,7 @@
  * ```
  * The past is elsewhere (replay.svelte.ts) and can never be taken for the present.
  */
-import { SessionLost } from '../api/request';
+import { REASON_OWED, Refused, SessionLost } from '../api/request';
 import { getAlarms, getSession, getUnits } from '../api/room';
 import { Stream } from '../stream';
 import type { Alarm, GatewayState, Session, Unit, Watch } from '../types';
@@ -20,6 +20,9 @@ import { UnitStore } from './units.svelte';
 
 /** Between a failed full read and the next, while the feed itself is alive. */
 const REREAD_MS = 2_000;
+
+/** Whoever may none of these reads nothing with a position, but for who wears what: there the gateway's refusal says how to go on. */
+const LOOKS = ['look', 'history', 'audit_read'];
 
 /** `ended`: the session is over; only a login helps. `barred`: this person's roles have no live picture. */
 export type Connection = 'connecting' | 'live' | 'lost' | 'ended' | 'barred';
@@ -61,7 +64,7 @@ class Room {
   #held: Held | null = null;
   #readAgain = false;
   /** Said for this session: a new one is asked again. */
-  #hasReason = false;
+  #hasReason = $state(false);
   /** What is here is a full read and everything that followed it. */
   #isWhole = false;
   readonly #stream = new Stream('/api/v1/stream', {
@@ -78,10 +81,14 @@ class Room {
 
   start(): void {
     void this.#sessionHolds().then((holds) => {
-      if (holds && this.session?.reason === 'required' && !this.#hasReason) this.asksWhy = true;
-      else if (holds && this.may('look')) this.#stream.start();
+      if (holds && this.may('look')) this.#stream.start();
       else if (holds) this.connection = 'barred';
     });
+  }
+
+  /** The gateway shows this person nothing before they have said why they look. */
+  get owesReason(): boolean {
+    return this.session?.reason === 'required' && !this.#hasReason && LOOKS.some((what) => this.may(what));
   }
 
   /** The gateway has why this person looks. */
@@ -130,6 +137,7 @@ class Room {
   end(): void {
     this.connection = 'ended';
     this.#hasReason = false;
+    this.asksWhy = false;
     this.#stream.stop();
   }
 
@@ -172,6 +180,8 @@ class Room {
       this.reads += 1;
       this.#isWhole = true;
     } catch (fault) {
+      // The feed was open before a reason came to be required: the session says so, and the next read follows what is said.
+      if (fault instanceof Refused && fault.status === REASON_OWED) void this.#sessionHolds();
       if (fault instanceof SessionLost) this.end();
       else setTimeout(() => this.connection === 'live' && void this.#readAll(), REREAD_MS);
     }
@@ -194,7 +204,10 @@ class Room {
     if (this.connection !== 'ended') this.connection = 'lost';
   }
 
-  /** Asks for the session, which also sets the clock. An unreachable gateway ends nothing. */
+  /**
+   * Asks for the session, which also sets the clock. An unreachable gateway ends nothing. A reason may come to be
+   * required in mid-shift: without it every reconnect would be refused, so it is asked for here, and `reasonSaid` goes on.
+   */
   async #sessionHolds(): Promise<boolean> {
     const asked_at_ms = Date.now();
     try {
@@ -207,7 +220,8 @@ class Room {
       }
       if (this.connection === 'connecting') this.connection = 'lost';
     }
-    return true;
+    if (this.owesReason) this.asksWhy = true;
+    return !this.owesReason;
   }
 }
 
