@@ -179,6 +179,14 @@ export const countInWords = (count: number): string => count.toLocaleString('en-
 export const plural = (count: number, one: string, many = `${one}s`): string =>
   `${countInWords(count)} ${count === 1 ? one : many}`;
 
+/** `500 of 2,310 drawn; ask for a shorter time.` Null if all there is can be seen; `is_cut`: the gateway found more than it lists. */
+export function cutInWords(count: number, drawn_max: number, is_cut = false): string | null {
+  if (is_cut) {
+    return `${countInWords(Math.min(count, drawn_max))} of more than ${countInWords(count)} drawn: the gateway found more than it lists. Ask for a shorter time.`;
+  }
+  return count > drawn_max ? `${countInWords(drawn_max)} of ${countInWords(count)} drawn; ask for a shorter time.` : null;
+}
+
 /** `02:10`: for axes and spans. */
 const hourFormat = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
 export const hourAndMinute = (time_ms: number): string => hourFormat.format(time_ms);

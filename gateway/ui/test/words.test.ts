@@ -18,6 +18,15 @@ describe('age in words', () => {
     expect(words.ageInWords(age_ms)).toBe(expected);
   });
 
+  it.each([
+    [500, false, null],
+    [2_310, false, '500 of 2,310 drawn; ask for a shorter time.'],
+    [10_000, true, '500 of more than 10,000 drawn: the gateway found more than it lists. Ask for a shorter time.'],
+    [30, true, '30 of more than 30 drawn: the gateway found more than it lists. Ask for a shorter time.'],
+  ])('a list of %d, cut by the gateway: %s, is "%s"', (count, is_cut, expected) => {
+    expect(words.cutInWords(count, 500, is_cut)).toBe(expected);
+  });
+
   it('says "just now" and "ago"', () => {
     expect(words.agoInWords(100)).toBe('just now');
     expect(words.agoInWords(61_000)).toBe('1 min ago');

@@ -1,0 +1,38 @@
+import { render } from 'svelte/server';
+import { describe, expect, it } from 'vitest';
+import type { Disclosed, DisclosureReport, LookReport, LookRow, Shown } from '../src/api/watch';
+import DisclosureTable from '../src/pages/DisclosureTable.svelte';
+import LookTable from '../src/pages/LookTable.svelte';
+
+const verification = { lines: 1, broken: null };
+const shown: Shown = { at_ms: 1, event: 'units', row: {} };
+const look = (n: number, versions = 0): LookRow => ({
+  n, operator: 'demo', from: '::1', what: 'units', at_ms: 1, subjects: ['a'], fields: [], precision: 'exact', shown: Array<Shown>(versions).fill(shown),
+});
+const looks = (count: number, is_cut = false): LookReport => ({ purpose: '', looks: Array.from({ length: count }, (_, n) => look(n)), is_cut, verification });
+const disclosed = (n: number): Disclosed => ({
+  n, at_ms: 1, is_again: false, to: 'tak', kind: 'tak', address: 'x', count: 1, fields: [], precision_m: 0, marking: 'none',
+});
+const disclosures = (count: number, is_cut = false): DisclosureReport => ({
+  purpose: '', disclosures: Array.from({ length: count }, (_, n) => disclosed(n)), is_cut, verification,
+});
+
+describe('an answer out of the access record', () => {
+  it('says how many looks are not drawn', () => {
+    expect(render(LookTable, { props: { report: looks(2_310) } }).body).toContain('500 of 2,310 drawn');
+    expect(render(LookTable, { props: { report: looks(3, true) } }).body).toContain('the gateway found more than it lists');
+    expect(render(LookTable, { props: { report: looks(500) } }).body).not.toContain('drawn');
+  });
+
+  it('says how many versions of one look are not drawn', () => {
+    const report = (versions: number): LookReport => ({ ...looks(0), looks: [look(1, versions)] });
+    expect(render(LookTable, { props: { report: report(201) } }).body).toContain('200 of 201 drawn');
+    expect(render(LookTable, { props: { report: report(200) } }).body).not.toContain('drawn');
+  });
+
+  it('says how many disclosures are not drawn', () => {
+    expect(render(DisclosureTable, { props: { report: disclosures(501) } }).body).toContain('500 of 501 drawn');
+    expect(render(DisclosureTable, { props: { report: disclosures(3, true) } }).body).toContain('the gateway found more than it lists');
+    expect(render(DisclosureTable, { props: { report: disclosures(500) } }).body).not.toContain('drawn');
+  });
+});
