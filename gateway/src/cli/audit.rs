@@ -178,8 +178,9 @@ fn print_disclosures(answer: &Disclosures, json: bool) {
         ));
     }
     let cut = if answer.is_cut { ", and more lines: ask for a shorter time" } else { "" };
+    let least = if answer.is_at_least { "at least " } else { "" };
     for (to, count) in &answer.records {
-        output::note(&format!("{count} different records to {to}{cut}"));
+        output::note(&format!("{least}{count} different records to {to}{cut}"));
     }
 }
 

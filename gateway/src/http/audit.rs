@@ -30,6 +30,8 @@ use crate::live::unit::UnitId;
 
 /// Longest time that one question is about: a shift and its handing over.
 const SPAN_MS_MAX: u64 = 24 * 3_600_000;
+/// Longest time of a question about what was sent of every unit: every record of it is counted.
+const SPAN_OF_ALL_MS_MAX: u64 = 3_600_000;
 /// How long a question waits for the one before it.
 const TURN: Duration = Duration::from_secs(5);
 
@@ -98,6 +100,21 @@ pub(super) struct AboutDisclosures {
     until_ms: u64,
 }
 
+const DISCLOSURES_ASKED: &str =
+    "ask with from_ms and until_ms, at most 24 hours apart, and with unit=FORCE/DEVICE or sink=NAME";
+
+impl AboutDisclosures {
+    fn question(self) -> Result<Question, &'static str> {
+        let unit =
+            self.unit.map(|unit| unit.0.parse::<UnitId>()).transpose().map_err(|_| DISCLOSURES_ASKED)?;
+        let span = span(self.from_ms, self.until_ms).ok_or(DISCLOSURES_ASKED)?;
+        if unit.is_none() && span.until_ms - span.from_ms > SPAN_OF_ALL_MS_MAX {
+            return Err("without unit=FORCE/DEVICE this is about every unit: ask for at most one hour");
+        }
+        Ok(Question { to: self.sink, unit, key: None, span })
+    }
+}
+
 /// `GET /api/v1/audit/disclosures`: what was sent to force systems, of one unit or of all.
 pub(super) async fn disclosures(
     State(app): State<Arc<App>>,
@@ -105,14 +122,9 @@ pub(super) async fn disclosures(
     Extension(peer): Extension<Peer>,
     question: Result<Query<AboutDisclosures>, QueryRejection>,
 ) -> Response {
-    let question = question.ok().and_then(|Query(q)| {
-        let unit = q.unit.map(|unit| unit.0.parse::<UnitId>()).transpose().ok()?;
-        Some(Question { to: q.sink, unit, key: None, span: span(q.from_ms, q.until_ms)? })
-    });
-    let Some(question) = question else {
-        return bad(
-            "ask with from_ms and until_ms, at most 24 hours apart, and with unit=FORCE/DEVICE or sink=NAME",
-        );
+    let question = match question.map_err(|_| DISCLOSURES_ASKED).and_then(|Query(q)| q.question()) {
+        Ok(question) => question,
+        Err(words) => return bad(words),
     };
     match &question.unit {
         Some(unit) if !viewer.sees(&unit.force) => {
@@ -292,5 +304,19 @@ mod tests {
         assert_eq!(turns.available_permits(), 0, "its thread reads on");
         go.send(()).unwrap();
         assert_eq!(in_turn(&turns, || 7).await.unwrap().unwrap(), 7);
+    }
+
+    #[test]
+    fn without_a_unit_a_question_about_disclosures_spans_an_hour_and_with_one_a_day() {
+        let asked = |unit: Option<&str>, until_ms| {
+            let unit = unit.map(|unit| UnitText(unit.to_owned()));
+            AboutDisclosures { unit, sink: Some("cad".to_owned()), from_ms: 1_000, until_ms }.question()
+        };
+        assert_eq!(asked(None, 3_601_000).map(|question| question.unit), Ok(None));
+        let refused = asked(None, 3_601_001).map(|question| question.span).unwrap_err();
+        assert!(refused.contains("at most one hour"), "{refused}");
+        assert!(asked(Some("met/pc-1234"), 86_401_000).is_ok());
+        assert!(asked(Some("met/pc-1234"), 86_401_001).is_err_and(|words| words.contains("24 hours")));
+        assert!(asked(None, 999).is_err());
     }
 }
