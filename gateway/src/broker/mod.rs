@@ -145,7 +145,7 @@ impl Brokers {
     pub fn send(&self, force: &ForceId, device: &DeviceId, frame: &Frame) -> bool {
         let mut is_sent = false;
         for post in self.posts.iter() {
-            let named = post.register.named(device.as_str());
+            let named = post.register.good(device.as_str());
             if let Some(device) = named.into_iter().find(|enrolled| enrolled.identity.force == *force) {
                 let kept_s = u32::try_from(ERRAND_KEPT.as_secs()).unwrap_or(u32::MAX);
                 is_sent |= post.errands.try_send(Errand { device, frame: frame.clone(), kept_s }).is_ok();

@@ -13,6 +13,8 @@ use super::register::Enrolled;
 pub(super) struct Named {
     pub(super) boot: BootId,
     pub(super) seqs: Vec<Seq>,
+    /// Of the alarm family.
+    pub(super) is_alarm: bool,
 }
 
 /// Sequences by boot.
@@ -36,7 +38,8 @@ impl Named {
             _ => None,
         };
         // What cannot be read is kept under the identity that it claims, and is no longer the device's either.
-        Some(Self { boot: head.boot, seqs: seqs.unwrap_or_else(|| vec![head.seq]) })
+        let is_alarm = head.class.is_alarm_family();
+        Some(Self { boot: head.boot, seqs: seqs.unwrap_or_else(|| vec![head.seq]), is_alarm })
     }
 }
 

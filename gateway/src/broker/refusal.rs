@@ -7,6 +7,8 @@ use fieldpost_protocol::AuthError;
 pub enum Refusal {
     /// Not `fp1/{device}/{lane}`.
     Topic,
+    /// Sent at quality 0: no device does.
+    Quality,
     /// No certificate of this device among those of `devices`.
     DeviceUnknown,
     /// Its force is not served here.
@@ -29,8 +31,9 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, so that each is a time series from the first scrape.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Topic,
+        Self::Quality,
         Self::DeviceUnknown,
         Self::ForceUnknown,
         Self::Certificate,
@@ -47,6 +50,7 @@ impl Refusal {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Topic => "topic",
+            Self::Quality => "quality",
             Self::DeviceUnknown => "device-unknown",
             Self::ForceUnknown => "force-unknown",
             Self::Certificate => "certificate",

@@ -97,9 +97,16 @@ impl Register {
     }
 
     /// The certificates of a device, by the name in its topics: a broker's clients share one space of names.
-    pub(super) fn named(&self, device: &str) -> Vec<Arc<Enrolled>> {
+    fn named(&self, device: &str) -> Vec<Arc<Enrolled>> {
         let devices = self.devices.read().unwrap_or_else(PoisonError::into_inner);
         devices.get(device).cloned().unwrap_or_default()
+    }
+
+    /// Those of them that are good now: nobody else is spoken to, or believed.
+    pub(super) fn good(&self, device: &str) -> Vec<Arc<Enrolled>> {
+        let mut named = self.named(device);
+        named.retain(|enrolled| self.judge(enrolled).is_ok());
+        named
     }
 
     fn judge(&self, enrolled: &Enrolled) -> Result<(), Refusal> {

@@ -124,6 +124,12 @@ impl Station<'_> {
             return Ok(());
         }
         self.shared.metrics.broker.messages.inc();
+        if publish.qos == QoS::AtMostOnce {
+            // No device sends so. Without a PUBACK to wait for, nothing would bound them.
+            self.shared.metrics.broker.refused(Refusal::Quality).inc();
+            self.shared.complaints.say(Refusal::Quality, &publish.topic);
+            return Ok(());
+        }
         match self.register.admit(&publish.topic, &publish.payload) {
             Err(refusal) => self.refuse(refusal, &publish),
             Ok((device, _)) if !self.shared.serves(&device.identity.force) => {
@@ -139,7 +145,7 @@ impl Station<'_> {
         let Some(device) = std::str::from_utf8(&publish.topic).ok().and_then(topic::downlink_of) else {
             return;
         };
-        for enrolled in self.register.named(device) {
+        for enrolled in self.register.good(device) {
             let opened = enrolled.key().and_then(|key| key.open_down(&publish.payload).ok());
             if let Some(Frame::Receipts(receipts)) = opened
                 && receipts.receipt == Receipt::Stored
@@ -152,7 +158,8 @@ impl Station<'_> {
     fn store(&mut self, mut message: Held) -> Result<(), Broken> {
         let Held { device, lane, publish, items_done } = &message;
         let named = Named::of(&publish.payload);
-        let is_elsewhere = named.as_ref().is_some_and(|named| {
+        // By number alone: a wiped device that kept its key counts from the start again. An alarm is stored in any case.
+        let is_elsewhere = named.as_ref().filter(|named| !named.is_alarm).is_some_and(|named| {
             let elsewhere = device.elsewhere();
             named.seqs.iter().all(|seq| elsewhere.has(named.boot, *seq))
         });

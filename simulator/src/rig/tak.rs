@@ -8,7 +8,8 @@
 //! ```
 //! In a first part a few units move while an alarm stands; in a second one many move fast. Alarms are told again every second
 //! with a stale time of three, so **so many seconds are as many tellings as a thirtieth of them in minutes** of the default
-//! (every 30 s): 20 s stand for 10 minutes.
+//! (every 30 s): 20 s stand for 10 minutes. Behind FreeTAKServer the stale time is six: its own delay is not scaled. The
+//! default's is ten tellings.
 //!
 //! A gateway with the feature `sabotage` can leave escaping out (`skip-escape`) or tell an alarm once (`tell-once`), to see this
 //! turn red.

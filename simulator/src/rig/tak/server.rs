@@ -61,7 +61,7 @@ impl FreeTakServer {
 
     /// The gateway's configuration for it.
     pub(super) fn sink(&self, name: &str, papers: &Papers) -> String {
-        papers.sink(name, self.port) + "alarm_repeat_s = 1\nalarm_stale_s = 3\n"
+        papers.sink(name, self.port) + "alarm_repeat_s = 1\nalarm_stale_s = 6\n"
     }
 }
 
