@@ -10,7 +10,8 @@ const gone = (run, page) => page.getByRole('dialog').waitFor({ state: 'detached'
 export async function logInByKeyboard(run, page, { origin, name, first, chosen }) {
   const { keyboard } = page;
   await page.goto(`${origin}/login`, { timeout: run.timeout });
-  // The name has the focus.
+  // The name has the focus, as soon as the browser has drawn the page.
+  await page.locator('input[name="name"]:focus').waitFor({ timeout: run.timeout });
   await keyboard.type(name);
   await keyboard.press('Tab');
   await keyboard.type(first);

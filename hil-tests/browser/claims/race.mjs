@@ -5,7 +5,7 @@ import { atWork } from '../at_work.mjs';
  * From the first screen that names the owner to the last: a second, and two for two browsers that draw in software on
  * processors which others use as well.
  */
-const APART_MS_MAX = 3_000;
+const APART_MS_MAX = 1_000;
 /** Little to draw. */
 const VIEWPORT = { width: 1000, height: 500 };
 const UNIT = 'pc-0006';
