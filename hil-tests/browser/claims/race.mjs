@@ -1,10 +1,7 @@
 // Two operators answer one alarm at the same moment, in two browsers: the gateway makes one of them its owner.
 import { atWork } from '../at_work.mjs';
 
-/**
- * From the first screen that names the owner to the last: a second, and two for two browsers that draw in software on
- * processors which others use as well.
- */
+/** From the first screen that names the owner to the last, in ms. */
 const APART_MS_MAX = 1_000;
 /** Little to draw. */
 const VIEWPORT = { width: 1000, height: 500 };
