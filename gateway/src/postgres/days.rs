@@ -12,6 +12,8 @@ use crate::history::Hold;
 /// The table called `$1` in the schema that is ours, not one of the same name further down the search path.
 const OURS: &str = "to_regclass(quote_ident(current_schema()) || '.' || $1)";
 const DAY_MS: u64 = 24 * 3_600_000;
+/// How long dropping a day waits for others' sessions: new readers of the parent wait behind it, and so do the gateway's writers.
+const DROP_LOCK_MS_MAX: u64 = 200;
 
 /// A day of UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +87,7 @@ pub(crate) struct Kept<'a> {
 }
 
 /// Drops the table of `day`, or of a day with rows to keep every other row. Returns whether the table is gone.
+/// In a transaction, which ends with it: what it waits for a lock is cut short. Somebody who reads the day is a fault.
 pub(crate) async fn retire(client: &Client, parent: &str, day: Day, kept: &Kept<'_>) -> Result<bool, Fault> {
     let table = day.table(parent);
     let near: Vec<&Hold> = kept.holds.iter().collect();
@@ -107,7 +110,7 @@ pub(crate) async fn retire(client: &Client, parent: &str, day: Day, kept: &Kept<
         }
         return Ok(false);
     }
-    client.batch_execute(&format!("DROP TABLE {table}")).await?;
+    client.batch_execute(&format!("SET LOCAL lock_timeout = {DROP_LOCK_MS_MAX}; DROP TABLE {table}")).await?;
     tracing::info!(table, "a day's time is over: its table is dropped");
     Ok(true)
 }

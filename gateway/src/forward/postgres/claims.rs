@@ -12,6 +12,8 @@ use crate::forward::event::{ClockBounds, Event, EventState, Gap, GapReason, Rend
 use crate::forward::release::Release;
 use crate::forward::{RetryReason, Sink as _, SinkError};
 use crate::history::Hold;
+use crate::postgres::Fault;
+use crate::postgres::link::Link;
 use crate::postgres::tests::Database;
 use crate::record::{Record, RecordKind};
 use crate::retention::Periods;
@@ -316,6 +318,14 @@ async fn days_that_are_over_are_dropped_and_a_hold_keeps_its_rows_alone() {
     // A day that was dropped is made again for a row that comes later still.
     settings.retention.now_ms = Arc::new(|| NOON_MS + 7 * DAY_MS);
     held.lock().unwrap().clear();
+    // Whoever reads meanwhile is left alone, and holds the writers up no longer than a moment: a session waits 10 s for a lock.
+    let reader = Link::open(&settings.server).await.unwrap();
+    reader.client().batch_execute("BEGIN; SELECT FROM fieldpost.positions").await.unwrap();
+    let started = std::time::Instant::now();
+    let held_up = keep::once(&settings).await;
+    assert!(matches!(held_up, Err(Fault::Again { reason: RetryReason::Timeout, .. })), "{held_up:?}");
+    assert!(started.elapsed() < std::time::Duration::from_secs(8), "{:?}", started.elapsed());
+    reader.client().batch_execute("COMMIT").await.unwrap();
     keep::once(&settings).await.unwrap();
     assert_eq!(left("positions"), "");
     deliver(&settings, &[place("ben", 200, NOON_MS)]).await.unwrap();

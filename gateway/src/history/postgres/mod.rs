@@ -80,6 +80,7 @@ struct State {
     /// On its way to the database.
     writing: Arc<Table>,
     condition: Condition,
+    failed: settle::Failed,
     /// Why the database did not answer last time.
     fault: Option<String>,
 }

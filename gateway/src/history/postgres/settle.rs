@@ -1,4 +1,6 @@
 //! Writing: chunks of rows, each a transaction, then days that are over.
+//!
+//! **Only the rows decide whether it succeeded.** Somebody who reads a day that is over for hours holds up its dropping, and nothing else.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,6 +18,9 @@ use crate::postgres::link::Link;
 
 /// Rows of a transaction: what is written stays so when a later chunk fails, so that a slow database gets on.
 const CHUNK_ROWS: usize = 8_192;
+
+/// How long a chore that failed is left alone: each time costs its connection.
+const CHORE_AGAIN_MS: u64 = 5 * 60_000;
 
 const CLASSES: [RowClass; 2] = [RowClass::Movement, RowClass::Alarms];
 
@@ -57,6 +62,30 @@ impl Session {
     }
 }
 
+/// What is done after the rows, and may fail without them.
+#[derive(Debug, Clone, Copy)]
+enum Chore {
+    Measure,
+    Retire,
+}
+
+/// When each chore failed, in the gateway's time; `None` if it went well last time.
+#[derive(Debug, Default)]
+pub(super) struct Failed([Option<u64>; 2]);
+
+impl Failed {
+    fn is_due(&self, chore: Chore, now_ms: u64) -> bool {
+        // A clock that was set back puts it off no longer than that.
+        self.0[chore as usize].is_none_or(|at_ms| at_ms.abs_diff(now_ms) >= CHORE_AGAIN_MS)
+    }
+
+    /// True the first time.
+    fn note(&mut self, chore: Chore, failed_at_ms: Option<u64>) -> bool {
+        let was_well = std::mem::replace(&mut self.0[chore as usize], failed_at_ms).is_none();
+        was_well && failed_at_ms.is_some()
+    }
+}
+
 /// Writers of the schema take turns, so that no day goes while somebody writes into it.
 fn lock_of(schema: &str) -> String {
     let key = format!("fieldpost history {schema}").replace('\'', "''");
@@ -76,10 +105,32 @@ impl Inner {
             }
         };
         self.write_fresh(&mut session).await?;
-        self.retire(&mut session, now_ms).await?;
-        self.measure(&session).await?;
-        *settling = Some(session);
+        if self.look_after(&mut session, now_ms).await {
+            *settling = Some(session);
+        }
         Ok(())
+    }
+
+    /// Does the chores that are due; false if one failed, after which the connection is not to be used.
+    async fn look_after(&self, session: &mut Session, now_ms: u64) -> bool {
+        for chore in [Chore::Measure, Chore::Retire] {
+            if !self.state().failed.is_due(chore, now_ms) {
+                continue;
+            }
+            let done = match chore {
+                Chore::Measure => bounded(self.measure(session)).await,
+                Chore::Retire => self.retire(session, now_ms).await,
+            };
+            let is_new = self.state().failed.note(chore, done.is_err().then_some(now_ms));
+            if let Err(fault) = done {
+                if is_new {
+                    let again_s = CHORE_AGAIN_MS / 1_000;
+                    tracing::warn!(%fault, ?chore, again_s, "the history's rows are written, but its days are not looked after");
+                }
+                return false;
+            }
+        }
+        true
     }
 
     async fn write_fresh(&self, session: &mut Session) -> Result<(), Fault> {
@@ -115,7 +166,7 @@ impl Inner {
         for class in CLASSES {
             let kept_ms = self.settings.retention.days(class).saturating_mul(24 * 3_600_000);
             let table = row::table_of(class);
-            for day in days::all(session.link.client(), table).await? {
+            for day in bounded(days::all(session.link.client(), table)).await? {
                 if day.starts_ms().saturating_add(kept_ms) >= today.starts_ms() {
                     break;
                 }

@@ -11,6 +11,7 @@ use super::super::{
 use super::model::{alarms_are_found_with_what_became_of_them, answers_as_a_list_would, any_step};
 use super::retention::days_go_and_holds_keep_their_rows;
 use super::{Bed, DAY_MS, NOON_MS, place, unit};
+use crate::postgres::link::Link;
 use crate::postgres::tests::Database;
 
 impl Bed for Database {
@@ -97,6 +98,35 @@ async fn a_database_that_is_gone_delays_no_row_is_said_and_has_everything_later(
     store.settle(NOON_MS).await.unwrap();
     assert_eq!(store.track(everything()).await.unwrap().items.len(), 6_000);
     assert!(store.condition().degraded.is_empty(), "{:?}", store.condition().degraded);
+}
+
+/// An analyst's transaction that has read a day and stays open.
+#[tokio::test]
+async fn a_reader_that_holds_up_retention_holds_up_no_row() {
+    let database = Database::new();
+    let (store, _) = open(&database, KEPT, Arc::default()).await;
+    let row = |n: u32, at_ms| vec![(unit("sim/anna"), place(at_ms, n))];
+    let days =
+        || database.sql("SELECT count(*) FROM pg_inherits WHERE inhparent = 'fieldpost.movement'::regclass");
+    store.take(row(0, NOON_MS)).await.unwrap();
+    store.settle(NOON_MS).await.unwrap();
+    let reader = Link::open(&database.server()).await.unwrap();
+    reader.client().batch_execute("BEGIN; SELECT FROM fieldpost.movement").await.unwrap();
+    let later_ms = NOON_MS + 40 * DAY_MS;
+    for (n, waited_ms) in [(1, 0), (2, 1_000), (3, 5 * 60_000)] {
+        store.take(row(n, later_ms + waited_ms)).await.unwrap();
+        let started = std::time::Instant::now();
+        store.settle(later_ms + waited_ms).await.unwrap();
+        // A session waits 10 s for a lock.
+        assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+        assert_eq!(database.sql("SELECT count(*) FROM fieldpost.movement"), (n + 1).to_string());
+        assert_eq!(store.condition().degraded, Vec::<String>::new());
+    }
+    reader.client().batch_execute("COMMIT").await.unwrap();
+    store.settle(later_ms + 6 * 60_000).await.unwrap();
+    assert_eq!(days(), "2", "it is not tried at each settling");
+    store.settle(later_ms + 10 * 60_000).await.unwrap();
+    assert_eq!(days(), "1", "nothing is in its way any more");
 }
 
 /// A settling that is given up on its way leaves every row where a question and the next settling find it.
