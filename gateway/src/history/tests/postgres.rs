@@ -1,9 +1,11 @@
 //! The claims of the seam for the store on PostgreSQL, and its own: a database that is slow or gone delays nobody.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use super::super::{
     HistoryError, HistoryStore, Hold, PostgresSettings, PostgresStore, Retention, Sees, Track,
@@ -11,12 +13,16 @@ use super::super::{
 use super::model::{alarms_are_found_with_what_became_of_them, answers_as_a_list_would, any_step};
 use super::retention::days_go_and_holds_keep_their_rows;
 use super::{Bed, DAY_MS, NOON_MS, place, unit};
+use crate::postgres::Server;
 use crate::postgres::link::Link;
 use crate::postgres::tests::Database;
 
-impl Bed for Database {
+/// A schema of a database.
+struct Schema(Server);
+
+impl Bed for Schema {
     async fn open_with(&self, retention: Retention, holds: Arc<Mutex<Vec<Hold>>>) -> Box<dyn HistoryStore> {
-        Box::new(open(self, retention, holds).await.0)
+        Box::new(open_on(self.0.clone(), retention, holds).await.0)
     }
 
     /// What is in memory goes when the store is dropped; the rest is the database's.
@@ -28,31 +34,52 @@ async fn open(
     retention: Retention,
     holds: Arc<Mutex<Vec<Hold>>>,
 ) -> (PostgresStore, bool) {
+    open_on(database.server(), retention, holds).await
+}
+
+async fn open_on(
+    server: Server,
+    retention: Retention,
+    holds: Arc<Mutex<Vec<Hold>>>,
+) -> (PostgresStore, bool) {
     let holds = Arc::new(move || holds.lock().unwrap().clone());
-    let settings = PostgresSettings { server: database.server(), rows_max: 5_000, retention, holds };
+    let settings = PostgresSettings { server, rows_max: 5_000, retention, holds };
     PostgresStore::open(settings, Duration::from_secs(60)).await
 }
 
 const KEPT: Retention = Retention { movement_days: 31, alarms_days: 366 };
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 4, max_shrink_iters: 20, ..ProptestConfig::default() })]
+/// Cases, each in a schema of its own; more with PROPTEST_CASES.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(4)
+}
 
-    #[test]
-    fn the_store_on_postgres_answers_as_a_list_would(steps in prop::collection::vec(any_step(), 1..30)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(answers_as_a_list_would(&mut Database::new(), steps));
-    }
+#[test]
+fn the_store_on_postgres_answers_as_a_list_would() {
+    let database = Database::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let config = ProptestConfig { cases: cases(), max_shrink_iters: 50, ..ProptestConfig::default() };
+    let number = AtomicU32::new(0);
+    let done = TestRunner::new(config).run(&prop::collection::vec(any_step(), 1..30), |steps| {
+        let schema = format!("case_{}", number.fetch_add(1, Ordering::Relaxed));
+        let mut bed = Schema(Server { schema: schema.clone(), ..database.server() });
+        runtime.block_on(answers_as_a_list_would(&mut bed, steps));
+        database.sql(&format!("DROP SCHEMA {schema} CASCADE"));
+        Ok(())
+    });
+    done.unwrap();
 }
 
 #[tokio::test]
 async fn an_alarm_in_postgres_is_found_with_what_became_of_it_and_pages_go_on() {
-    alarms_are_found_with_what_became_of_them(&Database::new()).await;
+    let database = Database::new();
+    alarms_are_found_with_what_became_of_them(&Schema(database.server())).await;
 }
 
 #[tokio::test]
 async fn whole_days_go_from_postgres_when_their_time_is_over_and_a_hold_keeps_its_rows_alone() {
-    days_go_and_holds_keep_their_rows(&Database::new(), &|| None).await;
+    let database = Database::new();
+    days_go_and_holds_keep_their_rows(&Schema(database.server()), &|| None).await;
 }
 
 #[tokio::test]
