@@ -68,7 +68,7 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("insert-without-key", &["postgres", "--seconds", "1", "--arrival-seconds", "10"]),
     ("drop-on-overflow", &["full-disk"]),
     ("store-twice", &["network", "--seconds", "9"]),
-    ("leak", &["attacks", "--seconds", "12"]),
+    ("leak", &["attacks", "--seconds", "30"]),
     ("delete-undelivered", &["clocks", "--seconds", "1"]),
     ("ack-before-commit", &["disk-faults", "--nth", "1,2"]),
     ("ack-before-commit", &["power-cut", "--cuts", "10"]),
