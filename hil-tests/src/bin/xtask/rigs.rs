@@ -60,6 +60,10 @@ const ALARM_LATENCY: &[&str] = &[
     "10000",
 ];
 
+/// The parties that no delay of another server blurs.
+const TAK_ALARM: &[&str] =
+    &["tak", "--without-free-tak-server", "--devices", "20", "--seconds", "1", "--stands", "6"];
+
 /// What breaks a gateway, and the rig that must find it.
 const BROKEN: &[(&str, &[&str])] = &[
     ("drop-failed-batch", &["sinks", "--seconds", "1", "--arrival-seconds", "10"]),
@@ -75,8 +79,10 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("ack-before-commit", &["kill", "--kills", "5"]),
     ("show-before-log", &["look", "--kills", "5"]),
     ("skip-chain", &["look", "--kills", "2"]),
-    ("ack-before-commit", &["broker", "--kills", "6"]),
+    ("forget-last-record", &["broker", "--kills", "3"]),
     ("skip-tag", &["broker", "--kills", "0"]),
+    ("tell-once", TAK_ALARM),
+    ("skip-escape", TAK_ALARM),
     ("drop-closing", &["look", "--kills", "2"]),
     ("send-before-log", &["disclosure", "--kills", "0", "--points", "1"]),
     ("slow-alarm-journal", ALARM_LATENCY),
