@@ -10,7 +10,7 @@ use super::split::{Protocol, Splitter};
 use super::{alert, proto, scope, uid, xml};
 use crate::alarms::{AlarmId, Cause, Grade, Origin, Queue};
 use crate::config::roster::UnitKind;
-use crate::forward::release::{Field, Fields, Forces, Release};
+use crate::forward::release::{self, Field, Fields, Forces, Kinds, Release};
 use crate::forward::testing::{RECEIVED_MS, alarm_record, position_record};
 use crate::live::order::ClockBounds;
 use crate::live::standing::StandingAlarm;
@@ -370,4 +370,17 @@ fn an_alarm_from_the_book_is_cut_like_its_record() {
     assert_eq!(scope::alarm(&Release { forces: others, ..Release::everything() }, &alarm), None);
     let rough = scope::alarm(&Release { precision_m: 1_000, ..Release::everything() }, &alarm).unwrap();
     assert_ne!(rough.position_udeg, alarm.position_udeg);
+}
+
+#[test]
+fn what_sensors_and_cancels_said_goes_only_where_they_are_released() {
+    let alarm = StandingAlarm { is_taken_back: true, ..standing(&alarm_record(7)) };
+    let concluded = StandingAlarm { origin: Origin::Rule, ..alarm.clone() };
+    let whole = Release::everything();
+    assert_eq!(scope::alarm(&whole, &concluded), Some(concluded.clone()));
+    let alarms = Release { classes: Kinds::of(&[release::Kind::Alarm]), ..whole.clone() };
+    assert_eq!(scope::alarm(&alarms, &concluded), None);
+    let without = Release { fields: Fields::of(&[Field::Alarm, Field::Position]), ..whole };
+    assert_eq!(scope::alarm(&without, &concluded), None);
+    assert!(!scope::alarm(&alarms, &alarm).unwrap().is_taken_back);
 }

@@ -1,21 +1,25 @@
 //! What an output is released of an alarm that it is told again from the book.
 //!
 //! **The same cut as that of the alarm's record**: it is asked as if the record came again. An alarm whose cause nobody knows is
-//! told to whoever is released alarms of either class: it carries nothing but that it is one.
+//! told to whoever is released alarms of either class: it carries nothing but that it is one. **What a rule concluded from sensors
+//! goes only where sensors are released**, and that a wearer took an alarm back only where cancels are.
 
 use bytes::Bytes;
 use fieldpost_protocol::{
     Alarm, AlarmCause, Body, Class, ClockQuality, Envelope, FixSource, Head, Lane, Position, ReportReason,
 };
 
-use crate::alarms::Cause;
-use crate::forward::release::{Field, Release};
+use crate::alarms::{Cause, Origin};
+use crate::forward::release::{Field, Kind, Release};
 use crate::live::standing::StandingAlarm;
 use crate::record::{Record, RecordKind};
 use crate::spool::Lsn;
 
 /// What of `alarm` may be sent; `None`: nothing.
 pub(super) fn alarm(release: &Release, alarm: &StandingAlarm) -> Option<StandingAlarm> {
+    if alarm.origin == Origin::Rule && !releases_sensors(release) {
+        return None;
+    }
     let head = Head {
         version: 1,
         class: Class::ALARM,
@@ -56,9 +60,14 @@ pub(super) fn alarm(release: &Release, alarm: &StandingAlarm) -> Option<Standing
         _ => None,
     };
     let position_udeg = position.map(|position| (position.longitude_udeg, position.latitude_udeg));
-    let mut released = StandingAlarm { position_udeg, ..alarm.clone() };
+    let is_taken_back = alarm.is_taken_back && release.classes.has(Kind::AlarmCancel);
+    let mut released = StandingAlarm { position_udeg, is_taken_back, ..alarm.clone() };
     if !cut.fields.has(Field::Callsign) {
         released.callsign = alarm.id.unit.device.as_str().to_owned();
     }
     Some(released)
+}
+
+fn releases_sensors(release: &Release) -> bool {
+    release.classes.has(Kind::SensorEvent) && release.fields.has(Field::Sensor)
 }
