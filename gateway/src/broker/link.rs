@@ -10,8 +10,8 @@ use hyper::Uri;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{Publish, SubscribeReasonCode};
 use rumqttc::{
-    AckMode, AsyncClient, Event, EventLoop, Incoming, MqttOptions, SubscribeFilterInput, TlsConfiguration,
-    Transport,
+    AckMode, AsyncClient, Event, EventLoop, Incoming, MqttOptions, PersistedAckMode, SubscribeFilterInput,
+    TlsConfiguration, Transport,
 };
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
@@ -131,7 +131,8 @@ fn options(link: &BrokerLink) -> Result<MqttOptions, Ended> {
     // The broker keeps what has no PUBACK; what we owe it, the spool and the devices know.
     options.set_clean_start(false);
     options.set_session_expiry_interval(Some(link.session_expiry_s));
-    options.set_session_store(IdleSession::new(&link.client_id, link.session_expiry_s, IN_FLIGHT_MAX));
+    let acks = PersistedAckMode::Manual;
+    options.set_session_store(IdleSession::new(&link.client_id, link.session_expiry_s, IN_FLIGHT_MAX, acks));
     options.set_ack_mode(AckMode::Manual);
     options.set_receive_maximum(Some(link.receive_max));
     options.set_outgoing_inflight_upper_limit(IN_FLIGHT_MAX);

@@ -37,6 +37,7 @@ use tokio_util::task::TaskTracker;
 pub use self::metrics::BrokerMetrics;
 pub use self::refusal::Refusal;
 use self::register::{Enrolled, Register};
+pub use self::session::IdleSession;
 use self::station::{Broken, Station};
 use crate::config::{BrokerLink, Config};
 use crate::dedup::Dedup;

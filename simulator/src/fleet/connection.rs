@@ -10,15 +10,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use fieldpost_gateway::broker::IdleSession;
 use fieldpost_protocol::limits::MQTT_PACKET_BYTES_MAX;
 use rumqttc::{
-    AsyncClient, Event, EventLoop, Incoming, MqttOptions, Outgoing, PublishOptions, TlsConfiguration,
-    Transport,
+    AsyncClient, Event, EventLoop, Incoming, MqttOptions, Outgoing, PersistedAckMode, PublishOptions,
+    TlsConfiguration, Transport,
     mqttbytes::{QoS, v5::PubAckReason},
 };
 use rustls::ClientConfig;
-
-use super::session::IdleSession;
 
 /// Publishes accepted before the first is on the wire; more than any device has in flight.
 const QUEUE_COUNT_MAX: usize = 128;
@@ -91,7 +90,8 @@ pub fn begin(device: &str, front_door: &FrontDoor, tls: Arc<ClientConfig>) -> (S
     // The gateway keeps the subscription and undelivered receipts; what we owe it, the device logic knows.
     options.set_clean_start(false);
     options.set_session_expiry_interval(Some(SESSION_EXPIRY_S));
-    options.set_session_store(IdleSession::new(device, SESSION_EXPIRY_S, IN_FLIGHT_COUNT_MAX));
+    let acks = PersistedAckMode::Automatic;
+    options.set_session_store(IdleSession::new(device, SESSION_EXPIRY_S, IN_FLIGHT_COUNT_MAX, acks));
     options.set_max_packet_size(Some(u32::try_from(MQTT_PACKET_BYTES_MAX).unwrap_or(u32::MAX)));
     // The name is what the certificate must show; the address is where the gateway is, without asking a resolver.
     options.set_socket_connector(move |_host, _network| async move {

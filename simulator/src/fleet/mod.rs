@@ -15,7 +15,6 @@ pub mod connection;
 pub mod enrol;
 pub mod progress;
 pub mod receiver_log;
-pub mod session;
 pub mod source;
 pub mod tls;
 
