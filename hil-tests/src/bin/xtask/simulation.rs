@@ -1,7 +1,5 @@
 //! Seeds of the deterministic simulation, and the proof that each checker can turn red.
 
-use std::process::Command;
-
 use crate::{
     host,
     rigs::must_fail,
@@ -20,15 +18,10 @@ const WAYS: [&str; 4] = ["ack-before-commit", "forget-last-record", "drop-on-ove
 pub(crate) fn run_all() -> Result<(), Failure> {
     let broken = host::build_sabotaged()?;
     host::build()?;
-    run_command(quiet(&mut host::simulator()).args(["check", "--seeds", SEEDS]))?;
-    run_command(quiet(&mut host::simulator()).args(SHIFT))?;
+    run_command(host::simulator().args(["check", "--seeds", SEEDS]))?;
+    run_command(host::simulator().args(SHIFT))?;
     say("  Now on purpose: each of these must turn red");
     WAYS.iter().try_for_each(|way| {
-        must_fail(quiet(&mut broken.simulator()).args(["check", "--seeds", BROKEN_SEEDS, "--broken", way]))
+        must_fail(broken.simulator().args(["check", "--seeds", BROKEN_SEEDS, "--broken", way]))
     })
-}
-
-/// The gateway says what goes wrong, and here everything does.
-fn quiet(command: &mut Command) -> &mut Command {
-    command.env("FIELDPOST_SIM_LOG", "off")
 }
