@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::files::PURPOSE;
-use super::line::{Line, ReadDigest};
+use super::line::{AccountNote, Line, ReadDigest};
 use super::look::covers;
 use super::rebuild::{Page, answer, walk};
 use super::verify::{Verdict, verify};
@@ -77,6 +77,9 @@ pub struct Seen {
     /// Why, if they said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What they did to which account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountNote>,
     /// Which bytes they were given, if it was one answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<ReadDigest>,
@@ -297,6 +300,7 @@ impl From<&Look> for Seen {
             fields: line.fields.clone(),
             precision: line.precision.clone(),
             reason: line.reason.clone(),
+            account: line.account.clone(),
             answer: line.answer.clone(),
             shown: Vec::new(),
             not_known: None,

@@ -43,6 +43,9 @@ pub struct Note {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What is done to which account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountNote>,
     /// What exactly was handed out, if it was one answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<AnswerDigest>,
@@ -58,6 +61,15 @@ pub struct Note {
     /// Of the log itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<FileNote>,
+}
+
+/// What an administrator does to an account, whether or not it can be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountNote {
+    /// Whose it is: as it was asked for, so perhaps nobody's.
+    pub name: String,
+    /// What: `make`, `disable`, `enable`, `roles` or `password`.
+    pub change: String,
 }
 
 /// What goes to a force system.
@@ -170,6 +182,9 @@ pub struct Line {
     /// Why.
     #[serde(default)]
     pub reason: Option<String>,
+    /// What is done to which account; versions before said it in `reason`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountNote>,
     /// What was handed out.
     #[serde(default)]
     pub answer: Option<ReadDigest>,
@@ -227,6 +242,7 @@ impl Note {
             fields: &[],
             precision: None,
             reason: None,
+            account: None,
             answer: None,
             picture: None,
             stream: None,

@@ -20,15 +20,17 @@ pub(super) fn dispatch(command: PeopleCommand) -> Result<(), CliError> {
             show(&name, &accounts(&file)?.add(new, &by())?);
         }
         PeopleCommand::List { file, json } => list(&accounts(&file)?, json)?,
-        PeopleCommand::Passwd { file, name } => show(&name, &accounts(&file)?.reset(&name, &by())?),
+        PeopleCommand::Passwd { file, name } => {
+            show(&name, &accounts(&file)?.reset(&name, &Forces::All, &by())?)
+        }
         PeopleCommand::Disable { file, name, undo } => {
-            accounts(&file)?.set_disabled(&name, !undo, &by())?;
+            accounts(&file)?.set_disabled(&name, &Forces::All, !undo, &by())?;
             output::line(&format!("{name} {}", if undo { "may log in again" } else { "is disabled" }));
         }
         PeopleCommand::Assign { file, list } => assign(&file, &list)?,
         PeopleCommand::Wearer { file, unit, at } => wearer(&file, &unit, at.as_deref())?,
         PeopleCommand::Roles { file, name, roles, forces } => {
-            accounts(&file)?.set_grant(&name, grant(&roles, forces), &by())?;
+            accounts(&file)?.set_grant(&name, &Forces::All, grant(&roles, forces), &by())?;
             output::line(&format!("{name} has other roles"));
         }
     }

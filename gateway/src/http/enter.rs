@@ -203,7 +203,7 @@ async fn change(
     let hashed = hashed.map_err(|_| failed())?;
     let by = By { who: operator.to_string(), at_ms: app.live.now_ms() };
     let (accounts, name) = (entrance.accounts.clone(), operator.to_string());
-    let changed = spawn_blocking(move || accounts.set_password(&name, hashed, false, &by)).await;
+    let changed = spawn_blocking(move || accounts.set_password(&name, hashed, &by)).await;
     changed.map_err(|_| failed())?.map_err(|error| No::from(Refused::Accounts(error)))?;
     // Everybody who came with the old one, here and elsewhere.
     app.sessions.end(session);

@@ -18,9 +18,13 @@ use super::listener::Peer;
 use super::viewer::{Forces, Role, Viewer};
 use super::{App, not_shown, refusal};
 use crate::audit::What;
+use crate::audit::line::{AccountNote, Note};
 use crate::login::Operator;
 use crate::people::account::AccountView;
 use crate::people::{Account, Accounts, AccountsError, By, Grant, NewAccount};
+
+/// Most of a name that a line of the access record takes: an account's has 64 at most, but anything may be asked for.
+const NAME_CHARS_MAX: usize = 128;
 
 #[derive(Serialize)]
 struct PeopleView {
@@ -60,7 +64,8 @@ pub(super) async fn list(
     app.access.note(app.asked(&viewer, peer, What::PeopleRead).event());
     let listed = with_accounts(&app, move |accounts| {
         let all = accounts.all()?;
-        Ok(all.values().filter(|account| reaches(&viewer, account)).map(Account::view).collect())
+        let reached = all.values().filter(|account| viewer.forces.cover(&account.grant.forces));
+        Ok(reached.map(Account::view).collect())
     });
     match listed.await {
         Ok(people) => Json(PeopleView { people }).into_response(),
@@ -134,11 +139,8 @@ async fn set_disabled(
     if let Err(refused) = will_change(&app, &viewer, peer, &name, action).await {
         return refused;
     }
-    let (by, who, of) = (by(&app, &viewer), viewer.clone(), name.clone());
-    let changed = with_accounts(&app, move |accounts| {
-        reached(accounts, &who, &of)?;
-        accounts.set_disabled(&of, disabled, &by)
-    });
+    let (by, over, of) = (by(&app, &viewer), viewer.forces.clone(), name.clone());
+    let changed = with_accounts(&app, move |accounts| accounts.set_disabled(&of, &over, disabled, &by));
     if let Err(refused) = changed.await {
         return refused;
     }
@@ -169,14 +171,11 @@ pub(super) async fn grant(
     if !viewer.forces.cover(&grant.forces) {
         return refusal(StatusCode::FORBIDDEN, "you cannot give away forces that are not yours");
     }
-    if let Err(refused) = will_change(&app, &viewer, peer, &name, "other roles or forces").await {
+    if let Err(refused) = will_change(&app, &viewer, peer, &name, "roles").await {
         return refused;
     }
-    let (by, who, of) = (by(&app, &viewer), viewer.clone(), name.clone());
-    let changed = with_accounts(&app, move |accounts| {
-        reached(accounts, &who, &of)?;
-        accounts.set_grant(&of, grant, &by)
-    });
+    let (by, over, of) = (by(&app, &viewer), viewer.forces.clone(), name.clone());
+    let changed = with_accounts(&app, move |accounts| accounts.set_grant(&of, &over, grant, &by));
     if let Err(refused) = changed.await {
         return refused;
     }
@@ -199,14 +198,11 @@ pub(super) async fn reset(
     Extension(peer): Extension<Peer>,
     Path(name): Path<String>,
 ) -> Response {
-    if let Err(refused) = will_change(&app, &viewer, peer, &name, "new password").await {
+    if let Err(refused) = will_change(&app, &viewer, peer, &name, "password").await {
         return refused;
     }
-    let (by, who, of) = (by(&app, &viewer), viewer.clone(), name.clone());
-    let made = with_accounts(&app, move |accounts| {
-        reached(accounts, &who, &of)?;
-        accounts.reset(&of, &by)
-    });
+    let (by, over, of) = (by(&app, &viewer), viewer.forces.clone(), name.clone());
+    let made = with_accounts(&app, move |accounts| accounts.reset(&of, &over, &by));
     let password = match made.await {
         Ok(password) => password.reveal().to_owned(),
         Err(refused) => return refused,
@@ -218,31 +214,22 @@ pub(super) async fn reset(
     }
 }
 
-/// Puts on record what is about to be done to which account, whether or not it can be.
+/// Puts on record what is about to be done to which account, whether or not it can be: beside why, if somebody said.
 async fn will_change(
     app: &App,
     viewer: &Viewer,
     peer: Peer,
     name: &str,
-    action: &str,
+    change: &str,
 ) -> Result<(), Response> {
-    let asked = app.asked(viewer, peer, What::PeopleChanged);
-    let note = asked.because(Some(&format!("account {}: {action}", name.escape_debug()))).event();
-    app.access.write(note.into()).await.map(drop).map_err(not_shown)
+    let mut note = Note::from(app.asked(viewer, peer, What::PeopleChanged).event());
+    let name = name.escape_debug().take(NAME_CHARS_MAX).collect();
+    note.account = Some(AccountNote { name, change: change.to_owned() });
+    app.access.write(note).await.map(drop).map_err(not_shown)
 }
 
 fn by(app: &App, viewer: &Viewer) -> By {
     By { who: viewer.operator.to_string(), at_ms: app.live.now_ms() }
-}
-
-fn reaches(viewer: &Viewer, account: &Account) -> bool {
-    viewer.forces.cover(&account.grant.forces)
-}
-
-/// An account that is beyond the viewer is answered like one that is not there.
-fn reached(accounts: &Accounts, viewer: &Viewer, name: &str) -> Result<(), AccountsError> {
-    let account = accounts.get(name)?.filter(|account| reaches(viewer, account));
-    account.map(|_| ()).ok_or_else(|| AccountsError::Unknown(name.to_owned()))
 }
 
 async fn with_accounts<T: Send + 'static>(

@@ -3,6 +3,9 @@
 //! **A change is on the disk, whole, before anybody hears of it**: written under another name, fsynced, renamed, mode
 //! 0600. `fieldpost people` and the running gateway change the same file under one lock; each sees what the other did when
 //! it looks next, the gateway every second. A file that cannot be read lets nobody in, and is never written over.
+//!
+//! **Whoever changes an account reaches it at the moment of the change**: an account with a force that is not among theirs does
+//! not exist for them, and that is judged under the lock that the change is made under.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -221,28 +224,35 @@ impl Accounts {
         Ok(password)
     }
 
-    /// Gives an account a random password, to be shown once, and ends its sessions. Blocking: hashes.
+    /// Gives an account that `over` covers a random password, to be shown once, and ends its sessions. Blocking: hashes, but not
+    /// for an account that is not there or not covered.
     ///
     /// # Errors
     /// [`AccountsError`].
-    pub fn reset(&self, name: &str, by: &By) -> Result<Password, AccountsError> {
+    pub fn reset(&self, name: &str, over: &Forces, by: &By) -> Result<Password, AccountsError> {
+        reached(&*self.all()?, name, over)?;
         let password = Password::random()?;
-        self.set_password(name, password.hash()?, true, by)?;
+        self.put_password(name, over, password.hash()?, true, by)?;
         Ok(password)
     }
 
-    /// Gives an account the password behind `hashed` and ends its sessions. Blocking.
+    /// Gives an account the password behind `hashed`, which its owner chose, and ends its sessions. Blocking.
     ///
     /// # Errors
     /// [`AccountsError`].
-    pub fn set_password(
+    pub fn set_password(&self, name: &str, hashed: Hashed, by: &By) -> Result<(), AccountsError> {
+        self.put_password(name, &Forces::All, hashed, false, by)
+    }
+
+    fn put_password(
         &self,
         name: &str,
+        over: &Forces,
         hashed: Hashed,
         must_change: bool,
         by: &By,
     ) -> Result<(), AccountsError> {
-        self.change_one(name, by, |account| {
+        self.change_one(name, over, by, |account| {
             account.password = Some(hashed);
             account.must_change = must_change;
             account.credential += 1;
@@ -254,34 +264,42 @@ impl Accounts {
         Ok(())
     }
 
-    /// Lets an account in no more, or again. Blocking.
+    /// Lets an account that `over` covers in no more, or again. Blocking.
     ///
     /// # Errors
     /// [`AccountsError`].
-    pub fn set_disabled(&self, name: &str, disabled: bool, by: &By) -> Result<(), AccountsError> {
-        self.change_one(name, by, |account| {
+    pub fn set_disabled(
+        &self,
+        name: &str,
+        over: &Forces,
+        disabled: bool,
+        by: &By,
+    ) -> Result<(), AccountsError> {
+        self.change_one(name, over, by, |account| {
             account.disabled = disabled;
             account.credential += 1;
         })
     }
 
-    /// Gives an account other roles and forces. Its sessions have them within a second. Blocking.
+    /// Gives an account that `over` covers other roles and forces. Its sessions have them within a second. Blocking.
     ///
     /// # Errors
     /// [`AccountsError`].
-    pub fn set_grant(&self, name: &str, grant: Grant, by: &By) -> Result<(), AccountsError> {
+    pub fn set_grant(&self, name: &str, over: &Forces, grant: Grant, by: &By) -> Result<(), AccountsError> {
         require(&grant)?;
-        self.change_one(name, by, |account| account.grant = grant)
+        self.change_one(name, over, by, |account| account.grant = grant)
     }
 
     fn change_one(
         &self,
         name: &str,
+        over: &Forces,
         by: &By,
         change: impl FnOnce(&mut Account),
     ) -> Result<(), AccountsError> {
         self.change(|accounts| {
-            let account = accounts.get_mut(name).ok_or_else(|| AccountsError::Unknown(name.to_owned()))?;
+            reached(accounts, name, over)?;
+            let account = accounts.get_mut(name).expect("it is there: reached above");
             let was_chief = account.is_chief();
             change(account);
             account.changed_at_ms = by.at_ms;
@@ -345,6 +363,12 @@ impl Accounts {
     fn failed(&self, source: io::Error) -> AccountsError {
         AccountsError::Files { path: self.path.clone(), source }
     }
+}
+
+/// An account that is beyond `over` is answered like one that is not there.
+fn reached(accounts: &Table, name: &str, over: &Forces) -> Result<(), AccountsError> {
+    let is_reached = accounts.get(name).is_some_and(|account| over.cover(&account.grant.forces));
+    if is_reached { Ok(()) } else { Err(AccountsError::Unknown(name.to_owned())) }
 }
 
 fn require(grant: &Grant) -> Result<(), AccountsError> {

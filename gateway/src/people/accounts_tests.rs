@@ -35,8 +35,54 @@ fn a_change_is_private_whole_and_seen_by_another_process() {
     let path = dir.path().join(PEOPLE_FILE);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!fs::read_to_string(&path).unwrap().contains("Password"));
-    command.set_disabled("anna", true, &by("cli:0")).unwrap();
+    command.set_disabled("anna", &Forces::All, true, &by("cli:0")).unwrap();
     assert_eq!(gateway.standing(&anna.name).unwrap(), None);
+}
+
+#[test]
+fn an_account_is_reached_by_the_forces_it_has_when_it_is_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let accounts = Accounts::new(dir.path());
+    accounts.add(new("anna", &[Role::Operator], "met"), &by("a")).unwrap();
+    let met: Forces = "met".parse().unwrap();
+    accounts.set_disabled("anna", &met, true, &by("met-admin")).unwrap();
+    let anna = accounts.get("anna").unwrap();
+    let grant = new("anna", &[Role::Operator], "met,kent").grant;
+    accounts.set_grant("anna", &Forces::All, grant.clone(), &by("chief")).unwrap();
+    let after = accounts.get("anna").unwrap();
+    assert_ne!(after, anna);
+    // Each as if its asker had seen her a moment before, when she was of the met alone.
+    let late = [
+        accounts.set_disabled("anna", &met, false, &by("met-admin")),
+        accounts.set_grant("anna", &met, grant, &by("met-admin")),
+        accounts.reset("anna", &met, &by("met-admin")).map(drop),
+    ];
+    for refused in late {
+        assert!(matches!(refused, Err(AccountsError::Unknown(_))), "{refused:?}");
+    }
+    assert_eq!(accounts.get("anna").unwrap(), after, "nothing was changed");
+}
+
+#[test]
+fn what_is_judged_is_what_the_lock_holds_and_not_what_was_read_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let accounts = Accounts::new(dir.path());
+    accounts.add(new("anna", &[Role::Operator], "city"), &by("a")).unwrap();
+    let city: Forces = "city".parse().unwrap();
+    assert!(accounts.get("anna").unwrap().is_some());
+    // Another process moves her to another force; this one's memory of the file stays as it was.
+    let path = dir.path().join(PEOPLE_FILE);
+    let read_at = fs::metadata(&path).unwrap().modified().unwrap();
+    let moved = fs::read_to_string(&path).unwrap().replace("city", "kent");
+    fs::write(&path, moved).unwrap();
+    File::options().write(true).open(&path).unwrap().set_modified(read_at).unwrap();
+    assert!(city.cover(&accounts.get("anna").unwrap().unwrap().grant.forces), "as remembered");
+    for refused in [
+        accounts.set_disabled("anna", &city, true, &by("city-admin")),
+        accounts.reset("anna", &city, &by("city-admin")).map(drop),
+    ] {
+        assert!(matches!(refused, Err(AccountsError::Unknown(_))), "{refused:?}");
+    }
 }
 
 #[test]
@@ -48,7 +94,7 @@ fn a_new_password_counts_and_gives_nothing_until_its_owner_chose_one() {
     let before = accounts.standing(&name).unwrap().unwrap();
     assert!(before.must_change && before.grant == Grant::none());
     let own = Password::chosen("otter violin cloud".to_owned(), "anna").unwrap().hash().unwrap();
-    accounts.set_password("anna", own, false, &by("anna")).unwrap();
+    accounts.set_password("anna", own, &by("anna")).unwrap();
     let after = accounts.standing(&name).unwrap().unwrap();
     assert!(
         !after.must_change && after.grant.roles.has(Role::Operator) && after.credential > before.credential
@@ -61,11 +107,11 @@ fn there_is_always_one_who_can_make_accounts() {
     let accounts = Accounts::new(dir.path());
     accounts.found(&by("start")).unwrap();
     accounts.add(new("ben", &[Role::Administrator], "met"), &by("a")).unwrap();
-    let refused = accounts.set_disabled(FIRST_NAME, true, &by("ben"));
+    let refused = accounts.set_disabled(FIRST_NAME, &Forces::All, true, &by("ben"));
     assert!(matches!(refused, Err(AccountsError::LastAdministrator(_))));
     assert!(accounts.get(FIRST_NAME).unwrap().unwrap().is_chief(), "and nothing was changed");
     accounts.add(new("eve", &[Role::Administrator], "*"), &by("a")).unwrap();
-    accounts.set_disabled(FIRST_NAME, true, &by("eve")).unwrap();
+    accounts.set_disabled(FIRST_NAME, &Forces::All, true, &by("eve")).unwrap();
 }
 
 #[test]
@@ -79,7 +125,7 @@ fn what_is_no_account_is_refused_in_words() {
     assert!(add(new("ben", &[Role::Operator], "")).contains("at least one force"));
     let long = NewAccount { full_name: "x\u{7}".to_owned(), ..new("ben", &[Role::Operator], "*") };
     assert!(add(long).contains("control characters"));
-    assert!(matches!(accounts.reset("ben", &by("a")), Err(AccountsError::Unknown(_))));
+    assert!(matches!(accounts.reset("ben", &Forces::All, &by("a")), Err(AccountsError::Unknown(_))));
 }
 
 #[test]
@@ -95,7 +141,9 @@ fn a_damaged_file_lets_nobody_in_and_is_not_written_over() {
     {
         fs::write(&path, bad).unwrap();
         assert!(matches!(accounts.all(), Err(AccountsError::Damaged { .. })), "{bad}");
-        assert!(accounts.found(&by("start")).is_err() && accounts.reset("anna", &by("a")).is_err());
+        assert!(
+            accounts.found(&by("start")).is_err() && accounts.reset("anna", &Forces::All, &by("a")).is_err()
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), bad);
     }
     fs::write(&path, good).unwrap();

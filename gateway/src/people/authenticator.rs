@@ -146,7 +146,7 @@ impl Authenticator for LocalPasswords {
 mod tests {
     use super::*;
     use crate::people::accounts::{By, NewAccount};
-    use crate::people::{Grant, Role, Roles};
+    use crate::people::{Forces, Grant, Role, Roles};
 
     const NOW_MS: u64 = 1_795_000_000_000;
 
@@ -194,7 +194,7 @@ mod tests {
         ask("anna", "wrong").await;
         ask("nobody", &right).await;
         ask("not a name \u{0}", "wrong").await;
-        house.accounts.set_disabled("anna", true, &by()).unwrap();
+        house.accounts.set_disabled("anna", &Forces::All, true, &by()).unwrap();
         ask("anna", &right).await;
         assert!(answers.iter().all(|answer| *answer == answers[0] && answer.1 == 1), "{answers:?}");
     }

@@ -5,7 +5,9 @@ use std::fs;
 use fieldpost_gateway::login::Operator;
 use fieldpost_gateway::people::accounts::PEOPLE_FILE;
 use fieldpost_gateway::people::authenticator::NAME_LIMIT;
-use fieldpost_gateway::people::{By, Grant, NewAccount, Role};
+use fieldpost_gateway::people::reasons::{Reason, Reasons};
+use fieldpost_gateway::people::{By, Forces, Grant, NewAccount, Role};
+use fieldpost_protocol::ForceId;
 use hyper::Method;
 use serde_json::json;
 
@@ -23,13 +25,13 @@ pub(crate) fn account(room: &Room, name: &str, roles: &[Role], forces: &str) {
     let first = made(room, name, roles, forces);
     assert!(!first.is_empty());
     let own = fieldpost_gateway::people::Password::chosen(OWN.to_owned(), name).unwrap();
-    room.entrance.accounts.set_password(name, own.hash().unwrap(), false, &by()).unwrap();
+    room.entrance.accounts.set_password(name, own.hash().unwrap(), &by()).unwrap();
 }
 
 /// From now on the operator sees these forces.
 pub(crate) fn regrant(room: &Room, name: &str, forces: &str) {
     let grant = Grant { roles: [Role::Operator].into_iter().collect(), forces: forces.parse().unwrap() };
-    room.entrance.accounts.set_grant(name, grant, &by()).unwrap();
+    room.entrance.accounts.set_grant(name, &Forces::All, grant, &by()).unwrap();
 }
 
 /// An account with the password that was made for it.
@@ -83,7 +85,7 @@ async fn whatever_is_wrong_the_answer_is_one() {
     let room = site.open().await;
     account(&room, "anna", &[Role::Operator], "sim");
     account(&room, "gone", &[Role::Operator], "sim");
-    room.entrance.accounts.set_disabled("gone", true, &by()).unwrap();
+    room.entrance.accounts.set_disabled("gone", &Forces::All, true, &by()).unwrap();
     let browser = room.stranger();
     let mut answers = Vec::new();
     let long = "x".repeat(300);
@@ -155,7 +157,7 @@ async fn a_session_is_new_at_every_login_and_ends_with_its_account() {
     let mut stream = second.stream().await;
     // As `fieldpost people` does, in another process.
     let command = fieldpost_gateway::people::Accounts::new(site.dir.path());
-    command.set_disabled("anna", true, &by()).unwrap();
+    command.set_disabled("anna", &Forces::All, true, &by()).unwrap();
     while stream.next().await.is_some() {}
     assert_eq!(second.get("/api/v1/session").await.status, 401, "within a second, streams included");
     room.stop().await;
@@ -339,13 +341,17 @@ async fn what_is_done_to_an_account_is_on_record_before_it_is_done() {
     let room = site.open().await;
     account(&room, "ben", &[Role::Operator], "sim");
     let eve = room.browser_as("eve", &Role::ALL, "*").await;
-    assert_eq!(post(&eve, "/api/v1/people/ben/disable", &json!({})).await.status, 204);
+    let asks = (ForceId::try_new("sim").unwrap(), Reason::Optional);
+    site.reasons.take(&Reasons::from_iter([asks]));
+    let why = eve.saying("x-fieldpost-reason", "HR%2017");
+    assert_eq!(post(&why, "/api/v1/people/ben/disable", &json!({})).await.status, 204);
     let body = json!({ "force": "sim", "device": "pc-1", "officer": "x", "from_ms": 1, "until_ms": 2 });
     assert_eq!(post(&eve, "/api/v1/assignments", &body).await.status, 204);
     let lines = access_lines(&site);
     let of = |what: &str| lines.iter().find(|line| line["what"] == what).unwrap();
     let changed = of("people_changed");
-    assert_eq!((&changed["operator"], &changed["reason"]), (&json!("eve"), &json!("account ben: disable")));
+    assert_eq!((&changed["operator"], &changed["reason"]), (&json!("eve"), &json!("HR 17")));
+    assert_eq!(changed["account"], json!({ "name": "ben", "change": "disable" }), "beside why");
     assert_eq!(of("device_assigned")["subjects"], json!(["sim/pc-1"]));
     room.stop().await;
 }

@@ -45,6 +45,8 @@ export interface LookRow {
   fields: string[];
   precision: string;
   reason?: string;
+  /** What was done to which account. */
+  account?: { name: string; change: string };
   /** Versions of the unit that were on the screen. */
   shown?: Shown[];
   /** Why that is not known. */
