@@ -109,7 +109,7 @@ pub(super) async fn permit(needs: Needs, request: Request, next: Next) -> Respon
     }
     let viewer = request.extensions().get::<Viewer>();
     let said = match (needs, viewer) {
-        (Needs::Nothing, _) | (Needs::Session, Some(_)) => return next.run(request).await,
+        (Needs::Nothing, _) | (Needs::Session | Needs::Unlocked, Some(_)) => return next.run(request).await,
         (Needs::May(permission), Some(viewer)) if viewer.may(permission) => {
             if reason::is_owed(viewer, needs, changes) {
                 return reason::asked_for();
@@ -124,10 +124,10 @@ pub(super) async fn permit(needs: Needs, request: Request, next: Next) -> Respon
 }
 
 /// Alarms still come to a locked console, and are heard; nobody does anything from it, or looks anything up.
-fn is_kept_from_a_locked_console(needs: Needs, changes: bool) -> bool {
+pub(super) fn is_kept_from_a_locked_console(needs: Needs, changes: bool) -> bool {
     match needs {
         Needs::May(Permission::Look) => changes,
-        Needs::May(_) => true,
+        Needs::May(_) | Needs::Unlocked => true,
         Needs::Nothing | Needs::Session => false,
     }
 }

@@ -55,7 +55,8 @@ pub(super) async fn openapi() -> Response {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::routes::ROUTES;
+    use super::super::routes::{ROUTES, Route};
+    use super::super::{guard, reason};
     use super::*;
 
     #[test]
@@ -73,6 +74,21 @@ mod tests {
         };
         let documented: BTreeSet<String> = paths.iter().flat_map(verbs).collect();
         assert_eq!(documented, routes, "gateway/api/*.json and http/routes.rs differ");
+    }
+
+    #[test]
+    fn a_call_that_may_ask_why_or_find_its_console_locked_says_so_and_no_other_does() {
+        let is_ours = |route: &&Route| route.path.starts_with("/api/v1/");
+        for route in ROUTES.iter().filter(is_ours) {
+            let changes = route.verb != "GET";
+            let answers = &DOCUMENT["paths"][route.path][route.verb.to_lowercase()]["responses"];
+            for (status, may_come) in [
+                ("428", reason::is_look(route.needs, changes)),
+                ("423", guard::is_kept_from_a_locked_console(route.needs, changes)),
+            ] {
+                assert_eq!(answers.get(status).is_some(), may_come, "{route:?}: {status}");
+            }
+        }
     }
 
     #[test]

@@ -45,12 +45,16 @@ pub(super) fn give(viewer: &mut Viewer, asks: Reason, headers: &HeaderMap) {
 
 /// Whether the call must wait until its viewer has said why.
 pub(super) fn is_owed(viewer: &Viewer, needs: Needs, changes: bool) -> bool {
-    let is_look = match needs {
-        Needs::Nothing | Needs::Session => false,
+    is_look(needs, changes) && viewer.owes_reason
+}
+
+/// Whether somebody's position, name or movements are in the answer.
+pub(super) fn is_look(needs: Needs, changes: bool) -> bool {
+    match needs {
+        Needs::Nothing | Needs::Session | Needs::Unlocked => false,
         Needs::May(Permission::Performance | Permission::People) => false,
         Needs::May(_) => !changes,
-    };
-    is_look && viewer.owes_reason
+    }
 }
 
 /// The answer that asks for it.
@@ -67,7 +71,7 @@ pub(super) struct Said {
     reason: String,
 }
 
-/// `POST /api/v1/session/reason`: from now on; an empty one takes it away.
+/// `POST /api/v1/session/reason`: from now on; an empty one takes it away. Not from a locked console ([`Needs::Unlocked`]).
 pub(super) async fn set(
     State(app): State<Arc<App>>,
     Extension(session): Extension<Arc<Session>>,

@@ -10,7 +10,7 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::routing::MethodRouter;
 
-use self::Needs::{May, Nothing, Session};
+use self::Needs::{May, Nothing, Session, Unlocked};
 use super::audit;
 use super::viewer::Permission;
 use super::viewer::Permission::{
@@ -29,6 +29,8 @@ pub enum Needs {
     Nothing,
     /// A session, whatever its roles.
     Session,
+    /// The same, and its console is not locked: whoever passes by says nothing in its operator's name.
+    Unlocked,
     /// A session with a role that has the permission.
     May(Permission),
 }
@@ -85,7 +87,7 @@ table! {
     post "/api/v1/console/lock"            Session          => console::lock;
     post "/api/v1/console/unlock"          Session          => console::unlock;
     get  "/api/v1/session"                 Session          => console::session;
-    post "/api/v1/session/reason"          Session          => reason::set;
+    post "/api/v1/session/reason"          Unlocked         => reason::set;
     get  "/api/v1/units"                   May(Look)        => api::units;
     get  "/api/v1/alarms"                  May(Look)        => alarms::alarms;
     post "/api/v1/alarms/acknowledge"      May(Acknowledge) => alarms::acknowledge;

@@ -2,8 +2,9 @@
 //!
 //! First every unit and every alarm, then what changes. A page that comes back with the `id` of the last event it has
 //! (`Last-Event-ID`, or `?cursor=`) is sent what followed it, if all of that is still there and it sees the forces it saw then;
-//! else it is told that it `lagged`, and everything follows. Only what comes in order has an `id`. **A stream ends when its session ends, when the gateway stops, or
-//! when its page goes; nothing it does can delay anything else**: it reads from its own bounded queue.
+//! else it is told that it `lagged`, and everything follows. Only what comes in order has an `id`. **A stream ends when its session ends, when the gateway stops, when
+//! its forces come to require a reason and it was opened without one, or when its page goes; nothing it does can delay anything
+//! else**: it reads from its own bounded queue.
 //!
 //! **On record is the interval, not each update**: the picture it opened with and whose units, where it left the order of
 //! the pictures, and how far it came. With the picture journal that is every byte (`fieldpost audit rebuild`).
@@ -32,6 +33,7 @@ use crate::audit::line::{FileNote, Note, StreamNote};
 use crate::audit::{Asked, What};
 use crate::live::cursor;
 use crate::live::fanout::{Subscription, Taken};
+use crate::people::reasons::Reason;
 use crate::people::{Console, OpenConsole};
 use crate::sabotage::{self, Sabotage};
 
@@ -41,6 +43,7 @@ const SESSION_CHECK_MS: u64 = 1_000;
 struct Feed {
     app: Arc<App>,
     session: Arc<Session>,
+    forces: Forces,
     first: VecDeque<Bytes>,
     then: Subscription,
     check: Interval,
@@ -134,6 +137,7 @@ pub(super) async fn stream(
     let record = Record { app: Arc::clone(&app), asked, id, frames: 0, bytes: 0 };
     let mut check = interval(Duration::from_millis(SESSION_CHECK_MS));
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let forces = viewer.forces.clone();
     let _console = app.consoles.open(|| Console {
         answers: viewer.may(Permission::Acknowledge),
         operator: viewer.operator.to_string(),
@@ -142,8 +146,8 @@ pub(super) async fn stream(
         // Now, not when the request came: two writes to the disk lie between.
         locked: app.sessions.is_locked(&session),
     });
-    let feed =
-        Feed { app, session, first: opening.first.into(), then: opening.then, check, record, _console };
+    let (first, then) = (opening.first.into(), opening.then);
+    let feed = Feed { app, session, forces, first, then, check, record, _console };
     let frames = stream::unfold(feed, |mut feed| async move {
         let frame = feed.next().await?;
         feed.record.count(&frame);
@@ -169,12 +173,17 @@ impl Feed {
                 taken = self.then.next() => return self.show(taken?).await,
                 _ = self.check.tick() => {
                     // With other roles or forces it begins anew, as what it is then.
-                    if !self.app.sessions.keeps(&self.session, self.app.live.now_ms()) {
+                    if !self.app.sessions.keeps(&self.session, self.app.live.now_ms()) || self.owes_reason() {
                         return None;
                     }
                 }
             }
         }
+    }
+
+    /// Its forces ask why, since it was opened, and its record does not say so: whoever opens it anew is asked.
+    fn owes_reason(&self) -> bool {
+        self.record.asked.reason.is_none() && self.app.reasons.of(&self.forces) == Reason::Required
     }
 
     /// What is out of order is on record before it is sent; if it cannot be, the stream ends.

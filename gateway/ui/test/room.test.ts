@@ -203,4 +203,13 @@ describe('the room', () => {
     expect(faultInWords(new Refused(428, 'your force asks why: send X-Fieldpost-Reason'))).toContain('Press Reason');
     expect(faultInWords(new Refused(403, 'no'))).toBe('Refused: no.');
   });
+
+  it('asks for the password when a refusal says that the console was locked, as from another tab', async () => {
+    const room = await open({ '/api/v1/units': units('1'), '/api/v1/alarms': alarms() });
+    const [{ faultInWords }, { Refused }] = [await import('../src/pages/fault'), await import('../src/api/request')];
+    await vi.waitFor(() => expect(room.session).not.toBeNull());
+    expect(room.session?.locked).toBeUndefined();
+    expect(faultInWords(new Refused(423, 'this console is locked: unlock it first'))).toContain('unlock it first');
+    expect(room.session?.locked).toBe(true);
+  });
 });

@@ -6,11 +6,15 @@ use fieldpost_gateway::audit::files::ACCESS_DIR;
 use fieldpost_gateway::http::routes::ROUTES;
 use fieldpost_gateway::people::Role;
 
-use fieldpost_gateway::people::reasons::Reason;
+use fieldpost_gateway::people::reasons::{Reason, Reasons};
 use fieldpost_protocol::ForceId;
 use hyper::Method;
+use serde_json::json;
+use tokio::time::timeout;
 
 use super::rig::{HeldJournal, PATIENCE, Site, access_lines};
+
+const WHY: &str = "/api/v1/session/reason";
 
 #[tokio::test]
 async fn where_a_force_asks_why_nobody_looks_without_saying_so_and_what_they_say_is_on_record() {
@@ -35,13 +39,12 @@ async fn where_a_force_asks_why_nobody_looks_without_saying_so_and_what_they_say
     let for_one_call = anna.saying("x-fieldpost-reason", "Incident%202217");
     assert_eq!(for_one_call.get("/api/v1/units").await.status, 200);
     assert_eq!(anna.saying("x-fieldpost-reason", "%20").get("/api/v1/units").await.status, 428);
-    let set = |reason| serde_json::json!({ "reason": reason }).to_string();
-    let why = "/api/v1/session/reason";
-    assert_eq!(anna.status_of(Method::POST, why, &set("night shift")).await, 204);
+    let set = |reason| json!({ "reason": reason }).to_string();
+    assert_eq!(anna.status_of(Method::POST, WHY, &set("night shift")).await, 204);
     for path in looks {
         assert_eq!(anna.status_of(Method::GET, path, "").await, 200, "{path}");
     }
-    assert_eq!(anna.status_of(Method::POST, why, &set(" ")).await, 204);
+    assert_eq!(anna.status_of(Method::POST, WHY, &set(" ")).await, 204);
     assert_eq!(anna.status_of(Method::GET, looks[0], "").await, 428);
     // Where nobody asks, nothing is kept of what is said all the same.
     let ben = room.browser_as("ben", &Role::ALL, "kent").await.saying("x-fieldpost-reason", "idle");
@@ -62,6 +65,46 @@ async fn where_a_force_asks_why_nobody_looks_without_saying_so_and_what_they_say
 }
 
 #[tokio::test]
+async fn a_page_that_is_open_when_its_force_comes_to_require_a_reason_ends_and_is_asked() {
+    let site = Site::new();
+    let room = site.open().await;
+    room.commit(&site.position("pc-0001", 51_500_000)).await;
+    let anna = room.browser_as("anna", &[Role::Operator], "sim").await;
+    let ben = room.browser_as("ben", &[Role::Operator], "kent").await;
+    let asks = |reason| Reasons::from_iter([(ForceId::try_new("sim").unwrap(), reason)]);
+    site.reasons.take(&asks(Reason::Optional));
+    let mut unsaid = anna.stream().await;
+    assert_eq!(anna.post(WHY, &json!({ "reason": "night shift" })).await.status, 204);
+    let mut said = anna.stream().await;
+    let mut elsewhere = ben.stream().await;
+    // As a reload of the configuration does.
+    site.reasons.take(&asks(Reason::Required));
+    timeout(PATIENCE, async { while unsaid.next().await.is_some() {} }).await.expect("it ends");
+    // These two outlive it, by more looks than it had.
+    for _ in 0..2 {
+        said.next_of("gateway").await.expect("whoever said why goes on");
+        elsewhere.next_of("gateway").await.expect("nobody asks at the other force");
+    }
+    assert_eq!(anna.post(WHY, &json!({ "reason": "" })).await.status, 204);
+    assert_eq!(anna.status_of(Method::GET, "/api/v1/stream", "").await, 428, "who comes back is asked");
+    drop((said, elsewhere));
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn a_locked_console_says_no_reason_in_its_operators_name() {
+    let site = Site::new();
+    let room = site.open().await;
+    let anna = room.browser_as("anna", &[Role::Operator], "sim").await;
+    assert_eq!(anna.post("/api/v1/console/lock", &json!({})).await.status, 204);
+    let refused = anna.post(WHY, &json!({ "reason": "just passing" })).await;
+    assert_eq!(refused.status, 423, "{}", refused.text());
+    assert_eq!(anna.ask(Method::POST, "/api/v1/console/unlock", "").await.status, 204);
+    assert_eq!(anna.post(WHY, &json!({ "reason": "night shift" })).await.status, 204);
+    room.stop().await;
+}
+
+#[tokio::test]
 async fn a_position_is_served_only_after_its_access_record_is_durable() {
     let site = Site::new();
     let journal = HeldJournal::new(site.dir.path());
@@ -75,7 +118,7 @@ async fn a_position_is_served_only_after_its_access_record_is_durable() {
     assert!(!looking.is_finished());
     assert!(!site.dir.path().join(ACCESS_DIR).exists());
     journal.release();
-    let answer = tokio::time::timeout(PATIENCE, looking).await.unwrap().unwrap();
+    let answer = timeout(PATIENCE, looking).await.unwrap().unwrap();
     assert_eq!(answer.status, 200);
     assert_eq!(whats(&site), ["file_opened", "gateway_started", "session_opened", "units_read"]);
     room.stop().await;

@@ -13,8 +13,8 @@ const NOTES: [&str; 4] = ["description", "default", "examples", "title"];
 pub(crate) fn check_answer(method: &Method, path: &str, status: u16, content_type: &str, body: &[u8]) {
     let path = path.split('?').next().unwrap_or(path);
     let Some(operation) = operation(method, path).filter(|operation| !operation.is_null()) else { return };
-    // Of every request: not this page's, not at this address, a console that is locked, too late.
-    if [403, 405, 408, 421, 423].contains(&status) {
+    // Of every request: not this page's, not at this address, too late.
+    if [403, 405, 408, 421].contains(&status) {
         return;
     }
     let response = resolve(&operation["responses"][status.to_string()]);

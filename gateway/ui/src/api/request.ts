@@ -10,6 +10,8 @@ import type { Alarm } from '../types';
 /** 10 s: longer than any answer of a healthy gateway, shorter than an operator's patience. */
 const REQUEST_MS_MAX = 10_000;
 
+/** The status of a refusal (RFC 4918, 11.3) while this console is locked: in another tab, perhaps. */
+export const CONSOLE_LOCKED = 423;
 /** The status of a refusal (RFC 6585, 3) until this person has said why they look. */
 export const REASON_OWED = 428;
 
