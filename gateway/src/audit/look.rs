@@ -72,6 +72,10 @@ pub enum What {
     RecordsDisclosed,
     /// Records that were disclosed to it before are sent to it once more.
     RecordsDisclosedAgain,
+    /// A person had events sent again that a force system had refused.
+    RefusedRetried,
+    /// A person dropped events that a force system had refused.
+    RefusedDropped,
     /// The gateway started: a live page without a closing record ended before this.
     GatewayStarted,
     /// A file of the access record begins.

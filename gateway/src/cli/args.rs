@@ -43,6 +43,9 @@ pub(crate) enum Command {
     /// Who was shown whose position, and what exactly: the access record (Data Protection Act 2018 s.62)
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Events that a force system refused: list them, send them again, drop them
+    #[command(subcommand)]
+    Refused(RefusedCommand),
     /// The rules of the alarm engine: show, check, or judge a spool by them again
     #[command(subcommand)]
     Rules(RulesCommand),
@@ -286,6 +289,42 @@ pub(crate) enum HoldCommand {
         #[command(flatten)]
         reason: Reason,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RefusedCommand {
+    /// What was refused, when and why; no positions
+    List {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Only by this output
+        #[arg(long, value_name = "NAME")]
+        output: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send events to their output again. A running gateway does it at once, another one at its start
+    Retry(RefusedWish),
+    /// Remove events for good; the disclosure log and `trace` keep who did it, and why
+    Drop(RefusedWish),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RefusedWish {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// The output that refused them
+    #[arg(long, value_name = "NAME")]
+    pub(crate) output: String,
+    #[command(flatten)]
+    pub(crate) reason: Reason,
+    /// Event ids, as `list` shows them
+    #[arg(value_name = "ID", required_unless_present = "all")]
+    pub(crate) ids: Vec<String>,
+    /// All that were refused until now
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Args)]

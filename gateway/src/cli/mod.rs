@@ -16,6 +16,7 @@ mod login;
 mod output;
 mod people;
 mod pki;
+mod refused;
 mod rules;
 mod run;
 mod setup;
@@ -55,6 +56,7 @@ fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Spool(command) => spool::dispatch(&command),
         Command::Rules(command) => rules::dispatch(&command),
+        Command::Refused(command) => refused::dispatch(&command),
         Command::Hold(command) => hold::dispatch(command),
         Command::Ledger(arguments) => ledger::ledger(&arguments),
         Command::Trace(arguments) => trace::trace(&arguments),

@@ -1,5 +1,7 @@
 //! What a forwarder promises, under virtual time.
 
+mod refused;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

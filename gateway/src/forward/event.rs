@@ -116,6 +116,19 @@ impl Withheld {
     }
 }
 
+/// A record that a sink refused, with what it takes to render it once more.
+#[derive(Debug)]
+pub struct Kept {
+    /// The event's key: of the whole record, which this may not be any more.
+    pub key: String,
+    /// The alarm it is, likewise.
+    pub alarm: Option<Box<AlarmId>>,
+    /// The fields that the output was released then: the record holds no more.
+    pub fields: Fields,
+    /// The record, cut down to them.
+    pub record: Record,
+}
+
 /// Entries of the spool that a forwarder will never read: loss is data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
@@ -147,6 +160,9 @@ impl Gap {
 }
 
 impl GapReason {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::Retention, Self::Damaged, Self::Unreadable];
+
     /// The reason as a metric label and in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -212,11 +228,33 @@ impl Renderer {
     /// # Errors
     /// As [`Renderer::event`].
     pub fn event_of(&mut self, record: &Record, overtaken: bool) -> Result<Event, Withheld> {
+        // Of the whole record: a key must not depend on who is told of it.
+        self.render(record, Record::key, overtaken)
+    }
+
+    /// Renders a record once more that was refused: what the output is released now, and no more than it was then. It is
+    /// history now.
+    ///
+    /// # Errors
+    /// As [`Renderer::event`].
+    pub fn again(&mut self, kept: &Kept) -> Result<Event, Withheld> {
+        let released = self.release.fields;
+        self.release.fields = released.and(kept.fields);
+        let event = self.render(&kept.record, |_| kept.key.clone(), true);
+        self.release.fields = released;
+        Ok(Event { alarm: kept.alarm.clone(), ..event? })
+    }
+
+    fn render(
+        &mut self,
+        record: &Record,
+        key: impl FnOnce(&Record) -> String,
+        overtaken: bool,
+    ) -> Result<Event, Withheld> {
         let (envelope, body) = classify(record)?;
         let kind = Kind::of(envelope.head.class, body.as_ref()).as_str();
         let cut = self.release.cut(record, &envelope, body)?;
-        // Of the whole record: a key must not depend on who is told of it.
-        let key = record.key();
+        let key = key(record);
         write_record(&mut self.buffer, &cut, &envelope.head, &key, overtaken, self.clock);
         let route = format!("{}.{kind}.{}", token(record.force.as_str()), token(record.device.as_str()));
         let alarm = alarm_of(record, &envelope.head);

@@ -7,15 +7,17 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::again::RefusedFiles;
 use super::backoff::{Backoff, BackoffSettings, Random};
 use super::deliver::Delivery;
 use super::event::{ClockBounds, Event, EventState, Gap, GapReason, Renderer, Withheld};
 use super::metrics::ForwarderMetrics;
 use super::refusals::Refusals;
 use super::release::{Recipient, Release};
+use super::resend::Resend;
 use super::source::{Lane, Source, SourceError, Taken};
 use super::{RetryReason, Sink};
 use crate::alarms::{Acceptance, AlarmId};
@@ -80,7 +82,9 @@ pub struct Forwarder<S, R> {
     settled: BTreeSet<Lsn>,
     /// Alarms that the sink has and that could not be noted yet.
     unconfirmed: Vec<AlarmId>,
-    renderer: Renderer,
+    pub(super) renderer: Renderer,
+    /// What a person asked for with refused events.
+    pub(super) resend: Resend,
 }
 
 /// An outage is logged when it starts, when its reason changes and when it ends: never per attempt.
@@ -116,7 +120,8 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
     ) -> Self {
         Self {
             backoff: Backoff::new(settings.backoff),
-            refusals: Refusals::new(settings.refusals.clone()),
+            refusals: Refusals::new(settings.refusals.clone(), settings.release.fields),
+            resend: Resend::new(RefusedFiles::new(settings.refusals.clone())),
             metrics,
             renderer: Renderer::new(settings.clock, settings.release.clone()),
             outage: None,
@@ -157,21 +162,24 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
                 _ => break,
             }
         }
-        self.one_batch(Lane::Backlog).await?;
+        if !matches!(self.one_batch(Lane::Backlog).await?, Progress::Failed) {
+            self.resend().await?;
+        }
         Ok(())
     }
 
-    /// Returns when a lane may have something.
+    /// Returns when a lane may have something, or a person asked for something.
     async fn wait(&mut self) -> Result<(), Stopped> {
-        if self.held.iter().any(Option::is_some) {
-            return Ok(());
+        while !self.held.iter().any(Option::is_some) && !self.resend.has_work() {
+            let waited = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(Stopped),
+                waited = self.source.wait() => waited,
+                () = sleep_until(self.resend.look_at) => continue,
+            };
+            return self.unless_broken(waited).await.map(drop);
         }
-        let waited = tokio::select! {
-            biased;
-            () = self.stop.cancelled() => return Err(Stopped),
-            waited = self.source.wait() => waited,
-        };
-        self.unless_broken(waited).await.map(drop)
+        Ok(())
     }
 
     /// Goes on in one lane by one batch: the one that failed before, or the next.
@@ -185,7 +193,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         }
         let delivered = self.deliver(&mut batch.events, batch.oldest_ms).await;
         // Before the cursor: after a crash in between the alarm comes again, and so does this.
-        self.confirm(&mut batch).await;
+        self.confirm(&mut batch.events).await;
         match delivered {
             Ok(Delivery::Done) => {
                 self.advance(lane, batch.through).await;
@@ -239,8 +247,8 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
     }
 
     /// Notes the alarms that the sink has, each once. What finds no room is noted after a later batch, or after a restart.
-    async fn confirm(&mut self, batch: &mut Batch) {
-        let accepted = batch.events.iter_mut().filter(|event| event.state == EventState::Accepted);
+    pub(super) async fn confirm(&mut self, events: &mut [Event]) {
+        let accepted = events.iter_mut().filter(|event| event.state == EventState::Accepted);
         self.unconfirmed.extend(accepted.filter_map(|event| event.alarm.take()).map(|alarm| *alarm));
         if self.unconfirmed.is_empty() {
             return;
@@ -319,7 +327,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
     }
 
     /// Counted always; what is marked above the output is said once, too: somebody may be waiting for it.
-    fn withhold(&mut self, reason: Withheld) {
+    pub(super) fn withhold(&mut self, reason: Withheld) {
         self.metrics.withheld(reason);
         if reason == Withheld::Marking && !std::mem::replace(&mut self.marking_was_said, true) {
             tracing::warn!(

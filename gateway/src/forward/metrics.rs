@@ -74,10 +74,8 @@ pub(super) struct ForwarderMetrics {
     retries: [Counter; RetryReason::ALL.len()],
     refused: [Counter; RefuseReason::ALL.len()],
     withheld: [Counter; Withheld::ALL.len()],
-    lost: [Counter; GAP_REASONS.len()],
+    lost: [Counter; GapReason::ALL.len()],
 }
-
-const GAP_REASONS: [GapReason; 3] = [GapReason::Retention, GapReason::Damaged, GapReason::Unreadable];
 
 impl ForwardMetrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
@@ -124,7 +122,7 @@ impl ForwardMetrics {
             retries: RetryReason::ALL.map(|reason| by(&self.retries, reason.as_str())),
             refused: RefuseReason::ALL.map(|reason| by(&self.refused, reason.as_str())),
             withheld: Withheld::ALL.map(|reason| by(&self.withheld, reason.as_str())),
-            lost: GAP_REASONS.map(|reason| by(&self.lost, reason.as_str())),
+            lost: GapReason::ALL.map(|reason| by(&self.lost, reason.as_str())),
         }
     }
 
@@ -173,7 +171,7 @@ impl ForwarderMetrics {
     }
 
     pub(super) fn lost(&self, reason: GapReason, count: u64) {
-        self.lost[place(&GAP_REASONS, &reason)].inc_by(count);
+        self.lost[place(&GapReason::ALL, &reason)].inc_by(count);
     }
 }
 

@@ -14,6 +14,7 @@
 //! Bounds: one batch in memory per forwarder; every attempt has a deadline; delays end at `delay_ms_max`. A sink that is
 //! down costs nothing but spool space. A force system that is slow never slows another: each forwarder is its own task.
 
+pub mod again;
 pub mod backoff;
 mod body;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub mod nats;
 pub mod postgres;
 pub mod refusals;
 pub mod release;
+mod resend;
 pub mod source;
 mod spool_source;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -11,7 +11,7 @@ use super::find::Entry;
 use super::{Disclosures, Output, OutputState, Sent, TraceError};
 use crate::audit::{Series, answer::Span, disclosed};
 use crate::config::Forward;
-use crate::forward::refusals::refusals_of;
+use crate::forward::refusals::{again_of, older_of, refusals_of};
 use crate::forward::{ClockBounds, Renderer};
 use crate::spool::{EntryClass, LanePlaces, Lsn};
 
@@ -60,11 +60,13 @@ impl Kept<'_> {
             return Ok(OutputState::Withheld { why: withheld.as_str() });
         }
         let path = refusals_of(self.data_dir, &forward.name);
-        let mut older = path.clone().into_os_string();
-        older.push(".1");
-        for path in [PathBuf::from(older), path] {
+        if refusal(&again_of(&path), entry.record.lsn)?.is_some() {
+            return Ok(OutputState::Owed);
+        }
+        for path in [older_of(&path), path] {
             if let Some(refusal) = refusal(&path, entry.record.lsn)? {
-                let why = format!("{}: {}", refusal.reason, refusal.detail);
+                let dropped = refusal.dropped.map(|said| format!("; dropped {said}"));
+                let why = format!("{}: {}{}", refusal.reason, refusal.detail, dropped.unwrap_or_default());
                 return Ok(OutputState::Refused { why, at: refusal.refused_at });
             }
         }
@@ -101,6 +103,8 @@ struct Refusal {
     reason: String,
     detail: String,
     lsn: u64,
+    /// By whom and why.
+    dropped: Option<String>,
 }
 
 fn refusal(path: &Path, lsn: Lsn) -> io::Result<Option<Refusal>> {

@@ -289,3 +289,36 @@ fn a_shift_list_is_taken_whole_or_not_at_all_and_asked_by_time() {
     assert_eq!(code(&at("2026-11-22T14:00:00Z")), 65);
     assert_eq!(code(&at("yesterday")), 64);
 }
+
+#[test]
+fn refused_events_are_listed_without_positions_and_only_named_ones_are_asked_for() {
+    let operator = Operator::with_new_gateway();
+    let output = format!("\n[[forward.file]]\nname = \"cad\"\npath = \"cad.ndjson\"\n{RELEASE_ALL}\n");
+    let file = operator.path("gw/gateway.toml");
+    fs::write(&file, fs::read_to_string(&file).unwrap() + &output).unwrap();
+    fs::create_dir_all(operator.path("gw/data/refused")).unwrap();
+    let line = |id: &str, at: &str| {
+        format!(
+            r#"{{"refused_at":"{at}","reason":"content","detail":"HTTP 400","lsn":3,"event":{{"id":"{id}","type":"uk.fieldpost.loss.v1","data":{{"reason":"retention","first_lsn":3,"last_lsn":9,"latitude_deg":51.5}}}}}}"#
+        ) + "\n"
+    };
+    let lines = [line("a", "2026-09-21T14:13:20.005Z"), line("b", "2026-09-22T14:13:20.005Z")];
+    fs::write(operator.path("gw/data/refused/cad.ndjson"), lines.concat()).unwrap();
+    let refused = |arguments: &[&str]| {
+        let (first, rest) = arguments.split_first().unwrap();
+        operator.fieldpost(&[&["refused", first, "-c", "gw/gateway.toml"], rest].concat())
+    };
+    let list = text(&refused(&["list", "--json"]));
+    assert!(list.contains(r#""id": "b""#) && !list.contains("51.5"), "{list}");
+    let who = ["--output", "cad", "--by", "sgt-jones", "--why", "mended"];
+    let retry = |more: &[&str]| refused(&[&["retry"], &who[..], more].concat());
+    let unknown = retry(&["c"]);
+    assert_eq!(code(&unknown), 69, "{}", text(&unknown));
+    assert_eq!(code(&retry(&[])), 64, "everything is sent again only if that is said");
+    assert_eq!(code(&refused(&["list", "--output", "cat"])), 69);
+    let asked = retry(&["b"]);
+    assert_eq!(code(&asked), 0, "{}", text(&asked));
+    let mut requests = fs::read_dir(operator.path("gw/data/refused/cad.asked")).unwrap();
+    let request = fs::read_to_string(requests.next().unwrap().unwrap().path()).unwrap();
+    assert!(request.contains(r#""wish":"retry","ids":["b"]"#) && requests.next().is_none(), "{request}");
+}

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::metrics::counter::Counter;
 
+use super::super::again::{Asked, Wish};
 use super::super::event::{Event, EventState};
 use super::Release;
 use super::recent::{RecentOf, Seen};
@@ -137,6 +138,22 @@ impl Recipient {
             self.disclosures.recent.remember(&self.whom.name, n, said.keys.iter());
         }
         Ok(())
+    }
+
+    /// Says durably what a person decided about `count` events that this output refused. No disclosure: what is sent again has
+    /// lines of its own.
+    ///
+    /// # Errors
+    /// [`NotLogged`]: nothing may be done.
+    pub async fn decided(&self, at_ms: u64, asked: &Asked, count: u64) -> Result<(), NotLogged> {
+        let what = match asked.wish {
+            Wish::Retry => What::RefusedRetried,
+            Wish::Drop => What::RefusedDropped,
+        };
+        let Asked { by, why, .. } = asked;
+        let reason = format!("{count} events that {} refused, by {by}: {why}", self.whom.name);
+        let note = Note { reason: Some(reason), ..Note::own(at_ms, what) };
+        self.disclosures.write(vec![note]).await.map(drop)
     }
 
     /// A line that was all sent before is named by its number; of others the keys.

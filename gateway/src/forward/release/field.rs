@@ -58,6 +58,13 @@ impl Fields {
         Self(fields.iter().fold(0, |bits, field| bits | 1 << *field as u8))
     }
 
+    /// Reads what [`fmt::Display`] wrote; `None` if a name is unknown.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let named = |name| Field::ALL.into_iter().find(|field| field.as_str() == name);
+        Some(Self::of(&text.split_whitespace().map(named).collect::<Option<Vec<_>>>()?))
+    }
+
     /// Whether `field` is among them.
     #[must_use]
     pub fn has(self, field: Field) -> bool {
@@ -91,6 +98,17 @@ impl Fields {
     /// All of them, in order.
     pub fn iter(self) -> impl Iterator<Item = Field> {
         Field::ALL.into_iter().filter(move |field| self.has(*field))
+    }
+}
+
+/// Their names, a space between them.
+impl fmt::Display for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, field) in self.iter().enumerate() {
+            let space = if place > 0 { " " } else { "" };
+            write!(f, "{space}{}", field.as_str())?;
+        }
+        Ok(())
     }
 }
 
