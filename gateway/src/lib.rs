@@ -27,6 +27,7 @@ pub mod forward;
 pub mod health;
 pub mod history;
 pub mod http;
+pub mod https;
 pub mod ingest;
 pub mod init;
 pub mod ledger;

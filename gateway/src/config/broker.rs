@@ -6,11 +6,12 @@ use std::sync::Arc;
 use hyper::Uri;
 use rustls_pki_types::CertificateDer;
 
-use super::forward::{authority, client_files, is_loopback, readable};
+use super::forward::{authority, client_files, readable};
 use super::material::{self, EnvelopeSecret, MaterialError};
 use super::parse::{loaded, narrow};
 use super::section::{Located, Section};
 use super::{ClientFiles, RetryPolicy};
+use crate::https::is_loopback;
 
 /// Each has a connection, a session at its broker and metrics in common.
 const BROKERS_MAX: usize = 8;

@@ -14,6 +14,7 @@ use super::release::release;
 use super::section::{Located, Section};
 use super::{BatchPolicy, ClientFiles, FileSink, Forward, NatsSink, RetryPolicy, Sink, TakSink, WebhookSink};
 use crate::forward::webhook::SigningKeys;
+use crate::https::is_loopback;
 
 /// Names become file names of cursors and metric labels.
 const NAME_BYTES_MAX: usize = 32;
@@ -241,11 +242,6 @@ fn is_private(entry: &Section<'_>, url: &Located<String>) -> bool {
 
 fn may_be_clear_text(url: &str) -> bool {
     url.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("nats") && !is_loopback(&uri))
-}
-
-pub(super) fn is_loopback(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn is_url(entry: &Section<'_>, key: &Located<String>, url: &str, schemes: &[&str]) -> bool {

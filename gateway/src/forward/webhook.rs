@@ -19,32 +19,27 @@
 mod signature;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, Response, StatusCode, Uri};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 
 pub use self::signature::{SigningKeys, SigningKeysError};
 use super::event::{BATCH_MEDIA_TYPE, Event, EventState};
 use super::{RefuseReason, RetryReason, Sink, SinkError};
+use crate::https::{self, AuthorityError, with_causes};
 
 /// Most bytes of an answer that are read, so that the connection can be used again. The answer is not looked at.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Longest pause a server can ask for: a mistyped date must not stop the flow for a day.
 pub const RETRY_AFTER_MS_MAX: u64 = 5 * 60_000;
-
-const CONNECT_MS_MAX: u64 = 5_000;
 
 /// Where and as whom.
 #[derive(Debug, Clone)]
@@ -70,14 +65,9 @@ pub enum WebhookError {
         /// What is wrong.
         detail: String,
     },
-    /// The file cannot be used as certificates of authorities.
-    #[error("cannot use {path} as certificates of authorities: {detail}")]
-    Authority {
-        /// The PEM file.
-        path: String,
-        /// What is wrong.
-        detail: String,
-    },
+    /// The authority's certificates cannot be used.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
 }
 
 /// The sink.
@@ -94,15 +84,7 @@ impl WebhookSink {
     /// [`WebhookError`]: the URL or the authority cannot be used.
     pub fn try_new(settings: WebhookSettings) -> Result<Self, WebhookError> {
         let uri = parse_url(&settings.url)?;
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(Duration::from_millis(CONNECT_MS_MAX)));
-        connector.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(settings.authority.as_deref())?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
+        let connector = https::connector(settings.authority.as_deref())?;
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
         Ok(Self { settings, uri, client })
     }
@@ -253,50 +235,6 @@ fn parse_url(url: &str) -> Result<Uri, WebhookError> {
         Some("http" | "https") if uri.host().is_some() => Ok(uri),
         _ => Err(wrong("write https://host/path")),
     }
-}
-
-fn tls(authority: Option<&Path>) -> Result<ClientConfig, WebhookError> {
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider has TLS 1.3 and 1.2");
-    let builder = match authority {
-        Some(path) => builder.with_root_certificates(roots(path)?),
-        None => match builder.clone().with_native_roots() {
-            Ok(builder) => builder,
-            // Such a machine can still talk to loopback; anything else fails at the handshake and says so.
-            Err(error) => {
-                tracing::warn!(%error, "the system has no certificates of authorities");
-                builder.with_root_certificates(RootCertStore::empty())
-            }
-        },
-    };
-    Ok(builder.with_no_client_auth())
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, WebhookError> {
-    let wrong = |detail: &dyn std::fmt::Display| WebhookError::Authority {
-        path: path.display().to_string(),
-        detail: detail.to_string(),
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))? {
-        let certificate = certificate.map_err(|error| wrong(&error))?;
-        roots.add(certificate).map_err(|error| wrong(&error))?;
-    }
-    if roots.is_empty() { Err(wrong(&"it holds no certificate")) } else { Ok(roots) }
-}
-
-/// The library's message names the step; what went wrong is in its causes.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]
