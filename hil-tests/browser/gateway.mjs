@@ -23,10 +23,10 @@ export class Gateway {
   #listen = { front_door: '127.0.0.1:0', control_room: '127.0.0.1:0', metrics: '127.0.0.1:0' };
 
   /**
-   * A gateway that runs, with an empty spool. `binaries` is the folder of both; `roster` names units by device; `more`
-   * is added to the configuration.
+   * A gateway that runs, with an empty spool. `binaries` is the folder of both; `roster` names units by device; `map` is
+   * the configuration's section of that name, `more` is added to its end.
    */
-  static async start(binaries, { roster = {}, more = '' } = {}) {
+  static async start(binaries, { roster = {}, map = '', more = '' } = {}) {
     const one = new Gateway();
     one.#binaries = binaries;
     one.folder = mkdtempSync(join(tmpdir(), 'fieldpost-browser-'));
@@ -38,7 +38,7 @@ export class Gateway {
     const { stdout: streets } = await run(join(binaries, 'fieldpost-sim'), ['streets'], { maxBuffer: 16 << 20 });
     writeFileSync(join(one.folder, 'streets.json'), streets);
     const text = await readFile(one.config, 'utf8');
-    const named = text.replace('#roster =', 'roster =').replace('#streets =', 'streets =');
+    const named = text.replace('#roster =', 'roster =').replace('#streets =', 'streets =').replace('[map]', `[map]\n${map}`);
     await writeFile(one.config, `${named}\n${more}`);
     await one.run();
     return one;

@@ -11,6 +11,7 @@ import { byKeyboard } from './claims/keyboard.mjs';
 import { hostileNames } from './claims/hostile.mjs';
 import { load } from './claims/load.mjs';
 import { login } from './claims/login.mjs';
+import { mapServer } from './claims/map.mjs';
 import { pages } from './claims/pages.mjs';
 import { race } from './claims/race.mjs';
 import { replays } from './claims/replay.mjs';
@@ -35,16 +36,18 @@ if (!option.binaries || !option.screenshots || (option.sabotage !== '' && !(opti
 }
 
 const REAL = { login, keyboard: byKeyboard, race, hostile: hostileNames, pages, sessions };
+/** Each with a gateway of its own. */
+const ALONE = { map: mapServer };
 const STOOD_IN = { replay: replays, themes, load };
 const run = new Run(option.screenshots, Number(option['timeout-s']) * 1_000);
 const browser = await launch(option.chromium);
 const figures = {};
 try {
-  for (const [name, part] of Object.entries({ ...REAL, ...STOOD_IN })) {
+  for (const [name, part] of Object.entries({ ...REAL, ...ALONE, ...STOOD_IN })) {
     if (option.only !== '' && option.only !== name) continue;
     const began_ms = performance.now();
     const gateway = name in REAL ? await theForce(option.binaries) : undefined;
-    Object.assign(figures, await part(run, browser, SABOTAGES[option.sabotage], gateway));
+    Object.assign(figures, await part(run, browser, SABOTAGES[option.sabotage], gateway, option.binaries));
     figures[`${name}_s`] = Math.round((performance.now() - began_ms) / 100) / 10;
   }
   await run.nothingEscaped();

@@ -15,6 +15,7 @@ mod broker;
 mod check;
 mod environment;
 mod forward;
+mod map;
 pub mod material;
 mod parse;
 mod postgres;
@@ -45,6 +46,7 @@ pub use self::release::RELEASE_ALL;
 use self::roster::Roster;
 use crate::alarms::rules::Rules as AlarmRules;
 use crate::forward::release::Release;
+use crate::http::tiles::Ground;
 use crate::people::reasons::Reasons;
 use crate::postgres::Server;
 use crate::retention::Periods;
@@ -80,8 +82,8 @@ pub struct Config {
     pub forwards: Vec<Forward>,
     /// The page for operators.
     pub control_room: ControlRoom,
-    /// `[map] pmtiles`: the map file under the units. Whether it is one shows at the gateway's start.
-    pub map: Option<PathBuf>,
+    /// `[map]`: what lies under the units. Whether it can be had shows at work.
+    pub map: Ground,
     /// The listener for `/metrics`.
     pub metrics: MetricsListener,
     /// How far a device's clock may be off.

@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use super::broker;
 use super::check;
 use super::forward;
+use super::map;
 use super::material::{Authority, MaterialError, RevocationList, ServerIdentity};
 use super::problem::{Origin, Problems, Report};
 use super::roster::Roster;
@@ -47,7 +48,7 @@ pub(super) fn config(root: &Table, path: &Path, report: &Report) -> Option<Confi
     let history = history(&root);
     let forwards = forward::forwards(&root, &forces);
     let control_room = control_room(&root);
-    let map = map(&root);
+    let map = map::ground(&root);
     let metrics = metrics(&root);
     let clock = clock(&root);
     let log = log(&root);
@@ -77,7 +78,7 @@ pub(super) fn config(root: &Table, path: &Path, report: &Report) -> Option<Confi
         history,
         forwards,
         control_room: control_room?.0,
-        map,
+        map: map?,
         metrics: metrics?.0,
         clock,
         log,
@@ -285,13 +286,6 @@ fn control_room(root: &Section<'_>) -> Listening<ControlRoom> {
         streets: streets.map(|path| path.value),
     };
     Some((control_room, listen))
-}
-
-fn map(root: &Section<'_>) -> Option<PathBuf> {
-    let section = root.section("map");
-    let pmtiles = section.path("pmtiles");
-    section.finish();
-    pmtiles.map(|path| path.value)
 }
 
 fn metrics(root: &Section<'_>) -> Listening<MetricsListener> {

@@ -4,6 +4,7 @@ use toml::{Table, Value};
 
 use super::{BrokerLink, Config, Forward, LogFormat, Sink};
 use crate::forward::release::{Field, Fields, Forces, Kind, Kinds, Release};
+use crate::http::tiles::Ground;
 use crate::postgres::Server;
 
 /// Renders `config` as TOML that, read again, gives the same configuration. `redact` hides passwords in URLs and
@@ -66,7 +67,7 @@ pub fn effective(config: &Config, redact: bool) -> String {
     );
     root.insert("forward".into(), Value::Table(forwards(&config.forwards, redact)));
     root.insert("control_room".into(), Value::Table(control_room(config)));
-    root.insert("map".into(), Value::Table(map(config)));
+    root.insert("map".into(), Value::Table(map(&config.map, redact)));
     root.insert("metrics".into(), table([("listen", config.metrics.listen.to_string().into())]));
     root.insert(
         "clock".into(),
@@ -152,10 +153,21 @@ fn control_room(config: &Config) -> Table {
     section
 }
 
-fn map(config: &Config) -> Table {
+fn map(ground: &Ground, redact: bool) -> Table {
     let mut section = Table::new();
-    if let Some(pmtiles) = &config.map {
-        set(&mut section, "pmtiles", path(pmtiles));
+    match ground {
+        Ground::Outline => {}
+        Ground::File(pmtiles) => set(&mut section, "pmtiles", path(pmtiles)),
+        Ground::Server(server) => {
+            let url = server.template.as_str();
+            set(&mut section, "tiles", if redact { redacted_urls(url) } else { url.to_owned() });
+            set_path(&mut section, "authority", server.authority.as_deref());
+            set(&mut section, "kind", if server.is_raster { "raster" } else { "vector" });
+            set(&mut section, "minzoom", number(server.zooms.0));
+            set(&mut section, "maxzoom", number(server.zooms.1));
+            set(&mut section, "layers", server.layers.clone());
+            set(&mut section, "attribution", server.attribution.as_str());
+        }
     }
     section
 }

@@ -256,6 +256,19 @@ rules = "rules.toml"
 [map]
 # A PMTiles archive (version 3) of vector tiles or pictures. One that cannot be read costs the map, not the page.
 #pmtiles = "region.pmtiles"
+# Or a tile server of the force, asked by this gateway and by no browser: Web Mercator, vector tiles, PNG, JPEG or WebP.
+#tiles = "https://tiles.force.example/county/{z}/{x}/{y}.pbf"
+# Who issued its certificate (PEM). Default: the authorities of this system.
+#authority = "tiles-ca.pem"
+# "vector" or "raster"; "auto" goes by the ending of the address.
+#kind = "auto"
+# Zooms that it has tiles for.
+#minzoom = 0
+#maxzoom = 14
+# Layers of vector tiles to draw. Default: those of OS Open Zoomstack and of OpenMapTiles.
+#layers = ["sea", "woodland", "roads", "names"]
+# Whom the map names as its source.
+#attribution = "Contains OS data (c) Crown copyright and database right 2026"
 
 # Prometheus metrics, and /healthz and /readyz. No login, so loopback only.
 [metrics]

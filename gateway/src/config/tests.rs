@@ -298,3 +298,22 @@ fn a_release_that_would_withhold_everything_is_a_mistake() {
     }
     assert!(with("demo", "status", "device", "official").check(&[]).is_ok());
 }
+
+#[test]
+fn a_map_is_a_file_or_a_server_and_a_server_is_asked_over_tls() {
+    let mistake = |section: &str| Bent::new().replace("[map]", &format!("[map]\n{section}")).mistake();
+    let both = mistake("pmtiles = \"a.pmtiles\"\ntiles = \"https://h/{z}/{x}/{y}\"");
+    assert!(both.contains("two maps"), "{both}");
+    let clear = mistake("tiles = \"http://h.example/{z}/{x}/{y}?key=secret\"");
+    assert!(clear.contains("clear text") && !clear.contains("secret"), "{clear}");
+    let alone = mistake("maxzoom = 16");
+    assert!(alone.contains("there is none"), "{alone}");
+    let upside_down = mistake("tiles = \"https://h/{z}/{x}/{y}\"\nminzoom = 9\nmaxzoom = 3");
+    assert!(upside_down.contains("minzoom"), "{upside_down}");
+
+    let bent = Bent::new().replace("[map]", "[map]\ntiles = \"https://h/{z}/{x}/{y}.png?key=secret\"");
+    let config = bent.check(&[]).unwrap();
+    let Ground::Server(server) = &config.map else { panic!("{:?}", config.map) };
+    assert!(server.is_raster && server.zooms == (0, 14));
+    assert!(!show::effective(&config, true).contains("secret"));
+}

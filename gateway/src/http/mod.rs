@@ -85,7 +85,7 @@ pub struct Settings {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// The streets, from [`streets::load`].
     pub streets: Bytes,
-    /// The map file, from [`tiles::Tiles::open`].
+    /// The map, from [`tiles::Tiles::open`].
     pub tiles: tiles::Tiles,
     /// `/healthz` and `/readyz`, which need no session: they must tell nothing but how the gateway is.
     pub health: Router,

@@ -30,6 +30,8 @@ pub struct LiveMetrics {
     pub sessions: Gauge,
     /// Looks at positions refused because the access record could not be written.
     pub access_record_failures: Counter,
+    /// Tiles of the configured map that could not be had.
+    pub map_tile_failures: Counter,
 }
 
 impl Default for LiveMetrics {
@@ -46,6 +48,7 @@ impl Default for LiveMetrics {
             acknowledge_s: Histogram::new([2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0, 300.0, 900.0]),
             sessions: Gauge::default(),
             access_record_failures: Counter::default(),
+            map_tile_failures: Counter::default(),
         }
     }
 }
@@ -90,6 +93,11 @@ impl LiveMetrics {
             "access_record_failures",
             "Looks at positions refused because the access record could not be written",
             self.access_record_failures.clone(),
+        );
+        registry.register(
+            "map_tile_failures",
+            "Tiles of the configured map that could not be had",
+            self.map_tile_failures.clone(),
         );
     }
 }

@@ -65,10 +65,10 @@ pub(super) async fn start(
     let streets = spawn_blocking(move || streets::load(path.as_deref()))
         .await
         .expect("reading the streets does not panic, and nobody aborts it")?;
-    let path = config.map.clone();
-    let tiles = spawn_blocking(move || Tiles::open(path.as_deref()))
+    let ground = config.map.clone();
+    let tiles = spawn_blocking(move || Tiles::open(&ground))
         .await
-        .expect("opening the map file does not panic, and nobody aborts it");
+        .expect("opening the map does not panic, and nobody aborts it");
     let settings = http::Settings {
         listen: config.control_room.listen,
         tls: tls.map(PageTls::server_config),

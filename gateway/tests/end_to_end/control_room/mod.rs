@@ -9,6 +9,7 @@ mod history;
 mod ledger;
 mod look;
 mod map;
+mod map_server;
 mod people;
 mod pictures;
 mod rebuild;

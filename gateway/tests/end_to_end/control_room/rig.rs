@@ -16,7 +16,7 @@ use fieldpost_gateway::audit::{self, AccessFiles, Journal};
 use fieldpost_gateway::config::roster::Roster;
 use fieldpost_gateway::history;
 use fieldpost_gateway::http;
-use fieldpost_gateway::http::tiles::Tiles;
+use fieldpost_gateway::http::tiles::{Ground, Tiles};
 use fieldpost_gateway::ledger;
 use fieldpost_gateway::live::devices::{Confirmation, Connection, Connections, Devices};
 use fieldpost_gateway::live::unit::UnitId;
@@ -153,6 +153,8 @@ pub(crate) struct Site {
     pub(crate) roster: Arc<Roster>,
     /// What forces ask of who looks.
     pub(crate) reasons: Reasons,
+    /// The map, instead of the file [`MAP`].
+    pub(crate) tiles: Option<Tiles>,
     seq: AtomicU32,
 }
 
@@ -179,6 +181,7 @@ impl Site {
             fleet: Fleet::new(),
             roster: Arc::default(),
             reasons: Reasons::default(),
+            tiles: None,
             seq: AtomicU32::new(0),
         }
     }
@@ -238,9 +241,11 @@ impl Site {
         let entrance = Entrance::local(self.dir.path()).unwrap();
         let consoles = Consoles::default();
         let map = self.dir.path().join(MAP);
+        let file = if map.exists() { Ground::File(map) } else { Ground::Outline };
+        let tiles = self.tiles.clone().unwrap_or_else(|| Tiles::open(&file));
         let settings = http::Settings {
             tls,
-            tiles: Tiles::open(map.exists().then_some(map.as_path())),
+            tiles,
             entrance: Some(entrance.clone()),
             consoles: consoles.clone(),
             assignments: Some(assignments.clone()),

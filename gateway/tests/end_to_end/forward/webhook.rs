@@ -184,7 +184,7 @@ async fn a_wrong_token_condemns_no_event_and_a_new_one_is_used_without_a_restart
 }
 
 /// Takes TLS off and passes the bytes on to `server`.
-async fn tls_front(
+pub(crate) async fn tls_front(
     certificate_pem: &str,
     key_pem: &str,
     server: std::net::SocketAddr,

@@ -39,6 +39,8 @@ export interface ViewEvents {
   choose(unit: string | null): void;
   /** The view or the places in it changed. */
   moved(): void;
+  /** A tile of the force's own map did not come. */
+  baseFailed(): void;
 }
 
 const GROUND: readonly SourceName[] = ['outline', 'coast', 'streets'];
@@ -93,6 +95,10 @@ export class MapView {
     });
     this.map.on('moveend', () => this.events.moved());
     this.map.on('zoom', () => container.classList.toggle('is-far', this.map.getZoom() < LABEL_ZOOM_MIN));
+    this.map.on('error', ({ error, ...of }) => {
+      if ('sourceId' in of && of.sourceId === 'base') this.events.baseFailed();
+      else console.error(error);
+    });
     this.#listenForChoices();
     this.#undo.push(onPaletteChange((next) => this.#repaint(next)));
   }
@@ -132,6 +138,11 @@ export class MapView {
       const { bounds } = base;
       if (bounds[2] - bounds[0] < 20) this.camera.frameOnce(bounds);
     });
+  }
+
+  /** Asks again for what did not come of the force's own map; what came is in the browser's cache. */
+  retryBase(): void {
+    if (this.#base !== null) this.map.refreshTiles('base');
   }
 
   setTrail(trail: Trail): void {
