@@ -3,7 +3,7 @@
 //   fieldpost init -> people add -> run --kill -9--> run, on the same ports and the same data
 //   fieldpost-sim run --obey: every device is the firmware over mutual TLS; `press pc-0001` holds its button
 import { execFile, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,23 +13,29 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 /** The only force that the simulator's devices belong to. */
 export const FORCE = 'sim';
+/** Debian's libfaketime: gives a process a wall clock of its own, told by a file; the monotonic one is left alone. */
+const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1';
 const ADDRESSES = { front_door: 'FRONT_DOOR', control_room: 'CONTROL_ROOM', metrics: 'METRICS' };
 
 export class Gateway {
   #binaries;
+  /** Holds its folder, and its clock. */
+  #base;
   #process = null;
   #fleet = null;
   /** Host and port of each listener; port 0 until it ran once. */
   #listen = { front_door: '127.0.0.1:0', control_room: '127.0.0.1:0', metrics: '127.0.0.1:0' };
 
   /**
-   * A gateway that runs, with an empty spool. `binaries` is the folder of both; `roster` names units by device; `map` is
-   * the configuration's section of that name, `more` is added to its end.
+   * A gateway that runs, with an empty spool. `binaries` is the folder of both; `roster` names units by device; `keys` are
+   * put into the configuration under the heads that they are named by, `more` is added to its end.
    */
-  static async start(binaries, { roster = {}, map = '', more = '' } = {}) {
+  static async start(binaries, { roster = {}, keys = {}, more = '' } = {}) {
     const one = new Gateway();
     one.#binaries = binaries;
-    one.folder = mkdtempSync(join(tmpdir(), 'fieldpost-browser-'));
+    one.#base = mkdtempSync(join(tmpdir(), 'fieldpost-browser-'));
+    one.folder = join(one.#base, 'gateway');
+    one.turnClock('+0');
     await one.command('init', one.folder, '--name', 'localhost', '--force', FORCE);
     const units = Object.entries(roster).map(
       ([device, callsign]) => `[[unit]]\nforce = "${FORCE}"\ndevice = "${device}"\ncallsign = ${JSON.stringify(callsign)}\nkind = "officer"\n`,
@@ -38,8 +44,9 @@ export class Gateway {
     const { stdout: streets } = await run(join(binaries, 'fieldpost-sim'), ['streets'], { maxBuffer: 16 << 20 });
     writeFileSync(join(one.folder, 'streets.json'), streets);
     const text = await readFile(one.config, 'utf8');
-    const named = text.replace('#roster =', 'roster =').replace('#streets =', 'streets =').replace('[map]', `[map]\n${map}`);
-    await writeFile(one.config, `${named}\n${more}`);
+    const named = text.replace('#roster =', 'roster =').replace('#streets =', 'streets =');
+    const keyed = Object.entries(keys).reduce((whole, [head, lines]) => whole.replace(`\n${head}\n`, `\n${head}\n${lines}\n`), named);
+    await writeFile(one.config, `${keyed}\n${more}`);
     await one.run();
     return one;
   }
@@ -93,6 +100,14 @@ export class Gateway {
     throw new Error(`the gateway did not start:\n${log}`);
   }
 
+  /** Its wall clock, and that of its commands, is so far from the true one: `+90m`, in one unit. Devices keep their own. */
+  turnClock(offset) {
+    const new_one = join(this.#base, 'clock.new');
+    // Replaced in one step: the library may be reading it.
+    writeFileSync(new_one, `${offset}\n`);
+    renameSync(new_one, join(this.#base, 'clock'));
+  }
+
   /** `kill -9`: nothing is said, nothing is tidied up. */
   async kill() {
     const gone = new Promise((resolve) => this.#process.once('exit', resolve));
@@ -116,11 +131,17 @@ export class Gateway {
   stop() {
     this.#fleet?.kill('SIGKILL');
     this.#process?.kill('SIGKILL');
-    rmSync(this.folder, { recursive: true, force: true });
+    rmSync(this.#base, { recursive: true, force: true });
   }
 
   #environment() {
     const listen = Object.entries(ADDRESSES).map(([what, name]) => [`FIELDPOST__${name}__LISTEN`, this.#listen[what]]);
-    return { ...process.env, ...Object.fromEntries(listen) };
+    const clock = {
+      LD_PRELOAD: FAKETIME,
+      FAKETIME_TIMESTAMP_FILE: join(this.#base, 'clock'),
+      FAKETIME_NO_CACHE: '1',
+      FAKETIME_DONT_FAKE_MONOTONIC: '1',
+    };
+    return { ...process.env, ...Object.fromEntries(listen), ...clock };
   }
 }

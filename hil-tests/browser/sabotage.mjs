@@ -21,6 +21,8 @@ export const SABOTAGES = {
       await route.fulfill({ response, body: `${await response.text()} :root{--muted:#8a939c;--panel:#fff}` });
     });
   },
+  /** What begins like markup is markup as well, at the one place where the compiled page writes text. */
+  markup: inApp((text) => text.replace(/(\w+)\.nodeValue=`\$\{(\w+)\}`/, (write, node, words) => `(${write},/^</.test(${words})&&${node}.parentElement?.insertAdjacentHTML("beforeend",${words}))`)),
   /** Something of the page asks elsewhere. */
   leak: async (page) => {
     await page.addInitScript(() => addEventListener('load', () => void fetch('https://example.invalid/').catch(() => undefined)));

@@ -16,6 +16,7 @@ import { pages } from './claims/pages.mjs';
 import { race } from './claims/race.mjs';
 import { replays } from './claims/replay.mjs';
 import { sessions } from './claims/sessions.mjs';
+import { strict } from './claims/strict.mjs';
 import { themes } from './claims/themes.mjs';
 import { dismiss, theForce } from './force.mjs';
 import { SABOTAGES } from './sabotage.mjs';
@@ -37,7 +38,7 @@ if (!option.binaries || !option.screenshots || (option.sabotage !== '' && !(opti
 
 const REAL = { login, keyboard: byKeyboard, race, hostile: hostileNames, pages, sessions };
 /** Each with a gateway of its own. */
-const ALONE = { map: mapServer };
+const ALONE = { strict, map: mapServer };
 const STOOD_IN = { replay: replays, themes, load };
 const run = new Run(option.screenshots, Number(option['timeout-s']) * 1_000);
 const browser = await launch(option.chromium);

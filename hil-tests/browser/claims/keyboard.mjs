@@ -7,7 +7,13 @@ const stateOf = (run, page, state) => run.until(page, (seen, want) => seen.alarm
 const gone = (run, page) => page.getByRole('dialog').waitFor({ state: 'detached', timeout: run.timeout });
 
 /** From the login page into the room: a first password, another chosen. All typed. */
-export async function logInByKeyboard(run, page, { origin, name, first, chosen }) {
+export async function logInByKeyboard(run, page, who) {
+  await enterByKeyboard(run, page, who);
+  await live(run, page);
+}
+
+/** The same, and what is behind it may still be closed. */
+export async function enterByKeyboard(run, page, { origin, name, first, chosen }) {
   const { keyboard } = page;
   await page.goto(`${origin}/login`, { timeout: run.timeout });
   // The name has the focus, as soon as the browser has drawn the page.
@@ -21,7 +27,6 @@ export async function logInByKeyboard(run, page, { origin, name, first, chosen }
   await keyboard.press('Tab');
   await keyboard.type(chosen);
   await keyboard.press('Enter');
-  await live(run, page);
 }
 
 export async function byKeyboard(run, browser, sabotage, gateway) {

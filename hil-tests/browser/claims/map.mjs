@@ -7,7 +7,7 @@ const TROUBLE = 'The map server does not answer';
 
 export async function mapServer(run, browser, sabotage, _gateway, binaries) {
   const tiles = await TileServer.start();
-  const gateway = await Gateway.start(binaries, { map: `tiles = "${tiles.url}"` });
+  const gateway = await Gateway.start(binaries, { keys: { '[map]': `tiles = "${tiles.url}"` } });
   gateway.muster(8);
   const page = await atWork(run, browser, await gateway.link('moss', 'operator'), sabotage);
   // What the page asks elsewhere fails the whole run.

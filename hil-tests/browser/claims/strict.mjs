@@ -1,0 +1,103 @@
+// A force that asks why, sends what it has to a system of its own, and whose sessions end with the shift: against a real gateway
+// whose wall clock can be turned.
+import { live, open } from '../at_work.mjs';
+import { FORCE, Gateway } from '../gateway.mjs';
+import { PASSWORD } from '../force.mjs';
+import { enterByKeyboard } from './keyboard.mjs';
+import { inThemes } from './themes.mjs';
+
+const UNIT = `${FORCE}/pc-0001`;
+const PRESSED = `${FORCE}/pc-0002`;
+const WHY = 'Control room, night shift';
+const VIEW = { viewport: { width: 1280, height: 720 } };
+const KEYS = { '[[force]]': 'reason = "required"' };
+const SINK = `[[forward.file]]
+name = "archive"
+path = "events.ndjson"
+release = { forces = ["*"], classes = ["*"], fields = ["position"], precision_m = 100, marking = "official-sensitive" }`;
+
+const why = (page) => page.getByRole('dialog', { name: 'Why do you look?' });
+const ended = (page) => page.getByRole('dialog', { name: 'Your session has ended' });
+
+export async function strict(run, browser, sabotage, _gateway, binaries) {
+  const gateway = await Gateway.start(binaries, { keys: KEYS, more: SINK });
+  gateway.muster(4);
+  for (const device of ['pc-0001', 'pc-0002']) gateway.order(`stay ${device}`);
+  const page = await open(run, browser, gateway.origin, sabotage, VIEW);
+  const first = await gateway.person('frost', 'operator', 'Nils Frost');
+  await enterByKeyboard(run, page, { origin: gateway.origin, name: 'frost', first, chosen: PASSWORD });
+  // Until there is a reason, what asks for more is refused.
+  await run.claim('nothing_is_shown_before_a_reason_is_given', () => run.expectingFaults(() => nothingBefore(run, gateway, page)));
+  await run.claim('a_reason_by_keyboard_opens_the_room', async () => {
+    await page.keyboard.type(WHY);
+    await page.keyboard.press('Enter');
+    await live(run, page);
+  });
+  await disclosures(run, browser, sabotage, gateway);
+  await run.claim('a_session_ends_with_the_shift_and_misses_no_alarm', () => run.expectingFaults(() => shiftEnds(run, gateway, page)));
+  await run.claim('a_browser_left_for_half_an_hour_is_logged_out', () => run.expectingFaults(() => left(run, gateway, page)));
+  await page.context().close();
+  gateway.stop();
+}
+
+async function nothingBefore(run, gateway, page) {
+  await why(page).waitFor({ timeout: run.timeout });
+  await page.keyboard.press('Escape');
+  await why(page).waitFor({ timeout: run.timeout });
+  const answer = await page.context().request.get(`${gateway.origin}/api/v1/units`);
+  if (answer.status() !== 428) throw new Error(`the list of units answered ${answer.status()}`);
+  const seen = await page.evaluate(() => ({ rows: document.querySelectorAll('[data-unit]').length, reads: globalThis.fieldpost?.inspect().reads ?? 0 }));
+  if (seen.rows > 0 || seen.reads > 0) throw new Error(JSON.stringify(seen));
+  await run.accessible(page);
+  await run.picture(page, 'reason-light');
+}
+
+/** A data-protection officer, who is asked why like everybody: what became of a unit's records, and why others looked. */
+async function disclosures(run, browser, sabotage, gateway) {
+  const page = await open(run, browser, gateway.origin, sabotage);
+  await run.expectingFaults(async () => {
+    await page.goto(await gateway.link('the-officer', 'data_protection'), { timeout: run.timeout });
+    await why(page).waitFor({ timeout: run.timeout });
+  });
+  await page.keyboard.type('Complaint 14');
+  await page.keyboard.press('Enter');
+  await why(page).waitFor({ state: 'detached', timeout: run.timeout });
+  await page.getByRole('button', { name: 'Access log', exact: true }).press('Enter');
+  await run.claim('whom_a_unit_was_disclosed_to_is_answered', async () => {
+    await page.getByLabel('Question').selectOption('disclosed');
+    await page.getByLabel('Unit, as force/device').focus();
+    await page.keyboard.type(UNIT);
+    await page.keyboard.press('Enter');
+    const row = page.getByRole('table', { name: 'Disclosures' }).locator('tbody tr').first();
+    for (const words of ['archive', 'position; within 100 m', 'Official sensitive']) await row.getByText(words).waitFor({ timeout: run.timeout });
+    await page.getByText(/in an unbroken chain/).waitFor({ timeout: run.timeout });
+  });
+  await inThemes(run, page, 'disclosures');
+  await run.claim('the_reason_stands_beside_the_look', async () => {
+    await page.getByLabel('Question').selectOption('unit');
+    await page.getByLabel('Unit, as force/device').press('Enter');
+    const row = page.getByRole('table', { name: 'Looks' }).locator('tbody tr', { hasText: 'frost' }).first();
+    await row.getByText(WHY).waitFor({ timeout: run.timeout });
+  });
+  await page.context().close();
+}
+
+async function shiftEnds(run, gateway, page) {
+  gateway.turnClock('+750m');
+  await ended(page).waitFor({ timeout: run.timeout });
+  gateway.order(`press pc-0002`);
+  await ended(page).getByLabel('Password').fill(PASSWORD);
+  await ended(page).getByRole('button', { name: 'Log in' }).click();
+  // A new session is asked again.
+  await why(page).waitFor({ timeout: run.timeout });
+  await page.keyboard.type(WHY);
+  await page.keyboard.press('Enter');
+  await run.until(page, (seen, unit) => seen.alarms.some((alarm) => alarm.unit === unit && alarm.state === 'unacknowledged'), PRESSED);
+}
+
+async function left(run, gateway, page) {
+  await page.goto('about:blank', { timeout: run.timeout });
+  gateway.turnClock('+785m');
+  await page.goto(gateway.origin, { timeout: run.timeout });
+  await page.getByRole('heading', { name: 'Log in' }).waitFor({ timeout: run.timeout });
+}
