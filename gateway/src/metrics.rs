@@ -1,5 +1,5 @@
 //! Counters and gauges, in data-flow order: `fieldpost_ingest_*`, `fieldpost_broker_*`, `fieldpost_spool_*`,
-//! `fieldpost_retention_*`, `fieldpost_forward_*`,
+//! `fieldpost_retention_*`, `fieldpost_forward_*`, `fieldpost_tak_*`,
 //! `fieldpost_live_*`, `fieldpost_history_*`.
 //!
 //! Promise: **counting never waits, and no device or operator can add a time series.** Every label is a closed enum or
@@ -77,6 +77,7 @@ impl Metrics {
         spool.register(registry.sub_registry_with_prefix("spool"));
         retention.register(registry.sub_registry_with_prefix("retention"));
         forward.register(registry.sub_registry_with_prefix("forward"));
+        forward.tak.register(registry.sub_registry_with_prefix("tak"));
         live.register(registry.sub_registry_with_prefix("live"));
         history.register(registry.sub_registry_with_prefix("history"));
         service.register(registry.sub_registry_with_prefix("service"));

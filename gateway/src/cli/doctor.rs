@@ -257,7 +257,8 @@ fn ports(config: &Config) -> Vec<Finding> {
         ),
         Err(error) => finding(Verdict::Fail, key, format!("{address}: {error}")),
     };
-    listeners.into_iter().map(check).collect()
+    let tak = config.tak.iter().map(|listener| ("tak.listen", listener.listen));
+    listeners.into_iter().chain(tak).map(check).collect()
 }
 
 fn sink(forward: &Forward) -> Finding {
@@ -267,6 +268,7 @@ fn sink(forward: &Forward) -> Finding {
         Sink::Postgres(server) => reach_postgres(&server.url),
         Sink::Webhook(webhook) => reach_any(std::iter::once(webhook.url.as_str()), 443),
         Sink::File(file) => writable(&file.path),
+        Sink::TakClient(client) => Ok(format!("comes by itself, as {}", client.common_name)),
         Sink::Tak(tak) => reach_any(std::iter::once(tak.url.as_str()), 8089),
     };
     match reached {

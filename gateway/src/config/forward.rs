@@ -12,7 +12,9 @@ use super::parse::{loaded, narrow};
 use super::postgres::server;
 use super::release::release;
 use super::section::{Located, Section};
-use super::{BatchPolicy, ClientFiles, FileSink, Forward, NatsSink, RetryPolicy, Sink, TakSink, WebhookSink};
+use super::{
+    BatchPolicy, ClientFiles, FileSink, Forward, NatsSink, RetryPolicy, Sink, TakManner, TakSink, WebhookSink,
+};
 use crate::forward::webhook::SigningKeys;
 use crate::https::is_loopback;
 
@@ -33,19 +35,28 @@ pub(super) fn forwards(root: &Section<'_>, served: &BTreeMap<ForceId, String>) -
     for (kind, read_sink) in kinds {
         for entry in section.sections(kind) {
             if let Some(forward) = forward(&entry, kind, read_sink, served) {
-                if forwards.iter().any(|known| known.name == forward.name) {
-                    entry.report().mistake(
-                        entry.origin(),
-                        format!("`{}.name`: another sink is called \"{}\"", entry.name(), forward.name),
-                        "give every sink a name of its own: it names the sink's cursor",
-                    );
-                }
-                forwards.push(forward);
+                add(&entry, &mut forwards, forward);
             }
             entry.finish();
         }
     }
     section.finish();
+    forwards
+}
+
+/// Names are unique.
+pub(super) fn add(entry: &Section<'_>, forwards: &mut Vec<Forward>, forward: Forward) {
+    if forwards.iter().any(|known| known.name == forward.name) {
+        entry.report().mistake(
+            entry.origin(),
+            format!("`{}.name`: another sink is called \"{}\"", entry.name(), forward.name),
+            "give every sink a name of its own: it names the sink's cursor",
+        );
+    }
+    forwards.push(forward);
+}
+
+pub(super) fn few_enough(root: &Section<'_>, forwards: &[Forward]) {
     if forwards.len() > FORWARDS_MAX {
         root.report().mistake(
             root.origin(),
@@ -53,10 +64,9 @@ pub(super) fn forwards(root: &Section<'_>, served: &BTreeMap<ForceId, String>) -
             "remove some",
         );
     }
-    forwards
 }
 
-fn forward(
+pub(super) fn forward(
     entry: &Section<'_>,
     kind: &str,
     read_sink: ReadSink,
@@ -188,30 +198,33 @@ fn tak(entry: &Section<'_>) -> Option<Sink> {
             "TAK shows positions to whoever connects: both ends have to prove who they are",
         );
     }
-    let takes_protobuf = entry.choice("protocol", &[("auto", true), ("xml", false)]);
-    let sends_every_position = entry.choice("positions", &[("newest", false), ("every", true)]);
-    let position_stale_s = entry.integer("position_stale_s", 90, 1..=86_400);
-    let alarm_repeat_s = entry.integer("alarm_repeat_s", 30, 1..=3_600);
-    let alarm_stale_s = entry.integer("alarm_stale_s", 300, 1..=86_400);
+    let manner = tak_manner(entry);
+    Some(Sink::Tak(TakSink {
+        url: url?.value,
+        server_name,
+        authority: authority??,
+        client: client??,
+        manner,
+    }))
+}
+
+pub(super) fn tak_manner(entry: &Section<'_>) -> TakManner {
+    let manner = TakManner {
+        takes_protobuf: entry.choice("protocol", &[("auto", true), ("xml", false)]),
+        sends_every_position: entry.choice("positions", &[("newest", false), ("every", true)]),
+        position_stale_s: entry.integer("position_stale_s", 90, 1..=86_400),
+        alarm_repeat_s: entry.integer("alarm_repeat_s", 30, 1..=3_600),
+        alarm_stale_s: entry.integer("alarm_stale_s", 300, 1..=86_400),
+    };
     // Two tellings may be lost before an alert goes.
-    if alarm_stale_s < 3 * alarm_repeat_s {
+    if manner.alarm_stale_s < 3 * manner.alarm_repeat_s {
         entry.report().mistake(
             entry.origin(),
             format!("`{0}.alarm_stale_s` is below three times `{0}.alarm_repeat_s`", entry.name()),
             "an alert must not go stale while the alarm stands: repeat it more often, or let it stand longer",
         );
     }
-    Some(Sink::Tak(TakSink {
-        url: url?.value,
-        server_name,
-        authority: authority??,
-        client: client??,
-        takes_protobuf,
-        sends_every_position,
-        position_stale_s,
-        alarm_repeat_s,
-        alarm_stale_s,
-    }))
+    manner
 }
 
 fn has_port(entry: &Section<'_>, url: &Located<String>) -> bool {

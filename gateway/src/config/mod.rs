@@ -25,6 +25,7 @@ pub mod roster;
 pub mod rules;
 mod section;
 pub mod show;
+pub(crate) mod tak;
 pub mod template;
 #[cfg(test)]
 mod tests;
@@ -80,6 +81,8 @@ pub struct Config {
     pub history: HistoryPolicy,
     /// The force systems, in the order of the file; names are unique.
     pub forwards: Vec<Forward>,
+    /// `[tak]`: where TAK clients connect to us; its clients are among `forwards`.
+    pub tak: Option<TakListener>,
     /// The page for operators.
     pub control_room: ControlRoom,
     /// `[map]`: what lies under the units. Whether it can be had shows at work.
@@ -178,7 +181,8 @@ pub struct AuditPolicy {
     pub pictures_bytes_max: u64,
 }
 
-/// One force system: `[[forward.nats]]`, `[[forward.postgres]]`, `[[forward.webhook]]`, `[[forward.file]]` or `[[forward.tak]]`.
+/// One force system: `[[forward.nats]]`, `[[forward.postgres]]`, `[[forward.webhook]]`, `[[forward.file]]`, `[[forward.tak]]`
+/// or `[[tak.client]]`.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Forward {
@@ -232,6 +236,8 @@ pub enum Sink {
     File(FileSink),
     /// Cursor on Target to a TAK server.
     Tak(TakSink),
+    /// Cursor on Target to a TAK client that connects to us.
+    TakClient(TakClient),
 }
 
 /// `[[forward.nats]]`.
@@ -300,7 +306,39 @@ pub struct TakSink {
     pub authority: PathBuf,
     /// PEM of our client certificate and its key.
     pub client: ClientFiles,
-    /// Whether protobuf is taken when it is offered.
+    /// What is told, and how.
+    pub manner: TakManner,
+}
+
+/// `[tak]`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TakListener {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Certificate chain and key shown to clients.
+    pub identity: Arc<ServerIdentity>,
+    /// Who issues the clients' certificates.
+    pub client_authority: Arc<Authority>,
+    /// Which of them are revoked. Without a list nothing can be revoked but by taking the client out.
+    pub revocation_list: Option<Arc<RevocationList>>,
+}
+
+/// `[[tak.client]]`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TakClient {
+    /// The one common name in its certificate.
+    pub common_name: String,
+    /// What is told, and how.
+    pub manner: TakManner,
+}
+
+/// How a TAK party is told of things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TakManner {
+    /// Whether protobuf is spoken where both ends can.
     pub takes_protobuf: bool,
     /// Whether positions are sent that newer ones have replaced; stale from the first.
     pub sends_every_position: bool,

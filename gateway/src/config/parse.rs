@@ -17,6 +17,7 @@ use super::material::{Authority, MaterialError, RevocationList, ServerIdentity};
 use super::problem::{Origin, Problems, Report};
 use super::roster::Roster;
 use super::section::{Located, Section};
+use super::tak;
 use super::tree::Table;
 use super::{
     AuditPolicy, Clock, Config, ControlRoom, FrontDoor, HistoryPolicy, Log, LogFormat, MetricsListener,
@@ -46,7 +47,9 @@ pub(super) fn config(root: &Table, path: &Path, report: &Report) -> Option<Confi
     let spool = spool(&root);
     let retention = retention(&root);
     let history = history(&root);
-    let forwards = forward::forwards(&root, &forces);
+    let mut forwards = forward::forwards(&root, &forces);
+    let tak = tak::tak(&root, &forces, &mut forwards);
+    forward::few_enough(&root, &forwards);
     let control_room = control_room(&root);
     let map = map::ground(&root);
     let metrics = metrics(&root);
@@ -63,6 +66,7 @@ pub(super) fn config(root: &Table, path: &Path, report: &Report) -> Option<Confi
             front_door.as_ref().map(|(_, listen)| listen),
             control_room.as_ref().map(|(_, listen)| listen),
             metrics.as_ref().map(|(_, listen)| listen),
+            tak.iter().flatten().map(|(_, listen)| listen).next(),
         ],
     );
     Some(Config {
@@ -77,6 +81,7 @@ pub(super) fn config(root: &Table, path: &Path, report: &Report) -> Option<Confi
         retention,
         history,
         forwards,
+        tak: tak?.map(|(listener, _)| listener),
         control_room: control_room?.0,
         map: map?,
         metrics: metrics?.0,
@@ -344,7 +349,7 @@ fn service(root: &Section<'_>) -> ServicePolicy {
 }
 
 /// Reads `certificate` and `key`. Outer `None`: a mistake was reported; inner `None`: neither is given.
-fn server_identity(section: &Section<'_>, required: bool) -> Option<Option<ServerIdentity>> {
+pub(super) fn server_identity(section: &Section<'_>, required: bool) -> Option<Option<ServerIdentity>> {
     let (certificate, key) = if required {
         let certificate = section.required_path("certificate", NEW_CERTIFICATE);
         (certificate, section.required_path("key", NEW_CERTIFICATE))

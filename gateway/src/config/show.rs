@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::{BrokerLink, Config, Forward, LogFormat, Sink};
+use super::{BrokerLink, Config, Forward, LogFormat, Sink, TakListener, TakManner};
 use crate::forward::release::{Field, Fields, Forces, Kind, Kinds, Release};
 use crate::http::tiles::Ground;
 use crate::postgres::Server;
@@ -66,6 +66,9 @@ pub fn effective(config: &Config, redact: bool) -> String {
         ]),
     );
     root.insert("forward".into(), Value::Table(forwards(&config.forwards, redact)));
+    if let Some(listener) = &config.tak {
+        root.insert("tak".into(), Value::Table(tak(config, listener, redact)));
+    }
     root.insert("control_room".into(), Value::Table(control_room(config)));
     root.insert("map".into(), Value::Table(map(&config.map, redact)));
     root.insert("metrics".into(), table([("listen", config.metrics.listen.to_string().into())]));
@@ -174,7 +177,7 @@ fn map(ground: &Ground, redact: bool) -> Table {
 
 fn forwards(forwards: &[Forward], redact: bool) -> Table {
     let mut kinds = Table::new();
-    for forward in forwards {
+    for forward in forwards.iter().filter(|forward| !is_tak_client(forward)) {
         let (kind, entry) = sink(forward, redact);
         let list = kinds.entry(kind).or_insert_with(|| Value::Array(Vec::new()));
         if let Value::Array(list) = list {
@@ -182,6 +185,23 @@ fn forwards(forwards: &[Forward], redact: bool) -> Table {
         }
     }
     kinds
+}
+
+fn is_tak_client(forward: &Forward) -> bool {
+    matches!(forward.sink, Sink::TakClient(_))
+}
+
+fn tak(config: &Config, listener: &TakListener, redact: bool) -> Table {
+    let mut section = Table::new();
+    set(&mut section, "listen", listener.listen.to_string());
+    set(&mut section, "certificate", path(&listener.identity.certificate_path));
+    set(&mut section, "key", path(&listener.identity.key_path));
+    set(&mut section, "client_authority", path(&listener.client_authority.path));
+    set_path(&mut section, "revocation_list", listener.revocation_list.as_ref().map(|list| &*list.path));
+    let clients = config.forwards.iter().filter(|forward| is_tak_client(forward));
+    let clients = clients.map(|forward| Value::Table(sink(forward, redact).1));
+    section.insert("client".into(), Value::Array(clients.collect()));
+    section
 }
 
 /// A URL with a password in it is refused when it is read: there is nothing to hide.
@@ -192,6 +212,14 @@ fn postgres(entry: &mut Table, server: &Server) {
     set_path(entry, "authority", server.authority.as_deref());
     set_path(entry, "certificate", server.client.as_ref().map(|(certificate, _)| certificate.as_path()));
     set_path(entry, "key", server.client.as_ref().map(|(_, key)| key.as_path()));
+}
+
+fn tak_manner(entry: &mut Table, manner: TakManner) {
+    set(entry, "protocol", if manner.takes_protobuf { "auto" } else { "xml" });
+    set(entry, "positions", if manner.sends_every_position { "every" } else { "newest" });
+    set(entry, "position_stale_s", number(manner.position_stale_s));
+    set(entry, "alarm_repeat_s", number(manner.alarm_repeat_s));
+    set(entry, "alarm_stale_s", number(manner.alarm_stale_s));
 }
 
 fn sink(forward: &Forward, redact: bool) -> (&'static str, Table) {
@@ -242,12 +270,13 @@ fn sink(forward: &Forward, redact: bool) -> (&'static str, Table) {
             set_path(&mut entry, "authority", Some(&tak.authority));
             set_path(&mut entry, "certificate", Some(&tak.client.certificate));
             set_path(&mut entry, "key", Some(&tak.client.key));
-            set(&mut entry, "protocol", if tak.takes_protobuf { "auto" } else { "xml" });
-            set(&mut entry, "positions", if tak.sends_every_position { "every" } else { "newest" });
-            set(&mut entry, "position_stale_s", number(tak.position_stale_s));
-            set(&mut entry, "alarm_repeat_s", number(tak.alarm_repeat_s));
-            set(&mut entry, "alarm_stale_s", number(tak.alarm_stale_s));
+            tak_manner(&mut entry, tak.manner);
             "tak"
+        }
+        Sink::TakClient(client) => {
+            set(&mut entry, "common_name", client.common_name.as_str());
+            tak_manner(&mut entry, client.manner);
+            "client"
         }
     };
     entry.insert("release".into(), release(&forward.release));
@@ -300,6 +329,7 @@ pub fn destination(sink: &Sink) -> (&'static str, String) {
         Sink::Webhook(webhook) => ("webhook", redacted_urls(&webhook.url)),
         Sink::File(file) => ("file", path(&file.path)),
         Sink::Tak(tak) => ("tak", redacted_urls(&tak.url)),
+        Sink::TakClient(client) => ("tak-client", format!("certificate {}", client.common_name)),
         Sink::Postgres(server) => ("postgres", redacted_urls(&server.url)),
     }
 }

@@ -236,6 +236,22 @@ revocation_list = "pki/crl.pem"
 #alarm_stale_s = 300
 #release = { forces = ["*"], classes = ["*"], fields = ["*"], marking = "official-sensitive" }
 
+# TAK clients that connect to the gateway by themselves, both ends with a certificate (docs/sinks/tak.md). Nobody else gets in.
+#[tak]
+#listen = "0.0.0.0:8089"
+# Certificate chain and key shown to clients.
+#certificate = "tak-server.pem"
+#key = "tak-server.key"
+# Who issues the clients' certificates: keep it apart from the devices' authority. Which of them are revoked (default: none).
+#client_authority = "tak-clients-ca.pem"
+#revocation_list = "tak-clients-crl.pem"
+# One entry a client: an output like those above, with the same keys as forward.tak from `protocol` on.
+#[[tak.client]]
+#name = "control-room-1"
+# The common name in its certificate (default: the name).
+#common_name = "control-room-1"
+#release = { forces = ["*"], classes = ["*"], fields = ["*"], marking = "official-sensitive" }
+
 # ---- People --------------------------------------------------------------------------------------------------------
 # The live page. Get in with `fieldpost login -c gateway.toml --operator NAME`.
 [control_room]

@@ -218,6 +218,32 @@ fn listeners_sinks_and_forces_must_differ() {
 }
 
 #[test]
+fn tak_clients_must_be_listed_each_with_a_certificate_of_its_own_and_read_back() {
+    let listener =
+        "\n[tak]\nlisten = \"127.0.0.1:8089\"\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\n";
+    let bare = Bent::new().append(listener);
+    let lines = bare.check(&[]).unwrap_err();
+    assert!(lines.iter().any(|line| line.contains("`tak.client_authority` is missing")), "{lines:#?}");
+    assert!(
+        lines.iter().any(|line| line.contains("`tak.client` is missing: nobody may connect")),
+        "{lines:#?}"
+    );
+    let listener = format!("{listener}client_authority = \"pki/ca.pem\"\n");
+    let client = |name: &str, more: &str| format!("[[tak.client]]\nname = \"{name}\"\n{more}\n");
+    let twice = client("a", RELEASE_ALL) + &client("b", &format!("common_name = \"a\"\n{RELEASE_ALL}"));
+    let twice = Bent::new().append(&listener).append(&twice);
+    assert!(twice.mistake().contains("another client has the common name \"a\""));
+    let silent = Bent::new().append(&listener).append(&client("a", ""));
+    assert!(silent.mistake().contains("`tak.client[0].release` is missing: nothing is released"));
+    let good = Bent::new().append(&listener).append(&client("a", RELEASE_ALL));
+    let config = good.check(&[]).unwrap();
+    let shown = show::effective(&config, false);
+    let again = Config::from_text(&config.path, &shown, &[]).unwrap();
+    assert_eq!(show::effective(&again, false), shown);
+    assert!(again.tak.is_some() && again.forwards.iter().any(|forward| forward.name == "a"));
+}
+
+#[test]
 fn reserve_must_fit_into_the_spool() {
     let bent = Bent::new().replace("#bytes_max = 4294967296", "bytes_max = 33554432");
     assert!(bent.mistake().contains("bytes_max must hold reserve_bytes and three segments more"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::event::{Event, EventState};
+use super::event::{Event, EventState, PassedOver};
 use super::forwarder::{Forwarder, Outage, Stopped};
 use super::source::Source;
 use super::{RefuseReason, RetryReason, Sink, SinkError};
@@ -74,6 +74,9 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
     /// One call of the sink under its deadline, after the disclosure of every owed event is durable; counts what it
     /// accepted, also when it failed as a whole.
     async fn attempt(&mut self, piece: &mut [Event]) -> Result<Result<(), SinkError>, Stopped> {
+        if self.sink.discloses() {
+            return self.send(piece).await;
+        }
         if sabotage::is(Sabotage::SendBeforeLog) {
             let as_they_were = piece.to_vec();
             sabotage::pass(CrashPoint::BeforeLog);
@@ -104,7 +107,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
     }
 
     async fn send(&mut self, piece: &mut [Event]) -> Result<Result<(), SinkError>, Stopped> {
-        let owed_before_count = owed_count(piece);
+        let (owed_before_count, passed_before) = (owed_count(piece), passed_over(piece));
         let limit = Duration::from_millis(self.settings.attempt_ms_max);
         let grace = Duration::from_millis(self.settings.stop_ms_max);
         let attempt = tokio::select! {
@@ -119,8 +122,13 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         if result.is_ok() {
             piece.iter_mut().filter(|event| event.state == EventState::Owed).for_each(accept);
         }
-        let accepted_count = owed_before_count - owed_count(piece);
-        if accepted_count > 0 {
+        let settled_count = owed_before_count - owed_count(piece);
+        let mut accepted_count = settled_count;
+        for ((reason, before), after) in PassedOver::ALL.iter().zip(passed_before).zip(passed_over(piece)) {
+            self.metrics.passed_over(*reason, (after - before) as u64);
+            accepted_count -= after - before;
+        }
+        if settled_count > 0 {
             self.metrics.delivered.inc_by(accepted_count as u64);
             self.refused_in_a_row_count = 0;
             self.note_success();
@@ -214,6 +222,12 @@ fn accept(event: &mut Event) {
 
 fn owed_count(events: &[Event]) -> usize {
     events.iter().filter(|event| event.state == EventState::Owed).count()
+}
+
+/// How many were passed over, for each of [`PassedOver::ALL`].
+fn passed_over(events: &[Event]) -> [usize; PassedOver::ALL.len()] {
+    let count = |reason| events.iter().filter(|event| event.state == EventState::PassedOver(reason)).count();
+    PassedOver::ALL.map(count)
 }
 
 /// The first half comes off the stack first: order holds.

@@ -64,6 +64,37 @@ pub enum EventState {
     Accepted,
     /// The sink will never take it; kept in the refusals.
     Refused,
+    /// The sink has nothing to do with it: it was not sent.
+    PassedOver(PassedOver),
+}
+
+/// Why a sink did not send an event that it was given. Closed, so that it can be a metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PassedOver {
+    /// The protocol has nothing to say such a thing with.
+    NoWord,
+    /// What was sent before is newer, and the output wants the newest.
+    Older,
+    /// A person has closed the alarm.
+    Closed,
+    /// Nobody is there to hear it.
+    NobodyThere,
+}
+
+impl PassedOver {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::NoWord, Self::Older, Self::Closed, Self::NobodyThere];
+
+    /// The reason as a metric label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoWord => "no-word",
+            Self::Older => "older",
+            Self::Closed => "closed",
+            Self::NobodyThere => "nobody-there",
+        }
+    }
 }
 
 /// Why a record does not leave the gateway. Closed, so that it can be a metric label.

@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::config::material::PEM_BYTES_MAX;
-use crate::config::{Config, Sink};
+use crate::config::{Config, Sink, tak};
+
+/// Not a name that an output can have.
+const LISTENER: &str = "[tak]";
 
 /// One digest for each sink that reads files, by the sink's name.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -29,7 +32,13 @@ impl SinkFiles {
             }
             (forward.name.clone(), context.finish().as_ref().to_vec())
         });
-        Self(digests.collect())
+        let mut digests: BTreeMap<_, _> = digests.collect();
+        if let Some(listener) = &config.tak {
+            let mut context = Context::new(&SHA256);
+            tak::files(listener).into_iter().for_each(|path| add(&mut context, &contents(path)));
+            digests.insert(LISTENER.to_owned(), context.finish().as_ref().to_vec());
+        }
+        Self(digests)
     }
 
     /// Names of the sinks that are in both and whose files are not the same.
@@ -59,7 +68,7 @@ fn paths(sink: &Sink) -> Vec<&Path> {
             let secrets = [webhook.bearer_token_file.as_deref(), webhook.signing_keys_file.as_deref()];
             ([webhook.authority.as_deref(), secrets[0], secrets[1]], None)
         }
-        Sink::File(_) | Sink::Postgres(_) => ([None, None, None], None),
+        Sink::File(_) | Sink::Postgres(_) | Sink::TakClient(_) => ([None, None, None], None),
         Sink::Tak(tak) => ([Some(tak.authority.as_path()), None, None], Some(&tak.client)),
     };
     let client = client.into_iter().flat_map(|client| [client.certificate.as_path(), client.key.as_path()]);

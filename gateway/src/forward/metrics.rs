@@ -9,8 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::event::{GapReason, Withheld};
-use super::{RefuseReason, RetryReason};
+use super::event::{GapReason, PassedOver, Withheld};
+use super::{RefuseReason, RetryReason, TakMetrics};
 
 /// Every forwarder's metrics.
 #[derive(Debug, Default)]
@@ -20,11 +20,14 @@ pub struct ForwardMetrics {
     retries: Family<NameReason, Counter>,
     refused: Family<NameReason, Counter>,
     withheld: Family<NameReason, Counter>,
+    passed_over: Family<NameReason, Counter>,
     lost: Family<NameReason, Counter>,
     lag_records: Family<Name, Gauge>,
     lag_seconds: Family<Name, Gauge<f64, AtomicU64>>,
     last_success: Family<Name, Gauge>,
     failing: Family<Name, Gauge>,
+    /// TAK clients that connect to us.
+    pub tak: TakMetrics,
     /// Lines of the disclosure log that could not be written.
     pub disclosure_failures: Counter,
     names: Mutex<Vec<String>>,
@@ -74,6 +77,7 @@ pub(super) struct ForwarderMetrics {
     retries: [Counter; RetryReason::ALL.len()],
     refused: [Counter; RefuseReason::ALL.len()],
     withheld: [Counter; Withheld::ALL.len()],
+    passed_over: [Counter; PassedOver::ALL.len()],
     lost: [Counter; GapReason::ALL.len()],
 }
 
@@ -87,6 +91,11 @@ impl ForwardMetrics {
             "withheld",
             "Records that do not leave the gateway by policy, by reason",
             self.withheld.clone(),
+        );
+        registry.register(
+            "passed_over",
+            "Events that the sink had nothing to do with and did not send, by reason",
+            self.passed_over.clone(),
         );
         registry.register("lost", "Entries lost to the forwarder, by reason", self.lost.clone());
         registry.register("lag_records", "Committed entries not passed yet", self.lag_records.clone());
@@ -122,6 +131,7 @@ impl ForwardMetrics {
             retries: RetryReason::ALL.map(|reason| by(&self.retries, reason.as_str())),
             refused: RefuseReason::ALL.map(|reason| by(&self.refused, reason.as_str())),
             withheld: Withheld::ALL.map(|reason| by(&self.withheld, reason.as_str())),
+            passed_over: PassedOver::ALL.map(|reason| by(&self.passed_over, reason.as_str())),
             lost: GapReason::ALL.map(|reason| by(&self.lost, reason.as_str())),
         }
     }
@@ -168,6 +178,10 @@ impl ForwarderMetrics {
 
     pub(super) fn withheld(&self, reason: Withheld) {
         self.withheld[place(&Withheld::ALL, &reason)].inc();
+    }
+
+    pub(super) fn passed_over(&self, reason: PassedOver, count: u64) {
+        self.passed_over[place(&PassedOver::ALL, &reason)].inc_by(count);
     }
 
     pub(super) fn lost(&self, reason: GapReason, count: u64) {

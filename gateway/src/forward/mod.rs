@@ -44,8 +44,8 @@ pub mod webhook;
 use std::future::Future;
 
 pub use backoff::{BackoffSettings, Random};
-pub use cot::TakError;
-pub use event::{ClockBounds, Event, EventState, Gap, GapReason, Renderer, Withheld};
+pub use cot::{TakEnd, TakError, TakMetrics, TakRefusal};
+pub use event::{ClockBounds, Event, EventState, Gap, GapReason, PassedOver, Renderer, Withheld};
 pub use files::SinkFiles;
 pub use forwarder::{Forwarder, ForwarderSettings};
 pub use metrics::{ForwardMetrics, ForwarderSnapshot};
@@ -57,10 +57,17 @@ pub trait Sink: Send {
     /// What it is, for logs: `nats`, `postgres`, `webhook`, `file` or `tak`.
     fn kind(&self) -> &'static str;
 
+    /// Whether the sink writes to the disclosure log itself, because only it knows which events it sends: then the forwarder
+    /// does not, and the sink must, before it sends.
+    fn discloses(&self) -> bool {
+        false
+    }
+
     /// Delivers every event that is [`EventState::Owed`], in order, and returns when the sink has them durably.
     ///
     /// An event may be marked accepted as soon as that is known: such marks stay even if the attempt as a
-    /// whole fails, and the next attempt leaves those events out. `Ok` means that all are accepted.
+    /// whole fails, and the next attempt leaves those events out. One that is not sent is marked
+    /// [`EventState::PassedOver`]. `Ok` means that all others are accepted.
     ///
     /// Cancel-safe: the forwarder drops the future at its deadline and calls again.
     ///

@@ -1,13 +1,15 @@
 //! From the configuration to running forwarders.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::cot::{Spans, TakError, TakSettings, TakSink};
+use super::cot::{Door, Spans, TakError, TakMetrics, TakSettings, TakSink, Terms};
 use super::file::{FileSettings, FileSink};
 use super::metrics::ForwarderMetrics;
 use super::nats::{NatsSettings, NatsSink};
@@ -51,7 +53,15 @@ pub enum StartError {
         /// Why.
         source: WebhookError,
     },
-    /// Its connection to a TAK server cannot be set up.
+    /// Nobody can connect.
+    #[error("tak.listen: cannot listen on {address}: {source}")]
+    Listen {
+        /// As configured.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Its connection to a TAK server, or the listener for TAK clients, cannot be set up.
     #[error("forwarder {name}: {source}")]
     Tak {
         /// Its configured name.
@@ -66,6 +76,8 @@ pub struct Forwarders {
     stop: CancellationToken,
     disclosures: Disclosures,
     running: Vec<(String, JoinHandle<()>)>,
+    /// Where TAK clients come in, and the task that lets them in.
+    door: Option<(SocketAddr, JoinHandle<()>)>,
     situation: Arc<dyn Situation>,
 }
 
@@ -96,7 +108,7 @@ impl Forwarders {
         situation: Arc<dyn Situation>,
         disclosures: &Disclosures,
     ) -> Result<Self, StartError> {
-        let prepared = prepare(config, &situation, disclosures)?;
+        let prepared = prepare(config, &situation, disclosures, &metrics.forward.tak)?;
         Self::start_prepared(prepared, config, spool, metrics, situation, disclosures)
     }
 
@@ -111,9 +123,10 @@ impl Forwarders {
         spool: &Spool,
         metrics: &Metrics,
     ) -> Result<(), StartError> {
-        let prepared = prepare(config, &self.situation, &self.disclosures)?;
+        let prepared = prepare(config, &self.situation, &self.disclosures, &metrics.forward.tak)?;
         let left = self.running.iter().map(|(name, _)| name.clone());
-        let left: Vec<_> = left.filter(|name| prepared.iter().all(|(kept, _)| kept.name != *name)).collect();
+        let left: Vec<_> =
+            left.filter(|name| prepared.sinks.iter().all(|(kept, _)| kept.name != *name)).collect();
         self.stop().await;
         for name in left {
             // Its last state must not be told for ever.
@@ -133,10 +146,21 @@ impl Forwarders {
                 tracing::error!(forwarder = name, %error, "forwarder ended in a fault");
             }
         }
+        if let Some((_, task)) = self.door.take()
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "the listener for TAK clients ended in a fault");
+        }
+    }
+
+    /// Where TAK clients connect, if they may.
+    #[must_use]
+    pub fn tak_address(&self) -> Option<SocketAddr> {
+        self.door.as_ref().map(|(address, _)| *address)
     }
 
     fn start_prepared(
-        prepared: Vec<(config::Forward, AnySink)>,
+        prepared: Prepared,
         config: &Config,
         spool: &Spool,
         metrics: &Metrics,
@@ -144,14 +168,17 @@ impl Forwarders {
         disclosures: &Disclosures,
     ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
-        let mut ready = Vec::with_capacity(prepared.len());
+        let Prepared { sinks, door } = prepared;
+        let listening = door.as_ref().zip(config.tak.as_ref()).map(|(_, tak)| listen(tak)).transpose()?;
+        let mut ready = Vec::with_capacity(sinks.len());
         let shared = Arc::new(config.clone());
-        for (forward, sink) in prepared {
+        for (forward, sink) in sinks {
             let handles = metrics.forward.forwarder(&forward.name);
             let settings = settings(&shared, &forward, disclosures);
             let (config, situation) = (Arc::clone(&shared), Arc::clone(&situation));
             let (spool, stop) = (spool.clone(), stop.clone());
-            let plan = Plan { config, forward, settings, spool, handles, stop, situation };
+            let door = door.clone();
+            let plan = Plan { config, forward, settings, spool, handles, stop, situation, door };
             let source = plan.source()?;
             ready.push((plan, source, sink));
         }
@@ -159,7 +186,11 @@ impl Forwarders {
             let first = plan.spawn(source, sink);
             (plan.forward.name.clone(), tokio::spawn(supervise(first, plan)))
         });
-        Ok(Self { running: running.collect(), disclosures: disclosures.clone(), stop, situation })
+        let running = running.collect();
+        let door = listening
+            .zip(door)
+            .map(|((listener, address), door)| (address, tokio::spawn(door.run(listener, stop.clone()))));
+        Ok(Self { running, door, disclosures: disclosures.clone(), stop, situation })
     }
 }
 
@@ -172,6 +203,7 @@ struct Plan {
     handles: ForwarderMetrics,
     stop: CancellationToken,
     situation: Arc<dyn Situation>,
+    door: Option<Arc<Door>>,
 }
 
 impl Plan {
@@ -220,7 +252,8 @@ impl Restart for Plan {
     }
 
     fn again(&self) -> Result<JoinHandle<()>, StartError> {
-        Ok(self.spawn(self.source()?, sink(&self.forward, &self.config, &self.settings, &self.situation)?))
+        let sink = sink(&self.forward, &self.config, &self.settings, &self.situation, self.door.as_ref())?;
+        Ok(self.spawn(self.source()?, sink))
     }
 }
 
@@ -245,17 +278,37 @@ async fn supervise(mut running: JoinHandle<()>, restart: impl Restart) {
     }
 }
 
+/// What can be made before the old forwarders are stopped.
+struct Prepared {
+    sinks: Vec<(config::Forward, AnySink)>,
+    door: Option<Arc<Door>>,
+}
+
 /// Everything that can fail before the old forwarders are stopped.
 fn prepare(
     config: &Config,
     situation: &Arc<dyn Situation>,
     disclosures: &Disclosures,
-) -> Result<Vec<(config::Forward, AnySink)>, StartError> {
+    tak: &TakMetrics,
+) -> Result<Prepared, StartError> {
+    let of_listener = |source| StartError::Tak { name: "tak".to_owned(), source };
+    let door = config.tak.as_ref().map(|listener| Door::new(listener, tak)).transpose();
+    let door = door.map_err(of_listener)?;
     let sinks = config.forwards.iter().map(|forward| {
-        let sink = sink(forward, config, &settings(config, forward, disclosures), situation)?;
+        let settings = settings(config, forward, disclosures);
+        let sink = sink(forward, config, &settings, situation, door.as_ref())?;
         Ok((forward.clone(), sink))
     });
-    sinks.collect()
+    Ok(Prepared { sinks: sinks.collect::<Result<_, StartError>>()?, door })
+}
+
+fn listen(tak: &config::TakListener) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listening = std::net::TcpListener::bind(tak.listen).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok((TcpListener::from_std(listener)?, address))
+    });
+    listening.map_err(|source| StartError::Listen { address: tak.listen, source })
 }
 
 fn sink(
@@ -263,6 +316,7 @@ fn sink(
     config: &Config,
     settings: &ForwarderSettings,
     situation: &Arc<dyn Situation>,
+    door: Option<&Arc<Door>>,
 ) -> Result<AnySink, StartError> {
     Ok(match &forward.sink {
         config::Sink::Nats(nats) => AnySink::Nats(Box::new(NatsSink::new(NatsSettings {
@@ -305,6 +359,12 @@ fn sink(
                 .map_err(|source| StartError::Tak { name: forward.name.clone(), source })?;
             AnySink::Tak(sink)
         }
+        config::Sink::TakClient(client) => {
+            let door = door.expect("the configuration has clients only where it has a listener");
+            let terms = terms(forward, &client.manner, settings);
+            let (situation, clock) = (Arc::clone(situation), settings.wall.clone());
+            AnySink::Tak(TakSink::await_client(door, &client.common_name, terms, situation, clock))
+        }
     })
 }
 
@@ -313,24 +373,30 @@ fn tak_settings(
     tak: &config::TakSink,
     settings: &ForwarderSettings,
 ) -> TakSettings {
-    let clock = settings.clock;
     let uri: hyper::Uri = tak.url.parse().expect("the configuration was checked");
     TakSettings {
-        name: forward.name.clone(),
         host: uri.host().unwrap_or_default().to_owned(),
         port: uri.port_u16().unwrap_or_default(),
         server_name: tak.server_name.clone(),
         authority: tak.authority.clone(),
         certificate: tak.client.certificate.clone(),
         key: tak.client.key.clone(),
-        takes_protobuf: tak.takes_protobuf,
+        terms: terms(forward, &tak.manner, settings),
+    }
+}
+
+fn terms(forward: &config::Forward, manner: &config::TakManner, settings: &ForwarderSettings) -> Terms {
+    let clock = settings.clock;
+    Terms {
+        name: forward.name.clone(),
+        takes_protobuf: manner.takes_protobuf,
         release: forward.release.clone(),
         recipient: settings.recipient.clone(),
         spans: Spans {
-            sends_every_position: tak.sends_every_position,
-            position_stale_ms: tak.position_stale_s * 1000,
-            alarm_repeat_ms: tak.alarm_repeat_s * 1000,
-            alarm_stale_ms: tak.alarm_stale_s * 1000,
+            sends_every_position: manner.sends_every_position,
+            position_stale_ms: manner.position_stale_s * 1000,
+            alarm_repeat_ms: manner.alarm_repeat_s * 1000,
+            alarm_stale_ms: manner.alarm_stale_s * 1000,
             clock: order::ClockBounds { ahead_ms_max: clock.future_ms_max, behind_ms_max: clock.past_ms_max },
         },
     }

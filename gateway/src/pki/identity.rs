@@ -77,6 +77,25 @@ pub fn device_identity(certificate: &CertificateDer<'_>) -> Result<Identity, Ide
     Ok(Identity { force, device, ceiling, serial, not_after_s: parsed.validity().not_after.timestamp() })
 }
 
+/// What a certificate of a person or program says: for TAK, which knows its users by common names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The one common name.
+    pub common_name: String,
+    /// Unix seconds after which the certificate is not valid.
+    pub not_after_s: i64,
+}
+
+/// Reads who holds a certificate; `None` if it has no common name or several. The caller has verified it.
+#[must_use]
+pub fn certificate_holder(certificate: &CertificateDer<'_>) -> Option<Holder> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let mut names = parsed.subject().iter_common_name();
+    let common_name = names.next()?.as_str().ok()?.to_owned();
+    let is_one = names.next().is_none() && !common_name.is_empty();
+    is_one.then(|| Holder { common_name, not_after_s: parsed.validity().not_after.timestamp() })
+}
+
 fn parse(parts: &str) -> Option<(ForceId, DeviceId, Mode)> {
     let mut parts = parts.split(':');
     let force = ForceId::try_new(parts.next()?).ok()?;

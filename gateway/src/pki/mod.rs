@@ -31,7 +31,9 @@ mod tls;
 pub use self::authority::{Authority, AuthorityError, DeviceRequest, Issued, Revoke, Validity};
 pub use self::envelope::make_envelope_key;
 pub use self::files::{replace_file, write_new_private};
-pub use self::identity::{Identity, IdentityError, device_identity, identity_uri};
+pub use self::identity::{
+    Holder, Identity, IdentityError, certificate_holder, device_identity, identity_uri,
+};
 pub use self::index::{Entry, Status};
-pub use self::mutual::mutual_client;
+pub use self::mutual::{mutual_client, mutual_server};
 pub use self::tls::{FrontDoorTls, PageTls, TlsError};

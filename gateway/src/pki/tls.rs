@@ -24,7 +24,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureSc
 
 use super::sessions::Sessions;
 use crate::config::FrontDoor;
-use crate::config::material::ServerIdentity;
+use crate::config::material::{Authority, RevocationList, ServerIdentity};
 
 /// Devices keep a 2 KiB receive buffer; our downlink records are far smaller, only the certificate flight is split.
 const FRAGMENT_BYTES_MAX: usize = 2048;
@@ -135,9 +135,17 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 fn device_verifier(front_door: &FrontDoor) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let roots = Arc::clone(&front_door.device_authority.roots);
+    client_verifier(&front_door.device_authority, front_door.revocation_list.as_deref())
+}
+
+/// Lets in who has a certificate of `authority` that is good today and that `revoked` does not name.
+pub(super) fn client_verifier(
+    authority: &Authority,
+    revoked: Option<&RevocationList>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let roots = Arc::clone(&authority.roots);
     let builder = WebPkiClientVerifier::builder_with_provider(roots, provider()).clear_root_hint_subjects();
-    let builder = match &front_door.revocation_list {
+    let builder = match revoked {
         None => builder,
         // Unknown revocation status is refused by default. Only the device's own certificate is looked up: the list is
         // its issuer's, and nobody lists the root.

@@ -65,6 +65,8 @@ pub struct Service {
     pub front_door: SocketAddr,
     /// Where operators connect.
     pub control_room: SocketAddr,
+    /// Where TAK clients connected at the start, if they may.
+    pub tak: Option<SocketAddr>,
     /// Where metrics are.
     pub metrics: SocketAddr,
     /// Makes login links for the page.
@@ -130,6 +132,9 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
 pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, StartError> {
     probe("front_door.listen", config.front_door.listen).await?;
     probe("control_room.listen", config.control_room.listen).await?;
+    if let Some(tak) = &config.tak {
+        probe("tak.listen", tak.listen).await?;
+    }
     let admin_listener = listen("metrics.listen", config.metrics.listen).await?;
     let metrics_address = address_of("metrics.listen", &admin_listener)?;
     let door_tls = FrontDoorTls::new(&config.front_door)?;
@@ -226,6 +231,7 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
     let service = Service {
         front_door: door.address(),
         control_room: page.address(),
+        tak: forwarders.tak_address(),
         metrics: metrics_address,
         login,
         first_password: std::sync::Mutex::new(first_password),
@@ -309,7 +315,11 @@ impl Service {
         self.started.reasons.take(&config.reasons);
         *self.current() = Arc::new(config.clone());
         difference.now.extend(self.take_sink_files(config).await);
-        if difference.now.iter().any(|key| key.starts_with("forward") || key.starts_with("clock")) {
+        if difference
+            .now
+            .iter()
+            .any(|key| ["forward", "tak", "clock"].iter().any(|section| key.starts_with(section)))
+        {
             self.sinks_are_owed.store(true, Ordering::Relaxed);
         }
         if self.sinks_are_owed.load(Ordering::Relaxed) {

@@ -5,9 +5,10 @@ use toml::{Table, Value};
 use crate::config::{Config, show};
 
 /// Keys, as prefixes, that take effect on reload. Everything else needs a restart.
-const RELOADABLE: [&str; 19] = [
+const RELOADABLE: [&str; 20] = [
     "force",
     "forward",
+    "tak",
     "log.level",
     "clock",
     "control_room.certificate",

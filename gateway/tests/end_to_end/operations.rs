@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use fieldpost_gateway::broker::Refusal;
-use fieldpost_gateway::forward::{RefuseReason, RetryReason};
+use fieldpost_gateway::forward::{RefuseReason, RetryReason, TakEnd, TakRefusal};
 use fieldpost_gateway::ingest::Reason;
 use fieldpost_gateway::record::QuarantineReason;
 
@@ -78,6 +78,8 @@ fn every_reason_stands_in_the_page_and_every_one_in_the_page_exists() {
     real.extend(RetryReason::ALL.iter().map(|reason| reason.as_str()));
     real.extend(RefuseReason::ALL.iter().map(|reason| reason.as_str()));
     real.extend(Refusal::ALL.iter().map(|refusal| refusal.as_str()));
+    real.extend(TakRefusal::ALL.iter().map(|refusal| refusal.as_str()));
+    real.extend(TakEnd::ALL.iter().map(|end| end.as_str()));
     // Withheld and lost: their types are the forwarder's own.
     let events = include_str!("../../src/forward/event.rs");
     let theirs = events.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split_once("=> \""));

@@ -70,6 +70,7 @@ pub(super) fn cot(alarm: &StandingAlarm, place: Option<&Cot>, now_ms: u64, stale
     let unit = uid::of(&alarm.id.unit, alarm.mode);
     Cot {
         key: key(&alarm.id),
+        battery_key: None,
         uid: uid::of_alert(&alarm.id.unit, alarm.mode),
         kind: kind(alarm.cause),
         mode: alarm.mode,

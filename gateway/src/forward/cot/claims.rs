@@ -1,6 +1,6 @@
 //! What is claimed of Cursor on Target, each as a test.
 
-use fieldpost_protocol::{ForceId, Mode};
+use fieldpost_protocol::{Class, Duty, ForceId, Mode, Power, ResetReason, Status};
 use proptest::prelude::*;
 
 use super::message::{Cot, How, Kind, Point};
@@ -10,8 +10,9 @@ use super::split::{Protocol, Splitter};
 use super::{alert, proto, scope, uid, xml};
 use crate::alarms::{AlarmId, Cause, Grade, Origin, Queue};
 use crate::config::roster::UnitKind;
+use crate::forward::event::PassedOver;
 use crate::forward::release::{self, Field, Fields, Forces, Kinds, Release};
-use crate::forward::testing::{RECEIVED_MS, alarm_record, position_record};
+use crate::forward::testing::{RECEIVED_MS, alarm_record, head, position_record, record_of};
 use crate::live::order::ClockBounds;
 use crate::live::standing::StandingAlarm;
 use crate::live::unit::{UnitId, UnitName};
@@ -28,6 +29,7 @@ const SPANS: Spans = Spans {
 fn cot(callsign: &str) -> Cot {
     Cot {
         key: String::new(),
+        battery_key: None,
         uid: "fieldpost.met.pc-0001-9-1-1".to_owned(),
         kind: Kind::Emergency,
         mode: Mode::Exercise,
@@ -259,10 +261,10 @@ fn a_frame_that_is_none_or_too_large_ends_the_connection() {
 fn an_older_position_never_moves_a_marker_back() {
     let mut picture = Picture::new(SPANS);
     let mut take = |lsn| picture.take(&said(position_record(lsn)), &name(), &[], RECEIVED_MS);
-    assert_eq!(kinds(&take(5)), [Kind::Vehicle]);
-    assert_eq!(take(4), []);
-    assert_eq!(take(5), []);
-    let newer = take(6);
+    assert_eq!(kinds(&take(5).unwrap()), [Kind::Vehicle]);
+    assert_eq!(take(4), Err(PassedOver::Older));
+    assert_eq!(take(5), Err(PassedOver::Older));
+    let newer = take(6).unwrap();
     assert_eq!(newer[0].uid, uid::of(&unit(), Mode::Test));
     assert_eq!(newer[0].stale_ms, newer[0].at_ms + SPANS.position_stale_ms);
 }
@@ -270,7 +272,8 @@ fn an_older_position_never_moves_a_marker_back() {
 #[test]
 fn where_every_position_is_wanted_an_older_one_is_stale_from_the_first() {
     let mut picture = Picture::new(Spans { sends_every_position: true, ..SPANS });
-    let mut take = |lsn| picture.take(&said(position_record(lsn)), &name(), &[], RECEIVED_MS).remove(0);
+    let mut take =
+        |lsn| picture.take(&said(position_record(lsn)), &name(), &[], RECEIVED_MS).unwrap().remove(0);
     let newest = take(5);
     let older = take(4);
     assert_eq!(older.stale_ms, older.at_ms);
@@ -279,10 +282,40 @@ fn where_every_position_is_wanted_an_older_one_is_stale_from_the_first() {
 }
 
 #[test]
+fn a_status_is_on_the_log_with_the_position_that_its_battery_goes_along_with_once_a_connection() {
+    let mut picture = Picture::new(SPANS);
+    let status = Status {
+        duty: Duty::ON_DUTY,
+        battery_pct: 77,
+        power: Power::BATTERY,
+        signal_dbm: 0,
+        satellites: 255,
+        temperature_degc: -128,
+        storage_pct: 255,
+        outbox_owed: 0,
+        reset_reason: ResetReason::POWER_ON,
+        firmware: [1, 0, 0],
+        uptime_s: 1,
+    };
+    let status = record_of(5, head(Class::STATUS, 5), status.encode(&mut [0; 64]).unwrap());
+    let mut take = |record: Record| picture.take(&said(record), &name(), &[], RECEIVED_MS);
+    assert_eq!(take(status), Err(PassedOver::NoWord));
+    let key = |cot: &Cot| (cot.battery_pct, cot.battery_key.clone());
+    let status_key = Some("sim.pc-0001.3.5".to_owned());
+    assert_eq!(key(&take(position_record(6)).unwrap()[0]), (Some(77), status_key.clone()));
+    assert_eq!(key(&take(position_record(7)).unwrap()[0]), (Some(77), None));
+    assert_eq!(key(&picture.begin(RECEIVED_MS)[0]), (Some(77), status_key));
+    assert_eq!(
+        key(&picture.take(&said(position_record(8)), &name(), &[], RECEIVED_MS).unwrap()[0]),
+        (Some(77), None)
+    );
+}
+
+#[test]
 fn an_alert_stands_for_hours_without_a_gap_until_a_person_closes_it() {
     let (record, mut picture) = (alarm_record(7), Picture::new(SPANS));
     let mut alarm = standing(&record);
-    let first = picture.take(&said(record.clone()), &name(), &[], RECEIVED_MS);
+    let first = picture.take(&said(record.clone()), &name(), &[], RECEIVED_MS).unwrap();
     assert_eq!(kinds(&first), [Kind::Vehicle, Kind::Emergency], "where, and the alert");
     let mut stands_until_ms = first[1].stale_ms;
     let mut now_ms = RECEIVED_MS;
@@ -322,7 +355,7 @@ fn after_a_reconnection_everything_is_told_again_and_a_cancel_too() {
     assert_eq!(kinds(&anew.due(std::slice::from_ref(&closed), RECEIVED_MS + 1_000)), [Kind::Cancel]);
     assert_eq!(anew.due(std::slice::from_ref(&closed), RECEIVED_MS + 2_000), []);
     assert_eq!(
-        kinds(&Picture::new(SPANS).take(&said(record.clone()), &name(), &[closed], RECEIVED_MS)),
+        kinds(&Picture::new(SPANS).take(&said(record.clone()), &name(), &[closed], RECEIVED_MS).unwrap()),
         [Kind::Vehicle]
     );
 }

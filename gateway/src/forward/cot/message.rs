@@ -10,6 +10,8 @@ use fieldpost_protocol::Mode;
 pub(crate) struct Cot {
     /// The key of the record behind it, for the disclosure log; it is not sent.
     pub(crate) key: String,
+    /// The key of the status that the battery is from, where that was not sent before; it is not sent either.
+    pub(crate) battery_key: Option<String>,
     /// Whose it is: [`super::uid`].
     pub(crate) uid: String,
     /// The event's type.

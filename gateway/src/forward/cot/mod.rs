@@ -14,6 +14,8 @@
 //!                      '------ begin: everything, after a reconnection
 //! TAK server --> [`split`] --> [`parse`] --> negotiation, pings; the rest is counted and let go
 //! ```
+//! The same goes to TAK clients that connect to us ([`door`], [`guest`]): each is an output of its own, with a release, a line on
+//! the disclosure log and a picture of its own.
 //!
 //! An output is told only what it is released: records come cut down, and alarms from the book are cut the same way
 //! ([`scope`]). Names need the field `callsign`; without it a unit goes by its device.
@@ -22,7 +24,10 @@
 
 mod alert;
 mod client;
+mod door;
+mod guest;
 mod message;
+mod metrics;
 mod parse;
 mod picture;
 mod proto;
@@ -30,13 +35,29 @@ mod scope;
 mod settings;
 mod sink;
 mod split;
+mod talk;
+mod teller;
 mod uid;
 mod xml;
 
 #[cfg(test)]
 mod claims;
+#[cfg(test)]
+mod guest_claims;
 
+/// How often alarms are looked at beside their own changes.
+const TICK_MS: u64 = 500;
+/// A sign of life keeps what is between the two ends from forgetting the connection.
+const PING_MS: u64 = 20_000;
+
+/// Ours, as the output `name`.
+fn own_uid(name: &str) -> String {
+    format!("fieldpost.gateway.{name}")
+}
+
+pub(crate) use door::Door;
+pub use metrics::{TakEnd, TakMetrics, TakRefusal};
 pub(crate) use picture::Spans;
 pub use settings::TakError;
-pub(crate) use settings::TakSettings;
+pub(crate) use settings::{TakSettings, Terms};
 pub(crate) use sink::TakSink;

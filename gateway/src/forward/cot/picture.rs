@@ -21,6 +21,7 @@ use super::message::{Cot, How, Kind, Point};
 use super::uid;
 use crate::alarms::AlarmId;
 use crate::config::roster::UnitKind;
+use crate::forward::event::PassedOver;
 use crate::live::order::{ClockBounds, JudgedTime, Order};
 use crate::live::standing::StandingAlarm;
 use crate::live::unit::{UnitId, UnitName};
@@ -78,8 +79,18 @@ pub(crate) struct Picture {
 #[derive(Debug)]
 struct Known {
     order: Order,
-    battery_pct: Option<u8>,
+    battery: Option<Battery>,
     cot: Option<Cot>,
+}
+
+/// The newest battery level of a unit.
+#[derive(Debug, Clone)]
+struct Battery {
+    pct: u8,
+    /// Of the status that says so.
+    key: String,
+    /// It went along with a position on this connection.
+    is_told: bool,
 }
 
 /// An alert that was told.
@@ -99,28 +110,32 @@ impl Picture {
         Self { spans, units: HashMap::new(), alerts: BTreeMap::new() }
     }
 
-    /// What a record has to say to TAK: nothing if it is older than what was said, or of no concern there.
+    /// What a record has to say to TAK; nothing if it is an alarm that stands there already.
+    ///
+    /// # Errors
+    /// [`PassedOver`]: it is older than what was said, or of no concern there.
     pub(crate) fn take(
         &mut self,
         said: &Said,
         name: &UnitName,
         alarms: &[StandingAlarm],
         now_ms: u64,
-    ) -> Vec<Cot> {
-        let Some(envelope) = said.record.envelope() else { return Vec::new() };
+    ) -> Result<Vec<Cot>, PassedOver> {
+        let envelope = said.record.envelope().ok_or(PassedOver::NoWord)?;
         let head = envelope.head;
         match Body::decode(&head, envelope.body) {
             Ok(Body::Position(position)) => {
-                self.take_position(said, name, &head, position).into_iter().collect()
+                let taken = self.take_position(said, name, &head, position);
+                taken.map(|cot| vec![cot]).ok_or(PassedOver::Older)
             }
             Ok(Body::Status(status)) => {
                 self.take_battery(said, &head, status.battery_pct);
-                Vec::new()
+                Err(PassedOver::NoWord)
             }
             Ok(Body::Alarm(alarm)) => self.take_alarm(said, name, &head, Some(&alarm), alarms, now_ms),
             // An alarm whose body nobody here understands is still an alarm; a wearer's cancel ends none.
             _ if said.alarm.is_some() => self.take_alarm(said, name, &head, None, alarms, now_ms),
-            _ => Vec::new(),
+            _ => Err(PassedOver::NoWord),
         }
     }
 
@@ -145,10 +160,12 @@ impl Picture {
             // Delivered again: it is as current as it was.
             return Some(cot.clone());
         }
-        let battery_pct = known.and_then(|known| known.battery_pct);
+        let mut battery = known.and_then(|known| known.battery.clone());
+        let (battery_pct, battery_key) = tell_battery(&mut battery);
         let at_ms = time.believed_ms(record.received_at_ms).unwrap_or(record.received_at_ms);
         let cot = Cot {
             key: said.key.clone(),
+            battery_key,
             uid: uid.clone(),
             kind: match name.kind {
                 UnitKind::Officer => Kind::Officer,
@@ -167,22 +184,25 @@ impl Picture {
         };
         let has_room = self.units.len() < UNITS_MAX || self.units.contains_key(&uid);
         if has_room && !is_old {
-            self.units.insert(uid, Known { order, battery_pct, cot: Some(cot.clone()) });
+            self.units.insert(uid, Known { order, battery, cot: Some(cot.clone()) });
+        } else if let Some(known) = self.units.get_mut(&uid) {
+            known.battery = battery;
         }
         Some(cot)
     }
 
-    /// The battery goes along with the next position.
+    /// The battery goes along with the next position; its status counts as sent with that.
     fn take_battery(&mut self, said: &Said, head: &Head, battery_pct: u8) {
         let record = &said.record;
         let uid = uid::of(&said.unit(), head.mode);
-        let battery_pct = (battery_pct <= 100).then_some(battery_pct);
+        let battery =
+            (battery_pct <= 100).then(|| Battery { pct: battery_pct, key: said.key.clone(), is_told: false });
         if let Some(known) = self.units.get_mut(&uid) {
-            known.battery_pct = battery_pct;
+            known.battery = battery;
         } else if self.units.len() < UNITS_MAX {
             let time = JudgedTime::of(head, record.received_at_ms, self.spans.clock);
             let order = Order::of(head, time, record.lane, record.received_at_ms);
-            self.units.insert(uid, Known { order, battery_pct, cot: None });
+            self.units.insert(uid, Known { order, battery, cot: None });
         }
     }
 
@@ -194,21 +214,23 @@ impl Picture {
         body: Option<&AlarmBody>,
         alarms: &[StandingAlarm],
         now_ms: u64,
-    ) -> Vec<Cot> {
+    ) -> Result<Vec<Cot>, PassedOver> {
         let mut cots = Vec::with_capacity(2);
         if let Some((position, age_s)) = body.and_then(|body| Some((body.position?, body.position_age_s))) {
             let then_ms = head.time_ms.saturating_sub(u64::from(age_s) * 1000);
             let head = Head { time_ms: then_ms, ..*head };
             cots.extend(self.take_position(said, name, &head, position));
         }
-        let Some(id) = said.alarm.clone() else { return cots };
+        let id = said.alarm.clone().ok_or(PassedOver::NoWord)?;
         let standing = alert::of_record(id, &said.record, head, body, name, self.spans.clock);
         // It may be delivered again after a person has closed it; the book knows, once it has the record.
         let known = alarms.iter().find(|known| known.id == standing.id);
         if known.is_none_or(|known| known.closed_at_ms.is_none()) {
             cots.extend(self.tell(known.unwrap_or(&standing), now_ms));
+        } else if cots.is_empty() {
+            return Err(PassedOver::Closed);
         }
-        cots
+        Ok(cots)
     }
 
     /// What is due at `now_ms` of the alarms that stand, and cancels of those that a person has closed.
@@ -277,8 +299,23 @@ impl Picture {
     pub(crate) fn begin(&mut self, now_ms: u64) -> Vec<Cot> {
         self.alerts.values_mut().for_each(|alert| alert.told_ms = None);
         self.units.retain(|_, known| known.cot.as_ref().is_none_or(|cot| cot.stale_ms > now_ms));
-        self.units.values().filter_map(|known| known.cot.clone()).collect()
+        let again = |known: &mut Known| {
+            if let Some(battery) = &mut known.battery {
+                battery.is_told = false;
+            }
+            let cot = known.cot.as_ref()?;
+            let (battery_pct, battery_key) = tell_battery(&mut known.battery);
+            Some(Cot { battery_pct, battery_key, ..cot.clone() })
+        };
+        self.units.values_mut().filter_map(again).collect()
     }
+}
+
+/// The level, and the key of its status if that goes along for the first time.
+fn tell_battery(battery: &mut Option<Battery>) -> (Option<u8>, Option<String>) {
+    let Some(battery) = battery else { return (None, None) };
+    let key = (!std::mem::replace(&mut battery.is_told, true)).then(|| battery.key.clone());
+    (Some(battery.pct), key)
 }
 
 fn how(source: FixSource) -> How {

@@ -14,8 +14,6 @@ use crate::pki;
 /// Of one server.
 #[derive(Debug, Clone)]
 pub(crate) struct TakSettings {
-    /// The forwarder's name; part of our own uid.
-    pub(crate) name: String,
     /// Host name or address.
     pub(crate) host: String,
     /// TCP port.
@@ -28,11 +26,20 @@ pub(crate) struct TakSettings {
     pub(crate) certificate: PathBuf,
     /// PEM of its key.
     pub(crate) key: PathBuf,
-    /// Whether protobuf is taken when it is offered.
+    /// What it is told.
+    pub(crate) terms: Terms,
+}
+
+/// What one TAK party is told, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    /// The output's name; part of our own uid.
+    pub(crate) name: String,
+    /// Whether protobuf is spoken where both ends can.
     pub(crate) takes_protobuf: bool,
     /// What it is released.
     pub(crate) release: Release,
-    /// The way to the disclosure log, for what is sent again without a record that comes.
+    /// The way to the disclosure log.
     pub(crate) recipient: Recipient,
     /// How long things stand there.
     pub(crate) spans: Spans,

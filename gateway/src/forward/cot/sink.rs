@@ -6,9 +6,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::client::Client;
+use super::door::{Arrival, Door};
+use super::guest::Guest;
+use super::metrics::TakMetrics;
 use super::picture::Said;
-use super::settings::{self, TakError, TakSettings};
-use crate::forward::event::{Event, EventState};
+use super::settings::{self, TakError, TakSettings, Terms};
+use super::teller::Teller;
+use crate::forward::event::{Event, EventState, PassedOver};
 use crate::forward::release::Field;
 use crate::forward::{RetryReason, Sink, SinkError};
 use crate::live::standing::Situation;
@@ -17,7 +21,8 @@ use crate::spool::Clock;
 /// What is to be written, and who waits for it.
 pub(super) struct Job {
     pub(super) said: Vec<Said>,
-    pub(super) done: oneshot::Sender<Result<(), SinkError>>,
+    /// Of each record why it was passed over, if it was.
+    pub(super) done: oneshot::Sender<Result<Vec<Option<PassedOver>>, SinkError>>,
 }
 
 /// The sink. Its connection has a task of its own: alarms are told again, and pings answered, also when no record comes.
@@ -42,9 +47,39 @@ impl TakSink {
         // One: a forwarder has one batch under way.
         let (jobs, waiting) = mpsc::channel(1);
         let stop = CancellationToken::new();
-        let client = Client::new(settings, (tls, name), situation, clock, waiting, stop.clone());
+        let teller = Teller::new(settings.terms.clone(), situation, clock);
+        let client = Client::new(settings, (tls, name), teller, waiting, stop.clone());
         tokio::spawn(client.run());
         Ok(Self { jobs, _running: stop.drop_guard() })
+    }
+}
+
+impl TakSink {
+    /// Holds a place for a TAK client that comes by itself. Needs a tokio runtime.
+    pub(crate) fn await_client(
+        door: &Door,
+        common_name: &str,
+        terms: Terms,
+        situation: Arc<dyn Situation>,
+        clock: Clock,
+    ) -> Self {
+        Self::of_guest(door.place(common_name), door.metrics().clone(), terms, situation, clock)
+    }
+
+    pub(super) fn of_guest(
+        arrivals: mpsc::Receiver<Arrival>,
+        metrics: TakMetrics,
+        terms: Terms,
+        situation: Arc<dyn Situation>,
+        clock: Clock,
+    ) -> Self {
+        let (jobs, waiting) = mpsc::channel(1);
+        let stop = CancellationToken::new();
+        let takes_protobuf = terms.takes_protobuf;
+        let teller = Teller::new(terms, situation, clock);
+        let guest = Guest::new(teller, takes_protobuf, arrivals, waiting, metrics, stop.clone());
+        tokio::spawn(guest.run());
+        Self { jobs, _running: stop.drop_guard() }
     }
 }
 
@@ -53,17 +88,34 @@ impl Sink for TakSink {
         "tak"
     }
 
+    /// What is passed over is not disclosed.
+    fn discloses(&self) -> bool {
+        true
+    }
+
     async fn deliver(&mut self, events: &mut [Event]) -> Result<(), SinkError> {
-        let owed = events.iter().filter(|event| event.state == EventState::Owed);
+        let mut owed: Vec<&mut Event> =
+            events.iter_mut().filter(|event| event.state == EventState::Owed).collect();
         // A loss of the gateway's own has no record, and TAK no event for it.
-        let said: Vec<_> = owed.filter_map(said).collect();
+        owed.retain_mut(|event| {
+            let has_record = event.record.is_some();
+            if !has_record {
+                event.state = EventState::PassedOver(PassedOver::NoWord);
+            }
+            has_record
+        });
+        let said: Vec<_> = owed.iter().filter_map(|event| said(event)).collect();
         if said.is_empty() {
             return Ok(());
         }
         let (done, written) = oneshot::channel();
         let ended = |_| SinkError::retry(RetryReason::Failing, "the connection's task has ended");
         self.jobs.send(Job { said, done }).await.map_err(|_| ended(()))?;
-        written.await.map_err(|_| ended(()))?
+        let passed = written.await.map_err(|_| ended(()))??;
+        for (event, passed) in owed.into_iter().zip(passed) {
+            event.state = passed.map_or(EventState::Accepted, EventState::PassedOver);
+        }
+        Ok(())
     }
 }
 
