@@ -95,3 +95,23 @@ async fn a_batch_of_the_largest_keys_becomes_lines_that_can_be_read_back() {
     });
     assert_eq!((verdict.unwrap().broken, count), (None, 10_000));
 }
+
+#[tokio::test]
+async fn a_key_that_is_twice_in_a_batch_is_one_disclosure_and_stands_for_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let disclosures = Disclosures::inline(AccessFiles::of(Series::Disclosures, dir.path()));
+    let whom = Whom { name: "cad".into(), kind: "webhook", address: "x".into() };
+    let recipient = disclosures.recipient(whom, &Release::everything());
+    let (one, other) = ("sim.pc-0001.3.1~00ff00ff", "sim.pc-0001.3.2~00ff00ff");
+    for (at_ms, keys) in [[one, one, other].as_slice(), &[one, one]].into_iter().enumerate() {
+        recipient.disclose_keys(at_ms as u64, keys).await.unwrap();
+    }
+    let mut lines = Vec::new();
+    let verdict = verify(&dir.path().join("disclosures"), &[], &mut |line| {
+        lines.extend(line.disclosure.as_ref().map(|said| (said.of, said.count, said.keys.clone())));
+        Ok(())
+    });
+    assert_eq!(verdict.unwrap().broken, None);
+    let keys = |keys: &[&str]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(lines, [(None, 2, keys(&[one, other])), (None, 1, keys(&[one]))], "not the whole first line again");
+}

@@ -119,7 +119,8 @@ impl Recipient {
         self.disclose_keys(at_ms, &owed.map(|event| event.key.as_str()).collect::<Vec<_>>()).await
     }
 
-    /// The same for records that a sink sends on its own, by their keys: a standing alarm once more.
+    /// The same for records that a sink sends on its own, by their keys: a standing alarm once more. A key that is there
+    /// twice is one disclosure: counted twice, it could stand for a record of its line that is not sent.
     ///
     /// # Errors
     /// [`NotLogged`]: nothing may be sent.
@@ -127,7 +128,10 @@ impl Recipient {
         if keys.is_empty() {
             return Ok(());
         }
-        let seen = self.disclosures.recent.look(&self.whom.name, keys);
+        let mut keys = keys.to_vec();
+        keys.sort_unstable();
+        keys.dedup();
+        let seen = self.disclosures.recent.look(&self.whom.name, &keys);
         let mut notes = Vec::new();
         self.lines(at_ms, What::RecordsDisclosed, &seen.new, &mut notes);
         let new_count = notes.len();
