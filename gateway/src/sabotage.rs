@@ -49,6 +49,10 @@ pub enum Sabotage {
     WaitForSlowest,
     /// An envelope that came through a broker counts whoever made it.
     SkipTag,
+    /// Retention takes no notice of legal holds.
+    EraseHeld,
+    /// Retention never finds that a period is over.
+    KeepExpired,
 }
 
 /// Where a rig lets the process end as by kill -9.
@@ -70,7 +74,7 @@ pub enum CrashPoint {
 
 impl Sabotage {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::AckBeforeCommit,
         Self::ForgetLastRecord,
         Self::DropOnOverflow,
@@ -92,6 +96,8 @@ impl Sabotage {
         Self::SlowAlarmJournal,
         Self::WaitForSlowest,
         Self::SkipTag,
+        Self::EraseHeld,
+        Self::KeepExpired,
     ];
 
     /// Its name on a command line and in the environment.
@@ -119,6 +125,8 @@ impl Sabotage {
             Self::SlowAlarmJournal => "slow-alarm-journal",
             Self::WaitForSlowest => "wait-for-slowest",
             Self::SkipTag => "skip-tag",
+            Self::EraseHeld => "erase-held",
+            Self::KeepExpired => "keep-expired",
         }
     }
 

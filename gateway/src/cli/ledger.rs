@@ -17,7 +17,7 @@ use crate::live::unit::UnitId;
 use crate::record::Record;
 use crate::sealed::SealedError;
 use crate::service::storage::SPOOL_DIR;
-use crate::spool::{self, Lsn};
+use crate::spool::{self, Lsn, RealDisk};
 
 pub(super) fn ledger(arguments: &LedgerArgs) -> Result<(), CliError> {
     let config = load(&arguments.file)?;
@@ -45,7 +45,7 @@ pub(super) fn read(config: &Config) -> Result<Ledger, CliError> {
         let message = format!("{} does not exist: the gateway has not run yet", dir.display());
         return Err(CliError::new(Exit::Unavailable, message));
     }
-    let mut ledger = snapshot::read(&config.data_dir, Bounds::default())
+    let mut ledger = snapshot::read(&RealDisk, &config.data_dir, Bounds::default())
         .map_err(|error| {
             let exit = match error {
                 SealedError::Unreadable { .. } => Exit::Io,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Account, Bounds, Ledger};
 use crate::live::unit::UnitId;
 use crate::sealed::{self, SealedError};
-use crate::spool::{Lsn, RealDisk};
+use crate::spool::{Disk, Lsn};
 
 /// File name in the data directory.
 pub const SNAPSHOT_FILE: &str = "ledger.json";
@@ -31,13 +31,13 @@ struct Contents<A> {
     devices: Vec<(String, A)>,
 }
 
-/// Reads the ledger in `data_dir`; `None` if there is none.
+/// Reads the ledger in `data_dir` on `disk`; `None` if there is none.
 ///
 /// # Errors
 /// [`SealedError`]: start from an empty ledger and the first record.
-pub fn read(data_dir: &Path, bounds: Bounds) -> Result<Option<Ledger>, SealedError> {
+pub fn read(disk: &dyn Disk, data_dir: &Path, bounds: Bounds) -> Result<Option<Ledger>, SealedError> {
     let path = data_dir.join(SNAPSHOT_FILE);
-    let Some(text) = sealed::read(&RealDisk, &path, SNAPSHOT_BYTES_MAX)? else { return Ok(None) };
+    let Some(text) = sealed::read(disk, &path, SNAPSHOT_BYTES_MAX)? else { return Ok(None) };
     parse(&text, bounds).map(Some).map_err(|detail| SealedError::Damaged { path, detail })
 }
 
@@ -77,14 +77,14 @@ pub fn render(ledger: &Ledger) -> Vec<u8> {
 ///
 /// # Errors
 /// What the operating system said; the old one is then still there.
-pub fn write(data_dir: &Path, text: &[u8]) -> io::Result<()> {
-    sealed::write(&RealDisk, &data_dir.join(SNAPSHOT_FILE), text)
+pub fn write(disk: &dyn Disk, data_dir: &Path, text: &[u8]) -> io::Result<()> {
+    sealed::write(disk, &data_dir.join(SNAPSHOT_FILE), text)
 }
 
 /// Moves a ledger that cannot be used out of the way. Blocking.
 ///
 /// # Errors
 /// As [`sealed::set_aside`].
-pub fn set_aside(data_dir: &Path, now_ms: u64) -> io::Result<PathBuf> {
-    sealed::set_aside(&RealDisk, &data_dir.join(SNAPSHOT_FILE), now_ms)
+pub fn set_aside(disk: &dyn Disk, data_dir: &Path, now_ms: u64) -> io::Result<PathBuf> {
+    sealed::set_aside(disk, &data_dir.join(SNAPSHOT_FILE), now_ms)
 }

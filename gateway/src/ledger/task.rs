@@ -4,6 +4,7 @@
 //! second what has come together since.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use crate::dedup::Dedup;
 use crate::record::Record;
 use crate::sealed::SealedError;
 use crate::spool::{
-    Batch, BatchLimits, CommitState, Cursor, Health, Lsn, ReadError, Reader, Spool, SpoolError,
+    Batch, BatchLimits, CommitState, Cursor, Disk, Health, Lsn, ReadError, Reader, RealDisk, Spool,
+    SpoolError,
 };
 
 /// Name of the spool cursor that keeps records until they are in a snapshot.
@@ -39,19 +41,19 @@ const READ_LIMITS: BatchLimits = BatchLimits { count_max: 8_192, bytes_max: 1 <<
 pub struct SharedLedger {
     ledger: Arc<Mutex<Ledger>>,
     folded: watch::Sender<Lsn>,
+    /// What it says is stored may not be in the spool any more.
+    is_ahead: bool,
 }
 
 /// The ledger's task.
 #[derive(Debug)]
 pub struct Running {
     shared: SharedLedger,
-    /// What it says is stored may not be in the spool any more.
-    is_ahead: bool,
     task: JoinHandle<()>,
     shutdown: CancellationToken,
 }
 
-/// Reads the snapshot in `data_dir` and starts to fold what came after. Blocking for one small file and the snapshot.
+/// Reads the snapshot in `data_dir` and starts to fold what came after, see [`prepare`].
 ///
 /// # Errors
 /// The cursor cannot be opened.
@@ -61,8 +63,28 @@ pub fn start(
     now_ms: u64,
     shutdown: &CancellationToken,
 ) -> Result<Running, SpoolError> {
+    let shutdown = shutdown.child_token();
+    let (shared, keeping) = prepare(Arc::new(RealDisk), data_dir, spool, now_ms, &shutdown)?;
+    Ok(Running { shared, task: tokio::spawn(keeping), shutdown })
+}
+
+/// What folds and keeps the snapshot; it ends when the shutdown is cancelled.
+pub type Keeping = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The ledger as the snapshot in `data_dir` on `disk` has it, and the task that its caller has to run. Blocking for one
+/// small file and the snapshot.
+///
+/// # Errors
+/// The cursor cannot be opened.
+pub fn prepare(
+    disk: Arc<dyn Disk>,
+    data_dir: &Path,
+    spool: &Spool,
+    now_ms: u64,
+    shutdown: &CancellationToken,
+) -> Result<(SharedLedger, Keeping), SpoolError> {
     let cursor = spool.cursor(CURSOR_NAME)?;
-    let (mut ledger, may_snapshot) = restore(data_dir, Bounds::default(), now_ms);
+    let (mut ledger, may_snapshot) = restore(&*disk, data_dir, Bounds::default(), now_ms);
     let is_ahead = ledger.goes_back_to(spool.committed());
     if is_ahead {
         tracing::warn!(
@@ -72,11 +94,12 @@ pub fn start(
     }
     let reader = spool.reader(ledger.folded().next());
     let folded = watch::Sender::new(ledger.folded());
-    let shared = SharedLedger { ledger: Arc::new(Mutex::new(ledger)), folded };
-    let shutdown = shutdown.child_token();
+    let shared = SharedLedger { ledger: Arc::new(Mutex::new(ledger)), folded, is_ahead };
     let keeper = Keeper {
         shared: shared.clone(),
+        disk,
         data_dir: data_dir.to_owned(),
+        spool: spool.clone(),
         reader,
         cursor,
         commits: spool.committed_watch(),
@@ -84,13 +107,12 @@ pub fn start(
         may_snapshot,
         has_failed: false,
     };
-    let task = tokio::spawn(keeper.run(shutdown.clone()));
-    Ok(Running { shared, is_ahead, task, shutdown })
+    Ok((shared, Box::pin(keeper.run(shutdown.clone()))))
 }
 
 /// The ledger as the last run left it, and whether a new snapshot may be written.
-fn restore(data_dir: &Path, bounds: Bounds, now_ms: u64) -> (Ledger, bool) {
-    let error = match snapshot::read(data_dir, bounds) {
+fn restore(disk: &dyn Disk, data_dir: &Path, bounds: Bounds, now_ms: u64) -> (Ledger, bool) {
+    let error = match snapshot::read(disk, data_dir, bounds) {
         Ok(Some(ledger)) => return (ledger, true),
         Ok(None) => {
             tracing::info!("no loss ledger yet: the retained records are replayed");
@@ -102,7 +124,7 @@ fn restore(data_dir: &Path, bounds: Bounds, now_ms: u64) -> (Ledger, bool) {
         SealedError::Unreadable { .. } => tracing::error!(%error, "loss ledger not readable"),
         SealedError::Damaged { .. } => tracing::error!(%error, "loss ledger damaged"),
     }
-    let aside = snapshot::set_aside(data_dir, now_ms);
+    let aside = snapshot::set_aside(disk, data_dir, now_ms);
     if let Err(error) = &aside {
         tracing::error!(%error, "loss ledger could not be put aside: none is written until a restart can read or move it");
     }
@@ -114,6 +136,14 @@ impl SharedLedger {
     pub fn lock(&self) -> MutexGuard<'_, Ledger> {
         // A panic while folding leaves one record half entered: an account that is off by one, not a broken one.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Teaches the front door's memory which identities were used. Not if the spool lost records that the ledger has:
+    /// their devices may send them again.
+    pub fn teach(&self, dedup: &Dedup) {
+        if !self.is_ahead {
+            dedup.learn_from(&self.lock());
+        }
     }
 
     /// Waits until the record at `lsn` is folded. Cancel-safe.
@@ -146,14 +176,6 @@ impl Running {
         &self.shared
     }
 
-    /// Teaches the front door's memory which identities were used. Not if the spool lost records that the ledger has:
-    /// their devices may send them again.
-    pub fn teach(&self, dedup: &Dedup) {
-        if !self.is_ahead {
-            dedup.learn_from(&self.shared.lock());
-        }
-    }
-
     /// Writes the snapshot and returns when that is done.
     pub async fn stop(self) {
         self.shutdown.cancel();
@@ -164,7 +186,9 @@ impl Running {
 
 struct Keeper {
     shared: SharedLedger,
+    disk: Arc<dyn Disk>,
     data_dir: PathBuf,
+    spool: Spool,
     reader: Reader,
     cursor: Cursor,
     commits: watch::Receiver<CommitState>,
@@ -181,6 +205,7 @@ impl Keeper {
         let mut looks_count: u64 = 0;
         loop {
             let batch = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => break,
                 _ = looks.tick() => {
                     looks_count += 1;
@@ -198,6 +223,7 @@ impl Keeper {
                 Err(error @ ReadError::Io(_)) => {
                     tracing::warn!(%error, "loss ledger waits");
                     tokio::select! {
+                        biased;
                         () = shutdown.cancelled() => break,
                         () = tokio::time::sleep(Duration::from_millis(READ_RETRY_MS)) => {}
                     }
@@ -214,13 +240,13 @@ impl Keeper {
         if !self.may_snapshot || self.reader.position() <= self.written.next() {
             return;
         }
-        let (data_dir, shared) = (self.data_dir.clone(), self.shared.clone());
+        let (disk, data_dir, shared) = (Arc::clone(&self.disk), self.data_dir.clone(), self.shared.clone());
         // The lock is held while a large fleet is rendered: not on a thread that serves devices.
-        let written = tokio::task::spawn_blocking(move || {
+        let written = self.spool.off_runtime(move || {
             let ledger = shared.lock();
             let (lsn, text) = (ledger.folded(), snapshot::render(&ledger));
             drop(ledger);
-            (lsn, snapshot::write(&data_dir, &text))
+            (lsn, snapshot::write(&*disk, &data_dir, &text))
         });
         // A panic while rendering, which is in the log: the cursor stays.
         let Ok((lsn, written)) = written.await else { return };

@@ -5,6 +5,7 @@ use fieldpost_protocol::{
 
 use super::*;
 use crate::record::QuarantineReason;
+use crate::spool::RealDisk;
 
 /// A spool of one device's records, as the ledger reads them.
 struct Device {
@@ -141,15 +142,15 @@ fn a_snapshot_gives_the_same_ledger_and_a_damaged_one_is_refused() {
         ledger.fold(&device.stored(boot, seq));
     }
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(snapshot::read(dir.path(), bounds()).unwrap(), None);
+    assert_eq!(snapshot::read(&RealDisk, dir.path(), bounds()).unwrap(), None);
     let text = snapshot::render(&ledger);
-    snapshot::write(dir.path(), &text).unwrap();
-    assert_eq!(snapshot::read(dir.path(), bounds()).unwrap(), Some(ledger));
+    snapshot::write(&RealDisk, dir.path(), &text).unwrap();
+    assert_eq!(snapshot::read(&RealDisk, dir.path(), bounds()).unwrap(), Some(ledger));
     for at in 0..text.len() {
         let mut damaged = text.clone();
         damaged[at] ^= 0x10;
         std::fs::write(dir.path().join(snapshot::SNAPSHOT_FILE), &damaged).unwrap();
-        assert!(snapshot::read(dir.path(), bounds()).is_err(), "byte {at}");
+        assert!(snapshot::read(&RealDisk, dir.path(), bounds()).is_err(), "byte {at}");
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod erased;
 mod holds;
+mod papers;
 mod rules;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use erased::ERASED_FILE;
 pub use holds::{HOLDS_FILE, Hold, Holds, HoldsError, Note};
+pub use papers::{Papers, Pinned};
 pub use rules::{Rules, for_history};
 
 use crate::record::{Record, RecordKind};

@@ -1,25 +1,25 @@
 //! The rules as the spool asks them: class, period, hold.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::any::Any;
+use std::path::Path;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
 use fieldpost_protocol::ForceId;
 use serde_json::json;
 
-use super::erased::{ERASED_FILE, append};
+use super::papers::{Files, Papers, Pinned};
 use super::{Hold, Holds, Periods, RetentionClass, RetentionMetrics};
 use crate::history;
 use crate::live::unit::UnitId;
 use crate::record::Record;
+use crate::sabotage::{self, Sabotage};
 use crate::spool::{ExportedEntry, Keep, Pass, Verdict};
 
 /// Says what is kept. See the module.
 #[derive(Debug)]
 pub struct Rules {
-    data_dir: PathBuf,
-    holds: Holds,
+    papers: Box<dyn Papers>,
     periods: Periods,
     metrics: RetentionMetrics,
     /// Planted: as if nothing were held.
@@ -31,9 +31,14 @@ impl Rules {
     /// Rules with the holds and the purge log in `data_dir`.
     #[must_use]
     pub fn new(data_dir: &Path, periods: Periods, metrics: RetentionMetrics) -> Self {
+        Self::on(Files::new(data_dir), periods, metrics)
+    }
+
+    /// Rules with holds and a record of erasures elsewhere.
+    #[must_use]
+    pub fn on(papers: impl Papers + 'static, periods: Periods, metrics: RetentionMetrics) -> Self {
         Self {
-            data_dir: data_dir.to_owned(),
-            holds: Holds::new(data_dir),
+            papers: Box::new(papers),
             periods,
             metrics,
             #[cfg(test)]
@@ -41,13 +46,13 @@ impl Rules {
         }
     }
 
-    fn active(&self) -> Result<Vec<Hold>, String> {
-        let holds = self.holds.all().map_err(|error| error.to_string())?;
+    /// True only where a test shows what comes of it.
+    fn forgets_holds(&self) -> bool {
         #[cfg(test)]
         if self.forgets_holds {
-            return Ok(Vec::new());
+            return true;
         }
-        Ok(holds.into_iter().filter(Hold::is_active).collect())
+        sabotage::is(Sabotage::EraseHeld)
     }
 }
 
@@ -57,13 +62,12 @@ impl Keep for Rules {
     }
 
     fn version(&self) -> Result<u64, String> {
-        self.holds.read().map(|(version, _)| version).map_err(|error| error.to_string())
+        self.papers.version()
     }
 
     fn begin(&self, now_ms: u64, is_pressed: bool) -> Result<Box<dyn Pass + '_>, String> {
-        // Pinned first, then read: whoever places a hold after this waits until the look is over.
-        let pin = self.holds.pin().map_err(|error| error.to_string())?;
-        let holds = self.active()?;
+        let Pinned { mut holds, pin } = self.papers.pin()?;
+        holds.retain(|hold| hold.is_active() && !self.forgets_holds());
         Ok(Box::new(Look {
             rules: self,
             holds,
@@ -91,7 +95,7 @@ struct Look<'a> {
     erased: [u64; 4],
     kept: [u64; 4],
     unknown_count: u64,
-    _pin: File,
+    _pin: Box<dyn Any>,
 }
 
 impl Look<'_> {
@@ -132,6 +136,7 @@ impl Pass for Look<'_> {
             Verdict::Keep { until_ms: u64::MAX }
         } else {
             match self.until_ms(class, record.received_at_ms) {
+                until_ms if sabotage::is(Sabotage::KeepExpired) => Verdict::Keep { until_ms },
                 until_ms if until_ms > self.now_ms => Verdict::Keep { until_ms },
                 _ => Verdict::Erase,
             }
@@ -163,7 +168,7 @@ impl Pass for Look<'_> {
             "unreadable": unreadable_count,
             "holds": self.holds.iter().map(|hold| hold.id).collect::<Vec<_>>(),
         });
-        append(&self.rules.data_dir, &line).map_err(|error| format!("writing {ERASED_FILE}: {error}"))?;
+        self.rules.papers.note(&line)?;
         let [alarms, positions, events, quarantine] = self.erased;
         tracing::info!(file, alarms, positions, events, quarantine, unreadable = unreadable_count, "erased");
         for (counter, count) in self.rules.metrics.erased.iter().zip(self.erased) {

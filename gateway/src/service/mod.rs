@@ -161,7 +161,7 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
     let login = Arc::new(LoginLinks::open(&config.data_dir, system_now_ms())?);
     let ledger = ledger::task::start(&config.data_dir, &spool, system_now_ms(), &starting)?;
     let dedup = Dedup::new(DedupBounds::default());
-    ledger.teach(&dedup);
+    ledger.shared().teach(&dedup);
     match dedup.rebuild_from(&spool).await {
         Ok(records_count) => tracing::info!(records_count, "newest records known again"),
         Err(error) => {

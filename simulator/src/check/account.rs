@@ -8,6 +8,7 @@
 //! |---|---|
 //! | acknowledged | stored |
 //! | declared lost | the reason; or stored, if it arrived and its PUBACK did not |
+//! | unknown, as entries were missed | anything, but of no more sequences than there are |
 //! | open | owed, or nothing beyond its newest; or stored, as above |
 
 use serde::Deserialize;
@@ -64,13 +65,15 @@ pub enum Truth {
     DeclaredLost,
     /// Neither.
     Open,
+    /// Nobody can say: the gateway has missed entries, and counts them.
+    Unknown,
 }
 
 impl Truth {
     /// Whether the gateway may say this of such a sequence; `None` is nothing at all.
     fn allows(self, said: Option<&str>) -> bool {
         match (self, said) {
-            (_, Some("stored")) => true,
+            (Self::Unknown, _) | (_, Some("stored")) => true,
             (Self::Acknowledged, _) => false,
             (Self::DeclaredLost, said) => {
                 matches!(said, Some("evicted" | "expired" | "damaged" | "formatted" | "lost-otherwise"))

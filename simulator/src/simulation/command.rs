@@ -32,7 +32,7 @@ pub struct CheckCommand {
     /// Print everything that happens, of the one seed.
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// With a gateway that is broken on purpose, in a build with the feature `sabotage`: must find it.
+    /// With a gateway that is broken on purpose, in a build with the feature `sabotage`: goes on until it has found it.
     #[arg(long, value_name = "HOW", value_parser = how)]
     broken: Option<Sabotage>,
     /// Seeds at once. Default: one a processor.
@@ -46,6 +46,7 @@ const FORCE_SIZE: u64 = 100;
 #[derive(Default)]
 struct Totals {
     next: AtomicU64,
+    runs: AtomicU64,
     stored: AtomicU64,
     crashes: AtomicU64,
     events: AtomicU64,
@@ -111,7 +112,7 @@ impl CheckCommand {
         console::result(&format!(
             "{}{} seeds from {} in {:.1} s: {} virtual hours, {} events, {} records STORED, {} crashes of the gateway, {} seeds broke a promise",
             self.officers.map_or(String::new(), |count| format!("{count} officers for {} h, ", self.hours)),
-            self.runs(),
+            total(&totals.runs),
             self.first,
             began.elapsed().as_secs_f64(),
             total(&totals.virtual_ms) / 3_600_000,
@@ -127,12 +128,14 @@ impl CheckCommand {
         sabotage(self.broken);
         loop {
             let seed = totals.next.fetch_add(1, Ordering::Relaxed);
-            if seed >= self.first + self.runs() {
+            let is_found = self.broken.is_some() && totals.broken.load(Ordering::Relaxed) > 0;
+            if seed >= self.first + self.runs() || is_found {
                 return;
             }
             let plan = self.plan(seed);
             let outcome = simulate(&plan, Trace::new(false));
             let add = |counter: &AtomicU64, count| _ = counter.fetch_add(count, Ordering::Relaxed);
+            add(&totals.runs, 1);
             add(&totals.stored, outcome.stored);
             add(&totals.crashes, outcome.crashes);
             add(&totals.events, outcome.trace.events());

@@ -35,6 +35,12 @@ pub(super) enum Event {
     Tend { life: u32 },
     /// The gateway starts.
     GatewayStarts { life: u32 },
+    /// A hold of the plan is placed.
+    Hold(usize),
+    /// It is released.
+    Release(usize),
+    /// The auditor looks.
+    Audit,
     /// A fault of the plan begins.
     Fault(FaultAt),
     /// A fault that lasts is over.

@@ -20,10 +20,12 @@ use fieldpost_gateway::{
         release::{Disclosures, Release, Whom},
     },
     ingest::{BareDoor, ClockBounds, IngestConfig},
+    ledger::{self, task::SharedLedger},
     live::{self, Live},
     login::Operator,
     metrics::Metrics,
     record::Record,
+    retention::{RetentionMetrics, Rules},
     service::ConnectedDevices,
     spool::{BatchLimits, Clock, Crew, Disk, Lsn, ReadError, Spool, SpoolError, SpoolSettings, Wait},
 };
@@ -31,6 +33,7 @@ use fieldpost_protocol::ForceId;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    retention::{Desk, PERIODS},
     sink::ForceSystem,
     tasks::{TaskId, Tasks},
 };
@@ -41,7 +44,15 @@ pub(super) const FORCE: &str = "sim";
 /// The force system's.
 pub(super) const CURSOR_NAME: &str = "force";
 /// Where the spool lies on the simulated disk.
-const SPOOL_DIR: &str = "/spool";
+pub(super) const SPOOL_DIR: &str = "/spool";
+/// Its archive.
+pub(super) const ARCHIVE_DIR: &str = "/spool/archive";
+/// Everything else.
+const DATA_DIR: &str = "/data";
+/// What pages were shown, in it.
+pub(super) const PICTURES_DIR: &str = "/data/pictures";
+/// The loss ledger, and its draft.
+pub(super) const LEDGER_FILE: &str = "/data/ledger.json";
 /// The wall clock at the start of a run, Unix ms.
 pub(super) const EPOCH_MS: u64 = 1_790_000_000_000;
 
@@ -49,19 +60,28 @@ pub(super) const EPOCH_MS: u64 = 1_790_000_000_000;
 pub(super) const SEGMENT_BYTES: u64 = 8 << 10;
 const PENDING_BYTES: usize = 2 << 10;
 
-fn spool_settings(segment_count: u64, clock: Clock) -> SpoolSettings {
+/// What a gateway stands on, all of which outlives it.
+pub(super) struct Surroundings {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) segment_count: u64,
+    pub(super) archive_bytes_max: u64,
+    pub(super) clock: Clock,
+    pub(super) desk: Desk,
+    pub(super) sink: ForceSystem,
+}
+
+fn spool_settings(around: &Surroundings) -> SpoolSettings {
     SpoolSettings {
         segment_bytes: SEGMENT_BYTES,
-        bytes_max: SEGMENT_BYTES * segment_count,
+        bytes_max: SEGMENT_BYTES * around.segment_count,
         reserve_bytes: SEGMENT_BYTES,
-        retain_ms: 20_000,
+        retain_ms: PERIODS.spool_ms,
         pending_bytes_max: PENDING_BYTES,
         erase_recycled: true,
-        clock,
-        // Retention has rigs of its own: `gateway/src/spool/tests/keep.rs`.
-        keep: None,
-        archive_bytes_max: 0,
-        archive_look_ms: 0,
+        clock: around.clock.clone(),
+        keep: Some(Arc::new(Rules::on(around.desk.clone(), PERIODS, RetentionMetrics::default()))),
+        archive_bytes_max: around.archive_bytes_max,
+        archive_look_ms: 1_000,
     }
 }
 
@@ -74,7 +94,7 @@ impl WallClock {
         self.0.store(unix_ms, Ordering::Relaxed);
     }
 
-    fn clock(&self) -> Clock {
+    pub(super) fn clock(&self) -> Clock {
         let now = Arc::clone(&self.0);
         Clock::new(move || now.load(Ordering::Relaxed))
     }
@@ -86,6 +106,7 @@ pub(super) struct Gateway {
     pub(super) crew: Crew,
     pub(super) door: BareDoor,
     pub(super) live: Live,
+    pub(super) ledger: SharedLedger,
     tasks: Vec<TaskId>,
     _stop: CancellationToken,
 }
@@ -93,21 +114,18 @@ pub(super) struct Gateway {
 impl Gateway {
     /// Starts on what is on the disk. Everything it runs is in `tasks`.
     pub(super) async fn start(
-        disk: Arc<dyn Disk>,
-        segment_count: u64,
-        wall: &WallClock,
-        sink: ForceSystem,
+        around: Surroundings,
         dice: &Dice,
         tasks: &mut Tasks,
     ) -> Result<Self, SpoolError> {
-        let clock = wall.clock();
-        let (spool, crew, _) = Spool::open_by_hand(
-            Path::new(SPOOL_DIR),
-            spool_settings(segment_count, clock.clone()),
-            Arc::clone(&disk),
-        )?;
-        let metrics = Metrics::new();
+        let settings = spool_settings(&around);
+        let Surroundings { disk, clock, sink, .. } = around;
+        let (spool, crew, _) = Spool::open_by_hand(Path::new(SPOOL_DIR), settings, Arc::clone(&disk))?;
+        let (metrics, stop) = (Metrics::new(), CancellationToken::new());
+        let (ledger, keeping) =
+            ledger::task::prepare(Arc::clone(&disk), Path::new(DATA_DIR), &spool, clock.now_ms(), &stop)?;
         let dedup = Dedup::new(DedupBounds::default());
+        ledger.teach(&dedup);
         // As in the product: a gateway that cannot read its newest records stores redeliveries twice, and sinks drop them.
         _ = dedup.rebuild_from(&spool).await;
         let downlink = Downlink::new(DownlinkBounds::default());
@@ -119,7 +137,6 @@ impl Gateway {
             Arc::clone(&metrics),
             clock.clone(),
         );
-        let stop = CancellationToken::new();
         let devices = Arc::new(ConnectedDevices(downlink, None));
         let settings = live_settings(Arc::clone(&disk), clock.clone());
         let (live, parts) =
@@ -130,8 +147,9 @@ impl Gateway {
         let forwarder = Forwarder::new(settings, source, sink, &metrics, stop.clone());
         let mut running =
             vec![tasks.spawn(door.ring()), tasks.spawn(door.sweep()), tasks.spawn(forwarder.run())];
+        running.push(tasks.spawn(keeping));
         running.extend(parts.into_iter().map(|part| tasks.spawn(part)));
-        Ok(Self { spool, crew, door, live, tasks: running, _stop: stop })
+        Ok(Self { spool, crew, door, live, ledger, tasks: running, _stop: stop })
     }
 
     /// Ends as a killed process does.
@@ -177,7 +195,7 @@ impl Gateway {
 }
 
 fn live_settings(disk: Arc<dyn Disk>, clock: Clock) -> live::Settings {
-    let mut settings = live::Settings::new(Path::new("/data").to_owned());
+    let mut settings = live::Settings::new(Path::new(DATA_DIR).to_owned());
     settings.disk = disk;
     settings.now_ms = Arc::new(move || clock.now_ms());
     settings

@@ -1,8 +1,8 @@
 //! # Deterministic simulation
 //!
 //! Devices, network, gateway, disk and force system in one thread under virtual time. **The code that runs is the code of the
-//! product**: the device logic, the front door's sessions, decoding, deduplication, the spool with its recovery, the
-//! forwarder. What is simulated is what they stand on, and everything that may happen to it comes from a seed: **the same
+//! product**: the device logic, the front door's sessions, decoding, deduplication, the spool with its recovery and its
+//! keeper, retention with legal holds, the loss ledger, the live page, the forwarder. What is simulated is what they stand on, and everything that may happen to it comes from a seed: **the same
 //! seed gives the same run, event by event.**
 //!
 //! ```text
@@ -18,8 +18,10 @@
 //! Left out: TLS (the gateway's end is handed the identity that a handshake would have proven; the end-to-end tests have the
 //! handshake), sockets, threads. Virtual time is counted in ms; tokio's paused clock carries the gateway's timers.
 
+mod audit;
 mod body;
 mod command;
+mod device;
 mod event;
 mod flash;
 mod gateway;
@@ -30,6 +32,7 @@ mod network;
 mod page;
 mod plan;
 pub mod promise;
+mod retention;
 mod run;
 mod sink;
 mod tasks;
@@ -37,6 +40,7 @@ mod tasks;
 mod tests;
 mod trace;
 mod trouble;
+mod watch;
 
 pub use self::{
     command::CheckCommand,

@@ -7,6 +7,8 @@ use crate::world::dice::Dice;
 
 /// The stream of chance that the plan is drawn from.
 const PLAN: u64 = 1;
+/// What concerns retention has a stream of its own, so that it changes nothing else.
+const RETENTION: u64 = 7;
 
 /// One run.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +29,25 @@ pub struct Plan {
     pub coin_sides: usize,
     /// What goes wrong, in order.
     pub faults: Vec<(u64, Fault)>,
+    /// Legal holds; what is still held when all is healed is released then.
+    pub holds: Vec<PlannedHold>,
+    /// What the archive may take of the disk.
+    pub archive_bytes_max: u64,
+    /// Whether retention gets time in the end to remove what nobody keeps: most of a run that does.
+    pub rests: bool,
+    /// Between two looks of the auditor.
+    pub audit_ms: u64,
+}
+
+/// Somebody holds records, and lets go of them later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlannedHold {
+    /// Of this device, or of all.
+    pub device: Option<usize>,
+    /// From when.
+    pub placed_ms: u64,
+    /// Until when.
+    pub released_ms: u64,
 }
 
 /// Something that goes wrong.
@@ -96,7 +117,28 @@ impl Plan {
         let fix_ms = [300, 1_000, 3_000, 10_000][dice.index(4)];
         let segment_count = [5, 8, 16, 64][dice.index(4)];
         let device_count = 1 + dice.index(4);
-        Self { seed, device_count, trouble_ms, fix_ms, segment_count, look_ms: 500, coin_sides: 100, faults }
+        let mut dice = Dice::new(seed, RETENTION);
+        let holds = holds(&mut dice, device_count, trouble_ms);
+        let archive_bytes_max = match dice.index(3) {
+            // What came while the clock was ahead is kept as much longer: with little room only a person could help.
+            0 if !faults.iter().any(|(_, fault)| matches!(fault, Fault::GatewayClock { .. })) => 32 << 10,
+            0 | 1 => 256 << 10,
+            _ => 4 << 20,
+        };
+        Self {
+            seed,
+            device_count,
+            trouble_ms,
+            fix_ms,
+            segment_count,
+            look_ms: 500,
+            coin_sides: 100,
+            faults,
+            holds,
+            archive_bytes_max,
+            rests: dice.happens(0.25),
+            audit_ms: 20_000,
+        }
     }
 
     /// A shift of `officer_count` officers on foot: a fix every 30 s, an alarm once in eight hours for every second one, and a
@@ -116,8 +158,23 @@ impl Plan {
             look_ms: 10_000,
             coin_sides: 2_000,
             faults,
+            holds: holds(&mut Dice::new(seed, RETENTION), officer_count, trouble_ms),
+            archive_bytes_max: 16 << 20,
+            rests: true,
+            audit_ms: 600_000,
         }
     }
+}
+
+/// None in half of the seeds.
+fn holds(dice: &mut Dice, device_count: usize, trouble_ms: u64) -> Vec<PlannedHold> {
+    let count = if dice.happens(0.5) { 1 + dice.index(3) } else { 0 };
+    let hold = |_| {
+        let device = (!dice.happens(0.2)).then(|| dice.index(device_count));
+        let placed_ms = dice.index(trouble_ms as usize) as u64;
+        PlannedHold { device, placed_ms, released_ms: placed_ms + dice.index(trouble_ms as usize) as u64 }
+    };
+    (0..count).map(hold).collect()
 }
 
 fn faults(dice: &mut Dice, kinds: &[usize], count: usize, trouble_ms: u64) -> Vec<(u64, Fault)> {

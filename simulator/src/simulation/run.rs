@@ -7,24 +7,22 @@ use std::{
 };
 
 use fieldpost_gateway::spool::{Wait, faulty::FaultyDisk};
-use fieldpost_protocol::Envelope;
 use tokio::time::sleep_until;
 
 use super::{
     body::Body,
     event::{Event, Events},
-    gateway::{CURSOR_NAME, EPOCH_MS, Gateway, SEGMENT_BYTES, WallClock},
-    key,
+    gateway::{CURSOR_NAME, EPOCH_MS, Gateway, Surroundings, WallClock},
     net::{ConnId, Touched},
     network::Conn,
-    page::{self, Page},
     plan::Plan,
-    promise::{self, Breach, Checker, Fact},
+    promise::{self, Breach, Checker},
+    retention::Desk,
     sink::ForceSystem,
     tasks::Tasks,
     trace::Trace,
 };
-use crate::{check::ledger::RecordId, world::dice::Dice};
+use crate::world::dice::Dice;
 
 /// After the faults everything must settle within this; the longest wait of the product is a device's answer deadline.
 const SETTLES_MS_MAX: u64 = 900_000;
@@ -32,6 +30,9 @@ const SETTLES_MS_MAX: u64 = 900_000;
 /// Everything must stay settled for so long: SEEN is sent anew every five seconds. Less than the 15 s after which the gateway
 /// commits a record of its own while it counts a unit's silence: that one, on its way to the force system, is no debt.
 const STAYS_MS: u64 = 12_000;
+
+/// The longest period whose end every run is to see: that of a position.
+const PERIOD_MS: u64 = 40_000;
 
 /// Streams of chance; the plan's is 1.
 pub(super) const NETWORK: u64 = 2;
@@ -95,10 +96,22 @@ pub(super) struct Run<'p> {
     pub(super) gateway_life: u32,
     write_is_arranged: bool,
     pub(super) crashes: u64,
-    checkers: Vec<Box<dyn Checker>>,
-    breach: Option<Breach>,
-    stored: u64,
+    pub(super) checkers: Vec<Box<dyn Checker>>,
+    pub(super) breach: Option<Breach>,
+    pub(super) stored: u64,
     settled_at_ms: Option<u64>,
+    /// The latest time that the gateway's clock has shown.
+    pub(super) wall_ms_max: u64,
+    pub(super) desk: Desk,
+    rest: Option<Rest>,
+}
+
+/// The quiet after everything has settled, in which retention removes what nobody keeps.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    until_ms: u64,
+    /// It may take so long.
+    within_ms: u64,
 }
 
 impl<'p> Run<'p> {
@@ -136,6 +149,9 @@ impl<'p> Run<'p> {
             settled_at_ms: None,
             breach: None,
             stored: 0,
+            wall_ms_max: 0,
+            desk: Desk::default(),
+            rest: None,
         }
     }
 
@@ -148,11 +164,19 @@ impl<'p> Run<'p> {
                 self.handle(event).await;
                 continue;
             }
-            if self.is_healed && self.has_stayed_settled() {
+            if self.is_healed && self.rest.is_none() && self.has_stayed_settled() {
                 self.judge().await;
+                if !self.plan.rests {
+                    break;
+                }
+                let within_ms = self.gone_within_ms();
+                self.rest = Some(Rest { until_ms: self.now_ms + within_ms + PERIOD_MS, within_ms });
+            }
+            if let Some(rest) = self.rest.filter(|rest| self.now_ms > rest.until_ms) {
+                self.judge_rest(rest.within_ms).await;
                 break;
             }
-            if self.now_ms > limit_ms {
+            if self.rest.is_none() && self.now_ms > limit_ms {
                 let words = format!(
                     "devices still owe {} records {SETTLES_MS_MAX} ms after the last fault",
                     self.owed()
@@ -182,6 +206,11 @@ impl<'p> Run<'p> {
         for (index, (at_ms, _)) in self.plan.faults.iter().enumerate() {
             self.events.add(*at_ms, Event::Fault(super::event::FaultAt(index)));
         }
+        for (index, hold) in self.plan.holds.iter().enumerate() {
+            self.events.add(hold.placed_ms, Event::Hold(index));
+            self.events.add(hold.released_ms.min(self.plan.trouble_ms), Event::Release(index));
+        }
+        self.events.add(self.plan.audit_ms, Event::Audit);
         self.events.add(self.plan.trouble_ms, Event::Heal);
     }
 
@@ -206,7 +235,9 @@ impl<'p> Run<'p> {
             () = sleep_until(self.began + Duration::from_millis(next_at)) => {}
         }
         self.now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.wall.set((EPOCH_MS + self.now_ms).saturating_add_signed(self.wall_off_s * 1000));
+        let wall_ms = (EPOCH_MS + self.now_ms).saturating_add_signed(self.wall_off_s * 1000);
+        self.wall_ms_max = self.wall_ms_max.max(wall_ms);
+        self.wall.set(wall_ms);
     }
 
     async fn handle(&mut self, event: Event) {
@@ -228,11 +259,17 @@ impl<'p> Run<'p> {
                 }
                 self.events.add(self.now_ms + 1_000, Event::Tend { life });
             }
-            Event::Look { life } if life == self.gateway_life => {
+            Event::Look { life } if life == self.gateway_life && self.rest.is_none() => {
                 self.look();
                 self.events.add(self.now_ms + self.plan.look_ms, Event::Look { life });
             }
             Event::Write { .. } | Event::Tend { .. } | Event::Look { .. } => {}
+            Event::Hold(index) => self.place_hold(index),
+            Event::Release(index) => self.release_hold(index).await,
+            Event::Audit => {
+                self.audit().await;
+                self.events.add(self.now_ms + self.plan.audit_ms, Event::Audit);
+            }
             Event::GatewayStarts { life } => self.start_gateway(life).await,
             Event::Fault(at) => self.strike(at.0),
             Event::Over(over) => self.end_of(over),
@@ -270,16 +307,15 @@ impl<'p> Run<'p> {
             return;
         }
         let jitter = Dice::new(self.plan.seed, JITTER + (u64::from(life) << 32));
-        let disk = Arc::new(self.disk.clone());
-        let started = Gateway::start(
-            disk,
-            self.plan.segment_count,
-            &self.wall,
-            self.sink.clone(),
-            &jitter,
-            &mut self.tasks,
-        )
-        .await;
+        let surroundings = Surroundings {
+            disk: Arc::new(self.disk.clone()),
+            segment_count: self.plan.segment_count,
+            archive_bytes_max: self.plan.archive_bytes_max,
+            clock: self.wall.clock(),
+            desk: self.desk.clone(),
+            sink: self.sink.clone(),
+        };
+        let started = Gateway::start(surroundings, &jitter, &mut self.tasks).await;
         self.trace.note(
             self.now_ms,
             b'G',
@@ -305,54 +341,8 @@ impl<'p> Run<'p> {
         }
     }
 
-    /// What an auditor reads from the disk.
-    async fn look_into_spool(&mut self) {
-        let Some(gateway) = &self.gateway else { return };
-        match gateway.records().await {
-            Ok(records) => {
-                let found: BTreeSet<RecordId> = records
-                    .iter()
-                    .filter_map(|record| {
-                        let head = Envelope::decode(&record.payload).ok()?.head;
-                        let device = record.device.as_str().strip_prefix("pc-")?.parse().ok()?;
-                        Some(RecordId { device, boot: head.boot.0, seq: head.seq.0 })
-                    })
-                    .collect();
-                self.know(&Fact::Found(&found));
-            }
-            Err(error) => self.break_promise("custody", format!("the spool cannot be read: {error}")),
-        }
-    }
-
-    fn hear_sink(&mut self) {
-        if let Some(key) = self.sink.take_unlogged() {
-            self.break_promise("disclosure", format!("{key} was sent before it was on the disclosure log"));
-        }
-        for key in self.sink.take_arrived() {
-            self.trace.note(self.now_ms, b'S', key.as_bytes(), format_args!("sink has {key}"));
-            self.know(&Fact::Delivered(&key));
-        }
-    }
-
-    /// Tells every checker.
-    pub(super) fn know(&mut self, fact: &Fact<'_>) {
-        if let Fact::Stored(records) = fact {
-            self.stored += records.len() as u64;
-        }
-        for checker in &mut self.checkers {
-            if let Err(words) = checker.see(fact) {
-                let breach = Breach { promise: checker.name(), words };
-                self.breach.get_or_insert(breach);
-            }
-        }
-    }
-
-    fn break_promise(&mut self, promise: &'static str, words: String) {
-        self.breach.get_or_insert(Breach { promise, words });
-    }
-
     /// Records in the devices' memories.
-    fn owed(&self) -> u64 {
+    pub(super) fn owed(&self) -> u64 {
         self.bodies
             .iter()
             .map(|body| body.device.as_ref().map_or(1, |device| u64::from(device.ledger().owed)))
@@ -363,6 +353,7 @@ impl<'p> Run<'p> {
         let lag = |gateway: &Gateway| {
             let stats = gateway.spool.stats();
             stats.pending_bytes > 0
+                || gateway.ledger.lock().folded() < stats.committed
                 || stats.cursors.iter().any(|c| c.name == CURSOR_NAME && c.position < stats.committed)
         };
         self.owed() == 0 && self.gateway.as_ref().is_some_and(|gateway| !lag(gateway))
@@ -376,41 +367,6 @@ impl<'p> Run<'p> {
         }
         let since_ms = *self.settled_at_ms.get_or_insert(self.now_ms);
         self.now_ms - since_ms > STAYS_MS
-    }
-
-    /// The operator looks, and takes an alarm now and then.
-    fn look(&mut self) {
-        let Some(gateway) = &mut self.gateway else { return };
-        let (pending_bytes, pending_bytes_max) = gateway.pending_bytes();
-        let disk_bytes_max = self.plan.segment_count * SEGMENT_BYTES;
-        // What pages were shown has a bound of its own, far above a spool of this size.
-        let pictures = self.disk.paths().into_iter().filter(|path| path.starts_with("/data/pictures"));
-        let picture_bytes: u64 = pictures.filter_map(|path| self.disk.len_of(&path)).sum();
-        let disk_bytes = self.disk.used_bytes() - picture_bytes;
-        if let Some(page) = Page::read(&gateway.live) {
-            for (alarm, is_owned) in &page.alarms {
-                if !is_owned && self.trouble.happens(0.3) {
-                    gateway.acknowledge(&page::id_of(*alarm), &mut self.tasks);
-                }
-            }
-            self.know(&Fact::Page(&page));
-        }
-        self.know(&Fact::Used { disk_bytes, disk_bytes_max, pending_bytes, pending_bytes_max });
-    }
-
-    async fn judge(&mut self) {
-        self.look();
-        self.look_into_spool().await;
-        let owed = self.owed();
-        self.know(&Fact::Settled { owed });
-    }
-
-    /// Says in the trace what happened to records.
-    pub(super) fn note_records(&mut self, what: u8, words: &str, records: &[RecordId]) {
-        for record in records {
-            let key = key::of(*record);
-            self.trace.note(self.now_ms, what, key.as_bytes(), format_args!("{words} {key}"));
-        }
     }
 
     /// Connections whose gateway end wrote or closed since the last call, each once.

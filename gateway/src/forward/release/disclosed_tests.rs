@@ -113,5 +113,9 @@ async fn a_key_that_is_twice_in_a_batch_is_one_disclosure_and_stands_for_no_othe
     });
     assert_eq!(verdict.unwrap().broken, None);
     let keys = |keys: &[&str]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(lines, [(None, 2, keys(&[one, other])), (None, 1, keys(&[one]))], "not the whole first line again");
+    assert_eq!(
+        lines,
+        [(None, 2, keys(&[one, other])), (None, 1, keys(&[one]))],
+        "not the whole first line again"
+    );
 }

@@ -13,7 +13,15 @@ const SHIFT: [&str; 5] = ["check", "--officers", "20", "--hours", "8"];
 /// A broken gateway must be found within so many of them.
 const BROKEN_SEEDS: &str = "200";
 /// What the simulation must find.
-const WAYS: [&str; 4] = ["ack-before-commit", "forget-last-record", "drop-on-overflow", "newest-by-arrival"];
+const WAYS: [&str; 7] = [
+    "ack-before-commit",
+    "forget-last-record",
+    "drop-on-overflow",
+    "newest-by-arrival",
+    "forget-in-ledger",
+    "erase-held",
+    "keep-expired",
+];
 
 pub(crate) fn run_all() -> Result<(), Failure> {
     let broken = host::build_sabotaged()?;

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fieldpost_protocol::{Body, Envelope};
+use fieldpost_protocol::Envelope;
 
-use super::{Checker, Fact};
+use super::{Checker, Fact, ledger};
 use crate::{check::ledger::RecordId, simulation::key};
 
 /// See the module.
@@ -33,12 +33,11 @@ impl Checker for Balance {
                 }
             }
             Fact::Published { device, frame, .. } => {
-                let Ok(envelope) = Envelope::decode(frame) else { return Ok(()) };
-                if let Ok(Body::Loss(loss)) = Body::decode(&envelope.head, envelope.body) {
-                    let id = |boot, seq| RecordId { device: *device, boot, seq };
-                    let ranges = loss.ranges.iter().map(|r| r.first.0..=r.first.0.saturating_add(r.more));
-                    let named = ranges.flatten().map(|seq| id(loss.boot.0, seq)).collect();
-                    self.naming.insert(id(envelope.head.boot.0, envelope.head.seq.0), named);
+                let lost = ledger::named(*device, frame);
+                if let (false, Ok(envelope)) = (lost.is_empty(), Envelope::decode(frame)) {
+                    let head = envelope.head;
+                    let id = RecordId { device: *device, boot: head.boot.0, seq: head.seq.0 };
+                    self.naming.insert(id, lost);
                 }
             }
             Fact::Stored(records) => {

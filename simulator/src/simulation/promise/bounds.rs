@@ -16,7 +16,19 @@ impl Checker for Bounds {
 
     fn see(&mut self, fact: &Fact<'_>) -> Result<(), String> {
         match *fact {
-            Fact::Used { disk_bytes, disk_bytes_max, pending_bytes, pending_bytes_max } => {
+            Fact::Used {
+                disk_bytes,
+                disk_bytes_max,
+                archive_bytes,
+                archive_bytes_max,
+                pending_bytes,
+                pending_bytes_max,
+            } => {
+                if archive_bytes > archive_bytes_max {
+                    return Err(format!(
+                        "{archive_bytes} bytes in the archive, {archive_bytes_max} are allowed"
+                    ));
+                }
                 if disk_bytes > disk_bytes_max + BESIDE_BYTES {
                     return Err(format!("{disk_bytes} bytes on the disk, {disk_bytes_max} are allowed"));
                 }

@@ -7,15 +7,27 @@ mod alarm_loop;
 mod balance;
 mod bounds;
 mod custody;
+mod ledger;
 mod never_back;
 mod once;
+mod retention;
 
 use std::collections::BTreeSet;
 
 use fieldpost_protocol::Lane;
 
+pub use super::audit::Kept;
 use super::page::Page;
-use crate::check::ledger::RecordId;
+use crate::check::{account::AccountsPage, ledger::RecordId};
+
+/// What is on the disk, in segments and archive.
+#[derive(Debug)]
+pub struct Audit<'a> {
+    /// Every record that can be read.
+    pub kept: &'a [Kept],
+    /// The latest time that the gateway's clock has shown so far, Unix ms.
+    pub latest_ms: u64,
+}
 
 /// Something that can be known from outside.
 #[derive(Debug)]
@@ -43,6 +55,10 @@ pub enum Fact<'a> {
         disk_bytes: u64,
         /// It may.
         disk_bytes_max: u64,
+        /// Of the archive beside it.
+        archive_bytes: u64,
+        /// It may, and one file more while that is rewritten.
+        archive_bytes_max: u64,
         /// For entries that wait for the writer.
         pending_bytes: u64,
         /// It may.
@@ -63,10 +79,35 @@ pub enum Fact<'a> {
     Found(&'a BTreeSet<RecordId>),
     /// The force system accepted an event of this key.
     Delivered(&'a str),
+    /// The gateway's loss ledger says this.
+    Accounts(&'a AccountsPage),
+    /// Somebody holds what a device, or all, send.
+    Held {
+        /// Which hold.
+        hold: usize,
+        /// Of one device.
+        device: Option<usize>,
+    },
+    /// Somebody has let go of it.
+    Released {
+        /// Which hold.
+        hold: usize,
+    },
+    /// An auditor has read the disk.
+    Audited(&'a Audit<'a>),
     /// Everything is healed and has settled.
     Settled {
         /// Records that devices still owe.
         owed: u64,
+    },
+    /// It has been quiet since, the clock never jumped, nobody holds anything: this is left on the disk.
+    Rested {
+        /// All of it.
+        audit: &'a Audit<'a>,
+        /// How long what has no period of its own is kept, ms.
+        spool_ms: u64,
+        /// And how long after its time it may still be there.
+        within_ms: u64,
     },
 }
 
@@ -89,6 +130,8 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::<alarm_loop::AlarmLoop>::default(),
         Box::<bounds::Bounds>::default(),
         Box::<once::OnceByKey>::default(),
+        Box::<ledger::LossLedger>::default(),
+        Box::<retention::Retention>::default(),
     ]
 }
 
