@@ -34,6 +34,7 @@ pub mod ledger;
 pub mod live;
 pub mod log;
 pub mod login;
+pub mod machines;
 pub mod metrics;
 pub mod people;
 pub mod pki;

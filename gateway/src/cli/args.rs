@@ -57,6 +57,9 @@ pub(crate) enum Command {
     /// Make, list and disable accounts of the control room
     #[command(subcommand)]
     People(PeopleCommand),
+    /// Systems that fetch events themselves: give them a token and a release of their own
+    #[command(subcommand)]
+    Machine(MachineCommand),
     /// Print a link that lets one operator into the live page, once, within 5 minutes
     Login(LoginArgs),
     /// Take a frame apart and name every byte
@@ -289,6 +292,65 @@ pub(crate) enum HoldCommand {
         #[command(flatten)]
         reason: Reason,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MachineCommand {
+    /// Make a machine and print its token, this once. What is not named is not released
+    Add {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Its name in metrics and in the disclosure log
+        name: String,
+        /// Whose records: forces with commas between them, or *
+        #[arg(long, value_name = "FORCES", value_delimiter = ',', required = true)]
+        forces: Vec<String>,
+        /// Which classes: position, status, sensor-event, alarm, alarm-cancel, unknown-alarm, loss, or *
+        #[arg(long, value_name = "CLASSES", value_delimiter = ',', required = true)]
+        classes: Vec<String>,
+        /// Which fields: position, movement, duty, device, sensor, alarm, callsign, or *
+        #[arg(long, value_name = "FIELDS", value_delimiter = ',', required = true)]
+        fields: Vec<String>,
+        /// The highest marking it may hold: official or official-sensitive
+        #[arg(long)]
+        marking: String,
+        /// Positions are rounded to squares of so many metres
+        #[arg(long, value_name = "METRES", default_value_t = 0)]
+        precision_m: u32,
+        #[command(flatten)]
+        life: TokenLife,
+    },
+    /// List machines with what they are released, revoked ones too
+    List {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a new token for a machine; the old one ends within a second
+    Renew {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        life: TokenLife,
+    },
+    /// End a machine's token for good; its connection ends within a second
+    Revoke {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenLife {
+    /// Days the token holds
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=1096))]
+    pub(crate) days: u32,
 }
 
 #[derive(Debug, Subcommand)]

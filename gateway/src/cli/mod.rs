@@ -13,6 +13,7 @@ mod exit;
 mod hold;
 mod ledger;
 mod login;
+mod machine;
 mod output;
 mod people;
 mod pki;
@@ -64,6 +65,7 @@ fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Validate(file) => config::validate(&file),
         Command::Config(command) => config::dispatch(command),
         Command::People(command) => people::dispatch(command),
+        Command::Machine(command) => machine::dispatch(command),
         Command::Login(arguments) => login::login(&arguments),
         Command::Decode(arguments) => setup::decode(&arguments),
         Command::Completions { shell } => {

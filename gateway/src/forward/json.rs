@@ -87,6 +87,18 @@ impl<'o> Object<'o> {
         self.out.put_slice(json);
     }
 
+    /// Members that are JSON already, commas between them; possibly none.
+    pub(super) fn members(&mut self, json: &[u8]) {
+        if json.is_empty() {
+            return;
+        }
+        if !self.is_empty {
+            self.out.put_u8(b',');
+        }
+        self.is_empty = false;
+        self.out.put_slice(json);
+    }
+
     /// A nested object; close it before the outer one is written again.
     pub(super) fn object(&mut self, key: &str) -> Object<'_> {
         self.key(key);

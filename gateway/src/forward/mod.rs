@@ -22,6 +22,7 @@ mod claims;
 mod cot;
 mod deliver;
 pub mod event;
+pub mod feed;
 pub mod file;
 mod files;
 pub mod forwarder;
@@ -50,6 +51,7 @@ pub use files::SinkFiles;
 pub use forwarder::{Forwarder, ForwarderSettings};
 pub use metrics::{ForwardMetrics, ForwarderSnapshot};
 pub use spool_source::SpoolSource;
+pub(crate) use start::clock;
 pub use start::{Forwarders, StartError};
 
 /// Where a forwarder delivers.

@@ -41,7 +41,8 @@ const WRITE_LATE: Duration = Duration::from_secs(1);
 pub struct SpoolSource {
     spool: Spool,
     readers: [Reader; 3],
-    cursor: Cursor,
+    /// Where the places are kept; nowhere if somebody else keeps them.
+    cursor: Option<Cursor>,
     places: LanePositions,
     /// Since when `places` says more than the cursor.
     ahead_since: Option<Instant>,
@@ -57,19 +58,31 @@ impl SpoolSource {
     /// What [`Spool::cursor`] says: a bad name, a cursor that is open already, storage.
     pub fn open(spool: &Spool, name: &str, limits: BatchLimits) -> Result<Self, SpoolError> {
         let cursor = spool.cursor(name)?;
-        let places = cursor.lanes();
+        let source = Self::after(spool, cursor.lanes(), limits);
+        Ok(Self { cursor: Some(cursor), ..source })
+    }
+
+    /// Reads on after `places`, which somebody else keeps. It holds up nothing: what retention removes meanwhile is a gap.
+    #[must_use]
+    pub fn after(spool: &Spool, places: LanePositions, limits: BatchLimits) -> Self {
         let reader = |place: Lsn| spool.reader(place.next());
         let readers = [reader(places.alarm), reader(places.live), reader(places.backlog)];
         let limits = BatchLimits { count_max: limits.count_max.max(1), ..limits };
-        Ok(Self {
+        Self {
             spool: spool.clone(),
             readers,
-            cursor,
+            cursor: None,
             places,
             ahead_since: None,
             told: VecDeque::new(),
             limits,
-        })
+        }
+    }
+
+    /// How far it has got.
+    #[must_use]
+    pub fn places(&self) -> &LanePositions {
+        &self.places
     }
 
     /// Whether there may be something of `lane` that was not taken yet.
@@ -132,7 +145,8 @@ impl SpoolSource {
 
     async fn write_places(&mut self) -> Result<(), SourceError> {
         self.ahead_since = None;
-        let written = self.cursor.advance_lanes(self.places.clone()).await;
+        let Some(cursor) = &mut self.cursor else { return Ok(()) };
+        let written = cursor.advance_lanes(self.places.clone()).await;
         written.map_err(|error| SourceError::Again(error.to_string()))
     }
 

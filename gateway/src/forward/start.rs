@@ -422,7 +422,8 @@ fn settings(config: &Config, forward: &config::Forward, disclosures: &Disclosure
     }
 }
 
-fn clock(config: &Config) -> ClockBounds {
+/// Which device clocks are believed.
+pub(crate) fn clock(config: &Config) -> ClockBounds {
     ClockBounds {
         future_ms_max: u64::from(config.clock.future_s_max) * 1000,
         past_ms_max: u64::from(config.clock.past_hours_max) * 3_600_000,

@@ -1,7 +1,7 @@
 //! What every request must pass and every answer carries, whatever the route.
 //!
 //! ```text
-//! request -> time limit -> Host -> Origin / Sec-Fetch-Site -> session -> route's permission -> route -> security headers
+//! request -> time limit -> Host -> Origin / Sec-Fetch-Site -> session, or machine -> route's permission -> route -> security headers
 //! ```
 //! **No session, no answer but 401**, except for health, and for what makes a session. **No permission, no answer but 403**,
 //! whatever the request asks for: it tells nothing of what is there.
@@ -19,7 +19,8 @@ use axum::response::{IntoResponse as _, Response};
 use super::routes::{self, Needs};
 use super::session::Session;
 use super::viewer::{Permission, Role, Viewer};
-use super::{App, login, reason, refusal};
+use super::{App, feed, login, reason, refusal};
+use crate::machines::Machine;
 
 /// Scripts, styles, images, workers and connections from here only; no inline script or style, no frame, no plug-in.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -80,6 +81,15 @@ pub(super) async fn admit(State(app): State<Arc<App>>, mut request: Request, nex
     if routes::is_public(request.uri().path()) {
         return next.run(request).await;
     }
+    if routes::is_for_machines(request.uri().path()) {
+        return match feed::machine_of(&app, request.headers()).await {
+            Ok(machine) => {
+                request.extensions_mut().insert(Arc::new(machine));
+                next.run(request).await
+            }
+            Err(refused) => refused,
+        };
+    }
     let now_ms = app.live.now_ms();
     match app.sessions.of_request(request.headers(), app.is_tls, now_ms) {
         Some(session) => {
@@ -107,6 +117,9 @@ pub(super) async fn permit(needs: Needs, request: Request, next: Next) -> Respon
     if is_locked && is_kept_from_a_locked_console(needs, changes) {
         return refusal(StatusCode::LOCKED, "this console is locked: unlock it first");
     }
+    if needs == Needs::Machine && request.extensions().get::<Arc<Machine>>().is_some() {
+        return next.run(request).await;
+    }
     let viewer = request.extensions().get::<Viewer>();
     let said = match (needs, viewer) {
         (Needs::Nothing, _) | (Needs::Session | Needs::Unlocked, Some(_)) => return next.run(request).await,
@@ -117,6 +130,7 @@ pub(super) async fn permit(needs: Needs, request: Request, next: Next) -> Respon
             return next.run(request).await;
         }
         (Needs::May(permission), Some(_)) => forbidden(permission),
+        (Needs::Machine, Some(_)) => "this is for machines: a session is none".to_owned(),
         // The guard before this one lets nobody come here.
         (_, None) => return refusal(StatusCode::UNAUTHORIZED, NO_SESSION),
     };
@@ -128,7 +142,7 @@ pub(super) fn is_kept_from_a_locked_console(needs: Needs, changes: bool) -> bool
     match needs {
         Needs::May(Permission::Look) => changes,
         Needs::May(_) | Needs::Unlocked => true,
-        Needs::Nothing | Needs::Session => false,
+        Needs::Nothing | Needs::Session | Needs::Machine => false,
     }
 }
 

@@ -24,6 +24,7 @@ mod assignments;
 mod audit;
 mod console;
 mod enter;
+mod feed;
 mod history;
 mod ledger;
 mod login;
@@ -61,10 +62,12 @@ use self::session::Sessions;
 use self::viewer::Viewer;
 use crate::audit::line::{FileNote, Note};
 use crate::audit::{AccessLog, Asked, Journal, Logged, Look, NotShown, Unseen, What, Who};
+use crate::forward::feed::Feeds;
 use crate::history::task::History;
 use crate::ledger::task::SharedLedger;
 use crate::live::Live;
 use crate::login::LoginLinks;
+use crate::machines::Machines;
 use crate::people::reasons::Reasons;
 use crate::people::throttle::Throttle;
 use crate::people::{AccountsError, AssignmentError, Assignments, Consoles, Entrance, Wearers};
@@ -99,6 +102,17 @@ pub struct Settings {
     pub outputs: Outputs,
     /// Which forces ask why somebody looks.
     pub reasons: Reasons,
+    /// What machines fetch, and which; nothing without.
+    pub feeds: Option<MachineFeeds>,
+}
+
+/// Events for machines.
+#[derive(Debug, Clone)]
+pub struct MachineFeeds {
+    /// Where they come from.
+    pub feeds: Feeds,
+    /// Who may fetch which.
+    pub machines: Machines,
 }
 
 impl Settings {
@@ -116,6 +130,7 @@ impl Settings {
             consoles: Consoles::default(),
             outputs: Outputs::default(),
             reasons: Reasons::default(),
+            feeds: None,
         }
     }
 }
@@ -169,6 +184,7 @@ struct App {
     assignments: Option<Assignments>,
     consoles: Consoles,
     reasons: Reasons,
+    feeds: Option<MachineFeeds>,
     access: AccessLog,
     streets: Bytes,
     tiles: tiles::Tiles,
@@ -215,6 +231,7 @@ pub async fn start(
         assignments: settings.assignments,
         consoles: settings.consoles,
         reasons: settings.reasons,
+        feeds: settings.feeds,
         access,
         streets: settings.streets,
         tiles: settings.tiles,

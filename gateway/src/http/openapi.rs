@@ -20,6 +20,7 @@ const PARTS: &[(&str, &str)] = &[
     ("people", include_str!("../../api/people.json")),
     ("history", include_str!("../../api/history.json")),
     ("audit", include_str!("../../api/audit.json")),
+    ("feed", include_str!("../../api/feed.json")),
 ];
 
 /// The whole document.

@@ -51,7 +51,7 @@ pub(super) fn is_owed(viewer: &Viewer, needs: Needs, changes: bool) -> bool {
 /// Whether somebody's position, name or movements are in the answer.
 pub(super) fn is_look(needs: Needs, changes: bool) -> bool {
     match needs {
-        Needs::Nothing | Needs::Session | Needs::Unlocked => false,
+        Needs::Nothing | Needs::Session | Needs::Unlocked | Needs::Machine => false,
         Needs::May(Permission::Performance | Permission::People) => false,
         Needs::May(_) => !changes,
     }

@@ -10,7 +10,7 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::routing::MethodRouter;
 
-use self::Needs::{May, Nothing, Session, Unlocked};
+use self::Needs::{Machine, May, Nothing, Session, Unlocked};
 use super::audit;
 use super::viewer::Permission;
 use super::viewer::Permission::{
@@ -18,8 +18,8 @@ use super::viewer::Permission::{
 };
 use super::viewer::Permission::{AuditExport, AuditRead};
 use super::{
-    App, alarms, api, assignments, console, enter, guard, history, ledger, login, openapi, page, people,
-    reason, stream, tiles, trace,
+    App, alarms, api, assignments, console, enter, feed, guard, history, ledger, login, openapi, page,
+    people, reason, stream, tiles, trace,
 };
 
 /// What a request must bring.
@@ -33,6 +33,8 @@ pub enum Needs {
     Unlocked,
     /// A session with a role that has the permission.
     May(Permission),
+    /// A machine's token, and no session.
+    Machine,
 }
 
 /// One row.
@@ -107,6 +109,7 @@ table! {
     get  "/api/v1/history/alarms"          May(History)     => history::alarms;
     get  "/api/v1/openapi.json"            Session          => openapi::openapi;
     get  "/api/v1/stream"                  May(Look)        => stream::stream;
+    get  "/api/v1/feed"                    Machine          => feed::feed;
     get  "/api/v1/assignments"             May(Assignments) => assignments::list;
     post "/api/v1/assignments"             May(Assign)      => assignments::assign;
     get  "/api/v1/people"                  May(People)      => people::list;
@@ -136,6 +139,11 @@ pub(super) fn router() -> Router<Arc<App>> {
         let permit = from_fn(move |request: Request, next: Next| guard::permit(needs, request, next));
         router.route(route.path, (route.handler)().layer(permit))
     })
+}
+
+/// Whether a path is served to machines.
+pub(super) fn is_for_machines(path: &str) -> bool {
+    ROUTES.iter().any(|route| route.needs == Machine && route.path == path)
 }
 
 /// Whether a path is served without a session.

@@ -40,15 +40,18 @@ use crate::broker::Brokers;
 use crate::config::Config;
 use crate::dedup::{Dedup, DedupBounds};
 use crate::downlink::{Downlink, DownlinkBounds};
+use crate::forward::feed::Feeds;
 use crate::forward::{self, Forwarders, SinkFiles};
 use crate::health::Readiness;
 use crate::history::task::History;
-use crate::http;
+use crate::http::{self, MachineFeeds};
 use crate::ingest::{FrontDoor, IngestConfig};
 use crate::ledger;
 use crate::live::order::ClockBounds;
+use crate::live::standing::Situation;
 use crate::live::{self, system_now_ms};
 use crate::login::LoginLinks;
+use crate::machines::Machines;
 use crate::metrics::Metrics;
 use crate::people::{Assignments, Consoles, Password};
 use crate::pki::{FrontDoorTls, PageTls, TlsError};
@@ -189,6 +192,18 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
         ledger: ledger.shared().clone(),
         history: history.history().clone(),
     };
+    let disclosures = disclosures::disclosures(&config, &counters).await?;
+    let situation: Arc<dyn Situation> = Arc::new(live.live().clone());
+    let feeds = MachineFeeds {
+        feeds: Feeds::new(
+            spool.clone(),
+            disclosures.clone(),
+            Arc::clone(&situation),
+            Arc::clone(&counters),
+            forward::clock(&config),
+        ),
+        machines: Machines::new(&config.data_dir),
+    };
     let page = page::start(
         &config,
         page_tls.as_ref(),
@@ -199,6 +214,7 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
             consoles: consoles.clone(),
             assignments,
             outputs: outputs.clone(),
+            feeds,
         },
         readiness.public_routes(),
         &starting,
@@ -206,8 +222,6 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
     .await?;
     // Before the sinks read them: what changes in between is a change at the next reload.
     let sink_files = sink_files(&config).await;
-    let disclosures = disclosures::disclosures(&config, &counters).await?;
-    let situation = Arc::new(live.live().clone());
     let mut forwarders = Forwarders::start(&config, &spool, &counters, situation, &disclosures)?;
     let opened = FrontDoor::start(
         IngestConfig::new(&config),

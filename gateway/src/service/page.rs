@@ -10,7 +10,7 @@ use super::{StartError, listen_error};
 use crate::audit::AccessFiles;
 use crate::config::Config;
 use crate::http::tiles::Tiles;
-use crate::http::{self, Running, Sources, streets};
+use crate::http::{self, MachineFeeds, Running, Sources, streets};
 use crate::live::system_now_ms;
 use crate::login::LoginLinks;
 use crate::people::{Assignments, Consoles, Entrance, Password};
@@ -25,6 +25,8 @@ pub(super) struct People {
     pub(super) assignments: Assignments,
     /// Where messages go, for whoever asks where one is.
     pub(super) outputs: Outputs,
+    /// What machines fetch.
+    pub(super) feeds: MachineFeeds,
 }
 
 /// Who wears which device, as far as it can be read.
@@ -80,6 +82,7 @@ pub(super) async fn start(
         assignments: Some(people.assignments),
         outputs: people.outputs,
         reasons: config.reasons.clone(),
+        feeds: Some(people.feeds),
     };
     let journal = AccessFiles::new(&config.data_dir);
     http::start(settings, sources, people.links, journal, closing).await.map_err(|error| match error {

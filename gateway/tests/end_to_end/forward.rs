@@ -6,7 +6,7 @@ mod file;
 mod nats;
 mod nats_login;
 mod nats_server;
-mod page;
+pub(crate) mod page;
 pub(crate) mod rig;
 mod start;
 mod tak;

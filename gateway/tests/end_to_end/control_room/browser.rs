@@ -111,6 +111,11 @@ impl Browser {
         Self::opened(self.send(Method::GET, "/api/v1/stream", "").await)
     }
 
+    /// Opens another stream.
+    pub(crate) async fn stream_at(&self, path: &str) -> Stream {
+        Self::opened(self.send(Method::GET, path, "").await)
+    }
+
     /// The same with one more header.
     pub(crate) fn saying(&self, name: &'static str, value: &str) -> Self {
         let headers = self.headers.clone().into_iter().chain([(name, value.to_owned())]);

@@ -5,6 +5,7 @@ mod alarms;
 mod browser;
 mod door;
 mod emergency;
+mod feed;
 mod history;
 mod ledger;
 mod look;

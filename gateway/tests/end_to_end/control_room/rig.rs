@@ -14,6 +14,9 @@ use fieldpost_gateway::audit::files::ACCESS_DIR;
 use fieldpost_gateway::audit::line::Note;
 use fieldpost_gateway::audit::{self, AccessFiles, Journal};
 use fieldpost_gateway::config::roster::Roster;
+use fieldpost_gateway::forward::ClockBounds;
+use fieldpost_gateway::forward::feed::Feeds;
+use fieldpost_gateway::forward::release::Disclosures;
 use fieldpost_gateway::history;
 use fieldpost_gateway::http;
 use fieldpost_gateway::http::tiles::{Ground, Tiles};
@@ -22,6 +25,7 @@ use fieldpost_gateway::live::devices::{Confirmation, Connection, Connections, De
 use fieldpost_gateway::live::unit::UnitId;
 use fieldpost_gateway::live::{self, Live};
 use fieldpost_gateway::login::{LoginLinks, Operator};
+use fieldpost_gateway::machines::Machines;
 use fieldpost_gateway::metrics::Metrics;
 use fieldpost_gateway::people::reasons::Reasons;
 use fieldpost_gateway::people::{Assignments, Consoles, Entrance, Grant, Role};
@@ -250,6 +254,7 @@ impl Site {
             consoles: consoles.clone(),
             assignments: Some(assignments.clone()),
             reasons: self.reasons.clone(),
+            feeds: Some(self.feeds(&spool, &live, &metrics)),
             ..http::Settings::new("127.0.0.1:0".parse().unwrap())
         };
         let http = http::start(
@@ -267,6 +272,15 @@ impl Site {
         .unwrap();
         let now_ms = Arc::clone(&self.now_ms);
         Room { spool, live, ledger, history, http, links, entrance, assignments, consoles, metrics, now_ms }
+    }
+
+    fn feeds(&self, spool: &Spool, live: &live::Running, metrics: &Arc<Metrics>) -> http::MachineFeeds {
+        let log = Disclosures::inline(AccessFiles::of(audit::Series::Disclosures, self.dir.path()));
+        let (situation, metrics) = (Arc::new(live.live().clone()), Arc::clone(metrics));
+        http::MachineFeeds {
+            feeds: Feeds::new(spool.clone(), log, situation, metrics, ClockBounds::default()),
+            machines: Machines::new(self.dir.path()),
+        }
     }
 
     fn start_history(

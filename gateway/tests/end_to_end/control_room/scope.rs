@@ -178,7 +178,8 @@ fn probes(alarm: &str, now_ms: u64) -> Vec<Probe> {
 }
 
 /// Calls that the probes leave to another test here.
-const ELSEWHERE: [&str; 3] = ["GET /api/v1/stream", "* /api/{*rest}", "POST /api/v1/session/reason"];
+const ELSEWHERE: [&str; 4] =
+    ["GET /api/v1/feed", "GET /api/v1/stream", "* /api/{*rest}", "POST /api/v1/session/reason"];
 
 async fn furnished() -> (Site, Room, String) {
     let site = Site::new();
