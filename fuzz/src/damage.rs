@@ -259,7 +259,7 @@ fn read(disk: &FaultyDisk, end: Lsn) -> Result<Seen, String> {
             }
             seen.lost.extend((gap.from.0..=gap.to.0).map(Lsn));
         }
-        seen.entries.extend(batch.entries);
+        seen.entries.extend(batch.entries());
     }
     runtime.block_on(spool.close());
     Ok(seen)

@@ -180,11 +180,9 @@ impl Dedup {
         let mut count = 0;
         while reader.position() <= committed {
             let batch = reader.next_batch(limits).await?;
-            for entry in &batch.entries {
-                if let Ok(record) = Record::decode(entry.lsn, &entry.payload) {
-                    self.remember(&record);
-                    count += 1;
-                }
+            for record in batch.records().flatten() {
+                self.remember(record);
+                count += 1;
             }
             // A long tail must not hold the runtime that answers health checks.
             tokio::task::yield_now().await;

@@ -171,7 +171,7 @@ impl SpoolSource {
         let is_ours = |entry: &spool::Entry| {
             !is_backlog || entry.class == EntryClass::Backlog || self.of_backlog(entry.lsn)
         };
-        let ours: Vec<_> = batch.entries.into_iter().filter(is_ours).collect();
+        let ours: Vec<_> = batch.entries().filter(is_ours).collect();
         Taken {
             gaps: batch.gap.filter(|gap| self.is_news(*gap)).iter().map(of_spool).collect(),
             overtaken: ours.iter().map(|entry| is_backlog && entry.class == EntryClass::Live).collect(),

@@ -33,6 +33,8 @@ pub(crate) const HISTORY_DIR: &str = "history";
 const SETTLE: Duration = Duration::from_secs(60);
 /// How soon a failed read or settling is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// Records whose rows are made and taken at once: their rows fit the memory that the C library keeps, see `spool/tail.rs`.
+const AT_ONCE: usize = 256;
 /// Half a second of records at once, or a megabyte of a backlog.
 const READ_LIMITS: BatchLimits = BatchLimits { count_max: 8_192, bytes_max: 1 << 20, age_ms_max: 500 };
 
@@ -256,17 +258,28 @@ impl Keeper {
 
     /// Takes a batch, settling first where there is no room; false if the gateway stops before that succeeded.
     async fn take(&mut self, batch: Batch, shutdown: &CancellationToken) -> bool {
-        let mut missing_count = batch.gap.map_or(0, |gap| gap.count());
-        let mut rows = Vec::with_capacity(batch.entries.len());
-        for entry in batch.entries {
-            match Record::decode_owned(entry.lsn, entry.payload) {
-                Ok(record) => rows.extend(Row::of_record(&record, self.bounds)),
-                Err(_) => missing_count += 1,
+        let unreadable_count = batch.records().filter(|record| record.is_err()).count() as u64;
+        self.miss(batch.gap.map_or(0, |gap| gap.count()) + unreadable_count);
+        let mut records = batch.records().flatten().peekable();
+        while records.peek().is_some() {
+            let some: Vec<_> = records.by_ref().take(AT_ONCE).collect();
+            if !self.take_some(&some, shutdown).await {
+                return false;
             }
         }
-        self.miss(missing_count);
-        let rows_count = rows.len() as u64;
-        while let Err(HistoryError::Full) = self.history.store.take(rows.clone()).await {
+        self.history.status.taken.send_replace(batch.end);
+        true
+    }
+
+    async fn take_some(&mut self, records: &[&Record], shutdown: &CancellationToken) -> bool {
+        loop {
+            let rows: Vec<_> =
+                records.iter().flat_map(|record| Row::of_record(record, self.bounds)).collect();
+            let rows_count = rows.len() as u64;
+            if self.history.store.take(rows).await != Err(HistoryError::Full) {
+                self.metrics.history.rows.inc_by(rows_count);
+                return true;
+            }
             if shutdown.is_cancelled() {
                 return false;
             }
@@ -274,9 +287,6 @@ impl Keeper {
                 pause(shutdown).await;
             }
         }
-        self.metrics.history.rows.inc_by(rows_count);
-        self.history.status.taken.send_replace(batch.end);
-        true
     }
 
     /// Makes durable what was taken and moves the cursor. False if that failed.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Bounds, Ledger, snapshot};
 use crate::dedup::Dedup;
-use crate::record::Record;
+use crate::record::RecordError;
 use crate::sealed::SealedError;
 use crate::spool::{
     Batch, BatchLimits, CommitState, Cursor, Disk, Health, Lsn, ReadError, Reader, RealDisk, Spool,
@@ -158,10 +158,10 @@ impl SharedLedger {
         if let Some(gap) = batch.gap {
             ledger.miss(gap.count(), gap.to);
         }
-        for entry in batch.entries {
-            match Record::decode_owned(entry.lsn, entry.payload) {
-                Ok(record) => ledger.fold(&record),
-                Err(_) => ledger.miss(1, entry.lsn),
+        for record in batch.records() {
+            match record {
+                Ok(record) => ledger.fold(record),
+                Err(RecordError(lsn)) => ledger.miss(1, *lsn),
             }
         }
         drop(ledger);

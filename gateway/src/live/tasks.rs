@@ -19,7 +19,6 @@ use super::state::fold;
 use super::view::GatewayView;
 use crate::alarms::{Owed, snapshot};
 use crate::audit::pictures::{Entry, PictureFiles};
-use crate::record::Record;
 use crate::sabotage::{self, Sabotage};
 use crate::spool::{Batch, BatchLimits, Cursor, Health, Lsn, ReadError};
 
@@ -225,10 +224,10 @@ pub(super) async fn keep_snapshot(hub: Arc<Hub>, mut cursor: Cursor, shutdown: C
 impl Hub {
     fn fold_batch(&self, batch: Batch, rebuilt_at: Lsn) {
         let mut state = self.state();
-        let records_count = batch.entries.len() as u64;
-        for entry in batch.entries {
-            match Record::decode_owned(entry.lsn, entry.payload) {
-                Ok(record) => fold(&mut state, &record),
+        let records_count = batch.len() as u64;
+        for record in batch.records() {
+            match record {
+                Ok(record) => fold(&mut state, record),
                 Err(_) => _ = self.metrics.live.records_unreadable.inc(),
             }
         }

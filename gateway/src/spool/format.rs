@@ -4,6 +4,8 @@
 //! the stale records of a recycled segment, nor bytes a device put into its payload are taken for a frame.
 //! The layout is drawn in the module documentation of [`super`].
 
+use std::ops::Range;
+
 use super::{EntryClass, Lsn};
 
 /// Magic of a segment header.
@@ -158,6 +160,17 @@ pub(super) fn seal_batch(batch: &mut [u8], seed: u32, header: BatchHeader) {
         batch[at..at + 4].copy_from_slice(&crc.to_le_bytes());
         at = end;
     }
+}
+
+/// What [`seal_batch`] has sealed: number, class, and where the payload lies.
+pub(super) fn sealed_records(batch: &[u8]) -> impl Iterator<Item = (u64, EntryClass, Range<usize>)> + '_ {
+    let mut at = BATCH_HEADER_BYTES;
+    std::iter::from_fn(move || {
+        let record = batch.get(at..).filter(|rest| rest.len() >= RECORD_HEADER_BYTES)?;
+        let start = at + RECORD_HEADER_BYTES;
+        at = start + payload_len(record);
+        Some((u64_at(record, 8), EntryClass::from_byte(record[7])?, start..at))
+    })
 }
 
 /// A run of a segment's bytes to walk over.

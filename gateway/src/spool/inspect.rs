@@ -9,11 +9,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::archive;
+use super::batch::{Gap, GapReason};
 use super::cursor::{CURSOR_DIR, LanePlaces, read_cursors, read_lanes};
 use super::disk::Disk;
 use super::format::{segment_base, segment_name};
 use super::log::SegmentMeta;
-use super::reader::{Gap, GapReason};
 use super::recovery::{TornTail, find_tail, io_error, read_meta, read_segment};
 use super::shared::CursorStats;
 use super::{EntryClass, Lsn, RealDisk, SpoolError};

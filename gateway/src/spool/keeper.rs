@@ -131,6 +131,8 @@ fn retire_one(shared: &Shared, space_is_needed: bool) -> bool {
             // Out of the map, so nobody can pin it any more; but who has it open reads on.
             && Arc::strong_count(&segment.pin) == 1;
         log.spare_serial += 1;
+        // What is gone from the disk is not left in memory.
+        lock(&shared.tail).forget_before(log.first());
         (segment, recyclable.then_some(log.spare_serial))
     };
     match retire(shared, &segment, serial) {

@@ -10,7 +10,7 @@
 //! append -+   (bounded: appends wait)     |                                       |
 //!                                         +-- publishes CommitState (watch) --+   |
 //!                                                                             v   v
-//! sink <- forwarder <- Reader (committed entries only; pread) <----------------------+ segments (sealed)
+//! sink <- forwarder <- Reader (committed entries only) <---- tail (memory), else ----+ segments (sealed)
 //!            |                                                                          |
 //!            +--> Cursor (durable) ----> keeper: retires what every cursor has passed <-+
 //!                                          |        and keeps zero-filled spares
@@ -20,7 +20,7 @@
 //! # Bounds
 //! | what | bound |
 //! |---|---|
-//! | memory | two batches of `pending_bytes_max`, and 256 KiB per reading reader |
+//! | memory | two batches of `pending_bytes_max`, `tail_bytes_max`, and a window of 64 KiB for each reader of files |
 //! | disk | `bytes_max`, spares included; never exceeded, not even for alarms |
 //! | archive | `archive_bytes_max`; when it is reached segments stay |
 //! | one payload | [`PAYLOAD_BYTES_MAX`], and less than `pending_bytes_max` |
@@ -81,6 +81,7 @@
 //! undelivered is ever deleted to make room.
 
 mod archive;
+mod batch;
 mod crew;
 mod cursor;
 mod disk;
@@ -93,9 +94,12 @@ mod keep;
 mod keeper;
 mod log;
 mod reader;
+mod reading;
 mod recovery;
+mod run;
 mod settings;
 mod shared;
+mod tail;
 mod writer;
 
 #[cfg(test)]
@@ -110,6 +114,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 pub use archive::ArchiveStats;
+pub use batch::{Batch, BatchLimits, Entry, Gap, GapReason, Wanted};
 pub use crew::Crew;
 pub use cursor::{Cursor, LanePlaces, LanePositions};
 pub use disk::{DirLock, Disk, DiskFile, RealDisk};
@@ -120,7 +125,7 @@ pub use inspect::{
     export, export_on, lanes, ls, ls_on, verify, verify_on, walk_archive,
 };
 pub use keep::{Keep, Pass, Verdict};
-pub use reader::{Batch, BatchLimits, Entry, Gap, GapReason, ReadError, Reader, Wanted};
+pub use reader::{ReadError, Reader};
 pub use recovery::{RecoveryReport, TornTail};
 pub use settings::{Clock, SpoolSettings};
 pub use shared::{CursorStats, SpoolStats};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::batch::{Gap, GapReason};
 use super::cursor::{CURSOR_DIR, read_cursors, sync_cursors};
 use super::disk::{DirLock, Disk, DiskFile, read_full_at, read_sectors_at, write_all_at};
 use super::format::{
@@ -17,7 +18,6 @@ use super::format::{
     segment_base, segment_name,
 };
 use super::log::{Log, SegmentMeta, Spare, create_spare, new_header, promote_spare};
-use super::reader::{Gap, GapReason};
 use super::writer::Active;
 use super::{Lsn, SpoolError, SpoolSettings};
 use crate::sabotage::{self, Sabotage};

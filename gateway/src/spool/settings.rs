@@ -77,6 +77,8 @@ pub struct SpoolSettings {
     pub retain_ms: u64,
     /// Bound of the pending batch: appends wait above it (alarms may fill the last quarter).
     pub pending_bytes_max: usize,
+    /// The newest entries that stay in memory for readers, decoded: bytes, everything counted.
+    pub tail_bytes_max: usize,
     /// Overwrite the records of a recycled segment with zeros, so that what retention dropped is gone from the disk.
     /// Costs a second write of every byte, outside the commit path.
     pub erase_recycled: bool,
@@ -102,6 +104,8 @@ impl Default for SpoolSettings {
             retain_ms: 24 * 60 * 60 * 1000,
             // About 8,000 records of 100 B: some milliseconds of the busiest load measured.
             pending_bytes_max: 1 << 20,
+            // About 40,000 records of 100 B: a tenth of a second of the busiest load measured.
+            tail_bytes_max: 16 << 20,
             erase_recycled: true,
             clock: Clock::system(),
             keep: None,

@@ -17,6 +17,7 @@ use super::disk::{DirLock, Disk};
 use super::format::{BATCH_HEADER_BYTES, RECORD_HEADER_BYTES, push_record};
 use super::log::Log;
 use super::recovery::io_error;
+use super::tail::Tail;
 use super::writer::Active;
 use super::{
     CommitState, EntryClass, FullReason, Health, Lsn, RecoveryReport, SpoolError, SpoolSettings,
@@ -64,6 +65,8 @@ pub(super) struct Shared {
     /// Wakes appends that wait for room.
     pub(super) room: Notify,
     pub(super) log: Mutex<Log>,
+    /// The newest of what is committed.
+    pub(super) tail: Mutex<Tail>,
     /// What is known of the archive.
     pub(super) archive: Mutex<Archive>,
     /// Held by whoever retires and refills segments (keeper, or writer in need).
@@ -345,6 +348,7 @@ impl Shared {
             work: Condvar::new(),
             room: Notify::new(),
             log: Mutex::new(recovered.log),
+            tail: Mutex::default(),
             archive: Mutex::new(archive),
             tending: Mutex::new(()),
             poked: Mutex::new(true),

@@ -138,8 +138,7 @@ impl TestDoor {
         while reader.position() <= committed {
             let batch = reader.next_batch(limits).await.unwrap();
             assert!(batch.gap.is_none(), "the spool lost entries");
-            records
-                .extend(batch.entries.iter().map(|entry| Record::decode(entry.lsn, &entry.payload).unwrap()));
+            records.extend(batch.records().map(|record| record.clone().unwrap()));
         }
         records
     }

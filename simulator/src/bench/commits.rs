@@ -175,7 +175,7 @@ async fn read_all(mut reader: Reader) -> u64 {
     let limits = BatchLimits { count_max: 10_000, bytes_max: 1 << 20, age_ms_max: 0 };
     let mut accounted = 0;
     while let Ok(batch) = reader.next_batch(limits).await {
-        accounted += batch.entries.len() as u64 + batch.gap.map_or(0, |gap| gap.count());
+        accounted += batch.len() as u64 + batch.gap.map_or(0, |gap| gap.count());
     }
     accounted
 }

@@ -186,7 +186,7 @@ async fn stored_keys(dir: &Path) -> Result<HashMap<String, u32>, KillError> {
     while reader.position() <= last {
         let limits = BatchLimits { count_max: 4096, bytes_max: 1 << 20, age_ms_max: 0 };
         let batch = reader.next_batch(limits).await.map_err(|e| broken(&e))?;
-        for entry in batch.entries {
+        for entry in batch.entries() {
             let record = Record::decode(entry.lsn, &entry.payload).map_err(|e| broken(&e))?;
             *keys.entry(record.key()).or_insert(0) += 1;
         }

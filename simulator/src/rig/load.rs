@@ -220,7 +220,7 @@ pub(super) async fn stored(dir: &Path) -> Result<HashMap<String, u32>, RigError>
     while reader.position() <= last {
         let limits = BatchLimits { count_max: 4096, bytes_max: 1 << 20, age_ms_max: 0 };
         let batch = reader.next_batch(limits).await.map_err(RigError::cannot("read the spool"))?;
-        for entry in batch.entries {
+        for entry in batch.entries() {
             let record =
                 Record::decode(entry.lsn, &entry.payload).map_err(RigError::cannot("decode a record"))?;
             *keys.entry(record.key()).or_insert(0) += 1;

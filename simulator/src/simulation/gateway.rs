@@ -77,6 +77,8 @@ fn spool_settings(around: &Surroundings) -> SpoolSettings {
         reserve_bytes: SEGMENT_BYTES,
         retain_ms: PERIODS.spool_ms,
         pending_bytes_max: PENDING_BYTES,
+        // Readers that keep up find everything in memory, others read files.
+        tail_bytes_max: 4 << 10,
         erase_recycled: true,
         clock: around.clock.clone(),
         keep: Some(Arc::new(Rules::on(around.desk.clone(), PERIODS, RetentionMetrics::default()))),
@@ -187,7 +189,7 @@ impl Gateway {
         while reader.position() <= committed {
             let batch = reader.next_batch(limits).await?;
             let whole = |payload: &Bytes| Bytes::copy_from_slice(payload);
-            let read = batch.entries.iter().filter_map(|e| Record::decode(e.lsn, &whole(&e.payload)).ok());
+            let read = batch.entries().filter_map(|e| Record::decode(e.lsn, &whole(&e.payload)).ok());
             records.extend(read);
         }
         Ok(records)

@@ -270,7 +270,7 @@ async fn a_lost_segment_file_is_a_gap() {
 #[tokio::test]
 async fn an_unreadable_sector_is_an_error_first_and_a_gap_if_it_stays() {
     let disk = FaultyDisk::new();
-    let (spool, _) = open(&disk, settings());
+    let (spool, _) = open(&disk, SpoolSettings { tail_bytes_max: 0, ..settings() });
     let lsn = store(&spool, b"there").await;
     let mut reader = spool.reader(Lsn(1));
     disk.fail_reads(std::io::ErrorKind::Other);

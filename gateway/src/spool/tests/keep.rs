@@ -197,6 +197,7 @@ impl Rig {
             reserve_bytes: 0,
             retain_ms: SPOOL_MS,
             pending_bytes_max: 4 << 10,
+            tail_bytes_max: 2 << 10,
             erase_recycled: self.broken != Broken::KeepsStaleBytes,
             clock: Clock::new(move || clock.load(Ordering::Relaxed)),
             keep: Some(Arc::clone(&self.rules) as _),

@@ -10,6 +10,7 @@ mod keep;
 mod model;
 mod readers;
 mod space;
+mod tail;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +31,8 @@ fn small() -> SpoolSettings {
         reserve_bytes: 0,
         retain_ms: 0,
         pending_bytes_max: 4 << 10,
+        // Some is in memory and some is not.
+        tail_bytes_max: 2 << 10,
         ..SpoolSettings::default()
     }
 }
@@ -51,7 +54,7 @@ struct Seen {
 impl Seen {
     fn take(&mut self, batch: &Batch) {
         self.gaps.extend(batch.gap);
-        self.entries.extend(batch.entries.iter().map(|entry| (entry.lsn.0, entry.payload.to_vec())));
+        self.entries.extend(batch.entries().map(|entry| (entry.lsn.0, entry.payload.to_vec())));
     }
 }
 

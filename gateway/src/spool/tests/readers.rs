@@ -22,13 +22,13 @@ async fn a_batch_keeps_its_count_and_its_bytes() {
     let mut reader = spool.reader(Lsn(1));
     let three = BatchLimits { count_max: 3, ..EVERYTHING };
     let batch = reader.next_batch(three).await.unwrap();
-    assert_eq!((batch.entries.len(), batch.end), (3, Lsn(3)));
+    assert_eq!((batch.len(), batch.end), (3, Lsn(3)));
     let few_bytes = BatchLimits { bytes_max: payload(4).len() + payload(5).len(), ..EVERYTHING };
     let batch = reader.next_batch(few_bytes).await.unwrap();
-    assert_eq!((batch.entries.len(), batch.end), (2, Lsn(5)));
+    assert_eq!((batch.len(), batch.end), (2, Lsn(5)));
     let nothing_fits = BatchLimits { bytes_max: 0, ..EVERYTHING };
     let batch = reader.next_batch(nothing_fits).await.unwrap();
-    assert_eq!((batch.entries.len(), batch.end), (1, Lsn(6)));
+    assert_eq!((batch.len(), batch.end), (1, Lsn(6)));
     spool.close().await;
 }
 
@@ -39,14 +39,14 @@ async fn a_batch_grows_until_its_age_or_its_count() {
     let young = BatchLimits { count_max: 3, bytes_max: usize::MAX, age_ms_max: 20 };
     let started = Instant::now();
     let batch = reader.next_batch(young).await.unwrap();
-    assert_eq!(batch.entries.len(), 2);
+    assert_eq!(batch.len(), 2);
     assert!(started.elapsed() >= Duration::from_millis(20));
     for number in 3..=5 {
         store(&spool, &payload(number)).await;
     }
     // Full by count: this would wait for an hour otherwise.
     let old = BatchLimits { age_ms_max: 3_600_000, ..young };
-    assert_eq!(reader.next_batch(old).await.unwrap().entries.len(), 3);
+    assert_eq!(reader.next_batch(old).await.unwrap().len(), 3);
     spool.close().await;
 }
 
@@ -76,7 +76,7 @@ async fn a_reader_starts_anywhere_and_waits_ahead_of_the_log() {
     store(&spool, b"51").await;
     assert!(ahead.next_batch(EVERYTHING).now_or_never().is_none());
     store(&spool, b"52").await;
-    assert_eq!(ahead.next_batch(EVERYTHING).await.unwrap().entries[0].lsn, Lsn(52));
+    assert_eq!(ahead.next_batch(EVERYTHING).await.unwrap().entries().next().unwrap().lsn, Lsn(52));
     spool.close().await;
 }
 

@@ -203,7 +203,7 @@ async fn delivered_segments_stay_for_the_retention_time_and_then_become_a_gap() 
     assert_eq!(spool.stats().segments_count, 1);
     let batch = spool.reader(Lsn(1)).next_batch(EVERYTHING).await.unwrap();
     assert_eq!(batch.gap, Some(Gap { from: Lsn(1), to: Lsn(first.0 - 1), reason: GapReason::Retention }));
-    assert_eq!(batch.entries[0].lsn, first);
+    assert_eq!(batch.entries().next().unwrap().lsn, first);
     spool.close().await;
 }
 
