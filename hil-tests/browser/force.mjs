@@ -30,5 +30,3 @@ export async function theForce(binaries) {
   })();
   return force;
 }
-
-export const dismiss = async () => (await force)?.stop();

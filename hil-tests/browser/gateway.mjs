@@ -17,6 +17,11 @@ export const FORCE = 'sim';
 const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1';
 const ADDRESSES = { front_door: 'FRONT_DOOR', control_room: 'CONTROL_ROOM', metrics: 'METRICS' };
 
+/** Those of this process: a claim that fails leaves none behind. */
+const running = new Set();
+
+export const stopAll = () => running.forEach((gateway) => gateway.stop());
+
 export class Gateway {
   #binaries;
   /** Holds its folder, and its clock. */
@@ -32,6 +37,7 @@ export class Gateway {
    */
   static async start(binaries, { roster = {}, keys = {}, more = '' } = {}) {
     const one = new Gateway();
+    running.add(one);
     one.#binaries = binaries;
     one.#base = mkdtempSync(join(tmpdir(), 'fieldpost-browser-'));
     one.folder = join(one.#base, 'gateway');
@@ -115,9 +121,9 @@ export class Gateway {
     await gone;
   }
 
-  /** So many devices, reporting every two seconds; they come back by themselves after a kill. */
-  muster(devices) {
-    const options = ['--devices', String(devices), '--interval', '2', '--for', '60m', '--obey'];
+  /** So many devices, reporting every so many seconds; they come back by themselves after a kill. */
+  muster(devices, interval_s = 2) {
+    const options = ['--devices', String(devices), '--interval', String(interval_s), '--for', '60m', '--obey'];
     const target = ['--gateway', this.#listen.front_door, '--authority', join(this.folder, 'pki')];
     // An honest simulator says little; what it says is of help.
     this.#fleet = spawn(join(this.#binaries, 'fieldpost-sim'), ['run', ...options, ...target], { stdio: ['pipe', 'ignore', 'ignore'] });
@@ -128,10 +134,17 @@ export class Gateway {
     this.#fleet.stdin.write(`${words}\n`);
   }
 
+  /** What it counts under this name. */
+  async counted(name) {
+    const text = await (await fetch(`http://${this.#listen.metrics}/metrics`)).text();
+    return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1]);
+  }
+
   stop() {
+    running.delete(this);
     this.#fleet?.kill('SIGKILL');
     this.#process?.kill('SIGKILL');
-    rmSync(this.#base, { recursive: true, force: true });
+    if (this.#base) rmSync(this.#base, { recursive: true, force: true });
   }
 
   #environment() {

@@ -15,10 +15,12 @@ import { mapServer } from './claims/map.mjs';
 import { pages } from './claims/pages.mjs';
 import { race } from './claims/race.mjs';
 import { replays } from './claims/replay.mjs';
+import { scale } from './claims/scale.mjs';
 import { sessions } from './claims/sessions.mjs';
 import { strict } from './claims/strict.mjs';
 import { themes } from './claims/themes.mjs';
-import { dismiss, theForce } from './force.mjs';
+import { theForce } from './force.mjs';
+import { stopAll } from './gateway.mjs';
 import { SABOTAGES } from './sabotage.mjs';
 
 const { values: option } = parseArgs({
@@ -40,12 +42,15 @@ const REAL = { login, keyboard: byKeyboard, race, hostile: hostileNames, pages, 
 /** Each with a gateway of its own. */
 const ALONE = { strict, map: mapServer };
 const STOOD_IN = { replay: replays, themes, load };
+/** Minutes long, and only if it is named. */
+const LONG = { scale };
 const run = new Run(option.screenshots, Number(option['timeout-s']) * 1_000);
 const browser = await launch(option.chromium);
 const figures = {};
 try {
-  for (const [name, part] of Object.entries({ ...REAL, ...ALONE, ...STOOD_IN })) {
-    if (option.only !== '' && option.only !== name) continue;
+  const daily = { ...REAL, ...ALONE, ...STOOD_IN };
+  const chosen = option.only === '' ? daily : { [option.only]: { ...daily, ...LONG }[option.only] };
+  for (const [name, part] of Object.entries(chosen)) {
     const began_ms = performance.now();
     const gateway = name in REAL ? await theForce(option.binaries) : undefined;
     Object.assign(figures, await part(run, browser, SABOTAGES[option.sabotage], gateway, option.binaries));
@@ -60,7 +65,7 @@ try {
   }
 } finally {
   await browser.close();
-  await dismiss();
+  stopAll();
 }
 run.finish({ figures });
 // A stand-in that a failed claim left behind must not keep this process.
