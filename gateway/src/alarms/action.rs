@@ -28,6 +28,9 @@ pub struct Acknowledgement {
     pub operator: String,
     /// When, Unix ms.
     pub at_ms: u64,
+    /// The grade that it was seen with, for whoever reads the record alone. Folding does not look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_as: Option<Grade>,
 }
 
 /// Payload of a [`RecordKind::Delivered`] record.
@@ -61,6 +64,9 @@ pub struct Said {
     pub operator: String,
     /// When, Unix ms.
     pub at_ms: u64,
+    /// The grade that it was seen with, for whoever reads the record alone. Folding does not look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_as: Option<Grade>,
     /// What.
     #[serde(flatten)]
     pub action: Action,

@@ -8,13 +8,13 @@
 //! | position, and the position inside an alarm | [`Said::Position`] |
 //! | status | [`Said::Status`] |
 //! | alarm family, readable or in quarantine | [`Said::Alarm`] "raised" |
-//! | alarm cancel, acknowledged, delivered | [`Said::Alarm`] with its word |
+//! | alarm cancel, acknowledged, delivered, lowered, closed | [`Said::Alarm`] with its word, and the grade if the record has it |
 //! | health, sensor events, loss, rubbish | none |
 
 use fieldpost_protocol::{Alarm, Body, Class, ClockQuality, Duty, Envelope, Head, Lane, Mode, Position};
 use serde::{Deserialize, Serialize};
 
-use crate::alarms::{AlarmId, Cause};
+use crate::alarms::{Action, AlarmId, Cause, Grade};
 use crate::fingerprint::Fingerprint;
 use crate::live::order::{ClockBounds, JudgedTime};
 use crate::live::unit::UnitId;
@@ -76,7 +76,7 @@ pub enum RowClass {
 pub struct AlarmEvent {
     /// The alarm's id.
     pub alarm: String,
-    /// `raised`, `cancelled`, `acknowledged`, `delivered`, or what the alarm engine calls it.
+    /// `raised`, `cancelled`, `acknowledged`, `delivered`, `lowered` or `closed`.
     pub what: String,
     /// The operator or force system.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +87,21 @@ pub struct AlarmEvent {
     /// Where, if it says: longitude and latitude in micro-degrees.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position_udeg: Option<(i32, i32)>,
+    /// How grave it was then, if the record says so: what a person saw it as, or lowered it to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grade: Option<Grade>,
+}
+
+/// What a person or a force system did to an alarm, as its record has it.
+#[derive(Deserialize)]
+struct Deed {
+    alarm: String,
+    at_ms: Option<u64>,
+    /// A person.
+    operator: Option<String>,
+    /// A force system.
+    by: Option<String>,
+    seen_as: Option<Grade>,
 }
 
 /// A row's place among its unit's, and its identity. Ascending in time.
@@ -162,8 +177,8 @@ impl Row {
                 let told = Told { record, unit: &unit, envelope: &envelope, bounds, print: 0 };
                 if is_alarm { vec![told.raised(None)] } else { Vec::new() }
             }),
-            RecordKind::Acknowledged => said_by(record, "acknowledged", "operator"),
-            RecordKind::Delivered => said_by(record, "delivered", "by"),
+            RecordKind::Acknowledged => deed(record, "acknowledged", None),
+            RecordKind::Delivered => deed(record, "delivered", None),
             RecordKind::AlarmAction => of_action(record),
             // The gateway's own words on the time, its rules, and what reached a device.
             RecordKind::Confirmed | RecordKind::Clock | RecordKind::Rules => None,
@@ -220,6 +235,8 @@ impl Told<'_> {
             by: None,
             cause: Some(body.map_or(Cause::Unknown, |body| body.cause.into())),
             position_udeg: position.map(|position| (position.longitude_udeg, position.latitude_udeg)),
+            // Its grade is judged from more than this record.
+            grade: None,
         };
         self.row(0, event.said())
     }
@@ -252,6 +269,7 @@ fn of_envelope(told: &Told<'_>) -> Vec<Row> {
                 by: None,
                 cause: None,
                 position_udeg: None,
+                grade: None,
             };
             vec![told.row(0, event.said())]
         }
@@ -265,27 +283,29 @@ fn of_envelope(told: &Told<'_>) -> Vec<Row> {
     }
 }
 
-/// What a person did to an alarm: that it was closed is its history; the rest is its story, which the alarm keeps.
+/// What a person did to an alarm: that it is less grave or over is its history; the rest is its story, which the alarm keeps.
 fn of_action(record: &Record) -> Option<Vec<Row>> {
     let said: crate::alarms::Said = serde_json::from_slice(&record.payload).ok()?;
-    matches!(said.action, crate::alarms::Action::Close { .. })
-        .then(|| said_by(record, "closed", "operator"))?
+    match said.action {
+        Action::Close { .. } => deed(record, "closed", None),
+        Action::Lower { grade, .. } => deed(record, "lowered", Some(grade)),
+        _ => None,
+    }
 }
 
-/// What a record of the gateway's own says of an alarm: JSON with the alarm's id, a time, and who.
-fn said_by(record: &Record, what: &str, who: &str) -> Option<Vec<Row>> {
-    let said: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&record.payload).ok()?;
-    let text = |key: &str| said.get(key).and_then(serde_json::Value::as_str).map(str::to_owned);
-    let at_ms = said.get("at_ms").and_then(serde_json::Value::as_u64).unwrap_or(record.received_at_ms);
+/// The row of something done to an alarm; `grade` if it has another from then on.
+fn deed(record: &Record, what: &str, grade: Option<Grade>) -> Option<Vec<Row>> {
+    let deed: Deed = serde_json::from_slice(&record.payload).ok()?;
     let event = AlarmEvent {
-        alarm: text("alarm")?,
+        alarm: deed.alarm,
         what: what.to_owned(),
-        by: text(who),
+        by: deed.operator.or(deed.by),
         cause: None,
         position_udeg: None,
+        grade: grade.or(deed.seen_as),
     };
     Some(vec![Row {
-        at_ms,
+        at_ms: deed.at_ms.unwrap_or(record.received_at_ms),
         received_at_ms: record.received_at_ms,
         // No device's sequence: what tells two of the gateway's own records apart is what they say.
         boot: 0,

@@ -3,6 +3,7 @@
 //! **The spool decides who was first.** What an operator does is appended, committed, read back and folded like any record;
 //! then the queue says whose the alarm is, and whether the action was taken. A device's confirmation goes the same way.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use tokio::time::timeout;
 
 use super::{Hub, Live};
 use crate::alarms::{
-    Acknowledgement, Action, Alarm, AlarmId, AlarmRow, Confirmed, Event, Owed, Performance, Refusal, Said,
+    Acknowledgement, Action, Alarm, AlarmId, AlarmRow, Confirmed, Event, Grade, Owed, Performance, Refusal,
+    Said,
 };
 use crate::audit::{Field, Holds, Subjects, Unseen};
 use crate::login::Operator;
@@ -83,8 +85,12 @@ impl Live {
 
     fn acknowledgement(&self, alarm: &Alarm, operator: &Operator) -> Record {
         let at_ms = self.hub.now_ms();
-        let said =
-            Acknowledgement { alarm: alarm.id.to_string(), operator: operator.as_str().to_owned(), at_ms };
+        let said = Acknowledgement {
+            alarm: alarm.id.to_string(),
+            operator: operator.as_str().to_owned(),
+            at_ms,
+            seen_as: Some(alarm.standing.grade),
+        };
         said.record(&alarm.id)
     }
 
@@ -104,7 +110,7 @@ impl Live {
             return Err(ActError::Refused(refusal, Box::new(unseen(&alarm))));
         }
         let (operator, at_ms) = (operator.as_str().to_owned(), self.hub.now_ms());
-        let said = Said { alarm: id.clone(), operator, at_ms, action };
+        let said = Said { alarm: id.clone(), operator, at_ms, seen_as: Some(alarm.standing.grade), action };
         let deadline = Duration::from_millis(self.hub.settings.acknowledge_ms_max);
         match timeout(deadline, self.hub.commit_and_fold(&said.record())).await {
             Ok(committed) => committed?,
@@ -125,6 +131,15 @@ impl Live {
         let state = self.hub.state();
         let lines = state.alarms.find(id)?.standing.story.lines().to_vec();
         Some(Unseen::new(lines, Holds::no_position(Subjects::unit(&id.unit), &[Field::Alarm])))
+    }
+
+    /// The grades of those of `alarms` that are in the queue or were closed not long ago. They tell nothing of a unit that
+    /// whoever has the alarms does not know.
+    #[must_use]
+    pub fn grades_of<'a>(&self, alarms: impl Iterator<Item = &'a AlarmId>) -> HashMap<&'a AlarmId, Grade> {
+        let state = self.hub.state();
+        let known = alarms.filter_map(|id| Some((id, state.alarms.find(id)?.standing.grade)));
+        known.collect()
     }
 
     /// How the alarms of `forces` received from `from_ms` until before `until_ms` perform. It names operators, and no unit.

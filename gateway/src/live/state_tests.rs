@@ -267,7 +267,12 @@ fn the_first_committed_acknowledgement_owns_the_alarm() {
     let (mut state, mut device) = (state(), Device::new());
     fold(&mut state, &device.alarm(AlarmCause::BUTTON, None, NOW_MS));
     for (operator, at_ms) in [("ben", NOW_MS + 2), ("anna", NOW_MS + 1)] {
-        let said = Acknowledgement { alarm: "sim/pc-0001/1/0".into(), operator: operator.into(), at_ms };
+        let said = Acknowledgement {
+            alarm: "sim/pc-0001/1/0".into(),
+            operator: operator.into(),
+            at_ms,
+            seen_as: None,
+        };
         let mut record = device.record(Class::STATUS, &[], Lane::Alarm, NOW_MS, NOW_MS);
         record.kind = RecordKind::Acknowledged;
         record.payload = serde_json::to_vec(&said).unwrap().into();

@@ -144,7 +144,8 @@ impl Tape {
     }
 
     pub(super) fn acknowledge_as(&mut self, id: &AlarmId, operator: &str, at_ms: u64) {
-        let said = Acknowledgement { alarm: id.to_string(), operator: operator.to_owned(), at_ms };
+        let said =
+            Acknowledgement { alarm: id.to_string(), operator: operator.to_owned(), at_ms, seen_as: None };
         self.own(said.record(id));
     }
 
@@ -156,7 +157,7 @@ impl Tape {
     }
 
     pub(super) fn act(&mut self, id: &AlarmId, at_ms: u64, action: Action) {
-        let said = Said { alarm: id.clone(), operator: "anna".to_owned(), at_ms, action };
+        let said = Said { alarm: id.clone(), operator: "anna".to_owned(), at_ms, seen_as: None, action };
         self.own(said.record());
     }
 

@@ -318,7 +318,7 @@ impl Gateways {
 }
 
 fn said_of(action: Action) -> Said {
-    Said { alarm: alarm_id(), operator: "nobody".to_owned(), at_ms: AT_MS, action }
+    Said { alarm: alarm_id(), operator: "nobody".to_owned(), at_ms: AT_MS, seen_as: None, action }
 }
 
 /// Every state that can be reached, or the first that breaks a promise, with the way to it.

@@ -264,7 +264,7 @@ fn an_alarm_that_leaves_the_queue_leaves_its_receipts_owed_also_after_a_restart(
 }
 
 fn said(seq: u32, operator: &str, action: Action) -> Said {
-    Said { alarm: id(seq), operator: operator.to_owned(), at_ms: 10_000, action }
+    Said { alarm: id(seq), operator: operator.to_owned(), at_ms: 10_000, seen_as: None, action }
 }
 
 fn shelve(minutes: u16) -> Action {

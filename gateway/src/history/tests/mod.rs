@@ -66,6 +66,7 @@ fn alarm(at_ms: u64, seq: u32, what: &str, id: &str) -> Row {
         by: None,
         cause: None,
         position_udeg: None,
+        grade: None,
     };
     row(at_ms, seq, Said::Alarm(serde_json::to_string(&event).unwrap().into()))
 }

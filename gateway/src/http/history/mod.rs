@@ -37,6 +37,7 @@ use self::view::{AlarmView, GapView, PointView, PositionView, UnitView};
 use super::listener::Peer;
 use super::viewer::{Forces, Viewer};
 use super::{App, refusal};
+use crate::alarms::AlarmId;
 use crate::audit::What;
 use crate::history::ask::Course;
 use crate::history::row::Row;
@@ -284,12 +285,21 @@ async fn answer_alarms(
     let question = Alarms { from_ms, until_ms, after, alarms_max, sees: sees(viewer) };
     let history = app.history.clone();
     let read = async move { history.alarms(question).await };
-    let (roster, wearers) = (app.live.roster(), app.live.wearers().clone());
+    let (live, roster, wearers) = (app.live.clone(), app.live.roster(), app.live.wearers().clone());
     let form = move |found: Found<AlarmStory>| {
+        let ids: Vec<Option<AlarmId>> =
+            found.items.iter().map(|story| story.event.alarm.parse().ok()).collect();
+        let grades = live.grades_of(ids.iter().flatten());
+        let grade = |id: &Option<AlarmId>| grades.get(id.as_ref()?).copied();
         let name = |story: &AlarmStory| UnitName::at(&story.unit, &roster, &wearers, story.raised.at_ms);
         let last = found.items.last().filter(|_| found.has_more);
         AlarmsView {
-            alarms: found.items.iter().map(|story| AlarmView::of(story, &name(story))).collect(),
+            alarms: found
+                .items
+                .iter()
+                .zip(&ids)
+                .map(|(story, id)| AlarmView::of(story, &name(story), grade(id)))
+                .collect(),
             next: last.map(|story| format!("{}.{}", story.raised.at_ms, story.event.alarm)),
             gaps: damaged(&found.damaged),
         }

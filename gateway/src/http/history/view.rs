@@ -3,6 +3,7 @@
 use fieldpost_protocol::Position;
 use serde::Serialize;
 
+use crate::alarms::Grade;
 use crate::history::AlarmStory;
 use crate::history::row::{AlarmEvent, Row, Said};
 use crate::history::standing::Standing;
@@ -82,6 +83,9 @@ pub(super) struct AlarmView {
     callsign: String,
     cause: Option<crate::alarms::Cause>,
     mode: &'static str,
+    /// The newest that is known: while the queue has the alarm, the queue's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grade: Option<Grade>,
     raised_at_ms: u64,
     received_at_ms: u64,
     position: Option<LonLat>,
@@ -104,6 +108,9 @@ struct EventView {
     at_ms: u64,
     what: String,
     who: Option<String>,
+    /// How grave it was then, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grade: Option<Grade>,
 }
 
 fn degrees(udeg: i32) -> f64 {
@@ -189,17 +196,24 @@ impl UnitView {
 }
 
 impl AlarmView {
-    pub(super) fn of(story: &AlarmStory, name: &UnitName) -> Self {
+    /// `now`: its grade in the queue, if it is there.
+    pub(super) fn of(story: &AlarmStory, name: &UnitName, now: Option<Grade>) -> Self {
         let first = |what: &str| story.since.iter().find(|(_, event)| event.what == what);
         let taken = first("acknowledged");
         let raised = (story.raised.at_ms, story.event.clone());
-        let view = |(at_ms, event): (u64, AlarmEvent)| EventView { at_ms, what: event.what, who: event.by };
+        let view = |(at_ms, event): (u64, AlarmEvent)| EventView {
+            at_ms,
+            what: event.what,
+            who: event.by,
+            grade: event.grade,
+        };
         Self {
             id: story.event.alarm.clone(),
             unit: story.unit.to_string(),
             callsign: name.callsign.to_string(),
             cause: story.event.cause,
             mode: story.raised.mode.as_str(),
+            grade: now.or_else(|| story.since.iter().rev().find_map(|(_, event)| event.grade)),
             raised_at_ms: story.raised.at_ms,
             received_at_ms: story.raised.received_at_ms,
             position: story

@@ -169,6 +169,36 @@ async fn past_alarms_come_with_who_took_them() {
 }
 
 #[tokio::test]
+async fn past_alarms_keep_the_grade_that_people_saw_and_the_one_they_gave() {
+    let site = Site::new();
+    let room = site.open().await;
+    let from_ms = site.now_ms();
+    let (id, record) = site.alarm("pc-0001");
+    kept(&room, &record).await;
+    let supervisor = room.browser("anna").await;
+    let past = format!("alarms?from_ms={from_ms}&until_ms={}", from_ms + 1_000);
+    assert_eq!(ask(&supervisor, &past).await["alarms"][0]["grade"], "P2", "the queue knows it");
+    supervisor.acknowledge(&id.to_string()).await;
+    let id = id.to_string();
+    for (deed, body) in [
+        ("lower", json!({"id": id, "grade": "P3", "reason": "seen on camera"})),
+        ("close", json!({"id": id, "outcome": "false", "note": ""})),
+    ] {
+        site.turn_clock(1_000);
+        assert_eq!(supervisor.post(&format!("/api/v1/alarms/{deed}"), &body).await.status, 200, "{deed}");
+    }
+    room.history.history().wait_taken(room.spool.committed()).await;
+    let alarm = ask(&supervisor, &past).await["alarms"][0].clone();
+    let events = alarm["events"].as_array().unwrap();
+    let grades: Vec<_> = events.iter().map(|event| (event["what"].clone(), event["grade"].clone())).collect();
+    let expected =
+        [("raised", None), ("acknowledged", Some("P2")), ("lowered", Some("P3")), ("closed", Some("P3"))];
+    assert_eq!(grades, expected.map(|(what, grade)| (json!(what), json!(grade))));
+    assert_eq!(alarm["grade"], "P3");
+    room.stop().await;
+}
+
+#[tokio::test]
 async fn another_forces_units_are_as_if_they_were_not() {
     let site = Site::new();
     let room = site.open().await;

@@ -1,5 +1,6 @@
 /** The past: tracks, and every unit and alarm as it was. */
-import type { Alarm, Track, Unit } from '../types';
+import type { PastAlarm } from '../state/past_alarm';
+import type { Track, Unit } from '../types';
 import { getJson, withQuery } from './request';
 
 /** An hour at one position a second, and half as much again. */
@@ -31,12 +32,12 @@ export const getFrames = (span: Span, cursor?: string): Promise<Frames> =>
 /** Answers of 500 alarms each: beyond 5,000 in an hour a slider shows no more. */
 const ALARM_PAGES_MAX = 10;
 
-export async function getPastAlarms(from_ms: number, until_ms: number): Promise<Alarm[]> {
-  const alarms: Alarm[] = [];
+export async function getPastAlarms(from_ms: number, until_ms: number): Promise<PastAlarm[]> {
+  const alarms: PastAlarm[] = [];
   let cursor: string | undefined;
   for (let page = 0; page < ALARM_PAGES_MAX; page += 1) {
     const path = withQuery('/api/v1/history/alarms', { from_ms, until_ms, cursor });
-    const answer = await getJson<{ alarms: Alarm[]; next: string | null }>(path);
+    const answer = await getJson<{ alarms: PastAlarm[]; next: string | null }>(path);
     alarms.push(...answer.alarms);
     if (answer.next === null) break;
     cursor = answer.next;

@@ -12,6 +12,7 @@ import { SessionLost } from '../api/request';
 import { getFrames, getPastAlarms, type Frame } from '../api/history';
 import type { Alarm, Unit } from '../types';
 import { clock } from './clock.svelte';
+import { asOf, type PastAlarm } from './past_alarm';
 import { room } from './room.svelte';
 import { UnitStore } from './units.svelte';
 
@@ -32,15 +33,15 @@ class Replay {
   at_ms = $state(0);
   playing = $state(false);
   speed = $state<number>(20);
-  alarms = $state.raw<readonly Alarm[]>([]);
+  alarms = $state.raw<readonly PastAlarm[]>([]);
   readonly units = new UnitStore();
 
   /** Alarms as they stood at `at_ms`, by unit. */
   readonly alarmOfUnit = $derived.by(() => {
     const byUnit = new Map<string, Alarm>();
     for (const alarm of this.alarms) {
-      if (alarm.received_at_ms > this.at_ms || (alarm.closed?.at_ms ?? Infinity) <= this.at_ms) continue;
-      byUnit.set(alarm.unit, asOf(alarm, this.at_ms));
+      const then = asOf(alarm, this.at_ms);
+      if (then !== null) byUnit.set(alarm.unit, then);
     }
     return byUnit;
   });
@@ -140,12 +141,6 @@ class Replay {
 
 /** Nobody knows any more whether a device was connected: the page must not say that it was not. */
 const asPast = (unit: Unit): Unit => ({ ...unit, connected: true });
-
-/** An alarm as it stood then: what came later is not known yet. */
-function asOf(alarm: Alarm, at_ms: number): Alarm {
-  const isAnswered = alarm.acknowledged_at_ms !== null && alarm.acknowledged_at_ms <= at_ms;
-  return { ...alarm, state: isAnswered ? 'acknowledged' : 'unacknowledged' };
-}
 
 export const replay = new Replay();
 
