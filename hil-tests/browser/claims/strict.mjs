@@ -34,6 +34,7 @@ export async function strict(run, browser, sabotage, _gateway, binaries) {
     await live(run, page);
   });
   await disclosures(run, browser, sabotage, gateway);
+  await run.claim('duties_ask_an_administrator_why_and_are_shown_then', () => run.expectingFaults(() => duties(run, browser, sabotage, gateway)));
   await run.claim('a_session_ends_with_the_shift_and_misses_no_alarm', () => run.expectingFaults(() => shiftEnds(run, gateway, page)));
   await run.claim('a_browser_left_for_half_an_hour_is_logged_out', () => run.expectingFaults(() => left(run, gateway, page)));
   await page.context().close();
@@ -79,6 +80,20 @@ async function disclosures(run, browser, sabotage, gateway) {
     const row = page.getByRole('table', { name: 'Looks' }).locator('tbody tr', { hasText: 'frost' }).first();
     await row.getByText(WHY).waitFor({ timeout: run.timeout });
   });
+  await page.context().close();
+}
+
+/** An administrator makes accounts without a reason, and is asked for one where there are names of officers. */
+async function duties(run, browser, sabotage, gateway) {
+  const page = await open(run, browser, gateway.origin, sabotage);
+  await page.goto(await gateway.link('the-administrator', 'administrator'), { timeout: run.timeout });
+  // Duties come first for those without a picture of units.
+  await page.getByRole('heading', { name: 'Duties' }).waitFor({ timeout: run.timeout });
+  await why(page).waitFor({ timeout: run.timeout });
+  await page.keyboard.type('New roster');
+  await page.keyboard.press('Enter');
+  await page.getByText('Nothing is said of anybody for now.').waitFor({ timeout: run.timeout });
+  if ((await page.getByRole('alert').filter({ hasText: 'Not shown' }).count()) > 0) throw new Error('the refusal is still there');
   await page.context().close();
 }
 

@@ -48,6 +48,8 @@ class Room {
   selected = $state<string | null>(null);
   /** The force wants to know why somebody looks, before they do. */
   asksWhy = $state(false);
+  /** Grows by one whenever somebody has said why they look. */
+  reasonsSaid = $state(0);
   /** Grows by one whenever the map should fly to `selected`. */
   flights = $state(0);
   /** Full reads done: the first one, and one whenever the feed could not go on. */
@@ -94,6 +96,7 @@ class Room {
   /** The gateway has why this person looks. */
   reasonSaid(): void {
     this.#hasReason = true;
+    this.reasonsSaid += 1;
     this.asksWhy = false;
     if (this.connection !== 'live') this.resume();
   }
