@@ -48,6 +48,7 @@ use self::roster::Roster;
 use crate::alarms::rules::Rules as AlarmRules;
 use crate::forward::release::Release;
 use crate::http::tiles::Ground;
+use crate::login::Operator;
 use crate::people::reasons::Reasons;
 use crate::postgres::Server;
 use crate::retention::Periods;
@@ -330,6 +331,8 @@ pub struct TakListener {
 pub struct TakClient {
     /// The one common name in its certificate.
     pub common_name: String,
+    /// In whose name it takes alarms, if it may.
+    pub acknowledges_as: Option<Operator>,
     /// What is told, and how.
     pub manner: TakManner,
 }

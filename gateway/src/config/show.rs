@@ -275,6 +275,7 @@ fn sink(forward: &Forward, redact: bool) -> (&'static str, Table) {
         }
         Sink::TakClient(client) => {
             set(&mut entry, "common_name", client.common_name.as_str());
+            set(&mut entry, "acknowledge", client.acknowledges_as.is_some());
             tak_manner(&mut entry, client.manner);
             "client"
         }

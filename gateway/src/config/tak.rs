@@ -14,6 +14,7 @@ use super::material::{Authority, RevocationList};
 use super::parse::{loaded, now_s, server_identity};
 use super::section::{Located, Section};
 use super::{Forward, Sink, TakClient, TakListener, check};
+use crate::login::Operator;
 
 /// A name in a certificate; RFC 5280 ends common names there.
 const COMMON_NAME_BYTES_MAX: usize = 64;
@@ -100,6 +101,7 @@ fn clients(section: &Section<'_>, served: &BTreeMap<ForceId, String>, forwards: 
 fn client(entry: &Section<'_>) -> Option<Sink> {
     let name = entry.required_text("name", "for example name = \"control-room-1\"");
     let common_name = entry.text("common_name").or(name)?;
+    let may_acknowledge = entry.boolean("acknowledge", false);
     let manner = tak_manner(entry);
     if common_name.value.is_empty() || common_name.value.len() > COMMON_NAME_BYTES_MAX {
         entry.report().mistake(
@@ -109,7 +111,22 @@ fn client(entry: &Section<'_>) -> Option<Sink> {
         );
         return None;
     }
-    Some(Sink::TakClient(TakClient { common_name: common_name.value, manner }))
+    let acknowledges_as = if may_acknowledge { Some(operator(entry, &common_name)?) } else { None };
+    Some(Sink::TakClient(TakClient { common_name: common_name.value, acknowledges_as, manner }))
+}
+
+/// Not a name that an account can be mistaken for: what stands before `@tak` comes from a certificate.
+fn operator(entry: &Section<'_>, common_name: &Located<String>) -> Option<Operator> {
+    let operator = Operator::try_new(&format!("{}@tak", common_name.value));
+    operator
+        .map_err(|_| {
+            entry.report().mistake(
+                &common_name.origin,
+                format!("`{}` cannot be an operator's name, which `acknowledge` needs", common_name.key),
+                "issue a certificate with at most 60 characters of A-Z a-z 0-9 . _ -, or leave acknowledge out",
+            );
+        })
+        .ok()
 }
 
 /// The listener's files, to see whether they have changed.

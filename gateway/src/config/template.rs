@@ -250,6 +250,8 @@ revocation_list = "pki/crl.pem"
 #name = "control-room-1"
 # The common name in its certificate (default: the name).
 #common_name = "control-room-1"
+# Whether cancelling an alert there acknowledges the alarm here, as NAME@tak (default: false).
+#acknowledge = true
 #release = { forces = ["*"], classes = ["*"], fields = ["*"], marking = "official-sensitive" }
 
 # ---- People --------------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ pub mod webhook;
 use std::future::Future;
 
 pub use backoff::{BackoffSettings, Random};
-pub use cot::{TakEnd, TakError, TakMetrics, TakRefusal};
+pub use cot::{TakEnd, TakError, TakMetrics, TakRefusal, TakTaking};
 pub use event::{ClockBounds, Event, EventState, Gap, GapReason, PassedOver, Renderer, Withheld};
 pub use files::SinkFiles;
 pub use forwarder::{Forwarder, ForwarderSettings};

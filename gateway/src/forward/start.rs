@@ -363,7 +363,7 @@ fn sink(
             let door = door.expect("the configuration has clients only where it has a listener");
             let terms = terms(forward, &client.manner, settings);
             let (situation, clock) = (Arc::clone(situation), settings.wall.clone());
-            AnySink::Tak(TakSink::await_client(door, &client.common_name, terms, situation, clock))
+            AnySink::Tak(TakSink::await_client(door, client, terms, situation, clock))
         }
     })
 }

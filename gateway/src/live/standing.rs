@@ -1,15 +1,19 @@
 //! What other systems ask of the alarm queue: which alarms stand, and which of them a person has closed not long ago.
 //!
-//! Read-only, and of the queue as the records before it left it: nothing here can change an alarm.
+//! Of the queue as the records before it left it. **The one thing that may be done to an alarm from here is to take it, in
+//! somebody's name**: by a record, like an operator at the page.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use fieldpost_protocol::Mode;
 use tokio::sync::watch;
 
-use super::Live;
 use super::unit::{UnitId, UnitName};
+use super::{AcknowledgeError, Live};
 use crate::alarms::{Alarm, AlarmId, Book, Cause, Grade, Origin, Queue};
+use crate::login::Operator;
 
 /// An alarm, as far as another system is concerned. It names no operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,9 +74,24 @@ pub trait Situation: Send + Sync {
 
     /// Changes when an alarm does.
     fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Makes `operator` the owner of an alarm, as [`Live::acknowledge`] does.
+    ///
+    /// # Errors
+    /// [`AcknowledgeError`]; here, where nobody has alarms, that there is none.
+    fn acknowledge<'a>(&'a self, _alarm: &'a AlarmId, _operator: &'a Operator) -> Acknowledging<'a> {
+        Box::pin(std::future::ready(Err(AcknowledgeError::NotFound)))
+    }
 }
 
+/// Ends when it is durable whose the alarm is.
+pub type Acknowledging<'a> = Pin<Box<dyn Future<Output = Result<(), AcknowledgeError>> + Send + 'a>>;
+
 impl Situation for Live {
+    fn acknowledge<'a>(&'a self, alarm: &'a AlarmId, operator: &'a Operator) -> Acknowledging<'a> {
+        Box::pin(async { Self::acknowledge(self, alarm, operator).await.map(drop) })
+    }
+
     fn name(&self, unit: &UnitId, at_ms: u64) -> UnitName {
         self.hub.state().name_at(unit, at_ms)
     }

@@ -10,6 +10,6 @@ pub(crate) mod page;
 pub(crate) mod rig;
 mod start;
 mod tak;
-mod tak_listener;
+pub(crate) mod tak_listener;
 pub(crate) mod webhook;
 pub(crate) mod webhook_server;

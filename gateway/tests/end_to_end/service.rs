@@ -47,6 +47,10 @@ impl House {
         roots(&self.authority)
     }
 
+    pub(crate) fn authority(&mut self) -> &mut Authority {
+        &mut self.authority
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

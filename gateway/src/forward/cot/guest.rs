@@ -20,14 +20,16 @@ use super::metrics::{TakEnd, TakMetrics};
 use super::parse::Heard;
 use super::sink::Job;
 use super::split::Protocol;
-use super::talk::{Due, End, Side, Talk};
+use super::talk::{CANCEL, Due, End, Side, Talk};
 use super::teller::Teller;
 use super::{PING_MS, TICK_MS};
+use crate::login::Operator;
 
 /// The task.
 pub(super) struct Guest {
     teller: Teller,
     takes_protobuf: bool,
+    acknowledges_as: Option<Operator>,
     arrivals: mpsc::Receiver<Arrival>,
     jobs: mpsc::Receiver<Job>,
     metrics: TakMetrics,
@@ -39,13 +41,13 @@ pub(super) struct Guest {
 impl Guest {
     pub(super) fn new(
         teller: Teller,
-        takes_protobuf: bool,
+        (takes_protobuf, acknowledges_as): (bool, Option<Operator>),
         arrivals: mpsc::Receiver<Arrival>,
         jobs: mpsc::Receiver<Job>,
         metrics: TakMetrics,
         stop: CancellationToken,
     ) -> Self {
-        Self { teller, takes_protobuf, arrivals, jobs, metrics, stop, next: None }
+        Self { teller, takes_protobuf, acknowledges_as, arrivals, jobs, metrics, stop, next: None }
     }
 
     /// Runs until the sink is gone.
@@ -143,6 +145,15 @@ impl Guest {
                 Ok(())
             }
             "t-x-c-t" => talk.sign_of_life(&self.pong_uid(), "t-x-c-t-r", now_ms).await,
+            CANCEL => {
+                let operator = self.acknowledges_as.as_ref();
+                if let Some(taking) = self.teller.take_alarm(talk, &heard.uid, operator).await? {
+                    self.metrics.acknowledged(taking).inc();
+                    let result = taking.as_str();
+                    tracing::info!(client = self.teller.name(), result, "TAK client acknowledges an alarm");
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

@@ -1,21 +1,27 @@
 //! What is claimed of TAK clients that connect to us, each as a test: over memory, in virtual time. TLS and names are in the
 //! gateway's end-to-end tests.
 
+use std::sync::{Arc, Mutex};
+
+use fieldpost_protocol::Mode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::door::Arrival;
-use super::metrics::{TakEnd, TakMetrics};
+use super::metrics::{TakEnd, TakMetrics, TakTaking};
 use super::picture::Spans;
 use super::settings::Terms;
 use super::sink::TakSink;
+use crate::alarms::{AlarmId, Cause, Grade, Origin, Queue};
 use crate::audit::What;
 use crate::forward::Sink as _;
 use crate::forward::event::{Event, EventState, PassedOver, Renderer};
 use crate::forward::release::Release;
 use crate::forward::testing::{MemoryJournal, alarm_record, position_record};
 use crate::live::order::ClockBounds;
-use crate::live::standing::Quiet;
+use crate::live::standing::{Acknowledging, Quiet, Situation, StandingAlarm};
+use crate::live::unit::{UnitId, UnitName};
+use crate::login::Operator;
 use crate::record::Record;
 use crate::spool::Clock;
 
@@ -31,6 +37,10 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
+        Self::with(Quiet::shared(), None)
+    }
+
+    fn with(situation: Arc<dyn Situation>, operator: Option<Operator>) -> Self {
         let (door, arrivals) = mpsc::channel(1);
         let (journal, metrics) = (MemoryJournal::default(), TakMetrics::default());
         let spans = Spans {
@@ -42,7 +52,8 @@ impl Place {
         };
         let (release, recipient) = (Release::everything(), journal.recipient());
         let terms = Terms { name: "room".to_owned(), takes_protobuf: true, release, recipient, spans };
-        let sink = TakSink::of_guest(arrivals, metrics.clone(), terms, Quiet::shared(), Clock::system());
+        let sink =
+            TakSink::of_guest(arrivals, metrics.clone(), (terms, operator), situation, Clock::system());
         Self { sink, journal, metrics, door }
     }
 
@@ -171,6 +182,94 @@ impl Place {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }
+}
+
+/// One alarm, and who has taken it.
+struct OneAlarm {
+    alarm: Mutex<StandingAlarm>,
+    taken_by: Mutex<Vec<String>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Situation for OneAlarm {
+    fn name(&self, unit: &UnitId, at_ms: u64) -> UnitName {
+        Quiet::default().name(unit, at_ms)
+    }
+
+    fn alarms(&self) -> Vec<StandingAlarm> {
+        vec![self.alarm.lock().unwrap().clone()]
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn acknowledge<'a>(&'a self, alarm: &'a AlarmId, operator: &'a Operator) -> Acknowledging<'a> {
+        assert_eq!(*alarm, self.alarm.lock().unwrap().id);
+        self.taken_by.lock().unwrap().push(operator.to_string());
+        self.alarm.lock().unwrap().is_acknowledged = true;
+        self.changes.send_modify(|revision| *revision += 1);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+fn one_alarm() -> Arc<OneAlarm> {
+    let alarm = StandingAlarm {
+        id: "sim/pc-0001/3/7".parse().unwrap(),
+        callsign: "VT21".to_owned(),
+        cause: Cause::Button,
+        grade: Grade::P1,
+        mode: Mode::Test,
+        origin: Origin::Device,
+        queue: Queue::Operations,
+        raised_at_ms: 1_790_000_000_000,
+        position_udeg: None,
+        is_acknowledged: false,
+        is_taken_back: false,
+        closed_at_ms: None,
+    };
+    Arc::new(OneAlarm {
+        alarm: Mutex::new(alarm),
+        taken_by: Mutex::default(),
+        changes: watch::Sender::default(),
+    })
+}
+
+/// As ATAK sends it.
+fn cancel(uid: &str) -> String {
+    let detail = "<link uid='fieldpost.test.sim.pc-0001' type='a-f-G-U-U-L-C' relation='p-p'/>\
+                  <contact callsign='VT21-Alert'/><emergency cancel='true'>VT21</emergency>";
+    event("b-a-o-can", detail).replace("uid='them'", &format!("uid='{uid}'"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelling_an_alert_takes_the_alarm_in_the_certificates_name_and_the_alert_stands() {
+    let alarm = one_alarm();
+    let situation = Arc::clone(&alarm) as Arc<dyn Situation>;
+    let place = Place::with(situation, Some(Operator::try_new("anna@tak").unwrap()));
+    let mut client = place.let_in(1 << 20, FOR_EVER_S).await;
+    hear(&mut client, "Nobody has acknowledged.").await;
+    // Of no alert that it was told, and of one that no cancel is of.
+    client.write_all(cancel("fieldpost.test.sim.pc-0002-9-1-1").as_bytes()).await.unwrap();
+    let no_cancel = cancel("fieldpost.test.sim.pc-0001-9-1-1").replace("cancel='true'", "");
+    client.write_all(no_cancel.as_bytes()).await.unwrap();
+    client.write_all(cancel("fieldpost.test.sim.pc-0001-9-1-1").as_bytes()).await.unwrap();
+    let told = hear(&mut client, "Acknowledged, not closed.").await;
+    assert!(told.contains("type=\"b-a-o-tbl\"") && !told.contains("b-a-o-can"), "{told}");
+    assert_eq!(*alarm.taken_by.lock().unwrap(), ["anna@tak"]);
+    assert_eq!(place.metrics.acknowledged(TakTaking::Taken).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_may_not_takes_no_alarm_and_is_told_that_the_alert_stands() {
+    let alarm = one_alarm();
+    let place = Place::with(Arc::clone(&alarm) as Arc<dyn Situation>, None);
+    let mut client = place.let_in(1 << 20, FOR_EVER_S).await;
+    hear(&mut client, "</remarks>").await;
+    client.write_all(cancel("fieldpost.test.sim.pc-0001-9-1-1").as_bytes()).await.unwrap();
+    hear(&mut client, "Nobody has acknowledged.").await;
+    assert_eq!(alarm.taken_by.lock().unwrap().len(), 0);
+    assert_eq!(place.metrics.acknowledged(TakTaking::NotAllowed).get(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ pub struct TakMetrics {
     pub accepted: Counter,
     /// Events of clients that were not read: not well-formed, or more than is taken.
     pub events_refused: Counter,
+    acknowledged: Family<ResultLabel, Counter>,
     refused: Family<ReasonLabel, Counter>,
     ended: Family<ReasonLabel, Counter>,
 }
@@ -22,6 +23,40 @@ pub struct TakMetrics {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+/// What became of a client's acknowledgement. Closed, so that it can be a metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakTaking {
+    /// The alarm is the client's.
+    Taken,
+    /// Somebody else was first.
+    Late,
+    /// The client may not.
+    NotAllowed,
+    /// It could not be stored, or the alarm is gone.
+    Failed,
+}
+
+impl TakTaking {
+    /// Every result.
+    pub const ALL: [Self; 4] = [Self::Taken, Self::Late, Self::NotAllowed, Self::Failed];
+
+    /// The result as a metric label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Late => "late",
+            Self::NotAllowed => "not-allowed",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// Why somebody was not let in. Closed, so that it can be a metric label.
@@ -107,13 +142,23 @@ impl Default for TakMetrics {
         for end in TakEnd::ALL {
             drop(Family::<ReasonLabel, Counter>::get_or_create_owned(&ended, &label(end.as_str())));
         }
+        let acknowledged = Family::default();
+        for taking in TakTaking::ALL {
+            let label = ResultLabel { result: taking.as_str() };
+            drop(Family::<ResultLabel, Counter>::get_or_create_owned(&acknowledged, &label));
+        }
         let (connected, accepted, events_refused) =
             (Gauge::default(), Counter::default(), Counter::default());
-        Self { connected, accepted, events_refused, refused, ended }
+        Self { connected, accepted, events_refused, acknowledged, refused, ended }
     }
 }
 
 impl TakMetrics {
+    /// A client has acknowledged an alarm, or tried to.
+    pub fn acknowledged(&self, result: TakTaking) -> Counter {
+        self.acknowledged.get_or_create_owned(&ResultLabel { result: result.as_str() })
+    }
+
     /// Somebody was not let in.
     pub fn refused(&self, reason: TakRefusal) -> Counter {
         self.refused.get_or_create_owned(&ReasonLabel { reason: reason.as_str() })
@@ -129,6 +174,11 @@ impl TakMetrics {
         registry.register("accepted", "TAK clients that were let in", self.accepted.clone());
         registry.register("refused", "Connections not let in, by reason", self.refused.clone());
         registry.register("ended", "TAK clients that are gone, by reason", self.ended.clone());
+        registry.register(
+            "acknowledged",
+            "Acknowledgements of TAK clients, by result",
+            self.acknowledged.clone(),
+        );
         registry.register(
             "events_refused",
             "Events of TAK clients that were not read",

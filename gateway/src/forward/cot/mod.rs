@@ -3,7 +3,7 @@
 //! **An alert stays in TAK until a person closes the alarm**, and nothing that is not well-formed XML 1.0 leaves, whatever
 //! somebody is called.
 //!
-//! TAK has no acknowledgement. **That an event was accepted means that it was written to a connection whose other end has
+//! TAK has no acknowledgement of events. **That an event was accepted means that it was written to a connection whose other end has
 //! proven who it is**, no more: what was under way when a connection broke may be lost. So after every reconnection the
 //! newest position of each unit and every standing alarm are sent again, and a position that was missed is one that a
 //! newer one has replaced.
@@ -19,6 +19,8 @@
 //!
 //! An output is told only what it is released: records come cut down, and alarms from the book are cut the same way
 //! ([`scope`]). Names need the field `callsign`; without it a unit goes by its device.
+//!
+//! A client that may takes an alarm by cancelling its alert: the alarm is acknowledged in the certificate's name, and stands.
 //!
 //! What a TAK server passes on from its other clients is never believed: it names no person whom the gateway knows.
 
@@ -56,7 +58,7 @@ fn own_uid(name: &str) -> String {
 }
 
 pub(crate) use door::Door;
-pub use metrics::{TakEnd, TakMetrics, TakRefusal};
+pub use metrics::{TakEnd, TakMetrics, TakRefusal, TakTaking};
 pub(crate) use picture::Spans;
 pub use settings::TakError;
 pub(crate) use settings::{TakSettings, Terms};

@@ -295,6 +295,19 @@ impl Picture {
         Some(cot)
     }
 
+    /// The alarm whose alert of this uid stands on this connection.
+    pub(crate) fn standing(&self, uid: &str) -> Option<&AlarmId> {
+        let stands = |alert: &&Alert| alert.told_ms.is_some() && alert.cot.kind != Kind::Cancel;
+        self.alerts.get(uid).filter(stands).map(|alert| &alert.alarm)
+    }
+
+    /// An alert is gone at the other end: it is due at once, if it still stands.
+    pub(crate) fn forget(&mut self, uid: &str) {
+        if let Some(alert) = self.alerts.get_mut(uid) {
+            alert.told_ms = None;
+        }
+    }
+
     /// A new connection knows nothing: the newest of every unit that is not stale, and from now on every alarm is due.
     pub(crate) fn begin(&mut self, now_ms: u64) -> Vec<Cot> {
         self.alerts.values_mut().for_each(|alert| alert.told_ms = None);

@@ -12,10 +12,12 @@ use super::metrics::TakMetrics;
 use super::picture::Said;
 use super::settings::{self, TakError, TakSettings, Terms};
 use super::teller::Teller;
+use crate::config;
 use crate::forward::event::{Event, EventState, PassedOver};
 use crate::forward::release::Field;
 use crate::forward::{RetryReason, Sink, SinkError};
 use crate::live::standing::Situation;
+use crate::login::Operator;
 use crate::spool::Clock;
 
 /// What is to be written, and who waits for it.
@@ -58,26 +60,27 @@ impl TakSink {
     /// Holds a place for a TAK client that comes by itself. Needs a tokio runtime.
     pub(crate) fn await_client(
         door: &Door,
-        common_name: &str,
+        client: &config::TakClient,
         terms: Terms,
         situation: Arc<dyn Situation>,
         clock: Clock,
     ) -> Self {
-        Self::of_guest(door.place(common_name), door.metrics().clone(), terms, situation, clock)
+        let (arrivals, metrics) = (door.place(&client.common_name), door.metrics().clone());
+        Self::of_guest(arrivals, metrics, (terms, client.acknowledges_as.clone()), situation, clock)
     }
 
     pub(super) fn of_guest(
         arrivals: mpsc::Receiver<Arrival>,
         metrics: TakMetrics,
-        terms: Terms,
+        (terms, acknowledges_as): (Terms, Option<Operator>),
         situation: Arc<dyn Situation>,
         clock: Clock,
     ) -> Self {
         let (jobs, waiting) = mpsc::channel(1);
         let stop = CancellationToken::new();
-        let takes_protobuf = terms.takes_protobuf;
+        let manner = (terms.takes_protobuf, acknowledges_as);
         let teller = Teller::new(terms, situation, clock);
-        let guest = Guest::new(teller, takes_protobuf, arrivals, waiting, metrics, stop.clone());
+        let guest = Guest::new(teller, manner, arrivals, waiting, metrics, stop.clone());
         tokio::spawn(guest.run());
         Self { jobs, _running: stop.drop_guard() }
     }

@@ -37,6 +37,9 @@ const HEARD_MAX: usize = 16;
 /// Stale time of an event of the connection itself.
 const CONTROL_STALE_MS: u64 = 60_000;
 
+/// The end of an emergency.
+pub(super) const CANCEL: &str = "b-a-o-can";
+
 /// Anything to speak TAK over.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
@@ -171,7 +174,7 @@ impl Drop for Talk {
 pub(super) enum Side {
     /// A TAK server: what it says about the connection. What it passes on from others is let go.
     Server,
-    /// A TAK client: that it wants protobuf, its pings. It is read no faster than [`CLIENT_BYTES_PER_S`], and is gone after
+    /// A TAK client: that it wants protobuf, its pings, that it cancels an alert. It is read no faster than [`CLIENT_BYTES_PER_S`], and is gone after
     /// [`REFUSED_MAX`] events that are refused.
     Client {
         /// Whether it may have it.
@@ -273,6 +276,7 @@ impl Ears {
                     Some(heard)
                 }
                 "t-x-c-t" => Some(heard),
+                CANCEL if heard.cancels => Some(heard),
                 _ => None,
             },
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::message::Cot;
+use super::metrics::TakTaking;
 use super::picture::{Picture, Said};
 use super::scope;
 use super::settings::Terms;
@@ -16,7 +17,9 @@ use super::sink::Job;
 use super::talk::{End, Talk};
 use crate::forward::event::PassedOver;
 use crate::forward::release::NotLogged;
+use crate::live::AcknowledgeError;
 use crate::live::standing::{Situation, StandingAlarm};
+use crate::login::Operator;
 use crate::sabotage::{self, CrashPoint, Sabotage};
 use crate::spool::Clock;
 
@@ -67,6 +70,31 @@ impl Teller {
         self.look_at_alarms();
         let due = self.picture.due(&self.alarms, self.now_ms());
         self.send(talk, &due).await
+    }
+
+    /// The other end has ended the alert `uid` for itself. If it is one that stands: takes the alarm as `operator`, if there is
+    /// one, and tells it again, for it ends only when a person closes it. What became of that; `None`: no such alert.
+    pub(super) async fn take_alarm(
+        &mut self,
+        talk: &mut Talk,
+        uid: &str,
+        operator: Option<&Operator>,
+    ) -> Result<Option<TakTaking>, End> {
+        let Some(alarm) = self.picture.standing(uid).cloned() else { return Ok(None) };
+        let taking = match operator {
+            None => TakTaking::NotAllowed,
+            Some(operator) => match self.situation.acknowledge(&alarm, operator).await {
+                Ok(()) => TakTaking::Taken,
+                Err(AcknowledgeError::Taken(_)) => TakTaking::Late,
+                Err(error) => {
+                    tracing::error!(client = self.name(), %error, "a TAK client's acknowledgement is not stored");
+                    TakTaking::Failed
+                }
+            },
+        };
+        self.picture.forget(uid);
+        self.tell_alarms(talk).await?;
+        Ok(Some(taking))
     }
 
     /// Writes what a batch has to say, and tells who waits what became of it.

@@ -1,13 +1,17 @@
 //! The emergency loop through the whole gateway: button, screen, named person, back on the wearer's wrist, confirmation
 //! on the screen. Over MQTT and mutual TLS on one side, HTTP on the other.
 
+use fieldpost_gateway::config::RELEASE_ALL;
 use fieldpost_gateway::login::Operator;
 use fieldpost_gateway::service::Service;
 use fieldpost_protocol::{
     Alarm, AlarmCause, BootId, Class, Downlink as Frame, Mode, Receipt, Receipts, Seq, SeqRange,
 };
 
+use tokio::io::AsyncWriteExt as _;
+
 use super::browser::{Browser, Stream};
+use crate::forward::tak_listener::{self, issue};
 use crate::mqtt::{Client, Heard, a_position, envelope, head, now_ms};
 use crate::service::House;
 
@@ -91,6 +95,37 @@ async fn the_emergency_loop_closes() {
     let packet_id = told(&mut device, &seen(4)).await;
     device.acknowledge(packet_id).await;
     receipt(&mut stream, "delivered").await;
+    assert!(service.shutdown().await);
+}
+
+#[tokio::test]
+async fn a_tak_client_takes_an_alarm_and_the_wearer_is_told() {
+    let mut house = House::new();
+    let tak = format!(
+        "[tak]\nlisten = \"127.0.0.1:0\"\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\n\
+         client_authority = \"pki/ca.pem\"\n[[tak.client]]\nname = \"room\"\ncommon_name = \"anna\"\n\
+         acknowledge = true\n{RELEASE_ALL}\n[[forward.file]]"
+    );
+    house.edit("\n[[forward.file]]", &format!("\n{tak}"));
+    let (own, anna) = (house.issue(DEVICE), issue(house.authority(), "anna"));
+    let service = house.start().await;
+    let page = browser(&service).await;
+    let mut stream = page.stream().await;
+    let mut device = house.connected(&service, DEVICE, &own).await;
+    subscribe(&mut device).await;
+    let address = service.tak.unwrap();
+    let mut client = tak_listener::Client::connect(address, house.authority(), Some(&anna)).await.unwrap();
+
+    device.publish(&format!("fp1/{DEVICE}/alarm"), 7, &alarm(4)).await;
+    client.until("type=\"b-a-o-tbl\"").await;
+    let cancel = "<event version='2.0' uid='fieldpost.test.sim.pc-1-9-1-1' type='b-a-o-can'>\
+                  <detail><emergency cancel='true'>PC 1</emergency></detail></event>";
+    client.stream.write_all(cancel.as_bytes()).await.unwrap();
+    let taken = stream.until("alarm", |alarm| alarm["state"] == "acknowledged").await;
+    assert_eq!(taken["acknowledged_by"], "anna@tak");
+    told(&mut device, &seen(4)).await;
+    client.until("Acknowledged, not closed.").await;
+    assert!(!client.heard.contains("b-a-o-can"));
     assert!(service.shutdown().await);
 }
 

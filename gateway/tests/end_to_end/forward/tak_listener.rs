@@ -76,7 +76,8 @@ impl House {
     }
 }
 
-fn issue(authority: &mut Authority, name: &str) -> Issued {
+/// A certificate with the common name `name`.
+pub(crate) fn issue(authority: &mut Authority, name: &str) -> Issued {
     let request = DeviceRequest {
         force: ForceId::try_new("tak").unwrap(),
         device: DeviceId::try_new(name).unwrap(),
@@ -87,14 +88,14 @@ fn issue(authority: &mut Authority, name: &str) -> Issued {
     authority.issue_devices(&[request]).unwrap().remove(0)
 }
 
-struct Client {
-    stream: TlsStream<TcpStream>,
-    heard: String,
+pub(crate) struct Client {
+    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) heard: String,
 }
 
 impl Client {
     /// As who holds `issued`, or as nobody.
-    async fn connect(
+    pub(crate) async fn connect(
         address: SocketAddr,
         trusts: &Authority,
         issued: Option<&Issued>,
@@ -122,7 +123,7 @@ impl Client {
     }
 
     /// Reads until it was told so.
-    async fn until(&mut self, what: &str) {
+    pub(crate) async fn until(&mut self, what: &str) {
         let mut buffer = [0; 16_384];
         while !self.heard.contains(what) {
             let reading = tokio::time::timeout(PATIENCE, self.stream.read(&mut buffer));
