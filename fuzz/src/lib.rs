@@ -16,12 +16,14 @@
 //! | `configuration` | the gateway's TOML, the roster | every refusal names a mistake; bounded allocation |
 //! | `device_mqtt` | MQTT 5 as the device reads it | a publish is answered once; nothing allocated |
 //! | `device_tls` | the device's TLS stream | no stream from a changed handshake; hears what was said; bounded memory |
+//! | `cot` | Cursor on Target, XML and protobuf | however it comes the same events; what is kept is bounded, and one event when we say it |
 //! | `certificates` | certificates, revocation lists | an identity reads back from its own URI; bounded allocation |
 
 pub mod allocation;
 pub mod batch;
 pub mod certificates;
 pub mod configuration;
+pub mod cot;
 pub mod damage;
 pub mod device_mqtt;
 pub mod device_tls;

@@ -45,6 +45,8 @@ pub mod webhook;
 use std::future::Future;
 
 pub use backoff::{BackoffSettings, Random};
+#[cfg(any(test, feature = "fuzz-doors"))]
+pub use cot::fuzz_door;
 pub use cot::{TakEnd, TakError, TakMetrics, TakRefusal, TakTaking};
 pub use event::{ClockBounds, Event, EventState, Gap, GapReason, PassedOver, Renderer, Withheld};
 pub use files::SinkFiles;

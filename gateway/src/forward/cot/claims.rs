@@ -117,7 +117,28 @@ fn both_encodings_say_the_same() {
     assert_eq!(splitter.next(), Ok(None));
 }
 
+/// What the fuzz target starts from.
+fn corpus() -> Vec<Vec<u8>> {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/cot");
+    std::fs::read_dir(dir).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+}
+
 proptest! {
+    #[test]
+    fn however_a_stream_is_damaged_the_same_events_are_read_of_it(
+        seed in proptest::sample::select(corpus()),
+        damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..6),
+        size in 1..40_u8,
+    ) {
+        let mut bytes = seed;
+        bytes[1] = size;
+        for (place, byte) in damage {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        super::fuzz_door::tak_stream(&bytes);
+    }
+
     #[test]
     fn whatever_somebody_is_called_what_leaves_is_one_event(
         callsign in any::<String>(),

@@ -27,6 +27,8 @@
 mod alert;
 mod client;
 mod door;
+#[cfg(any(test, feature = "fuzz-doors"))]
+pub mod fuzz_door;
 mod guest;
 mod message;
 mod metrics;

@@ -36,7 +36,7 @@ pub(crate) struct Splitter {
 
 impl Splitter {
     /// Of a connection that speaks `protocol` from its first byte on.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzz-doors"))]
     pub(crate) fn speaking(protocol: Protocol) -> Self {
         Self { protocol, ..Self::default() }
     }

@@ -36,6 +36,7 @@ const TARGETS: &[(&str, u32)] = &[
     ("device_tls", 120),
     ("configuration", 2000),
     ("certificates", 2500),
+    ("cot", 1500),
 ];
 
 /// Targets for which a bug is planted in the code that they look at.
