@@ -1,4 +1,6 @@
-//! The questions that a data-protection officer asks: who saw this unit, and what did this person see.
+//! The questions that a data-protection officer asks: who saw this unit, or this officer, and what did this person see.
+//!
+//! An officer is the devices that they wore while they wore them ([`crate::people::worn`]): the record names devices.
 //!
 //! **What was shown is not told from what must have been shown, but read from the bytes that were sent**
 //! ([`super::rebuild`]). Where the pictures are gone the look is named all the same, with what it can still prove.
@@ -16,6 +18,7 @@ use super::look::covers;
 use super::rebuild::{Page, answer, walk};
 use super::verify::{Verdict, verify};
 use crate::live::unit::UnitId;
+use crate::people::{Parts, Wearers, Worn};
 
 /// Most versions of one unit in one look: above what ten minutes show.
 const SHOWN_MAX: usize = 5_000;
@@ -31,6 +34,15 @@ pub struct Span {
     pub until_ms: u64,
 }
 
+/// Whom a question is about: a device, for a part of the time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// The device.
+    pub unit: UnitId,
+    /// The part.
+    pub span: Span,
+}
+
 /// An answer out of the access record.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
@@ -39,6 +51,12 @@ pub struct Report {
     /// The time asked about.
     #[serde(flatten)]
     pub span: Span,
+    /// Who wore which of the devices when; nothing if the question is about no device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worn: Option<Vec<Worn>>,
+    /// More is known of who wore what than `worn` says: ask for a shorter time, or a later one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub worn_is_cut: bool,
     /// Every look, in the order in which they began.
     pub looks: Vec<Seen>,
     /// There are more than are listed.
@@ -119,24 +137,62 @@ enum Look {
     Page(Box<Page>),
 }
 
-/// Who was shown `unit` in `span`, and what exactly.
+/// Who was shown `unit` in `span`, what exactly, and who wore it.
 ///
 /// # Errors
 /// A file cannot be read.
-pub fn saw(place: Place<'_>, unit: &UnitId, span: Span) -> io::Result<Report> {
-    let wanted = unit.to_string();
-    let is_about = |line: &Line| line.subjects.iter().any(|pattern| covers(pattern, &wanted));
+pub fn saw(place: Place<'_>, wearers: &Wearers, unit: &UnitId, span: Span) -> io::Result<Report> {
+    let parts = wearers.parts_of(unit, span.from_ms, span.until_ms);
+    saw_all(place, &[About { unit: unit.clone(), span }], parts, span)
+}
+
+/// Who was shown the devices that somebody wore in `span` while they wore them, as `parts` says, and what exactly.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn saw_worn(place: Place<'_>, parts: Parts, span: Span) -> io::Result<Report> {
+    let about = parts.worn.iter().map(|part| About {
+        unit: part.unit.clone(),
+        span: Span { from_ms: part.from_ms, until_ms: part.until_ms },
+    });
+    let about: Vec<About> = about.collect();
+    saw_all(place, &about, parts, span)
+}
+
+fn saw_all(place: Place<'_>, about: &[About], parts: Parts, span: Span) -> io::Result<Report> {
+    let is_about = |line: &Line| about.iter().any(|one| one.is_of(line));
     let (looks, is_cut, verification) = collect(place.access, span, &is_about)?;
     let mut seen = Vec::with_capacity(looks.len());
     for look in looks {
         let mut one = Seen::from(&look);
-        match shown_of(place, &look, &wanted, span) {
-            Ok(shown) => one.shown = shown,
-            Err(error) => one.not_known = Some(error),
+        let mut meant = about.iter().filter(|about| about.is_in(&look)).peekable();
+        if meant.peek().is_none() {
+            continue;
+        }
+        for about in meant {
+            match shown_of(place, &look, &about.unit.to_string(), about.span) {
+                Ok(shown) => one.shown.extend(shown),
+                Err(error) => one.not_known = Some(error),
+            }
         }
         seen.push(one);
     }
-    Ok(Report { purpose: PURPOSE, span, looks: seen, is_cut, verification })
+    let Parts { worn, is_cut: worn_is_cut } = parts;
+    Ok(Report { purpose: PURPOSE, span, worn: Some(worn), worn_is_cut, looks: seen, is_cut, verification })
+}
+
+impl About {
+    fn is_of(&self, line: &Line) -> bool {
+        let unit = self.unit.to_string();
+        line.subjects.iter().any(|pattern| covers(pattern, &unit))
+    }
+
+    /// Whether the look shows the device within its part of the time.
+    fn is_in(&self, look: &Look) -> bool {
+        let line = look.line();
+        let until_ms = look.until_ms().unwrap_or(u64::MAX);
+        line.at_ms <= self.span.until_ms && until_ms >= self.span.from_ms && self.is_of(line)
+    }
 }
 
 /// What `operator` looked at in `span`.
@@ -147,7 +203,7 @@ pub fn looks(access: &Path, operator: &str, span: Span) -> io::Result<Report> {
     let is_theirs = |line: &Line| line.operator == operator;
     let (looks, is_cut, verification) = collect(access, span, &is_theirs)?;
     let looks = looks.iter().map(Seen::from).collect();
-    Ok(Report { purpose: PURPOSE, span, looks, is_cut, verification })
+    Ok(Report { purpose: PURPOSE, span, worn: None, worn_is_cut: false, looks, is_cut, verification })
 }
 
 /// Looks that fall into `span`, live pages with their whole interval.
@@ -273,6 +329,14 @@ impl<'a> Sieve<'a> {
 }
 
 impl Look {
+    /// The line that began it.
+    fn line(&self) -> &Line {
+        match self {
+            Self::Answer(line) => line,
+            Self::Page(page) => &page.opened,
+        }
+    }
+
     fn until_ms(&self) -> Option<u64> {
         match self {
             Self::Answer(line) => Some(line.at_ms),
@@ -283,9 +347,10 @@ impl Look {
 
 impl From<&Look> for Seen {
     fn from(look: &Look) -> Self {
-        let (line, page) = match look {
-            Look::Answer(line) => (line.as_ref(), None),
-            Look::Page(page) => (&page.opened, Some(page.as_ref())),
+        let line = look.line();
+        let page = match look {
+            Look::Answer(_) => None,
+            Look::Page(page) => Some(page.as_ref()),
         };
         Self {
             n: line.n,

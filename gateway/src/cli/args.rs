@@ -426,6 +426,18 @@ impl std::str::FromStr for At {
     }
 }
 
+/// One of the two.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct AboutArgs {
+    /// The unit, as FORCE/DEVICE
+    #[arg(long, value_name = "UNIT")]
+    pub(crate) unit: Option<UnitId>,
+    /// Name or number of an officer, as it was written when devices were assigned
+    #[arg(long, value_name = "NAME")]
+    pub(crate) officer: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SpanArgs {
     /// From when, as 2026-11-21T02:00:00Z
@@ -449,13 +461,12 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Who was shown a unit, and what exactly they were shown of it. The answer holds positions: guard it
+    /// Who was shown a unit or an officer, and what exactly they were shown of it. The answer holds positions: guard it
     Saw {
         #[command(flatten)]
         dir: AuditDir,
-        /// The unit, as FORCE/DEVICE
-        #[arg(long, value_name = "UNIT")]
-        unit: UnitId,
+        #[command(flatten)]
+        about: AboutArgs,
         #[command(flatten)]
         span: SpanArgs,
         /// As JSON

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 
-use super::args::{AuditCommand, AuditDir, SpanArgs};
+use super::args::{AboutArgs, AuditCommand, AuditDir, SpanArgs};
 use super::config::load;
 use super::exit::{CliError, Exit};
 use super::output;
@@ -19,6 +19,7 @@ use crate::audit::files::{ACCESS_DIR, PURPOSE};
 use crate::audit::pictures::PICTURES_DIR;
 use crate::audit::rebuild::{RebuildError, rebuild};
 use crate::audit::verify::{Verdict, verify};
+use crate::people::{Assignments, Wearers};
 
 struct Dirs {
     access: PathBuf,
@@ -37,9 +38,18 @@ pub(super) fn dispatch(command: &AuditCommand) -> Result<(), CliError> {
             }
             judged(&verdict)
         }
-        AuditCommand::Saw { dir, unit, span, json } => {
-            let dirs = dirs(dir)?;
-            let report = answer::saw(dirs.place(), unit, span.span()).map_err(|error| io(&error))?;
+        AuditCommand::Saw { dir, about, span, json } => {
+            let (dirs, span) = (dirs(dir)?, span.span());
+            let wearers = wearers(dir, about)?;
+            let report = match (&about.unit, &about.officer) {
+                (Some(unit), _) => answer::saw(dirs.place(), &wearers, unit, span),
+                (None, officer) => {
+                    let officer = officer.as_deref().unwrap_or_default();
+                    let parts = wearers.worn_by(officer, (span.from_ms, span.until_ms), |_| true);
+                    answer::saw_worn(dirs.place(), parts, span)
+                }
+            };
+            let report = report.map_err(|error| io(&error))?;
             print_report(&report, *json);
             judged(&report.verification)
         }
@@ -119,6 +129,16 @@ fn dirs(dir: &AuditDir) -> Result<Dirs, CliError> {
     Ok(Dirs { access, pictures })
 }
 
+/// Who wore what: not in a copy of the access record, so read from the data directory of the configuration.
+fn wearers(dir: &AuditDir, about: &AboutArgs) -> Result<Wearers, CliError> {
+    if dir.access.is_some() && about.officer.is_none() {
+        return Ok(Wearers::default());
+    }
+    let assignments = Assignments::new(&load(&dir.config)?.data_dir);
+    assignments.refresh()?;
+    Ok(assignments.wearers().clone())
+}
+
 fn io(error: &std::io::Error) -> CliError {
     CliError::new(Exit::Io, format!("cannot read the access record: {error}"))
 }
@@ -152,6 +172,14 @@ fn print_report(report: &Report, json: bool) {
         return output::json(report);
     }
     output::note(&format!("To be used for nothing but: {PURPOSE}."));
+    for worn in report.worn.iter().flatten() {
+        let who = worn.wearer.officer.as_deref().unwrap_or("nobody");
+        let (from, until) = (time(worn.from_ms), time(worn.until_ms));
+        output::note(&format!("{from} to {until}  {} was worn by {who}", worn.unit));
+    }
+    if report.worn_is_cut {
+        output::note("more was assigned in that time than is known here: see assignments.ndjson");
+    }
     report.looks.iter().for_each(print_seen);
     let cut = if report.is_cut { ", and more: ask for a shorter time" } else { "" };
     output::note(&format!("{} looks{cut}", report.looks.len()));
@@ -192,7 +220,7 @@ fn print_seen(seen: &Seen) {
         None => String::new(),
     };
     output::line(&format!(
-        "{}{until}  {} from {} session {}  {}  {} of {}  {}{}",
+        "{}{until}  {} from {} session {}  {}  {} of {}  {}{}{}",
         time(seen.at_ms),
         seen.operator,
         seen.from,
@@ -201,6 +229,7 @@ fn print_seen(seen: &Seen) {
         seen.fields.join(","),
         seen.subjects.join(","),
         seen.precision,
+        seen.account.as_ref().map(|of| format!("  account {}: {}", of.name, of.change)).unwrap_or_default(),
         seen.reason.as_ref().map(|reason| format!("  \"{reason}\"")).unwrap_or_default(),
     ));
     for shown in &seen.shown {

@@ -3,6 +3,7 @@
 //! **Reading the record is on record before it is served**, with what it may be used for beside each answer. One question
 //! at a time, until its thread has ended: it reads whole files, beside the thread that writes the record.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 use super::listener::Peer;
 use super::viewer::{Forces, Viewer};
 use super::{App, refusal};
-use crate::audit::answer::{Place, Span, looks, saw};
+use crate::audit::answer::{Place, Span, looks, saw, saw_worn};
 use crate::audit::disclosed::{Question, disclosed};
 use crate::audit::files::{ACCESS_DIR, PURPOSE};
 use crate::audit::pictures::PICTURES_DIR;
@@ -41,7 +42,8 @@ const POSITIONS_OF_ACCESS: &[Field] =
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AboutUnit {
-    unit: UnitText,
+    unit: Option<UnitText>,
+    officer: Option<String>,
     from_ms: u64,
     until_ms: u64,
 }
@@ -65,26 +67,54 @@ struct Verified {
     verdict: Verdict,
 }
 
-/// `GET /api/v1/audit/saw`.
+/// Who it is about: a device, or whoever wore devices.
+enum Whom {
+    Unit(UnitId),
+    Officer(String),
+}
+
+impl AboutUnit {
+    fn question(self) -> Option<(Whom, Span)> {
+        let span = span(self.from_ms, self.until_ms)?;
+        let whom = match (self.unit, self.officer) {
+            (Some(unit), None) => Whom::Unit(unit.0.parse().ok()?),
+            (None, Some(officer)) if !officer.trim().is_empty() => Whom::Officer(officer.trim().to_owned()),
+            _ => return None,
+        };
+        Some((whom, span))
+    }
+}
+
+/// `GET /api/v1/audit/saw`. An officer whom the viewer does not see is answered like one whom nobody knows: nothing was worn.
 pub(super) async fn who_saw(
     State(app): State<Arc<App>>,
     Extension(viewer): Extension<Viewer>,
     Extension(peer): Extension<Peer>,
     question: Result<Query<AboutUnit>, QueryRejection>,
 ) -> Response {
-    let question = question
-        .ok()
-        .and_then(|Query(q)| Some((q.unit.0.parse::<UnitId>().ok()?, span(q.from_ms, q.until_ms)?)));
-    let Some((unit, span)) = question else {
-        return bad("ask with unit=FORCE/DEVICE, from_ms and until_ms, at most 24 hours apart");
+    let Some((whom, span)) = question.ok().and_then(|Query(question)| question.question()) else {
+        return bad(
+            "ask with unit=FORCE/DEVICE or officer=NAME, and from_ms and until_ms, at most 24 hours apart",
+        );
     };
-    if !viewer.sees(&unit.force) {
-        return refusal(StatusCode::NOT_FOUND, "there is no such unit");
-    }
     let asked = app.asked(&viewer, peer, What::AuditRead);
-    let subjects = Subjects::unit(&unit);
+    let wearers = app.wearers().clone();
+    let (subjects, read) = match whom {
+        Whom::Unit(unit) if !viewer.sees(&unit.force) => {
+            return refusal(StatusCode::NOT_FOUND, "there is no such unit");
+        }
+        Whom::Unit(unit) => {
+            (Subjects::unit(&unit), on_files(&app, move |place| saw(place, &wearers, &unit, span)).await)
+        }
+        Whom::Officer(officer) => {
+            let times = (span.from_ms, span.until_ms);
+            let parts = wearers.worn_by(&officer, times, |unit| viewer.sees(&unit.force));
+            let units: BTreeSet<&UnitId> = parts.worn.iter().map(|part| &part.unit).collect();
+            let subjects = Subjects::units(units);
+            (subjects, on_files(&app, move |place| saw_worn(place, parts, span)).await)
+        }
+    };
     let holds = Holds { subjects, fields: POSITIONS_OF_ACCESS, precision: Precision::Full };
-    let read = on_files(&app, move |place| saw(place, &unit, span)).await;
     match read {
         Ok(report) => app.answer(asked, Unseen::new(report, holds).json()).await,
         Err(refused) => refused,

@@ -20,6 +20,7 @@ pub mod reasons;
 pub mod role;
 pub mod throttle;
 pub mod wearers;
+pub mod worn;
 
 pub use self::account::{Account, Standing};
 pub use self::accounts::{Accounts, AccountsError, By, NewAccount};
@@ -33,3 +34,4 @@ pub use self::hashing::Hashing;
 pub use self::password::{Hashed, Password, PasswordError};
 pub use self::role::{Permission, Role, Roles};
 pub use self::wearers::{Assignment, Wearer, Wearers};
+pub use self::worn::{Parts, Worn};

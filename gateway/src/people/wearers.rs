@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Serialize;
 
+use super::worn::{PARTS_MAX, Parts, parts_of};
 use crate::live::unit::UnitId;
 
 /// A week of the largest force (10,000 devices, three shifts a day), years of a small one.
@@ -61,6 +62,8 @@ struct Table {
     /// Units in the order in which their assignments were written.
     order: VecDeque<UnitId>,
     revision: u64,
+    /// The latest end of an assignment that is in the file only.
+    forgotten_to_ms: u64,
 }
 
 impl Wearers {
@@ -102,6 +105,42 @@ impl Wearers {
         held.take(count_max).cloned().collect()
     }
 
+    /// Who wore the device when, in `from_ms..=until_ms`.
+    #[must_use]
+    pub fn parts_of(&self, unit: &UnitId, from_ms: u64, until_ms: u64) -> Parts {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let of_unit = table.by_unit.get(unit).into_iter().flatten();
+        let (worn, is_cut) = parts_of(of_unit, (from_ms, until_ms));
+        Parts { worn, is_cut: is_cut || from_ms < table.forgotten_to_ms }
+    }
+
+    /// What the officer wore when, in `from_ms..=until_ms`, of the units that `sees` admits. A name is taken as it was written.
+    #[must_use]
+    pub fn worn_by(
+        &self,
+        officer: &str,
+        (from_ms, until_ms): (u64, u64),
+        sees: impl Fn(&UnitId) -> bool,
+    ) -> Parts {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let is_theirs = |wearer: &Wearer| wearer.officer.as_deref() == Some(officer);
+        let mut parts = Parts { worn: Vec::new(), is_cut: from_ms < table.forgotten_to_ms };
+        for (_, all) in table.by_unit.iter().filter(|(unit, _)| sees(unit)) {
+            if !all.iter().any(|one| is_theirs(&one.wearer)) {
+                continue;
+            }
+            let (worn, is_cut) = parts_of(all.iter(), (from_ms, until_ms));
+            parts.worn.extend(worn.into_iter().filter(|part| is_theirs(&part.wearer)));
+            parts.is_cut |= is_cut;
+            if parts.worn.len() > PARTS_MAX {
+                parts.worn.truncate(PARTS_MAX);
+                parts.is_cut = true;
+                break;
+            }
+        }
+        parts
+    }
+
     /// Counts what was written; a change means that names may be others.
     #[must_use]
     pub fn revision(&self) -> u64 {
@@ -126,17 +165,18 @@ impl Wearers {
         }
         while table.order.len() > ASSIGNMENTS_MAX {
             let Some(unit) = table.order.pop_front() else { return };
-            if let Some(of_unit) = table.by_unit.get_mut(&unit) {
-                of_unit.pop_front();
-                if of_unit.is_empty() {
-                    table.by_unit.remove(&unit);
-                }
+            let Some(of_unit) = table.by_unit.get_mut(&unit) else { continue };
+            let forgotten = of_unit.pop_front();
+            if of_unit.is_empty() {
+                table.by_unit.remove(&unit);
             }
+            let ended_ms = forgotten.map_or(0, |one| one.until_ms);
+            table.forgotten_to_ms = table.forgotten_to_ms.max(ended_ms);
         }
     }
 }
 
-fn as_text<S: serde::Serializer>(unit: &UnitId, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_text<S: serde::Serializer>(unit: &UnitId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(unit)
 }
 
@@ -184,5 +224,29 @@ mod tests {
         wearers.take(rows.map(|n| assignment(n, &format!("met/pc-{}", n % 7), "anna", n, n + 1)).collect());
         assert_eq!(officer(&wearers, "met/pc-0", 0), None);
         assert_eq!(officer(&wearers, "met/pc-1", 1).as_deref(), Some("anna"));
+        let unit = unit("met/pc-1");
+        assert!(wearers.parts_of(&unit, 0, 5).is_cut, "what is forgotten is said to be missing");
+        assert!(!wearers.parts_of(&unit, 1, 5).is_cut);
+        assert!(wearers.worn_by("anna", (0, 5), |_| true).is_cut);
+    }
+
+    #[test]
+    fn an_officer_is_found_on_every_device_they_wore_and_on_none_that_is_not_seen() {
+        let wearers = Wearers::default();
+        wearers.take(vec![
+            assignment(1, "met/pc-1", "PC 1234", 100, 200),
+            assignment(2, "met/pc-2", "PC 1234", 200, 300),
+            assignment(3, "kent/pc-9", "PC 1234", 100, 300),
+            assignment(4, "met/pc-1", "PC 77", 150, 300),
+        ]);
+        let worn = |sees: fn(&UnitId) -> bool| {
+            let parts = wearers.worn_by("PC 1234", (120, 250), sees);
+            let said = parts.worn.iter().map(|part| (part.unit.to_string(), part.from_ms, part.until_ms));
+            said.collect::<Vec<_>>()
+        };
+        let met = [("met/pc-1".to_owned(), 120, 149), ("met/pc-2".to_owned(), 200, 250)];
+        assert_eq!(worn(|unit| unit.force.as_str() == "met"), met);
+        assert_eq!(worn(|_| true).len(), 3);
+        assert!(wearers.worn_by("pc 1234", (0, 500), |_| true).worn.is_empty(), "as it was written");
     }
 }

@@ -24,6 +24,14 @@ describe('an answer out of the access record', () => {
     expect(render(LookTable, { props: { report: looks(500) } }).body).not.toContain('drawn');
   });
 
+  it('says who wore the device that was looked at, and in words if nobody is known', () => {
+    const body = (worn: LookReport['worn'], worn_is_cut = false) => render(LookTable, { props: { report: { ...looks(1), ...(worn ? { worn } : {}), worn_is_cut } } }).body;
+    expect(body([{ unit: 'met/pc-1', officer: 'PC <b>1234</b>', from_ms: 1, until_ms: 2 }])).toContain('was worn by PC &lt;b>1234&lt;/b>');
+    expect(body([])).toContain('Nobody is known');
+    expect(body([], true)).toContain('than the gateway knows');
+    expect(body(undefined)).not.toContain('worn');
+  });
+
   it('says how many versions of one look are not drawn', () => {
     const report = (versions: number): LookReport => ({ ...looks(0), looks: [look(1, versions)] });
     expect(render(LookTable, { props: { report: report(201) } }).body).toContain('200 of 201 drawn');

@@ -9,7 +9,8 @@ use fieldpost_gateway::audit::hash;
 use fieldpost_gateway::audit::line::Line;
 use fieldpost_gateway::audit::pictures::PICTURES_DIR;
 use fieldpost_gateway::audit::rebuild::{Rebuilt, answer, rebuild};
-use fieldpost_gateway::people::Role;
+use fieldpost_gateway::people::{By, NewAssignment, Role, Wearers};
+use serde_json::json;
 
 use super::browser::Stream;
 use super::rig::{Room, Site, access_lines};
@@ -120,6 +121,70 @@ async fn a_page_that_lagged_and_whose_alarms_overtook_is_rebuilt_to_the_last_byt
 }
 
 #[tokio::test]
+async fn who_saw_an_officer_is_answered_by_the_devices_they_wore_while_they_wore_them() {
+    let site = Site::new();
+    let room = site.open().await;
+    let start_ms = site.now_ms();
+    let worn = |device: &str, officer: &str, from_ms, until_ms| NewAssignment {
+        force: "sim".to_owned(),
+        device: device.to_owned(),
+        officer: officer.to_owned(),
+        callsign: String::new(),
+        vehicle: String::new(),
+        role: String::new(),
+        from_ms,
+        until_ms,
+    };
+    let shifts = [
+        worn("pc-0001", "PC 77", start_ms, start_ms + 500_000),
+        worn("pc-0001", "PC 1234", start_ms + 500_000, start_ms + 1_500_000),
+        worn("pc-0002", "PC 77", start_ms + 500_000, start_ms + 1_500_000),
+    ];
+    room.assignments.assign(&shifts, &By { who: "eve".to_owned(), at_ms: start_ms }).unwrap();
+    let look = async |who: &str, latitude_udeg| {
+        let wanted = move_all(&room, &site, 2, latitude_udeg).await;
+        let browser = room.browser(who).await;
+        let mut page = browser.stream().await;
+        page.until("units", |units| has_latitude(units, wanted)).await;
+        assert_eq!(browser.get("/api/v1/units").await.status, 200);
+        // A page ends on record when its gateway sees it go: before the clock is turned.
+        let mut consoles = room.consoles.changes();
+        drop(page);
+        while room.consoles.watching(None).consoles > 0 {
+            consoles.changed().await.unwrap();
+        }
+    };
+    look("anna", 51_000_001).await;
+    site.turn_clock(600_000);
+    look("ben", 51_000_002).await;
+    let officer = room.browser_as("dana", &[Role::DataProtection], "sim").await;
+    let until_ms = site.now_ms();
+    let ask = async |about: &str| {
+        officer.get(&format!("/api/v1/audit/saw?{about}&from_ms={start_ms}&until_ms={until_ms}")).await
+    };
+    let report = ask("officer=PC%201234").await.json();
+    let worn = json!([{ "unit": "sim/pc-0001", "officer": "PC 1234", "callsign": null, "vehicle": null, "role": null,
+        "from_ms": start_ms + 500_000, "until_ms": until_ms }]);
+    assert_eq!(report["worn"], worn);
+    let looks = report["looks"].as_array().unwrap();
+    assert!(
+        looks.iter().all(|look| look["operator"] == "ben"),
+        "anna saw the device on somebody else: {looks:#?}"
+    );
+    let shown = looks.iter().find(|look| look["what"] == "units_read").unwrap()["shown"].as_array().unwrap();
+    assert_eq!((shown.len(), &shown[0]["row"]["id"]), (1, &json!("sim/pc-0001")), "and no other device");
+    let of_unit = ask("unit=sim/pc-0001").await.json();
+    let names: Vec<_> = of_unit["worn"].as_array().unwrap().iter().map(|worn| &worn["officer"]).collect();
+    assert_eq!(names, ["PC 77", "PC 1234"], "an answer about a device names who wore it");
+    let unknown = ask("officer=PC%209").await.json();
+    assert_eq!((&unknown["worn"], &unknown["looks"]), (&json!([]), &json!([])));
+    for bad in ["officer=", "officer=a&unit=sim/pc-0001", "unit=nonsense"] {
+        assert_eq!(ask(bad).await.status, 400, "{bad}");
+    }
+    room.stop().await;
+}
+
+#[tokio::test]
 async fn who_saw_a_unit_and_what_exactly_is_answered_from_the_bytes_that_were_sent() {
     let site = Site::new();
     let room = site.open().await;
@@ -138,8 +203,8 @@ async fn who_saw_a_unit_and_what_exactly_is_answered_from_the_bytes_that_were_se
     room.stop().await;
 
     let (access, pictures) = places(&site);
-    let place = Place { access: &access, pictures: &pictures };
-    let report = saw(place, &site.unit("pc-0001"), span).unwrap();
+    let (place, nobody) = (Place { access: &access, pictures: &pictures }, Wearers::default());
+    let report = saw(place, &nobody, &site.unit("pc-0001"), span).unwrap();
     let who: Vec<_> = report.looks.iter().map(|look| (look.operator.as_str(), look.what.as_str())).collect();
     assert_eq!(who, [("anna", "stream_opened"), ("ben", "units_read")], "cleo looked later");
     let seen = |look: usize| -> Vec<_> {
@@ -155,13 +220,17 @@ async fn who_saw_a_unit_and_what_exactly_is_answered_from_the_bytes_that_were_se
     let looks = looks(&access, "cleo", whole).unwrap().looks;
     let whats: Vec<_> = looks.iter().map(|look| look.what.as_str()).collect();
     assert_eq!(whats, ["session_opened", "units_read"]);
-    assert!(saw(place, &site.unit("pc-9999"), whole).unwrap().looks[0].shown.is_empty(), "never shown");
+    assert!(
+        saw(place, &nobody, &site.unit("pc-9999"), whole).unwrap().looks[0].shown.is_empty(),
+        "never shown"
+    );
 
     let out = site.dir.path().join("for the commissioner");
     let exported = export(place, &out, true).unwrap();
     assert_eq!(exported.verdict.broken, None);
     let copy = (out.join(ACCESS_DIR), out.join(PICTURES_DIR));
-    let again = saw(Place { access: &copy.0, pictures: &copy.1 }, &site.unit("pc-0001"), span).unwrap();
+    let again =
+        saw(Place { access: &copy.0, pictures: &copy.1 }, &nobody, &site.unit("pc-0001"), span).unwrap();
     assert_eq!(again.looks, report.looks, "the export answers what the gateway answers");
     let manifest = std::fs::read_to_string(out.join("manifest.sha256")).unwrap();
     assert_eq!(manifest.lines().count(), exported.files);

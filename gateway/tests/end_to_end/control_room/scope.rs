@@ -74,6 +74,12 @@ fn probes(alarm: &str, now_ms: u64) -> Vec<Probe> {
         past("GET /api/v1/history/alarms", &span),
         past("GET /api/v1/audit/saw", &format!("unit={{unit}}&{span}")),
         probe(
+            "GET /api/v1/audit/saw",
+            "/api/v1/audit/saw?officer=kent%20officer&from_ms=8999999999998&until_ms=9000000000000",
+            String::new(),
+            Expect::Nothing,
+        ),
+        probe(
             "GET /api/v1/audit/looks",
             &format!("/api/v1/audit/looks?operator=demo&{span}"),
             String::new(),

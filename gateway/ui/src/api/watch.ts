@@ -68,11 +68,24 @@ export interface LookReport {
   purpose: string;
   looks: LookRow[];
   is_cut: boolean;
+  /** Who wore which of the devices when, if the question is about devices. */
+  worn?: Worn[];
+  /** More was assigned in that time than the gateway knows. */
+  worn_is_cut?: boolean;
   verification: { lines: number; broken: { file: string; line: number; what: string } | null };
 }
 
-export const getWhoSaw = (unit: string, from_ms: number, until_ms: number): Promise<LookReport> =>
-  getJson(withQuery('/api/v1/audit/saw', { unit, from_ms, until_ms }));
+/** A part of the time in which one person wore a device. */
+export interface Worn {
+  unit: string;
+  officer: string | null;
+  from_ms: number;
+  until_ms: number;
+}
+
+/** A device, or an officer: the devices that they wore while they wore them. */
+export const getWhoSaw = (about: { unit: string } | { officer: string }, from_ms: number, until_ms: number): Promise<LookReport> =>
+  getJson(withQuery('/api/v1/audit/saw', { ...about, from_ms, until_ms }));
 /** What was sent to a force system, and on record before it was. */
 export interface Disclosed {
   n: number;
@@ -105,6 +118,8 @@ export interface Verdict {
   last_n: number;
   last_hash: string;
   torn: number;
+  /** Older lines are not here: removed by age, as line `said_by` says, or by somebody else. */
+  cut?: { n: number; said_by: number | null } | null;
   broken: { file: string; line: number; what: string } | null;
 }
 
