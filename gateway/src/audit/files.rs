@@ -9,9 +9,14 @@
 //! **A torn line ends itself and kills nothing.** What a crash left half written was never durable, so nothing was served
 //! on its strength: it gets its line feed, the next line says how long it was and what its SHA-256 is, and the chain
 //! goes on from the last whole line. After an error the file is not trusted either: the next writing begins a new one.
+//! **No line is removed unless a period is set ([`retire`]), and then a line that is durable says so first**: the chain that is left
+//! says itself where it was cut.
 //! The head is written after the lines are durable, so it never runs ahead of them: a log that is shorter than its
 //! head has lost its tail. **A start does not heal that**: it goes on from the head in a new file, and the hole stays
 //! to be seen.
+
+mod end;
+mod retire;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -20,8 +25,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use self::end::end_of;
+pub use self::retire::KeepLines;
 use super::hash::{self, Hash};
-use super::line::{FileNote, LINE_BYTES_MAX, Line, Note};
+use super::line::{FileNote, Line, Note};
 use super::look::What;
 use super::series::Series;
 use crate::sabotage::{self, CrashPoint};
@@ -66,6 +73,7 @@ pub struct AccessFiles {
     dir: PathBuf,
     before: PathBuf,
     file_bytes_max: u64,
+    keep: Option<KeepLines>,
     newest: Option<Newest>,
     /// An error left the newest file in an unknown state.
     is_suspect: bool,
@@ -77,17 +85,10 @@ struct Newest {
     file: File,
     index: u32,
     bytes: u64,
+    /// When its first line was written, Unix ms.
+    began_ms: u64,
     n: u64,
     hash: Hash,
-}
-
-/// What the end of a file looks like.
-#[derive(Debug, Default)]
-struct End {
-    n: u64,
-    hash: Option<Hash>,
-    /// Bytes behind the last whole line, without their line feeds: a crash may have come while they were ended.
-    torn: Vec<u8>,
 }
 
 impl AccessFiles {
@@ -105,6 +106,7 @@ impl AccessFiles {
             dir: data_dir.join(series.name()),
             before: data_dir.join(BEFORE),
             file_bytes_max: FILE_BYTES_MAX,
+            keep: None,
             newest: None,
             is_suspect: false,
         }
@@ -114,6 +116,13 @@ impl AccessFiles {
     #[must_use]
     pub fn with_file_bytes_max(mut self, file_bytes_max: u64) -> Self {
         self.file_bytes_max = file_bytes_max;
+        self
+    }
+
+    /// The same with a period after which lines go; for ever without.
+    #[must_use]
+    pub fn kept(mut self, keep: Option<KeepLines>) -> Self {
+        self.keep = keep;
         self
     }
 
@@ -129,7 +138,8 @@ impl AccessFiles {
         let end = end_of(&text);
         let hash = end.hash.unwrap_or(hash::NOTHING);
         let file = OpenOptions::new().append(true).open(&path)?;
-        let mut newest = Newest { file, index, bytes: text.len() as u64, n: end.n, hash };
+        let began_ms = end.times_ms.map_or(at_ms, |(first, _)| first);
+        let mut newest = Newest { file, index, bytes: text.len() as u64, began_ms, n: end.n, hash };
         if end.hash.is_none() {
             // Not one whole line in it: the chain is where the file before left it.
             let before = indices(&self.dir)?.into_iter().rev().skip(1);
@@ -214,7 +224,7 @@ impl AccessFiles {
         let path = self.dir.join(self.series.file_name(index));
         fs::create_dir_all(&self.dir)?;
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
-        let mut newest = Newest { file, index, bytes: 0, n, hash: previous };
+        let mut newest = Newest { file, index, bytes: 0, began_ms: at_ms, n, hash: previous };
         let mut note = Note::own(at_ms, What::FileOpened);
         note.file = Some(FileNote {
             previous: Some(previous.to_string()),
@@ -226,10 +236,12 @@ impl AccessFiles {
         Ok(newest)
     }
 
-    fn append_to(&self, newest: &mut Newest, notes: &[Note]) -> io::Result<u64> {
-        if newest.bytes >= self.file_bytes_max {
-            *newest = self.next(newest, notes.first().map_or(0, |note| note.at_ms))?;
+    fn append_to(&mut self, newest: &mut Newest, notes: &[Note]) -> io::Result<u64> {
+        let at_ms = notes.first().map_or(0, |note| note.at_ms);
+        if newest.bytes >= self.file_bytes_max || self.is_over(newest, at_ms) {
+            *newest = self.next(newest, at_ms)?;
         }
+        self.retire(newest, at_ms)?;
         let first = newest.n + 1;
         newest.write(notes)?;
         // A head that is behind is corrected by the next: it is a witness, not the log.
@@ -368,25 +380,6 @@ pub fn indices(dir: &Path) -> io::Result<Vec<u32>> {
     }
     found.sort_unstable();
     Ok(found)
-}
-
-/// The last whole line, and what is behind it. At most one file is read, so memory is bounded by its size.
-fn end_of(text: &[u8]) -> End {
-    let mut end = End::default();
-    let mut whole_to = 0;
-    let mut at = 0;
-    while at < text.len() {
-        let line_end = text[at..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |len| at + len);
-        let line = &text[at..line_end];
-        if line.len() <= LINE_BYTES_MAX
-            && let Some(line) = Line::parse(line)
-        {
-            (end.n, end.hash, whole_to) = (line.n, Some(line.hash()), text.len().min(line_end + 1));
-        }
-        at = line_end + 1;
-    }
-    end.torn = text[whole_to..].iter().copied().filter(|byte| *byte != b'\n').collect();
-    end
 }
 
 #[expect(clippy::disallowed_methods, reason = "not the spool's; a test holds the whole journal back instead")]

@@ -147,6 +147,12 @@ pub struct FileNote {
     /// SHA-256 of those bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// The number of the last line of a file that is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_n: Option<u64>,
+    /// Its hash: the line behind it follows from that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_hash: Option<String>,
     /// What the log may be used for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purpose: Option<String>,

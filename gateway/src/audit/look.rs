@@ -80,6 +80,8 @@ pub enum What {
     GatewayStarted,
     /// A file of the access record begins.
     FileOpened,
+    /// A file of the record whose time is over is removed after this.
+    FileRetired,
     /// A line that a crash left half written was ended; nothing was served on its strength.
     TornTail,
     /// The access record of an earlier version was put beside this one.

@@ -24,6 +24,8 @@ pub struct Verdict {
     pub lines: u64,
     /// The number of the first line that is there: more than 1 if older files were taken away.
     pub first_n: u64,
+    /// Where older files were taken away; nothing if the record is there from its first line.
+    pub cut: Option<Cut>,
     /// The number of the last line.
     pub last_n: u64,
     /// The hash of the last line: keep it elsewhere.
@@ -32,6 +34,17 @@ pub struct Verdict {
     pub torn: u64,
     /// The first thing that is wrong; nothing if all is well.
     pub broken: Option<Broken>,
+}
+
+/// Where the record begins if it does not begin with line 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cut {
+    /// The last line that is not there.
+    pub n: u64,
+    /// Its hash, as the first file that is there says it.
+    pub hash: String,
+    /// The line by which the gateway says that it removed it, by age; nothing if somebody else took it away.
+    pub said_by: Option<u64>,
 }
 
 /// Where the chain breaks.
@@ -70,6 +83,10 @@ struct Reading<'a> {
     verdict: Verdict,
     /// The last link; `None` before the first line.
     link: Option<Hash>,
+    /// What the first line follows from.
+    first_link: Hash,
+    /// Last lines of removed files, with their hashes, by the lines that say so.
+    retired: BTreeMap<(u64, String), u64>,
     /// Bytes that are no line, and where they began: good only if the next line says so.
     torn: Option<(Vec<u8>, String, u64)>,
     known: BTreeMap<u64, Hash>,
@@ -91,6 +108,8 @@ pub fn verify(
     let mut reading = Reading {
         verdict: Verdict::default(),
         link: None,
+        first_link: hash::NOTHING,
+        retired: BTreeMap::new(),
         torn: None,
         known: known.iter().map(|head| (head.n, head.hash)).collect(),
         // Before the lines: a gateway at work may write more of both meanwhile.
@@ -152,7 +171,12 @@ impl Reading<'_> {
         self.link = Some(line.hash());
         self.verdict.lines += 1;
         if self.verdict.lines == 1 {
-            self.verdict.first_n = line.n;
+            (self.verdict.first_n, self.first_link) = (line.n, previous);
+        }
+        if let Some(file) = line.file.as_ref().filter(|_| line.what == "file_retired")
+            && let (Some(n), Some(hash)) = (file.last_n, &file.last_hash)
+        {
+            self.retired.insert((n, hash.clone()), line.n);
         }
         self.verdict.last_n = line.n;
         (self.each)(&line)
@@ -193,6 +217,11 @@ impl Reading<'_> {
             // The gateway was killed and has not been started since: the next start ends and says it.
             self.verdict.torn += 1;
             tracing::debug!(file, number, "the last line is torn");
+        }
+        if self.verdict.first_n > 1 {
+            let (n, hash) = (self.verdict.first_n - 1, self.first_link.to_string());
+            let said_by = self.retired.get(&(n, hash.clone())).copied();
+            self.verdict.cut = Some(Cut { n, hash, said_by });
         }
         self.verdict.last_hash = self.link.unwrap_or(hash::NOTHING).to_string();
         let last = self.verdict.last_n;

@@ -161,6 +161,13 @@ fn print_verdict(verdict: &Verdict) {
         "{} lines in {} files, {} to {}, {} torn by a crash and ended",
         verdict.lines, verdict.files, verdict.first_n, verdict.last_n, verdict.torn
     ));
+    if let Some(cut) = &verdict.cut {
+        let by = match cut.said_by {
+            Some(n) => format!("were removed by age, as line {n} says"),
+            None => "are not here, and no line says that the gateway removed them".to_owned(),
+        };
+        output::line(&format!("lines up to {}:{} {by}", cut.n, cut.hash));
+    }
     output::line(&format!("head {}:{}", verdict.last_n, verdict.last_hash));
     if verdict.broken.is_none() {
         output::line("the chain holds");

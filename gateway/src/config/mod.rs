@@ -172,7 +172,7 @@ pub struct HistoryPolicy {
     pub bytes_max: u64,
 }
 
-/// `[audit]`: how long the pictures of what pages were shown are kept. The access record itself is never removed here.
+/// `[audit]`: how long the pictures of what pages were shown are kept, and the two chains: for ever unless a period is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuditPolicy {
@@ -180,6 +180,10 @@ pub struct AuditPolicy {
     pub pictures_days: u32,
     /// Disk they may use in all; the oldest give way.
     pub pictures_bytes_max: u64,
+    /// Whole days that lines of the access record are kept; 0: for ever.
+    pub access_days: u32,
+    /// Whole days that lines of the disclosure log are kept; 0: for ever.
+    pub disclosures_days: u32,
 }
 
 /// One force system: `[[forward.nats]]`, `[[forward.postgres]]`, `[[forward.webhook]]`, `[[forward.file]]`, `[[forward.tak]]`

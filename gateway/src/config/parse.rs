@@ -177,7 +177,19 @@ fn audit(root: &Section<'_>) -> AuditPolicy {
             16_384 * MIB,
             256 * MIB..=1024 * 1024 * 1024 * MIB,
         ),
+        access_days: narrow(section.integer("access_days", 0, 0..=36_600)),
+        disclosures_days: narrow(section.integer("disclosures_days", 0, 0..=36_600)),
     };
+    if (1..policy.pictures_days).contains(&policy.access_days) {
+        section.report().mistake(
+            section.origin(),
+            format!(
+                "[audit]: `access_days` = {} ends before `pictures_days` = {}: nobody could say who was shown a picture",
+                policy.access_days, policy.pictures_days
+            ),
+            "keep the access record as long as the pictures, or for ever with 0",
+        );
+    }
     section.finish();
     policy
 }

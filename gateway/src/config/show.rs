@@ -63,6 +63,8 @@ pub fn effective(config: &Config, redact: bool) -> String {
         table([
             ("pictures_days", number(audit.pictures_days)),
             ("pictures_bytes_max", number(audit.pictures_bytes_max)),
+            ("access_days", number(audit.access_days)),
+            ("disclosures_days", number(audit.disclosures_days)),
         ]),
     );
     root.insert("forward".into(), Value::Table(forwards(&config.forwards, redact)));

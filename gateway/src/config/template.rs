@@ -142,13 +142,17 @@ revocation_list = "pki/crl.pem"
 #schema = "fieldpost_history"
 #authority = "postgres-ca.pem"
 
-# What pages were shown, to the byte. Beside it is the access record, who looked at whom and why, which is never removed here.
+# What pages were shown, to the byte. Beside it is the access record, who looked at whom and why.
 # Whether who looks has to say why is a key of each [[force]]: reason = "off", "optional" or "required".
 [audit]
 # How long pictures of what was shown are kept (whole days).
 #pictures_days = 31
 # Disk they may use in all (bytes). The oldest go first; the access record says which.
 #pictures_bytes_max = 17179869184
+# How long lines of the access record and of the disclosure log are kept (whole days); 0, the default, is for ever. The chain that is
+# left says what was removed; nothing is while a legal hold stands. The access record is kept at least as long as the pictures.
+#access_days = 0
+#disclosures_days = 0
 
 # ---- Force systems -------------------------------------------------------------------------------------------------
 # Any number of sinks of each kind. Every sink has these keys:

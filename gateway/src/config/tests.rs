@@ -260,6 +260,14 @@ fn mistakes_of_the_roster_are_shown_with_those_of_the_configuration() {
 }
 
 #[test]
+fn the_access_record_is_kept_for_ever_and_never_shorter_than_the_pictures_it_explains() {
+    let kept = Bent::new().check(&[]).unwrap().audit;
+    assert_eq!((kept.access_days, kept.disclosures_days), (0, 0));
+    let short = Bent::new().replace("#access_days = 0", "access_days = 30");
+    assert!(short.mistake().contains("nobody could say who was shown a picture"));
+}
+
+#[test]
 fn missing_file_says_how_to_get_one() {
     let error = Config::load(Path::new("/nonexistent/gateway.toml")).unwrap_err();
     assert!(error.to_string().contains("fieldpost init"), "{error}");

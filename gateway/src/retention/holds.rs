@@ -242,6 +242,16 @@ impl Holds {
         self.lock(FlockOperation::NonBlockingLockShared)
     }
 
+    /// Does `work` while no hold stands, and none can be placed; `None` if one stands. Blocking.
+    ///
+    /// # Errors
+    /// [`HoldsError`]; nothing was done.
+    pub(crate) fn while_none_stands<T>(&self, work: impl FnOnce() -> T) -> Result<Option<T>, HoldsError> {
+        let _pin = self.pin()?;
+        let stands = self.all()?.iter().any(Hold::is_active);
+        Ok((!stands).then(work))
+    }
+
     fn write(&self, holds: Vec<Hold>) -> Result<(), HoldsError> {
         let document = Document { version: FILE_VERSION, holds };
         let mut text = serde_json::to_vec_pretty(&document).expect("strings, numbers and lists are JSON");

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{StartError, listen_error};
 use crate::audit::AccessFiles;
+use crate::audit::files::KeepLines;
 use crate::config::Config;
 use crate::http::tiles::Tiles;
 use crate::http::{self, MachineFeeds, Running, Sources, streets};
@@ -15,6 +16,7 @@ use crate::live::system_now_ms;
 use crate::login::LoginLinks;
 use crate::people::{Assignments, Consoles, Entrance, Password};
 use crate::pki::PageTls;
+use crate::retention::Holds;
 use crate::trace::Outputs;
 
 /// How people come in, and who of them watches.
@@ -84,7 +86,8 @@ pub(super) async fn start(
         reasons: config.reasons.clone(),
         feeds: Some(people.feeds),
     };
-    let journal = AccessFiles::new(&config.data_dir);
+    let keep = KeepLines::days(config.audit.access_days, Holds::new(&config.data_dir));
+    let journal = AccessFiles::new(&config.data_dir).kept(keep);
     http::start(settings, sources, people.links, journal, closing).await.map_err(|error| match error {
         http::StartError::Bind { listen, source } => listen_error("control_room.listen", listen, source),
     })
