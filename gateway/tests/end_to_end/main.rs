@@ -17,5 +17,6 @@ mod ledger;
 mod mqtt;
 mod operations;
 mod process;
+mod rules;
 mod service;
 mod trace;
