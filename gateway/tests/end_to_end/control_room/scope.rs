@@ -114,7 +114,7 @@ fn probes(alarm: &str, now_ms: u64) -> Vec<Probe> {
             String::new(),
             missing(&format!("/api/v1/alarms/timeline?id={none}"), String::new()),
         ),
-        probe("GET /api/v1/alarms/performance", "/api/v1/alarms/performance", String::new(), Expect::NoUnits),
+        past("GET /api/v1/alarms/performance", &span),
         probe("GET /api/v1/alarms", "/api/v1/alarms", String::new(), Expect::Nothing),
         probe("GET /api/v1/ledger", "/api/v1/ledger", String::new(), Expect::Nothing),
         probe(
@@ -194,6 +194,11 @@ async fn furnished() -> (Site, Room, String) {
     let (alarm, record) = site.alarm("kent/pc-kent");
     room.commit(&record).await;
     room.commit(&site.position("pc-sim", 51_500_000)).await;
+    // Answered by somebody of the other force: figures name operators.
+    let (answered, record) = site.alarm("kent/pc-kent");
+    room.commit(&record).await;
+    let theirs = room.browser_as("kent-operator", &[Role::Operator], SECRET).await;
+    assert_eq!(theirs.acknowledge(&answered.to_string()).await.status, 200);
     let by = By { who: "kent-chief".to_owned(), at_ms: 0 };
     let worn = NewAssignment {
         force: SECRET.to_owned(),
