@@ -13,6 +13,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
+use tokio::task::spawn_blocking;
 
 use super::listener::Peer;
 use super::viewer::{Forces, Viewer};
@@ -53,14 +54,21 @@ pub(super) async fn ledger(
     let committed = app.live.committed();
     // Late, the answer is older than the question and says so by its `through_lsn`.
     _ = tokio::time::timeout(CATCH_UP_MAX, app.ledger.wait_folded(committed)).await;
-    let view = {
-        let ledger = app.ledger.lock();
-        match &device {
-            Some(unit) if viewer.sees(&unit.force) => LedgerView::of(&ledger, unit),
+    let (ledger, forces) = (app.ledger.clone(), viewer.forces.clone());
+    // Beside the runtime: accounts may be long, and their lock taken.
+    let rendered = spawn_blocking(move || {
+        let ledger = ledger.lock();
+        let view = match &device {
+            Some(unit) if forces.sees(&unit.force) => LedgerView::of(&ledger, unit),
             Some(_) => LedgerView::empty(&ledger),
-            None => LedgerView::page(&ledger, after.as_ref(), |unit| viewer.sees(&unit.force)),
-        }
+            None => LedgerView::page(&ledger, after.as_ref(), |unit| forces.sees(&unit.force)),
+        };
+        drop(ledger);
+        Unseen::new(view, Holds::no_position(subjects, &[Field::Heard])).json()
+    });
+    let Ok(view) = rendered.await else {
+        let said = "the ledger did not answer: see the gateway's log";
+        return refusal(StatusCode::INTERNAL_SERVER_ERROR, said);
     };
-    let view = Unseen::new(view, Holds::no_position(subjects, &[Field::Heard])).json();
     app.answer(app.asked(&viewer, peer, What::LedgerRead), view).await
 }

@@ -108,15 +108,17 @@ async fn answer_track(
     let (from_ms, until_ms) = span(question.from_ms, question.until_ms, SPAN_MS_MAX)?;
     let rows_max = limit(question.limit, POINTS_DEFAULT, POINTS_MAX)?;
     let after = question.cursor.as_deref().map(row_of).transpose()?;
-    let lost = lost(&LedgerView::of(&app.ledger.lock(), &unit));
+    let ledger = app.ledger.clone();
     let question = Track { unit: unit.clone(), from_ms, until_ms, after, rows_max };
     let history = app.history.clone();
     let read = async move { history.track(question).await };
+    // Beside the runtime, as is all of this: an account may be long, and its lock taken.
     let form = move |found: Found<Row>| {
+        let lost = lost(&LedgerView::of(&ledger.lock(), &unit));
         let view = track_view(&unit, (from_ms, until_ms), &found, after, &lost);
         if is_geojson { TrackAnswer::GeoJson(geojson::collection(&view)) } else { TrackAnswer::Plain(view) }
     };
-    let json = app.turns.answer(read, form).await?;
+    let json = app.turns.answer(&viewer.session, read, form).await?;
     let mut answer = app.answer(app.asked(viewer, peer, What::TrackRead), json).await;
     if is_geojson && answer.status().is_success() {
         let geojson = HeaderValue::from_static("application/geo+json");
@@ -193,7 +195,7 @@ async fn answer_at(
         unit: standing.as_ref().map(|standing| UnitView::of(standing, &name)),
         shown: standing.as_ref().and_then(UnitView::shown),
     };
-    let json = app.turns.answer(read, form).await?;
+    let json = app.turns.answer(&viewer.session, read, form).await?;
     Ok(app.answer(app.asked(viewer, peer, What::PlaceRead), json).await)
 }
 
@@ -236,7 +238,7 @@ pub(super) async fn units(
             gaps: damaged(&course.start.damaged),
         }
     };
-    match app.turns.answer(read, form).await {
+    match app.turns.answer(&viewer.session, read, form).await {
         Ok(json) => app.answer(app.asked(&viewer, peer, What::ReplayRead), json).await,
         Err(refused) => *refused,
     }
@@ -304,7 +306,7 @@ async fn answer_alarms(
             gaps: damaged(&found.damaged),
         }
     };
-    let json = app.turns.answer(read, form).await?;
+    let json = app.turns.answer(&viewer.session, read, form).await?;
     Ok(app.answer(app.asked(viewer, peer, What::PastAlarmsRead), json).await)
 }
 

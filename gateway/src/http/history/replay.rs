@@ -96,7 +96,7 @@ async fn answer(
     let form = move |(part, course): (Part, Course)| {
         render(&course, part, until_ms, |unit, at_ms| UnitName::at(unit, &roster, &wearers, at_ms))
     };
-    let json = app.turns.answer(read, form).await?;
+    let json = app.turns.answer(&viewer.session, read, form).await?;
     Ok(app.answer(app.asked(viewer, peer, What::ReplayRead), json).await)
 }
 

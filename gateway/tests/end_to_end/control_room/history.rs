@@ -5,7 +5,7 @@ use fieldpost_protocol::Lane;
 use serde_json::{Value, json};
 
 use super::browser::Browser;
-use super::rig::{Room, Site, access_lines};
+use super::rig::{PATIENCE, Room, Site, access_lines};
 
 async fn ask(browser: &Browser, path: &str) -> Value {
     let answer = browser.get(&format!("/api/v1/history/{path}")).await;
@@ -85,6 +85,40 @@ async fn a_track_comes_in_pages_with_its_gaps_and_as_geojson() {
         .collect();
     let at = |lat: f64| json!([-1.234567, lat]);
     assert_eq!(lines, [json!([at(51.5), at(51.501), at(51.502)]), json!([at(51.503), at(51.504)])]);
+    room.stop().await;
+}
+
+/// The whole room runs on this test's one thread: whoever waits for the lock on it stops everybody.
+#[tokio::test]
+async fn a_question_that_waits_for_the_ledger_holds_up_nobody_else() {
+    let site = Site::new();
+    let room = site.open().await;
+    let times = walk(&site, &room, "pc-0001", &[51_500_000]).await;
+    let question = format!("unit=sim/pc-0001&from_ms={}&until_ms={}", times[0], times[0] + 1);
+    let paths = [format!("/api/v1/history/track?{question}"), "/api/v1/ledger?device=sim/pc-0001".to_owned()];
+    let anna = room.browser("anna").await;
+    // Else the ledger itself wants its lock.
+    room.ledger.shared().wait_folded(room.spool.committed()).await;
+    for path in paths {
+        let ledger = room.ledger.shared().clone();
+        let (locked, is_locked) = tokio::sync::oneshot::channel();
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let holder = std::thread::spawn(move || {
+            let _ledger = ledger.lock();
+            locked.send(()).unwrap();
+            wait.recv_timeout(PATIENCE).is_ok()
+        });
+        is_locked.await.unwrap();
+        let asker = room.browser("ben").await;
+        let asked = tokio::spawn(async move { asker.get(&path).await });
+        // By far more turns of the runtime than a question takes to its lock.
+        for _ in 0..50 {
+            assert_eq!(anna.get("/api/v1/session").await.status, 200);
+        }
+        release.send(()).unwrap();
+        assert!(holder.join().unwrap(), "nobody came through until the lock was let go");
+        assert_eq!(asked.await.unwrap().status, 200);
+    }
     room.stop().await;
 }
 
