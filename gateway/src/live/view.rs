@@ -1,5 +1,7 @@
-//! Units and the gateway's state as JSON, exactly as the page's API has them. Times in Unix ms, degrees WGS 84, SI units.
+//! Units and the gateway's state as JSON, exactly as the page's API has them, now and of the past. Times in Unix ms, degrees WGS 84,
+//! SI units.
 
+use fieldpost_protocol::Position;
 use serde::Serialize;
 
 use super::gaps::Gap;
@@ -7,32 +9,36 @@ use super::unit::{Place, Unit, UnitId};
 use crate::alarms::AlarmId;
 use crate::spool::Health;
 
-#[derive(Serialize)]
-struct UnitView<'a> {
-    id: String,
-    force: &'a str,
-    device: &'a str,
-    callsign: &'a str,
+/// One unit, in a list or a frame. `T` is its text: borrowed where thousands are written a second, owned where it is kept.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct UnitView<T> {
+    pub(crate) id: String,
+    pub(crate) force: T,
+    pub(crate) device: T,
+    pub(crate) callsign: T,
     #[serde(skip_serializing_if = "Option::is_none")]
-    officer: Option<&'a str>,
+    pub(crate) officer: Option<T>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    vehicle: Option<&'a str>,
+    pub(crate) vehicle: Option<T>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'a str>,
-    kind: &'static str,
-    mode: &'static str,
-    connected: bool,
-    duty: Option<&'static str>,
-    battery_pct: Option<u8>,
-    position: Option<PositionView>,
-    last_report_ms: u64,
-    stale: bool,
-    alarm: Option<String>,
-    gaps: Vec<Gap>,
+    pub(crate) role: Option<T>,
+    pub(crate) kind: &'static str,
+    pub(crate) mode: &'static str,
+    pub(crate) connected: bool,
+    pub(crate) duty: Option<&'static str>,
+    pub(crate) battery_pct: Option<u8>,
+    pub(crate) position: Option<PositionView>,
+    pub(crate) last_report_ms: u64,
+    pub(crate) stale: bool,
+    pub(crate) alarm: Option<String>,
+    /// Of the past they are in the track instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gaps: Option<Vec<Gap>>,
 }
 
-#[derive(Serialize)]
-struct PositionView {
+/// Where a unit was.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct PositionView {
     lon: f64,
     lat: f64,
     speed_mps: Option<f64>,
@@ -41,7 +47,51 @@ struct PositionView {
     device_time_ms: u64,
     received_at_ms: u64,
     clock: &'static str,
+    /// It came late: at the time nobody knew it.
     history: bool,
+}
+
+/// When a position was true and when it came, Unix ms, by which clock, and whether too late to be seen at the time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlaceTimes {
+    pub(crate) device_time_ms: u64,
+    pub(crate) received_at_ms: u64,
+    pub(crate) clock: &'static str,
+    pub(crate) history: bool,
+}
+
+pub(crate) fn degrees(udeg: i32) -> f64 {
+    f64::from(udeg) / 1e6
+}
+
+pub(crate) fn speed_mps(position: &Position) -> Option<f64> {
+    position.speed_cmps.map(|speed| f64::from(speed) / 100.0)
+}
+
+pub(crate) fn course_deg(position: &Position) -> Option<f64> {
+    position.course_turn256.map(|course| f64::from(course) * 360.0 / 256.0)
+}
+
+/// `None`: the device does not know.
+pub(crate) fn accuracy_m(position: &Position) -> Option<u8> {
+    (position.accuracy_m > 0).then_some(position.accuracy_m)
+}
+
+impl PositionView {
+    pub(crate) fn new(position: &Position, times: PlaceTimes) -> Self {
+        let PlaceTimes { device_time_ms, received_at_ms, clock, history } = times;
+        Self {
+            lon: degrees(position.longitude_udeg),
+            lat: degrees(position.latitude_udeg),
+            speed_mps: speed_mps(position),
+            course_deg: course_deg(position),
+            accuracy_m: accuracy_m(position),
+            device_time_ms,
+            received_at_ms,
+            clock,
+            history,
+        }
+    }
 }
 
 /// What the page is told of the gateway itself, every two seconds.
@@ -87,24 +137,19 @@ pub(super) fn write_unit(out: &mut Vec<u8>, id: &UnitId, unit: &Unit, alarm: Opt
         last_report_ms: unit.last_report_ms,
         stale: unit.stale,
         alarm: alarm.map(AlarmId::to_string),
-        gaps: unit.gaps.shown().collect(),
+        gaps: Some(unit.gaps.shown().collect()),
     };
     serde_json::to_writer(out, &view).expect("strings and numbers are JSON, and a Vec takes every write");
 }
 
 impl From<&Place> for PositionView {
     fn from(place: &Place) -> Self {
-        let position = &place.position;
-        Self {
-            lon: f64::from(position.longitude_udeg) / 1e6,
-            lat: f64::from(position.latitude_udeg) / 1e6,
-            speed_mps: position.speed_cmps.map(|speed| f64::from(speed) / 100.0),
-            course_deg: position.course_turn256.map(|course| f64::from(course) * 360.0 / 256.0),
-            accuracy_m: (position.accuracy_m > 0).then_some(position.accuracy_m),
+        let times = PlaceTimes {
             device_time_ms: place.time.device_time_ms,
             received_at_ms: place.received_at_ms,
             clock: place.time.clock.as_str(),
             history: place.history,
-        }
+        };
+        Self::new(&place.position, times)
     }
 }

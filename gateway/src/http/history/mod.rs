@@ -33,7 +33,7 @@ use self::question::{
     ALARMS_DEFAULT, ALARMS_MAX, Checked, POINTS_DEFAULT, POINTS_MAX, SPAN_MS_MAX, bad, cursor_of, limit,
     row_of, span, time,
 };
-use self::view::{AlarmView, GapView, PointView, PositionView, UnitView};
+use self::view::{AlarmView, GapView, PastUnit, PointView};
 use super::listener::Peer;
 use super::viewer::{Forces, Viewer};
 use super::{App, refusal};
@@ -45,6 +45,7 @@ use crate::history::standing::Standing;
 use crate::history::{AlarmStory, Alarms, Found, HistoryError, Sees, Track};
 use crate::ledger::view::LedgerView;
 use crate::live::unit::{UnitId, UnitName};
+use crate::live::view::PositionView;
 
 pub(super) use replay::replay;
 pub(super) use turns::Turns;
@@ -160,7 +161,7 @@ pub(super) struct AtQuestion {
 struct AtView {
     at_ms: u64,
     /// As it was, by all that is known now.
-    unit: Option<UnitView>,
+    unit: Option<PastUnit>,
     /// What the page showed at the time.
     shown: Option<PositionView>,
 }
@@ -192,8 +193,8 @@ async fn answer_at(
     let read = async move { history.at(&unit, at_ms).await };
     let form = move |standing: Option<Standing>| AtView {
         at_ms,
-        unit: standing.as_ref().map(|standing| UnitView::of(standing, &name)),
-        shown: standing.as_ref().and_then(UnitView::shown),
+        unit: standing.as_ref().map(|standing| view::unit_of(standing, &name)),
+        shown: standing.as_ref().and_then(view::shown_of),
     };
     let json = app.turns.answer(&viewer.session, read, form).await?;
     Ok(app.answer(app.asked(viewer, peer, What::PlaceRead), json).await)
@@ -208,7 +209,7 @@ pub(super) struct UnitsQuestion {
 #[derive(Debug, Serialize)]
 struct UnitsView {
     at_ms: u64,
-    units: Vec<UnitView>,
+    units: Vec<PastUnit>,
     /// Times of which a part could not be read.
     gaps: Vec<GapView>,
 }
@@ -234,7 +235,7 @@ pub(super) async fn units(
         let standings = course.start.items.iter();
         UnitsView {
             at_ms,
-            units: standings.map(|standing| UnitView::of(standing, &name(standing))).collect(),
+            units: standings.map(|standing| view::unit_of(standing, &name(standing))).collect(),
             gaps: damaged(&course.start.damaged),
         }
     };

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::question::{Checked, REPLAY_MS_MAX, STEP_MS_MAX, STEP_MS_MIN, bad, span};
-use super::view::{GoneView, UnitView};
+use super::view::{GoneView, PastUnit, unit_of};
 use super::{damaged, sees};
 use crate::audit::{Unseen, What};
 use crate::history::ask::Course;
@@ -118,8 +118,8 @@ async fn read(history: &History, sees: Sees, part: Part) -> Result<Unseen<(Part,
 fn render(course: &Course, part: Part, end_ms: u64, name: impl Fn(&UnitId, u64) -> UnitName) -> Value {
     let mut standings: BTreeMap<&UnitId, Standing> =
         course.start.items.iter().map(|standing| (&standing.unit, standing.clone())).collect();
-    let view = |standing: &Standing| UnitView::of(standing, &name(&standing.unit, standing.at_ms));
-    let mut shown: BTreeMap<&UnitId, UnitView> =
+    let view = |standing: &Standing| unit_of(standing, &name(&standing.unit, standing.at_ms));
+    let mut shown: BTreeMap<&UnitId, PastUnit> =
         standings.iter().map(|(unit, standing)| (*unit, view(standing))).collect();
     let mut frames = Vec::new();
     let mut bytes = 0;
@@ -152,7 +152,7 @@ fn render(course: &Course, part: Part, end_ms: u64, name: impl Fn(&UnitId, u64) 
         for (unit, standing) in standings.iter().filter(|(_, standing)| standing.is_known()) {
             // Only staleness changes without a word from the unit.
             let is_due = touched.contains(unit)
-                || shown.get(unit).is_none_or(|view| view.is_stale() != standing.is_stale());
+                || shown.get(unit).is_none_or(|view| view.stale != standing.is_stale());
             if is_due {
                 let now = view(standing);
                 if shown.get(unit) != Some(&now) {

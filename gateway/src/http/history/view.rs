@@ -1,6 +1,5 @@
 //! The history as JSON. Times in Unix ms, degrees WGS 84 (longitude first in GeoJSON: RFC 7946), SI units.
 
-use fieldpost_protocol::Position;
 use serde::Serialize;
 
 use crate::alarms::Grade;
@@ -8,6 +7,10 @@ use crate::history::AlarmStory;
 use crate::history::row::{AlarmEvent, Row, Said};
 use crate::history::standing::Standing;
 use crate::live::unit::UnitName;
+use crate::live::view::{PlaceTimes, PositionView, UnitView, accuracy_m, course_deg, degrees, speed_mps};
+
+/// One unit at a past time, in the shape of the live list.
+pub(super) type PastUnit = UnitView<String>;
 
 /// One point of a track.
 #[derive(Debug, Serialize)]
@@ -32,40 +35,6 @@ pub(super) struct GapView {
     pub(super) until_ms: u64,
     /// `silent`, `off_duty`, `lost` or `damaged`.
     pub(super) kind: &'static str,
-}
-
-/// One unit at a past time, in the shape of the live list.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct UnitView {
-    pub(super) id: String,
-    force: String,
-    device: String,
-    callsign: String,
-    kind: &'static str,
-    mode: &'static str,
-    /// Nobody knows any more.
-    connected: bool,
-    duty: Option<&'static str>,
-    battery_pct: Option<u8>,
-    pub(super) position: Option<PositionView>,
-    last_report_ms: u64,
-    stale: bool,
-    alarm: Option<String>,
-}
-
-/// A position in the shape of the live list.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct PositionView {
-    lon: f64,
-    lat: f64,
-    speed_mps: Option<f64>,
-    course_deg: Option<f64>,
-    accuracy_m: Option<u8>,
-    device_time_ms: u64,
-    received_at_ms: u64,
-    clock: &'static str,
-    /// It was not known at the time.
-    history: bool,
 }
 
 /// A unit of which only its going is said.
@@ -113,22 +82,6 @@ struct EventView {
     grade: Option<Grade>,
 }
 
-fn degrees(udeg: i32) -> f64 {
-    f64::from(udeg) / 1e6
-}
-
-fn speed_mps(position: &Position) -> Option<f64> {
-    position.speed_cmps.map(|speed| f64::from(speed) / 100.0)
-}
-
-fn course_deg(position: &Position) -> Option<f64> {
-    position.course_turn256.map(|course| f64::from(course) * 360.0 / 256.0)
-}
-
-fn accuracy_m(position: &Position) -> Option<u8> {
-    (position.accuracy_m > 0).then_some(position.accuracy_m)
-}
-
 impl PointView {
     /// The point of a row, if it is a position.
     pub(super) fn of(row: &Row) -> Option<Self> {
@@ -148,51 +101,44 @@ impl PointView {
     }
 }
 
-impl PositionView {
-    fn of(row: &Row, at_ms: u64) -> Option<Self> {
-        let Said::Position(position) = &row.said else { return None };
-        Some(Self {
-            lon: degrees(position.longitude_udeg),
-            lat: degrees(position.latitude_udeg),
-            speed_mps: speed_mps(position),
-            course_deg: course_deg(position),
-            accuracy_m: accuracy_m(position),
-            device_time_ms: row.at_ms,
-            received_at_ms: row.received_at_ms,
-            clock: row.clock.as_str(),
-            history: row.is_backlog || row.received_at_ms > at_ms,
-        })
+/// The position of a row, if it is one, as it is shown of the time `at_ms`.
+fn position_of(row: &Row, at_ms: u64) -> Option<PositionView> {
+    let Said::Position(position) = &row.said else { return None };
+    let times = PlaceTimes {
+        device_time_ms: row.at_ms,
+        received_at_ms: row.received_at_ms,
+        clock: row.clock.as_str(),
+        history: row.is_backlog || row.received_at_ms > at_ms,
+    };
+    Some(PositionView::new(position, times))
+}
+
+/// `standing` under the name that the roster gives the unit today. Whether it was connected nobody knows any more.
+pub(super) fn unit_of(standing: &Standing, name: &UnitName) -> PastUnit {
+    PastUnit {
+        id: standing.unit.to_string(),
+        force: standing.unit.force.to_string(),
+        device: standing.unit.device.to_string(),
+        callsign: name.callsign.to_string(),
+        officer: None,
+        vehicle: None,
+        role: None,
+        kind: name.kind.as_str(),
+        mode: standing.mode().map_or("test", fieldpost_protocol::Mode::as_str),
+        connected: false,
+        duty: standing.duty().map(|duty| duty.name().unwrap_or("unknown")),
+        battery_pct: standing.battery_pct(),
+        position: standing.place().and_then(|row| position_of(row, standing.at_ms)),
+        last_report_ms: standing.last_report_ms(),
+        stale: standing.is_stale(),
+        alarm: None,
+        gaps: None,
     }
 }
 
-impl UnitView {
-    /// `standing` under the name that the roster gives the unit today.
-    pub(super) fn of(standing: &Standing, name: &UnitName) -> Self {
-        Self {
-            id: standing.unit.to_string(),
-            force: standing.unit.force.to_string(),
-            device: standing.unit.device.to_string(),
-            callsign: name.callsign.to_string(),
-            kind: name.kind.as_str(),
-            mode: standing.mode().map_or("test", fieldpost_protocol::Mode::as_str),
-            connected: false,
-            duty: standing.duty().map(|duty| duty.name().unwrap_or("unknown")),
-            battery_pct: standing.battery_pct(),
-            position: standing.place().and_then(|row| PositionView::of(row, standing.at_ms)),
-            last_report_ms: standing.last_report_ms(),
-            stale: standing.is_stale(),
-            alarm: None,
-        }
-    }
-
-    pub(super) fn is_stale(&self) -> bool {
-        self.stale
-    }
-
-    /// The position that the page showed at the time.
-    pub(super) fn shown(standing: &Standing) -> Option<PositionView> {
-        standing.shown().and_then(|row| PositionView::of(row, standing.at_ms))
-    }
+/// The position that the page showed at the time.
+pub(super) fn shown_of(standing: &Standing) -> Option<PositionView> {
+    standing.shown().and_then(|row| position_of(row, standing.at_ms))
 }
 
 impl AlarmView {
