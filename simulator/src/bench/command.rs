@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
-    Figure, IngestLoad, Peer, Server, commits, drain, fan_out, handshake_in_memory, handshakes, idle_memory,
-    overload,
+    Figure, IngestLoad, Peer, Server, commits, drain, fan_out, handshake_in_memory, handshakes, history,
+    idle_memory, overload,
     overload::{FLOODING, RAISING},
     paced, pump, pump_jetstream, storm, subscribe, table,
 };
@@ -74,6 +74,8 @@ enum Row {
     Drain,
     /// Commits next to a bare append with fdatasync.
     Commits,
+    /// What the embedded history costs.
+    History,
 }
 
 const PUMP_CONNECTIONS: usize = 200;
@@ -134,6 +136,10 @@ impl BenchCommand {
         }
         if self.has(Row::Commits) {
             figures.extend(commits(tempfile::tempdir()?.path()).await?);
+        }
+        if self.has(Row::History) {
+            let units_count = u32::try_from(self.units)?;
+            figures.extend(history(units_count, tempfile::tempdir_in("/var/tmp")?.path()).await?);
         }
         Ok(figures)
     }

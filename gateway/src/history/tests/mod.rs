@@ -2,7 +2,6 @@
 //! of the embedded one alone.
 
 mod damage;
-mod figures;
 mod model;
 mod patience;
 mod postgres;
