@@ -62,7 +62,8 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn tls(authority: Option<&Path>) -> Result<ClientConfig, AuthorityError> {
+/// TLS that trusts `authority`, or the system's roots without one. Blocking: reads certificates.
+pub(crate) fn tls(authority: Option<&Path>) -> Result<ClientConfig, AuthorityError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -269,6 +269,7 @@ fn sink(forward: &Forward) -> Finding {
         Sink::Webhook(webhook) => reach_any(std::iter::once(webhook.url.as_str()), 443),
         Sink::File(file) => writable(&file.path),
         Sink::TakClient(client) => Ok(format!("comes by itself, as {}", client.common_name)),
+        Sink::Nmea(nmea) => reach_any(std::iter::once(nmea.url.as_str()), 0),
         Sink::Tak(tak) => reach_any(std::iter::once(tak.url.as_str()), 8089),
     };
     match reached {

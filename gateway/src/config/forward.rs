@@ -1,4 +1,4 @@
-//! `[[forward.nats]]`, `[[forward.postgres]]`, `[[forward.webhook]]`, `[[forward.file]]`, `[[forward.tak]]`.
+//! `[[forward.nats]]`, `[[forward.postgres]]`, `[[forward.webhook]]`, `[[forward.file]]`, `[[forward.tak]]`, `[[forward.nmea]]`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,7 +13,8 @@ use super::postgres::server;
 use super::release::release;
 use super::section::{Located, Section};
 use super::{
-    BatchPolicy, ClientFiles, FileSink, Forward, NatsSink, RetryPolicy, Sink, TakManner, TakSink, WebhookSink,
+    BatchPolicy, ClientFiles, FileSink, Forward, NatsSink, NmeaSink, RetryPolicy, Sink, TakManner, TakSink,
+    WebhookSink,
 };
 use crate::forward::webhook::SigningKeys;
 use crate::https::is_loopback;
@@ -26,12 +27,18 @@ const FORWARDS_MAX: usize = 32;
 /// Reads the keys of one kind of sink.
 type ReadSink = fn(&Section<'_>) -> Option<Sink>;
 
-/// Reads every sink in the order nats, postgres, webhook, file, tak.
+/// Reads every sink in the order nats, postgres, webhook, file, tak, nmea.
 pub(super) fn forwards(root: &Section<'_>, served: &BTreeMap<ForceId, String>) -> Vec<Forward> {
     let section = root.section("forward");
     let mut forwards: Vec<Forward> = Vec::new();
-    let kinds: [(&'static str, ReadSink); 5] =
-        [("nats", nats), ("postgres", postgres), ("webhook", webhook), ("file", file), ("tak", tak)];
+    let kinds: [(&'static str, ReadSink); 6] = [
+        ("nats", nats),
+        ("postgres", postgres),
+        ("webhook", webhook),
+        ("file", file),
+        ("tak", tak),
+        ("nmea", nmea),
+    ];
     for (kind, read_sink) in kinds {
         for entry in section.sections(kind) {
             if let Some(forward) = forward(&entry, kind, read_sink, served) {
@@ -208,6 +215,43 @@ fn tak(entry: &Section<'_>) -> Option<Sink> {
     }))
 }
 
+fn nmea(entry: &Section<'_>) -> Option<Sink> {
+    let url = entry
+        .required_text("url", "for example url = \"tls://avl.force.example:5017\"")
+        .filter(|url| is_url(entry, url, &url.value, &["tls", "tcp"]) && has_port(entry, url))
+        .filter(|url| is_tls_or_here(entry, url));
+    let authority = authority(entry);
+    let client = client_files(entry);
+    if let (Some(None), Some(Some(_))) = (&authority, &client) {
+        entry.report().mistake(
+            entry.origin(),
+            format!("`{}` has a certificate and no authority", entry.name()),
+            "say whom to show it to: set authority to who issued the server's certificate",
+        );
+    }
+    let sends_every_position = entry.choice("positions", &[("newest", false), ("every", true)]);
+    Some(Sink::Nmea(NmeaSink {
+        url: url?.value,
+        authority: authority?,
+        client: client?,
+        sends_every_position,
+    }))
+}
+
+/// Positions never leave the machine in clear text.
+fn is_tls_or_here(entry: &Section<'_>, url: &Located<String>) -> bool {
+    let Ok(uri) = url.value.parse::<Uri>() else { return false };
+    let private = uri.scheme_str() == Some("tls") || is_loopback(&uri);
+    if !private {
+        entry.report().mistake(
+            &url.origin,
+            format!("`{}` would send positions in clear text", url.key),
+            "use tls://; where the server cannot, tcp:// to a tunnel on this machine (stunnel, WireGuard)",
+        );
+    }
+    private
+}
+
 pub(super) fn tak_manner(entry: &Section<'_>) -> TakManner {
     let manner = TakManner {
         takes_protobuf: entry.choice("protocol", &[("auto", true), ("xml", false)]),
@@ -233,7 +277,7 @@ fn has_port(entry: &Section<'_>, url: &Located<String>) -> bool {
         entry.report().mistake(
             &url.origin,
             format!("`{}` has no port", url.key),
-            "write tls://host:port; 8089 is usual",
+            "write scheme://host:port; TAK servers listen on 8089",
         );
     }
     has_port

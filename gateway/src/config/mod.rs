@@ -241,6 +241,8 @@ pub enum Sink {
     File(FileSink),
     /// Cursor on Target to a TAK server.
     Tak(TakSink),
+    /// Positions as NMEA 0183 to a location server.
+    Nmea(NmeaSink),
     /// Cursor on Target to a TAK client that connects to us.
     TakClient(TakClient),
 }
@@ -297,6 +299,20 @@ pub struct WebhookSink {
 pub struct FileSink {
     /// The NDJSON file; its directory exists.
     pub path: PathBuf,
+}
+
+/// `[[forward.nmea]]`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NmeaSink {
+    /// `tls://host:port`, or `tcp://` to this machine.
+    pub url: String,
+    /// PEM of who issued the server's certificate; the system's roots without one.
+    pub authority: Option<PathBuf>,
+    /// Our certificate, if the server asks for one.
+    pub client: Option<ClientFiles>,
+    /// Whether positions are sent that newer ones of their unit have replaced.
+    pub sends_every_position: bool,
 }
 
 /// `[[forward.tak]]`.

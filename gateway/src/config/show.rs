@@ -264,6 +264,14 @@ fn sink(forward: &Forward, redact: bool) -> (&'static str, Table) {
             set(&mut entry, "path", path(&file.path));
             "file"
         }
+        Sink::Nmea(nmea) => {
+            set(&mut entry, "url", url(&nmea.url));
+            set_path(&mut entry, "authority", nmea.authority.as_deref());
+            set_path(&mut entry, "certificate", nmea.client.as_ref().map(|client| &*client.certificate));
+            set_path(&mut entry, "key", nmea.client.as_ref().map(|client| &*client.key));
+            set(&mut entry, "positions", if nmea.sends_every_position { "every" } else { "newest" });
+            "nmea"
+        }
         Sink::Tak(tak) => {
             set(&mut entry, "url", url(&tak.url));
             if let Some(name) = &tak.server_name {
@@ -331,6 +339,7 @@ pub fn destination(sink: &Sink) -> (&'static str, String) {
         Sink::Nats(nats) => ("nats", redacted_urls(&nats.url)),
         Sink::Webhook(webhook) => ("webhook", redacted_urls(&webhook.url)),
         Sink::File(file) => ("file", path(&file.path)),
+        Sink::Nmea(nmea) => ("nmea", redacted_urls(&nmea.url)),
         Sink::Tak(tak) => ("tak", redacted_urls(&tak.url)),
         Sink::TakClient(client) => ("tak-client", format!("certificate {}", client.common_name)),
         Sink::Postgres(server) => ("postgres", redacted_urls(&server.url)),

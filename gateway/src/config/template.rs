@@ -221,6 +221,18 @@ revocation_list = "pki/crl.pem"
 #path = "events.ndjson"
 #release = { forces = ["*"], classes = ["*"], fields = ["*"], marking = "official-sensitive" }
 #
+# Positions as NMEA 0183 to a location server (docs/sinks/nmea.md). tcp:// is for loopback only.
+#[[forward.nmea]]
+#name = "avl"
+#url = "tls://avl.force.example:5017"
+# Who issued the server's certificate (default: the system's roots); our certificate and key, if it asks for one.
+#authority = "avl-ca.pem"
+#certificate = "avl-client.pem"
+#key = "avl-client.key"
+# "newest": positions that newer ones of their unit have replaced are passed over; "every": they are sent too.
+#positions = "newest"
+#release = { forces = ["*"], classes = ["position"], fields = ["position", "movement"], marking = "official-sensitive" }
+#
 # Cursor on Target to a TAK server, both ends with a certificate (docs/sinks/tak.md).
 #[[forward.tak]]
 #name = "tak"

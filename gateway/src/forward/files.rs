@@ -69,6 +69,7 @@ fn paths(sink: &Sink) -> Vec<&Path> {
             ([webhook.authority.as_deref(), secrets[0], secrets[1]], None)
         }
         Sink::File(_) | Sink::Postgres(_) | Sink::TakClient(_) => ([None, None, None], None),
+        Sink::Nmea(nmea) => ([nmea.authority.as_deref(), None, None], nmea.client.as_ref()),
         Sink::Tak(tak) => ([Some(tak.authority.as_path()), None, None], Some(&tak.client)),
     };
     let client = client.into_iter().flat_map(|client| [client.certificate.as_path(), client.key.as_path()]);

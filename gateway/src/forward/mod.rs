@@ -6,7 +6,7 @@
 //! kept among the refusals. What a sink may see twice carries the same `id` both times.
 //!
 //! ```text
-//! spool --Source--> Renderer --> [Event] --Sink::deliver--> JetStream | PostgreSQL | webhook | file | TAK
+//! spool --Source--> Renderer --> [Event] --Sink::deliver--> JetStream | PostgreSQL | webhook | file | TAK | NMEA
 //!   ^                               |  retry: same events, those accepted already are not sent again
 //!   '------- cursor (fsync) <-------'  refuse: halve until the poison event stands alone, keep it, go on
 //! ```
@@ -29,6 +29,7 @@ pub mod forwarder;
 mod json;
 mod metrics;
 pub mod nats;
+pub mod nmea;
 pub mod postgres;
 pub mod refusals;
 pub mod release;
@@ -58,7 +59,7 @@ pub use start::{Forwarders, StartError};
 
 /// Where a forwarder delivers.
 pub trait Sink: Send {
-    /// What it is, for logs: `nats`, `postgres`, `webhook`, `file` or `tak`.
+    /// What it is, for logs: `nats`, `postgres`, `webhook`, `file`, `tak`, `nmea` or `feed`.
     fn kind(&self) -> &'static str;
 
     /// Whether the sink writes to the disclosure log itself, because only it knows which events it sends: then the forwarder

@@ -13,6 +13,7 @@ use super::cot::{Door, Spans, TakError, TakMetrics, TakSettings, TakSink, Terms}
 use super::file::{FileSettings, FileSink};
 use super::metrics::ForwarderMetrics;
 use super::nats::{NatsSettings, NatsSink};
+use super::nmea::{NmeaError, NmeaServer, NmeaSettings, NmeaSink};
 use super::postgres::{PostgresSettings, PostgresSink, RetentionSettings};
 use super::refusals::refusals_of;
 use super::release::{Disclosures, Whom};
@@ -53,6 +54,14 @@ pub enum StartError {
         /// Why.
         source: WebhookError,
     },
+    /// Its connection to a location server cannot be set up.
+    #[error("forwarder {name}: {source}")]
+    Nmea {
+        /// Its configured name.
+        name: String,
+        /// Why.
+        source: NmeaError,
+    },
     /// Nobody can connect.
     #[error("tak.listen: cannot listen on {address}: {source}")]
     Listen {
@@ -92,6 +101,7 @@ enum AnySink {
     Postgres(Box<PostgresSink>),
     Webhook(Box<WebhookSink>),
     File(FileSink),
+    Nmea(Box<NmeaSink>),
     Tak(TakSink),
 }
 
@@ -218,6 +228,7 @@ impl Plan {
             AnySink::Nats(sink) => self.spawn_with(source, *sink),
             AnySink::Postgres(sink) => self.spawn_with(source, *sink),
             AnySink::Webhook(sink) => self.spawn_with(source, *sink),
+            AnySink::Nmea(sink) => self.spawn_with(source, *sink),
             AnySink::File(sink) => self.spawn_with(source, sink),
             AnySink::Tak(sink) => self.spawn_with(source, sink),
         }
@@ -353,6 +364,11 @@ fn sink(
             path: file.path.clone(),
             rotate_bytes: FILE_ROTATE_BYTES,
         })),
+        config::Sink::Nmea(nmea) => {
+            let sink = NmeaSink::try_new(nmea_settings(nmea, settings))
+                .map_err(|source| StartError::Nmea { name: forward.name.clone(), source })?;
+            AnySink::Nmea(Box::new(sink))
+        }
         config::Sink::Tak(tak) => {
             let tak = tak_settings(forward, tak, settings);
             let sink = TakSink::start(tak, Arc::clone(situation), settings.wall.clone())
@@ -366,6 +382,24 @@ fn sink(
             AnySink::Tak(TakSink::await_client(door, client, terms, situation, clock))
         }
     })
+}
+
+fn nmea_settings(nmea: &config::NmeaSink, settings: &ForwarderSettings) -> NmeaSettings {
+    let uri: hyper::Uri = nmea.url.parse().expect("the configuration was checked");
+    let client = nmea.client.as_ref();
+    NmeaSettings {
+        server: NmeaServer {
+            host: uri.host().unwrap_or_default().to_owned(),
+            port: uri.port_u16().unwrap_or_default(),
+            is_tls: uri.scheme_str() == Some("tls"),
+            authority: nmea.authority.clone(),
+            client: client.map(|files| (files.certificate.clone(), files.key.clone())),
+        },
+        sends_every_position: nmea.sends_every_position,
+        clock: settings.clock,
+        recipient: settings.recipient.clone(),
+        wall: settings.wall.clone(),
+    }
 }
 
 fn tak_settings(
