@@ -297,6 +297,16 @@ impl Seen {
             })
     }
 
+    /// What an alarm said, if it is one of the newest [`ALARMS_MAX`] and nothing else can be meant. `repeat` is what its key
+    /// says: a repeated identity carries it.
+    #[must_use]
+    pub fn alarm_print(&self, boot: BootId, seq: Seq, repeat: Option<Fingerprint>) -> Option<Fingerprint> {
+        let is_repeated = self.find(boot).is_some_and(|of_boot| of_boot.times.is_repeated);
+        // The first of two may have been forgotten: the other must not be taken for it.
+        let is_certain = !is_repeated || self.alarms.entries.len() < ALARMS_MAX;
+        repeat.or_else(|| self.alarms.oldest(boot, seq).filter(|_| is_certain))
+    }
+
     /// The newest entry appended for the device.
     #[must_use]
     pub fn newest(&self) -> Lsn {
@@ -372,6 +382,13 @@ impl<const MAX: usize> Recent<MAX> {
             self.entries[self.at] = entry;
             self.at = (self.at + 1) % MAX;
         }
+    }
+
+    /// The content that was heard first under the identity.
+    fn oldest(&self, boot: BootId, seq: Seq) -> Option<Fingerprint> {
+        let (newer, older) = self.entries.split_at(self.at);
+        let mut in_order = older.iter().chain(newer);
+        in_order.find(|entry| (entry.0, entry.1) == (boot, seq)).map(|entry| entry.2)
     }
 
     /// Whether the content is one of those remembered under the identity; `None` if there are none.

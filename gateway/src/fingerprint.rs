@@ -1,46 +1,43 @@
 //! What a record says, in 32 bits: tells a redelivery from another record under the same identity.
 //!
-//! **Every delivery of one record has the same fingerprint**, whether it came alone or in a batch, by whichever lane, with or
-//! without padding of its frame. Two different records of one device share one by chance once in four thousand million; it is
-//! no protection against a device that wants its own records to be lost.
+//! **Every delivery of one record has the same fingerprint**, whether it came alone or in a batch, by whichever lane. It is the
+//! protocol's [`print`], computed by the processor's own instruction. It is no protection against a device that wants its own
+//! records to be lost.
 
 use std::fmt;
 
-use fieldpost_protocol::{Class, Envelope, Head, Position};
+use fieldpost_protocol::print::{self, Print};
+use fieldpost_protocol::{Envelope, Head, Position};
 use serde::{Deserialize, Serialize};
 
 /// CRC-32C over time, class and body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Fingerprint(pub u32);
 
-/// Latitude and longitude, which stand first in a position. With the time they say which one it is; what may follow them
-/// differs between a lone position and the same one in a batch.
-const PLACE_BYTES: usize = 8;
-
 impl Fingerprint {
     /// Of a record's head and its body's bytes.
     #[must_use]
     pub fn of(head: &Head, body: &[u8]) -> Self {
-        let mut start = [0; 9];
-        start[..8].copy_from_slice(&head.time_ms.to_le_bytes());
-        start[8] = head.class.0;
-        let told = if head.class == Class::POSITION { body.get(..PLACE_BYTES).unwrap_or(body) } else { body };
+        let (start, told) = print::covered(head, body);
         Self(crc32c::crc32c_append(crc32c::crc32c(&start), told))
     }
 
     /// Of a position, as its body's bytes would give it.
     #[must_use]
     pub fn of_position(head: &Head, position: &Position) -> Self {
-        let mut place = [0; PLACE_BYTES];
-        place[..4].copy_from_slice(&position.latitude_udeg.to_le_bytes());
-        place[4..].copy_from_slice(&position.longitude_udeg.to_le_bytes());
-        Self::of(head, &place)
+        Self::of(head, &print::place(position))
     }
 
     /// Of an envelope.
     #[must_use]
     pub fn of_envelope(envelope: &Envelope<'_>) -> Self {
         Self::of(&envelope.head, envelope.body)
+    }
+
+    /// As a device is told it.
+    #[must_use]
+    pub fn print(self) -> Print {
+        Print(self.0)
     }
 }
 
@@ -52,7 +49,7 @@ impl fmt::Display for Fingerprint {
 
 #[cfg(test)]
 mod tests {
-    use fieldpost_protocol::{BatchItem, BootId, ClockQuality, FixSource, Mode, ReportReason, Seq};
+    use fieldpost_protocol::{BatchItem, BootId, Class, ClockQuality, FixSource, Mode, ReportReason, Seq};
 
     use super::*;
     use crate::decode::{LONE_POSITION_BYTES_MAX, lone_position};
@@ -83,6 +80,7 @@ mod tests {
         let unpacked = lone_position(&head(Class::POSITION_BATCH, 0), &item, &mut buffer);
         assert_eq!(Fingerprint::of_envelope(&Envelope::decode(unpacked).unwrap()), alone);
         assert_eq!(Fingerprint::of_position(&head(Class::POSITION, 7), &position), alone);
+        assert_eq!(Print::of(&head(Class::POSITION, 7), &body), alone.print(), "as the device has it");
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub enum Sabotage {
     EraseHeld,
     /// Retention never finds that a period is over.
     KeepExpired,
+    /// What another gateway has said STORED of counts by its number, whatever it said.
+    NameByNumber,
 }
 
 /// Where a rig lets the process end as by kill -9.
@@ -74,7 +76,7 @@ pub enum CrashPoint {
 
 impl Sabotage {
     /// Every kind.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::AckBeforeCommit,
         Self::ForgetLastRecord,
         Self::DropOnOverflow,
@@ -98,6 +100,7 @@ impl Sabotage {
         Self::SkipTag,
         Self::EraseHeld,
         Self::KeepExpired,
+        Self::NameByNumber,
     ];
 
     /// Its name on a command line and in the environment.
@@ -127,6 +130,7 @@ impl Sabotage {
             Self::SkipTag => "skip-tag",
             Self::EraseHeld => "erase-held",
             Self::KeepExpired => "keep-expired",
+            Self::NameByNumber => "name-by-number",
         }
     }
 

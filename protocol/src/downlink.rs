@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     body::SeqRange,
     code::Duty,
-    identity::BootId,
-    limits::{DOWNLINK_BYTES_MAX, SEQ_RANGES_MAX, TEXT_BYTES_MAX},
+    identity::{BootId, Seq},
+    limits::{DOWNLINK_BYTES_MAX, PROVEN_RECORDS_MAX, SEQ_RANGES_MAX, TEXT_BYTES_MAX},
+    print::Print,
     wire::{DecodeError, EncodeError, Reader, Writer},
 };
 
@@ -24,6 +25,7 @@ const RECEIPTS: u8 = 1;
 const COMMAND: u8 = 2;
 const TIME: u8 = 3;
 const SEALED: u8 = 4;
+const PROVEN: u8 = 5;
 
 /// How far a record has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,6 +49,30 @@ pub struct Receipts {
     pub boot: BootId,
     /// Their sequences, ascending.
     pub ranges: heapless::Vec<SeqRange, SEQ_RANGES_MAX>,
+}
+
+/// A receipt that names what the records said, so that it cannot be taken for one of others under the same identities: of an
+/// earlier life of a device that was wiped and counts its starts from the beginning. The only receipt that is heard behind
+/// a broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Proven {
+    /// Which step.
+    pub receipt: Receipt,
+    /// Boot id of the records.
+    pub boot: BootId,
+    /// The records.
+    pub records: heapless::Vec<NamedRecord, PROVEN_RECORDS_MAX>,
+}
+
+/// One record of a boot, by number and by content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct NamedRecord {
+    /// Its sequence.
+    pub seq: Seq,
+    /// What it said.
+    pub print: Print,
 }
 
 /// What a device is asked to do.
@@ -90,6 +116,8 @@ pub struct Command {
 pub enum Downlink {
     /// Records came a step further.
     Receipts(Receipts),
+    /// The same of records that are named by their content too.
+    Proven(Proven),
     /// Do something.
     Command(Command),
     /// The gateway's Unix time in ms, for a device whose clock is not set.
@@ -111,6 +139,7 @@ impl Downlink {
         let mut body = Reader::new(body);
         Ok(match kind {
             RECEIPTS => Self::Receipts(body.value()?),
+            PROVEN => Self::Proven(body.value()?),
             COMMAND => Self::Command(body.value()?),
             TIME => Self::Time { unix_ms: body.value()? },
             other => Self::Unknown(other),
@@ -142,6 +171,7 @@ impl Downlink {
         let mut body_writer = Writer::new(&mut body);
         let kind = match self {
             Self::Receipts(receipts) => body_writer.value(receipts).map(|()| RECEIPTS)?,
+            Self::Proven(proven) => body_writer.value(proven).map(|()| PROVEN)?,
             Self::Command(command) => body_writer.value(command).map(|()| COMMAND)?,
             Self::Time { unix_ms } => body_writer.value(unix_ms).map(|()| TIME)?,
             Self::Unknown(_) => return Err(EncodeError::TooLong),

@@ -32,6 +32,7 @@ pub mod identity;
 pub mod limits;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
+pub mod print;
 pub mod topic;
 mod wire;
 
@@ -44,8 +45,9 @@ pub use code::{
     AlarmCause, AuthAlgorithm, CancelReason, Class, Duty, EventCode, FixSource, LossReason, Power,
     ReportReason, ResetReason,
 };
-pub use downlink::{Action, Command, Downlink, Receipt, Receipts};
+pub use downlink::{Action, Command, Downlink, NamedRecord, Proven, Receipt, Receipts};
 pub use envelope::{Envelope, Head, Trailer};
 pub use identity::{BootId, ClockQuality, DeviceId, ForceId, IdError, Mode, Seq};
+pub use print::Print;
 pub use topic::{Lane, TopicError};
 pub use wire::{DecodeError, EncodeError};

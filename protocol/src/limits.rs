@@ -33,6 +33,9 @@ pub const SPEED_CMPS_MAX: u16 = 0x3FFF;
 /// Most sequence ranges in one loss record or receipt.
 pub const SEQ_RANGES_MAX: usize = 16;
 
+/// Most records in one proven receipt.
+pub const PROVEN_RECORDS_MAX: usize = 24;
+
 /// Longest text a command may show on the device, in UTF-8 bytes.
 pub const TEXT_BYTES_MAX: usize = 64;
 
@@ -67,3 +70,7 @@ const _: () = assert!(
 const _: () = assert!(BATCH_ITEMS_MAX <= u8::MAX as usize, "the count is one byte");
 const _: () =
     assert!(SEQ_RANGES_MAX * 10 + 16 <= DOWNLINK_BYTES_MAX, "the longest receipt fits a downlink frame");
+const _: () = assert!(
+    PROVEN_RECORDS_MAX * 9 + 11 + 4 + 17 <= DOWNLINK_BYTES_MAX,
+    "the longest proven receipt fits a downlink frame, and that one the frame it is sealed in"
+);

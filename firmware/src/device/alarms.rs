@@ -104,7 +104,8 @@ impl<S: Storage> Device<S> {
             return;
         };
         self.unissued.remove(cause);
-        self.heard.follow(alarm);
+        let prints = self.outbox.alarm_prints(alarm.boot, alarm.seq);
+        self.heard.follow(alarm, prints);
         self.rules.note_raised(Active { id: alarm, cause, silent, raised_ms: Some(now_ms) });
         self.remember_alarms();
         if is_emergency(cause) {

@@ -1,7 +1,12 @@
 //! What the gateway says: receipts, commands that expire, time. **A frame that cannot be read, or behind a
 //! broker is not sealed by the gateway, changes nothing but a counter.**
+//!
+//! Behind a broker a receipt must name what its records said. A broker keeps old receipts as long as it likes, and a device
+//! that was wiped gives the same identities again: by number alone an old receipt would erase a new record.
 
-use fieldpost_protocol::{Action, ClockQuality, Command, Downlink, Duty, Receipt, Receipts, Seq};
+use fieldpost_protocol::{
+    Action, ClockQuality, Command, Downlink, Duty, NamedRecord, Print, Proven, Receipt, Receipts, Seq,
+};
 
 use super::{Device, Notice};
 use crate::{clock::TimeSource, rules::AlarmId, settings::Peer, storage::Storage};
@@ -14,31 +19,46 @@ const INTERVAL_S_MAX: u16 = 3600;
 /// Alarms that receipts may speak of.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Heard {
-    alarms: heapless::Deque<(AlarmId, Option<Receipt>), ALARMS_REMEMBERED>,
+    alarms: heapless::Deque<Followed, ALARMS_REMEMBERED>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Followed {
+    alarm: AlarmId,
+    /// What it may have been sent as; of one raised before a restart not known.
+    prints: Option<[Option<Print>; 2]>,
+    progress: Option<Receipt>,
 }
 
 impl Heard {
     /// Follows an alarm from now on.
-    pub(super) fn follow(&mut self, alarm: AlarmId) {
-        if self.alarms.iter().any(|(followed, _)| *followed == alarm) {
+    pub(super) fn follow(&mut self, alarm: AlarmId, prints: Option<[Option<Print>; 2]>) {
+        if self.alarms.iter().any(|followed| followed.alarm == alarm) {
             return;
         }
         if self.alarms.is_full() {
             self.alarms.pop_front();
         }
-        self.alarms.push_back((alarm, None)).expect("has room: the oldest gave way");
+        let followed = Followed { alarm, prints, progress: None };
+        self.alarms.push_back(followed).expect("has room: the oldest gave way");
     }
 
     /// Whether the receipt is news about a followed alarm.
     fn advances(&mut self, alarm: AlarmId, receipt: Receipt) -> bool {
-        let Some((_, progress)) = self.alarms.iter_mut().find(|(followed, _)| *followed == alarm) else {
+        let Some(followed) = self.alarms.iter_mut().find(|followed| followed.alarm == alarm) else {
             return false;
         };
-        let news = progress.is_none_or(|before| before < receipt);
+        let news = followed.progress.is_none_or(|before| before < receipt);
         if news {
-            *progress = Some(receipt);
+            followed.progress = Some(receipt);
         }
         news
+    }
+
+    /// Whether a proven receipt may be one for this alarm: it said that, or nobody here remembers what it said.
+    fn may_have_said(&self, alarm: AlarmId, print: Print) -> bool {
+        let followed = self.alarms.iter().find(|followed| followed.alarm == alarm);
+        followed.is_some_and(|followed| followed.prints.is_none_or(|prints| prints.contains(&Some(print))))
     }
 
     fn followed(&self, receipts: &Receipts) -> heapless::Vec<AlarmId, ALARMS_REMEMBERED> {
@@ -48,7 +68,7 @@ impl Heard {
                 .iter()
                 .any(|range| range.first <= seq && range.last().is_some_and(|last| seq <= last))
         };
-        let alarms = self.alarms.iter().map(|(alarm, _)| *alarm);
+        let alarms = self.alarms.iter().map(|followed| followed.alarm);
         alarms.filter(|alarm| alarm.boot == receipts.boot && named(alarm.seq)).collect()
     }
 }
@@ -58,13 +78,16 @@ impl<S: Storage> Device<S> {
         self.uplink.on_heard();
         let message = match &self.settings.peer {
             Peer::Gateway => Downlink::decode(frame).ok(),
-            // A broker could hold a time back until it is wrong.
+            // A broker could hold a time back until it is wrong, and a receipt until its numbers are given again.
             Peer::Broker(key) => {
-                key.open_down(frame).ok().filter(|message| !matches!(message, Downlink::Time { .. }))
+                let is_lasting =
+                    |message: &Downlink| !matches!(message, Downlink::Time { .. } | Downlink::Receipts(_));
+                key.open_down(frame).ok().filter(is_lasting)
             }
         };
         match message {
             Some(Downlink::Receipts(receipts)) => self.on_receipts(&receipts),
+            Some(Downlink::Proven(proven)) => self.on_proven(&proven),
             Some(Downlink::Command(command)) => self.on_command(now_ms, command),
             Some(Downlink::Time { unix_ms }) => {
                 let judgement = self.clock.offer_network(now_ms, unix_ms);
@@ -99,11 +122,28 @@ impl<S: Storage> Device<S> {
         }
     }
 
+    fn on_proven(&mut self, proven: &Proven) {
+        for NamedRecord { seq, print } in &proven.records {
+            let alarm = AlarmId { boot: proven.boot, seq: *seq };
+            // SEEN of an alarm from before a restart: of this start's own alarms it is known what they said.
+            if proven.receipt == Receipt::Seen && proven.boot != self.outbox.boot() {
+                let prints = self.outbox.alarm_prints(alarm.boot, alarm.seq);
+                self.heard.follow(alarm, prints);
+            }
+            if self.heard.may_have_said(alarm, *print) {
+                self.on_alarm_receipt(alarm, proven.receipt);
+            }
+        }
+        if proven.receipt == Receipt::Stored {
+            self.outbox.acknowledge_records(proven.boot, &proven.records);
+        }
+    }
+
     /// SEEN is only ever said of alarms: one raised before a restart is followed from here on. A person acknowledges one
     /// alarm at a time, so a longer range is somebody's mistake and names no alarm that is not followed already.
     fn follow_seen(&mut self, receipts: &Receipts) {
         for range in receipts.ranges.iter().filter(|range| range.more == 0) {
-            self.heard.follow(AlarmId { boot: receipts.boot, seq: range.first });
+            self.heard.follow(AlarmId { boot: receipts.boot, seq: range.first }, None);
         }
     }
 

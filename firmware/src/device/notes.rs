@@ -115,7 +115,8 @@ impl<S: Storage> Device<S> {
         let _ = self.rules.expect_check_ins(0, self.check_in_interval_ms());
         for active in &self.remembered.active {
             self.rules.note_raised(*active);
-            self.heard.follow(active.id);
+            let prints = self.outbox.alarm_prints(active.id.boot, active.id.seq);
+            self.heard.follow(active.id, prints);
             if is_emergency(active.cause) {
                 self.sampler.begin_emergency(0);
             }

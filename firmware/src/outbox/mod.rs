@@ -21,7 +21,8 @@ mod select;
 mod window;
 
 use fieldpost_protocol::{
-    BootId, Class, ClockQuality, Envelope, Head, Lane, Mode, Seq, SeqRange, envelope::VERSION,
+    BootId, Class, ClockQuality, Envelope, Head, Lane, Mode, NamedRecord, Print, Seq, SeqRange,
+    envelope::VERSION,
 };
 
 pub(crate) use self::select::Selected;
@@ -340,18 +341,52 @@ impl<S: Storage> Outbox<S> {
 
     /// A receipt frame says STORED for sequences of one boot.
     pub(crate) fn acknowledge_ranges(&mut self, boot: BootId, ranges: &[SeqRange]) {
-        let named = |head: &Head| {
-            head.boot == boot
-                && ranges
-                    .iter()
-                    .any(|range| range.first <= head.seq && range.last().is_some_and(|last| head.seq <= last))
-        };
-        let mut missing: u64 = ranges.iter().map(|range| u64::from(range.more) + 1).sum();
+        let count = ranges.iter().map(|range| u64::from(range.more) + 1).sum();
+        self.acknowledge_named(count, |envelope| {
+            let Head { boot: of_boot, seq, .. } = envelope.head;
+            let has = |range: &SeqRange| range.first <= seq && range.last().is_some_and(|last| seq <= last);
+            of_boot == boot && ranges.iter().any(has)
+        });
+    }
+
+    /// A proven receipt says STORED: of what said the same, and of nothing else.
+    pub(crate) fn acknowledge_records(&mut self, boot: BootId, records: &[NamedRecord]) {
+        self.acknowledge_named(records.len() as u64, |envelope| {
+            let Head { boot: of_boot, seq, .. } = envelope.head;
+            let mut alike = records.iter().filter(|record| of_boot == boot && record.seq == seq).peekable();
+            alike.peek().is_some() && {
+                let prints = select::prints(envelope);
+                alike.any(|record| prints.contains(&Some(record.print)))
+            }
+        });
+    }
+
+    /// The prints that an alarm may have been sent with; `None` if it is not in the outbox.
+    pub(crate) fn alarm_prints(&mut self, boot: BootId, seq: Seq) -> Option<[Option<Print>; 2]> {
+        let mut entry = Entry::new();
+        let mut after = None;
+        while let Some(key) = self.next_entry(Partition::Alarm, after, &mut entry) {
+            after = Some(key);
+            if let Ok(envelope) = Envelope::decode(&entry)
+                && (envelope.head.boot, envelope.head.seq) == (boot, seq)
+            {
+                return Some(select::prints(&envelope));
+            }
+        }
+        None
+    }
+
+    /// Removes what is `named`, which should be `missing` records.
+    fn acknowledge_named(&mut self, mut missing: u64, named: impl Fn(&Envelope<'_>) -> bool) {
         // Nearly always it speaks of what is in flight: at most 256 entries to look at, and no walk through the storage.
         let mut place = 0;
+        let mut entry = Entry::new();
         while let Some((lane, key)) = self.window.nth(place) {
             let partition = partition_of_lane(lane);
-            if self.read(partition, key).is_some_and(|head| named(&head)) {
+            let before = key.0.checked_sub(1).map(Key);
+            if self.next_entry(partition, before, &mut entry) == Some(key)
+                && Envelope::decode(&entry).is_ok_and(|envelope| named(&envelope))
+            {
                 self.remove_stored(key);
                 self.window.settle(key);
                 missing = missing.saturating_sub(1);
@@ -365,12 +400,13 @@ impl<S: Storage> Outbox<S> {
     }
 
     /// Walks through everything that is not in flight: a receipt for what an earlier connection sent.
-    fn acknowledge_elsewhere(&mut self, named: impl Fn(&Head) -> bool) {
+    fn acknowledge_elsewhere(&mut self, named: impl Fn(&Envelope<'_>) -> bool) {
+        let mut entry = Entry::new();
         for partition in Partition::ALL {
             let mut after = None;
-            while let Some((key, head)) = self.next_head(partition, after) {
+            while let Some(key) = self.next_entry(partition, after, &mut entry) {
                 after = Some(key);
-                if named(&head) {
+                if Envelope::decode(&entry).is_ok_and(|envelope| named(&envelope)) {
                     self.remove_stored(key);
                 }
             }

@@ -8,7 +8,7 @@
 //! without its own.
 
 use fieldpost_protocol::{
-    Alarm, BatchItem, Body, Class, Envelope, Head, Lane, Position, encode_batch,
+    Alarm, BatchItem, Body, Class, Envelope, Head, Lane, Position, Print, encode_batch,
     limits::{BATCH_ITEMS_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX, PADDED_FRAME_BYTES},
 };
 
@@ -80,7 +80,7 @@ impl<S: Storage> Outbox<S> {
             if self.window.holds(key) {
                 continue;
             }
-            let len = write_lone(&entry, gate_is_open, buffer)?;
+            let len = write_entry(&entry, gate_is_open, buffer)?;
             return Some(self.note(now_ms, lane, &[key], len));
         }
     }
@@ -90,7 +90,7 @@ impl<S: Storage> Outbox<S> {
         while let Some(record) = self.live.take_first() {
             let before = record.key.0.checked_sub(1).map(Key);
             if self.next_entry(Partition::Routine, before, &mut entry) == Some(record.key) {
-                let len = write_lone(&entry, gate_is_open, buffer)?;
+                let len = write_entry(&entry, gate_is_open, buffer)?;
                 return Some(self.note(now_ms, Lane::Live, &[record.key], len));
             }
         }
@@ -120,7 +120,7 @@ impl<S: Storage> Outbox<S> {
         }
         if items.len() < 2 {
             self.freeze_draft(first_key);
-            let len = write_lone(&entry, gate_is_open, buffer)?;
+            let len = write_entry(&entry, gate_is_open, buffer)?;
             return Some(self.note(now_ms, Lane::Backlog, &[first_key], len));
         }
         let mut body = [0; BODY_BYTES_MAX];
@@ -203,10 +203,30 @@ fn decode(entry: &Entry) -> Option<(Head, Option<Position>)> {
     }
 }
 
+/// The prints that a record may have been sent with: through an open gate and a closed one.
+pub(super) fn prints(envelope: &Envelope<'_>) -> [Option<Print>; 2] {
+    if !is_padded(envelope.head.class) {
+        return [Some(Print::of(&envelope.head, envelope.body)), None];
+    }
+    let mut buffer: FrameBuffer = [0; FRAME_BYTES_MAX];
+    [true, false].map(|gate_is_open| {
+        let len = write_lone(*envelope, gate_is_open, &mut buffer)?;
+        let sent = Envelope::decode(&buffer[..len]).ok()?;
+        Some(Print::of(&sent.head, sent.body))
+    })
+}
+
+fn is_padded(class: Class) -> bool {
+    class.is_alarm_family() || class == Class::STATUS
+}
+
+fn write_entry(entry: &Entry, gate_is_open: bool, buffer: &mut FrameBuffer) -> Option<usize> {
+    write_lone(Envelope::decode(entry).ok()?, gate_is_open, buffer)
+}
+
 /// Copies a stored frame; while the gate is closed an alarm loses its position. What an onlooker must not tell apart is
 /// padded.
-fn write_lone(entry: &Entry, gate_is_open: bool, buffer: &mut FrameBuffer) -> Option<usize> {
-    let envelope = Envelope::decode(entry).ok()?;
+fn write_lone(envelope: Envelope<'_>, gate_is_open: bool, buffer: &mut FrameBuffer) -> Option<usize> {
     let mut gated = [0; ENTRY_BYTES_MAX];
     let body = match Body::decode(&envelope.head, envelope.body) {
         Ok(Body::Alarm(alarm)) if !gate_is_open && alarm.position.is_some() => {
@@ -215,9 +235,8 @@ fn write_lone(entry: &Entry, gate_is_open: bool, buffer: &mut FrameBuffer) -> Op
         _ => envelope.body,
     };
     let envelope = Envelope { body, ..envelope };
-    let is_padded = envelope.head.class.is_alarm_family() || envelope.head.class == Class::STATUS;
     let len = envelope.encode(buffer).ok()?.len();
-    if !is_padded || len >= PADDED_FRAME_BYTES {
+    if !is_padded(envelope.head.class) || len >= PADDED_FRAME_BYTES {
         return Some(len);
     }
     let mut padded = [0; PADDED_FRAME_BYTES];

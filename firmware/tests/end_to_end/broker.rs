@@ -2,8 +2,10 @@
 
 use fieldpost_firmware::{HangUp, Input, Notice, Output, Settings};
 use fieldpost_protocol::{
-    AuthError, Body, BootId, Downlink, EnvelopeKey, Receipt, Receipts, Seq, SeqRange,
-    limits::DOWNLINK_BYTES_MAX,
+    AuthError, BatchItem, Body, Class, Downlink, Envelope, EnvelopeKey, Head, NamedRecord, Print, Proven,
+    Receipt, Receipts, Seq, SeqRange,
+    limits::{DOWNLINK_BYTES_MAX, PROVEN_RECORDS_MAX},
+    print,
 };
 
 use crate::bench::{Bench, Published, Ram, every_fix};
@@ -29,9 +31,29 @@ fn hear(bench: &mut Bench<Ram>, key: &EnvelopeKey, message: &Downlink) {
     bench.device.handle(bench.now_ms, Input::Downlink(frame));
 }
 
-fn stored(boot: BootId, first: u32, more: u32) -> Downlink {
-    let ranges = [SeqRange { first: Seq(first), more }].into_iter().collect();
-    Downlink::Receipts(Receipts { receipt: Receipt::Stored, boot, ranges })
+/// What a gateway says of frames that it stored.
+fn proven(receipt: Receipt, frames: &[Published]) -> Vec<Downlink> {
+    let boot = frames[0].head().boot;
+    let named = |(seq, print): (u32, Print)| NamedRecord { seq: Seq(seq), print };
+    let records: Vec<_> = frames.iter().flat_map(prints).map(named).collect();
+    let said = |records: &[NamedRecord]| {
+        Downlink::Proven(Proven { receipt, boot, records: records.iter().copied().collect() })
+    };
+    records.chunks(PROVEN_RECORDS_MAX).map(said).collect()
+}
+
+fn prints(one: &Published) -> Vec<(u32, Print)> {
+    let envelope = Envelope::decode(&one.frame).unwrap();
+    match Body::decode(&envelope.head, envelope.body) {
+        Ok(Body::PositionBatch(items)) => {
+            let item = |item: BatchItem| {
+                let head = Head { class: Class::POSITION, time_ms: item.time_ms, ..envelope.head };
+                (item.seq.0, Print::of(&head, &print::place(&item.position)))
+            };
+            items.map(|read| item(read.unwrap())).collect()
+        }
+        _ => vec![(envelope.head.seq.0, Print::of(&envelope.head, envelope.body))],
+    }
 }
 
 #[test]
@@ -56,7 +78,9 @@ fn a_brokers_puback_erases_nothing_and_the_gateways_receipt_does() {
     bench.drain();
     let before = bench.device.ledger();
     assert_eq!((before.stored, before.owed), (0, before.issued));
-    hear(&mut bench, &KEY, &stored(before.boot, 0, before.issued - 1));
+    for said in proven(Receipt::Stored, &published) {
+        hear(&mut bench, &KEY, &said);
+    }
     let after = bench.device.ledger();
     assert_eq!((after.stored, after.owed), (before.issued, 0));
     assert!(after.balances());
@@ -74,9 +98,8 @@ fn a_receipt_makes_room_in_the_window_for_what_waits() {
     }
     bench.walk(30);
     assert_eq!(bench.drain(), [], "the window is full");
-    let boot = bench.device.ledger().boot;
-    for (seq, ..) in published.iter().flat_map(Published::records) {
-        hear(&mut bench, &KEY, &stored(boot, seq, 0));
+    for said in proven(Receipt::Stored, &published) {
+        hear(&mut bench, &KEY, &said);
     }
     let next = bench.drain();
     assert!(next.iter().any(|one| one.records().len() > 1), "the backlog travels in batches: {next:?}");
@@ -84,10 +107,10 @@ fn a_receipt_makes_room_in_the_window_for_what_waits() {
 
 #[test]
 fn a_forged_receipt_erases_nothing_whether_clear_or_of_another_key() {
-    let (mut bench, _) = online();
+    let (mut bench, published) = online();
     let before = bench.device.ledger();
-    let receipt = stored(before.boot, 0, before.issued);
-    hear(&mut bench, &OTHER, &receipt);
+    let receipt = &proven(Receipt::Stored, &published)[0];
+    hear(&mut bench, &OTHER, receipt);
     let mut buffer = [0; DOWNLINK_BYTES_MAX];
     let clear = receipt.encode(&mut buffer).unwrap();
     bench.device.handle(bench.now_ms, Input::Downlink(clear));
@@ -129,14 +152,52 @@ fn an_alarm_is_said_to_be_stored_when_the_gateway_says_so() {
     let (mut bench, _) = online();
     bench.device.on_button(bench.now_ms, false);
     let published = bench.drain();
-    let head = published[0].head();
     bench.notices.clear();
     bench.acknowledge(&published[0]);
     bench.drain();
     let is_told =
         |bench: &Bench<Ram>| bench.notices.iter().any(|notice| matches!(notice, Notice::AlarmReceipt { .. }));
     assert!(!is_told(&bench));
-    hear(&mut bench, &KEY, &stored(head.boot, head.seq.0, 0));
+    hear(&mut bench, &KEY, &proven(Receipt::Stored, &published[..1])[0]);
     bench.drain();
     assert!(is_told(&bench));
+}
+
+#[test]
+fn a_receipt_of_an_earlier_life_of_the_device_erases_nothing() {
+    let (mut bench, mut earlier) = online();
+    bench.device.on_button(bench.now_ms, false);
+    earlier.extend(bench.drain());
+    // Wiped: the same key, and boots and sequences from the beginning, a minute later.
+    let mut wiped = Bench::new(behind_broker());
+    wiped.now_ms += 60_000;
+    let mut later = wiped.connect(false);
+    wiped.walk(3);
+    later.extend(wiped.drain());
+    wiped.device.on_button(wiped.now_ms, false);
+    later.extend(wiped.drain());
+    wiped.notices.clear();
+    let before = wiped.device.ledger();
+    assert_eq!(before.boot, bench.device.ledger().boot, "the identities are the same");
+    for said in [Receipt::Stored, Receipt::Seen].iter().flat_map(|said| proven(*said, &earlier)) {
+        hear(&mut wiped, &KEY, &said);
+    }
+    wiped.drain();
+    assert_eq!(wiped.device.ledger(), before);
+    assert!(!wiped.notices.iter().any(|notice| matches!(notice, Notice::AlarmReceipt { .. })));
+    for said in proven(Receipt::Stored, &later) {
+        hear(&mut wiped, &KEY, &said);
+    }
+    assert_eq!(wiped.device.ledger().owed, 0, "its own are heard");
+}
+
+#[test]
+fn a_receipt_by_number_alone_is_not_heard_behind_a_broker() {
+    let (mut bench, _) = online();
+    let before = bench.device.ledger();
+    let ranges = [SeqRange { first: Seq(0), more: before.issued }].into_iter().collect();
+    let said = Receipts { receipt: Receipt::Stored, boot: before.boot, ranges };
+    hear(&mut bench, &KEY, &Downlink::Receipts(said));
+    assert_eq!(bench.device.ledger(), before);
+    assert_eq!(bench.device.counters().downlinks_malformed, 1);
 }

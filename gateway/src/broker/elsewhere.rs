@@ -1,94 +1,79 @@
 //! What other gateways of the group have stored of one device, as their receipts said.
 //!
-//! **A receipt is believed by its tag, never by its sender.** Whoever could make one has the key of the device or of the
-//! gateways. It is memory alone: a gateway that was away has missed what was said meanwhile, and stores such a record a
-//! second time, under the same key.
+//! **A receipt is believed by its tag, never by its sender, and speaks of what the record said, not of its number alone.** Whoever
+//! could make one has the key of the device or of the gateways. It is memory alone: a gateway that was away has missed what was
+//! said meanwhile, and stores such a record a second time, under the same key.
 
-use fieldpost_protocol::{BootId, Receipts, Seq, SeqRange};
+use std::collections::VecDeque;
 
-/// Boots of a device remembered: the present one, and one that drains.
-const BOOTS_MAX: usize = 2;
-/// Ranges of a boot remembered, newest last: 1 KiB a device at most.
-const RANGES_MAX: usize = 64;
+use fieldpost_protocol::{BootId, NamedRecord, Proven};
 
-/// Ranges by boot, the boot heard of last at the end.
+use crate::sabotage::{self, Sabotage};
+
+/// Records of a device remembered, the one heard of last at the end: 3 KiB a device at most. A device has at most 256 on their
+/// way.
+const RECORDS_MAX: usize = 256;
+
+/// By boot, number and content.
 #[derive(Debug, Default)]
-pub(super) struct Elsewhere {
-    boots: Vec<(BootId, Vec<(u32, u32)>)>,
-}
+pub(super) struct Elsewhere(VecDeque<(BootId, NamedRecord)>);
 
 impl Elsewhere {
     /// Takes what a receipt says.
-    pub(super) fn learn(&mut self, receipts: &Receipts) {
-        let at = self.boots.iter().position(|(boot, _)| *boot == receipts.boot);
-        let (boot, mut ranges) = match at {
-            Some(at) => self.boots.remove(at),
-            None => {
-                if self.boots.len() >= BOOTS_MAX {
-                    self.boots.remove(0);
-                }
-                (receipts.boot, Vec::new())
+    pub(super) fn learn(&mut self, proven: &Proven) {
+        for record in &proven.records {
+            let heard = (proven.boot, *record);
+            if self.0.contains(&heard) {
+                continue;
             }
-        };
-        for SeqRange { first, more } in &receipts.ranges {
-            add(&mut ranges, first.0, first.0.saturating_add(*more));
+            if self.0.len() >= RECORDS_MAX {
+                self.0.pop_front();
+            }
+            self.0.push_back(heard);
         }
-        self.boots.push((boot, ranges));
     }
 
     /// Whether another gateway has it.
-    pub(super) fn has(&self, boot: BootId, seq: Seq) -> bool {
-        let of_boot = self.boots.iter().find(|(known, _)| *known == boot);
-        of_boot
-            .is_some_and(|(_, ranges)| ranges.iter().any(|(first, last)| (*first..=*last).contains(&seq.0)))
-    }
-}
-
-/// Adds a range, joining those it touches; beyond the bound the one added longest ago goes.
-fn add(ranges: &mut Vec<(u32, u32)>, mut first: u32, mut last: u32) {
-    ranges.retain(|&(begin, end)| {
-        let touches = begin <= last.saturating_add(1) && first <= end.saturating_add(1);
-        if touches {
-            (first, last) = (first.min(begin), last.max(end));
+    pub(super) fn has(&self, boot: BootId, record: NamedRecord) -> bool {
+        if sabotage::is(Sabotage::NameByNumber) {
+            return self.0.iter().any(|(of, known)| (*of, known.seq) == (boot, record.seq));
         }
-        !touches
-    });
-    if ranges.len() >= RANGES_MAX {
-        ranges.remove(0);
+        self.0.contains(&(boot, record))
     }
-    ranges.push((first, last));
 }
 
 #[cfg(test)]
 mod tests {
-    use fieldpost_protocol::Receipt;
+    use fieldpost_protocol::{Print, Receipt, Seq};
 
     use super::*;
 
-    fn said(boot: u32, ranges: &[(u32, u32)]) -> Receipts {
-        let range = |&(first, more): &(u32, u32)| SeqRange { first: Seq(first), more };
-        Receipts { receipt: Receipt::Stored, boot: BootId(boot), ranges: ranges.iter().map(range).collect() }
+    fn record(seq: u32, print: u32) -> NamedRecord {
+        NamedRecord { seq: Seq(seq), print: Print(print) }
+    }
+
+    fn said(boot: u32, record: NamedRecord) -> Proven {
+        Proven { receipt: Receipt::Stored, boot: BootId(boot), records: [record].into_iter().collect() }
     }
 
     #[test]
     fn what_a_receipt_names_is_known_and_nothing_else() {
         let mut elsewhere = Elsewhere::default();
-        elsewhere.learn(&said(7, &[(5, 2), (20, 0)]));
-        elsewhere.learn(&said(7, &[(8, 1)]));
-        let known: Vec<u32> = (0..30).filter(|seq| elsewhere.has(BootId(7), Seq(*seq))).collect();
-        assert_eq!(known, [5, 6, 7, 8, 9, 20]);
-        assert!(!elsewhere.has(BootId(8), Seq(5)));
+        elsewhere.learn(&said(7, record(5, 1)));
+        assert!(elsewhere.has(BootId(7), record(5, 1)));
+        for (boot, record) in [(8, record(5, 1)), (7, record(6, 1)), (7, record(5, 2))] {
+            assert!(!elsewhere.has(BootId(boot), record), "{record:?}");
+        }
     }
 
     #[test]
-    fn memory_is_bounded_in_boots_and_ranges() {
+    fn memory_is_bounded_and_keeps_the_newest() {
         let mut elsewhere = Elsewhere::default();
         for n in 0..1000 {
-            elsewhere.learn(&said(n / 500, &[(n * 2, 0)]));
+            elsewhere.learn(&said(1, record(n, n)));
+            elsewhere.learn(&said(1, record(n, n)));
         }
-        elsewhere.learn(&said(9, &[(0, u32::MAX)]));
-        assert_eq!(elsewhere.boots.len(), BOOTS_MAX);
-        assert!(elsewhere.boots.iter().all(|(_, ranges)| ranges.len() <= RANGES_MAX));
-        assert!(elsewhere.has(BootId(1), Seq(1998)) && elsewhere.has(BootId(9), Seq(u32::MAX)));
+        assert_eq!(elsewhere.0.len(), RECORDS_MAX);
+        assert!(elsewhere.has(BootId(1), record(999, 999)) && elsewhere.has(BootId(1), record(744, 744)));
     }
 }

@@ -1,46 +1,68 @@
-//! STORED for many records in few frames: what is committed together is said together, a frame a device and boot.
+//! STORED for many records in few frames: what is committed together is said together, at most 24 records a frame.
+//!
+//! **A record is named by number and by what it said**: a receipt must not speak of another record that a device gave the same
+//! number, before it was wiped or after.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use fieldpost_protocol::limits::SEQ_RANGES_MAX;
-use fieldpost_protocol::{Body, BootId, Downlink as Frame, Envelope, Receipt, Receipts, Seq, SeqRange};
+use fieldpost_protocol::limits::PROVEN_RECORDS_MAX;
+use fieldpost_protocol::{
+    BatchItem, Body, BootId, Class, Downlink as Frame, Envelope, Head, NamedRecord, Proven, Receipt,
+};
 
 use super::register::Enrolled;
+use crate::fingerprint::Fingerprint;
 
 /// Identities of the records in one envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Named {
     pub(super) boot: BootId,
-    pub(super) seqs: Vec<Seq>,
+    pub(super) records: Vec<NamedRecord>,
     /// Of the alarm family.
     pub(super) is_alarm: bool,
 }
 
-/// Sequences by boot.
-type Sequences = BTreeMap<BootId, BTreeSet<u32>>;
+/// Records by boot.
+type Records = BTreeMap<BootId, BTreeSet<NamedRecord>>;
 
 /// What collects between two commits.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// By the address of what the entry itself keeps alive.
-    devices: HashMap<usize, (Arc<Enrolled>, Sequences)>,
+    devices: HashMap<usize, (Arc<Enrolled>, Records)>,
 }
 
 impl Named {
     /// The records of a payload. `None` if it is no envelope: then there is nothing that a receipt could name.
     pub(super) fn of(payload: &[u8]) -> Option<Self> {
         let Envelope { head, body, .. } = Envelope::decode(payload).ok()?;
-        let seqs = match Body::decode(&head, body) {
+        let is_alarm = head.class.is_alarm_family();
+        let records = match Body::decode(&head, body) {
             Ok(Body::PositionBatch(items)) => {
-                items.map(|item| item.map(|item| item.seq)).collect::<Result<_, _>>().ok()
+                items.map(|item| item.map(|item| of_item(&head, &item))).collect::<Result<_, _>>().ok()
             }
             _ => None,
         };
-        // What cannot be read is kept under the identity that it claims, and is no longer the device's either.
-        let is_alarm = head.class.is_alarm_family();
-        Some(Self { boot: head.boot, seqs: seqs.unwrap_or_else(|| vec![head.seq]), is_alarm })
+        let records = records.unwrap_or_else(|| vec![of_unread(&head, body)]);
+        Some(Self { boot: head.boot, records, is_alarm })
     }
+}
+
+fn of_item(head: &Head, item: &BatchItem) -> NamedRecord {
+    let head = Head { class: Class::POSITION, time_ms: item.time_ms, ..*head };
+    NamedRecord { seq: item.seq, print: Fingerprint::of_position(&head, &item.position).print() }
+}
+
+/// What cannot be read is kept under the identity that it claims, and is no longer the device's either: of a batch, which
+/// begins with its first item behind the count, that is the first.
+fn of_unread(head: &Head, body: &[u8]) -> NamedRecord {
+    let first = body.get(1..).filter(|_| head.class == Class::POSITION_BATCH);
+    let print = match first {
+        Some(first) => Fingerprint::of(&Head { class: Class::POSITION, ..*head }, first),
+        None => Fingerprint::of(head, body),
+    };
+    NamedRecord { seq: head.seq, print: print.print() }
 }
 
 impl Batch {
@@ -48,18 +70,19 @@ impl Batch {
     pub(super) fn add(&mut self, device: &Arc<Enrolled>, named: &Named) {
         let entry = self.devices.entry(Arc::as_ptr(device).addr());
         let (_, boots) = entry.or_insert_with(|| (Arc::clone(device), BTreeMap::new()));
-        boots.entry(named.boot).or_default().extend(named.seqs.iter().map(|seq| seq.0));
+        boots.entry(named.boot).or_default().extend(&named.records);
     }
 
     /// Every frame to send, and an empty batch again.
     pub(super) fn take(&mut self) -> Vec<(Arc<Enrolled>, Frame)> {
         let mut frames = Vec::new();
         for (_, (device, boots)) in self.devices.drain() {
-            for (boot, seqs) in boots {
-                for ranges in ranges_of(&seqs).chunks(SEQ_RANGES_MAX) {
-                    let ranges = ranges.iter().copied().collect();
-                    let receipts = Receipts { receipt: Receipt::Stored, boot, ranges };
-                    frames.push((Arc::clone(&device), Frame::Receipts(receipts)));
+            for (boot, records) in boots {
+                let records: Vec<_> = records.into_iter().collect();
+                for records in records.chunks(PROVEN_RECORDS_MAX) {
+                    let records = records.iter().copied().collect();
+                    let proven = Proven { receipt: Receipt::Stored, boot, records };
+                    frames.push((Arc::clone(&device), Frame::Proven(proven)));
                 }
             }
         }
@@ -67,25 +90,56 @@ impl Batch {
     }
 }
 
-fn ranges_of(seqs: &BTreeSet<u32>) -> Vec<SeqRange> {
-    let mut ranges: Vec<SeqRange> = Vec::new();
-    for seq in seqs {
-        match ranges.last_mut() {
-            Some(range) if range.first.0 + range.more + 1 == *seq => range.more += 1,
-            _ => ranges.push(SeqRange { first: Seq(*seq), more: 0 }),
-        }
-    }
-    ranges
-}
-
 #[cfg(test)]
 mod tests {
+    use fieldpost_protocol::limits::FRAME_BYTES_MAX;
+    use fieldpost_protocol::{ClockQuality, FixSource, Mode, Position, ReportReason, Seq, encode_batch};
+
     use super::*;
 
+    fn head(class: Class, seq: u32, time_ms: u64) -> Head {
+        let (mode, clock) = (Mode::Test, ClockQuality::Gnss);
+        Head { version: 1, class, mode, clock, boot: BootId(7), seq: Seq(seq), time_ms }
+    }
+
+    fn frame(head: Head, body: &[u8]) -> Vec<u8> {
+        let mut buffer = [0; FRAME_BYTES_MAX];
+        Envelope { head, body, trailer: None }.encode(&mut buffer).unwrap().to_vec()
+    }
+
+    fn items() -> Vec<BatchItem> {
+        let position = Position {
+            latitude_udeg: 51_507_400,
+            longitude_udeg: -127_758,
+            speed_cmps: None,
+            course_turn256: None,
+            accuracy_m: 5,
+            source: FixSource::GNSS,
+            reason: ReportReason::INTERVAL,
+        };
+        (4..6).map(|n| BatchItem { seq: Seq(n), time_ms: u64::from(n) * 1000, position }).collect()
+    }
+
     #[test]
-    fn neighbours_share_a_range() {
-        let ranges = ranges_of(&[1, 2, 3, 7, 9, 10, u32::MAX].into());
-        let said: Vec<_> = ranges.iter().map(|range| (range.first.0, range.more)).collect();
-        assert_eq!(said, [(1, 2), (7, 0), (9, 1), (u32::MAX, 0)]);
+    fn a_record_has_one_name_alone_and_in_a_batch_and_its_batch_may_be_unreadable() {
+        let items = items();
+        let alone = |item: &BatchItem| {
+            let mut body = [0; 64];
+            let body = item.position.encode(&mut body).unwrap();
+            Named::of(&frame(head(Class::POSITION, item.seq.0, item.time_ms), body)).unwrap().records
+        };
+        let mut body = [0; 256];
+        let (_, body) = encode_batch(&items, &mut body).unwrap();
+        let batch = frame(head(Class::POSITION_BATCH, 4, 4000), body);
+        let together: Vec<_> = items.iter().flat_map(alone).collect();
+        assert_eq!(Named::of(&batch).unwrap().records, together);
+        let cut = frame(head(Class::POSITION_BATCH, 4, 4000), &body[..body.len() - 1]);
+        assert_eq!(Named::of(&cut).unwrap().records, together[..1]);
+    }
+
+    #[test]
+    fn the_same_number_with_another_content_is_another_record() {
+        let named = |time_ms| Named::of(&frame(head(Class::STATUS, 9, time_ms), b"body")).unwrap().records;
+        assert_ne!(named(1), named(2));
     }
 }

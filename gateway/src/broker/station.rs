@@ -147,10 +147,10 @@ impl Station<'_> {
         };
         for enrolled in self.register.good(device) {
             let opened = enrolled.key().and_then(|key| key.open_down(&publish.payload).ok());
-            if let Some(Frame::Receipts(receipts)) = opened
-                && receipts.receipt == Receipt::Stored
+            if let Some(Frame::Proven(proven)) = opened
+                && proven.receipt == Receipt::Stored
             {
-                enrolled.elsewhere().learn(&receipts);
+                enrolled.elsewhere().learn(&proven);
             }
         }
     }
@@ -158,10 +158,10 @@ impl Station<'_> {
     fn store(&mut self, mut message: Held) -> Result<(), Broken> {
         let Held { device, lane, publish, items_done } = &message;
         let named = Named::of(&publish.payload);
-        // By number alone: a wiped device that kept its key counts from the start again. An alarm is stored in any case.
+        // An alarm is stored in any case: better twice than not.
         let is_elsewhere = named.as_ref().filter(|named| !named.is_alarm).is_some_and(|named| {
             let elsewhere = device.elsewhere();
-            named.seqs.iter().all(|seq| elsewhere.has(named.boot, *seq))
+            named.records.iter().all(|record| elsewhere.has(named.boot, *record))
         });
         if is_elsewhere {
             self.shared.metrics.broker.stored_elsewhere.inc();

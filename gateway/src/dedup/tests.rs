@@ -217,3 +217,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_an_alarm_said_is_known_unless_another_may_be_meant() {
+    let mut seen = seen(2, 8);
+    let (first, second) = (alarm(1, 5, T0_MS), alarm(1, 5, T0_MS + 9));
+    assert_eq!(seen.alarm_print(BootId(1), Seq(5), None), None, "not heard of");
+    seen.takes(&first);
+    assert_eq!(seen.alarm_print(BootId(1), Seq(5), None), Some(print(&first)));
+    // The device was wiped: the number comes again, and the key of the second says which it is.
+    assert_eq!(seen.takes(&second), Verdict::Repeats);
+    assert_eq!(seen.alarm_print(BootId(1), Seq(5), None), Some(print(&first)));
+    let repeat = Some(print(&second));
+    assert_eq!(seen.alarm_print(BootId(1), Seq(5), repeat), repeat);
+    for seq in 10..26 {
+        seen.takes(&alarm(1, seq, T0_MS));
+    }
+    assert_eq!(seen.alarm_print(BootId(1), Seq(5), None), None);
+}

@@ -2,27 +2,33 @@
 
 use std::collections::BTreeSet;
 
-use fieldpost_protocol::{Downlink as Frame, Receipt, Receipts, SeqRange};
+use fieldpost_protocol::{Downlink as Frame, NamedRecord, Proven, Receipt, Receipts, SeqRange};
 use futures_util::stream;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::alarms::AlarmId;
 use crate::broker::{Brokers, ERRAND_KEPT};
+use crate::dedup::Dedup;
 use crate::downlink::{ConnectionEvent, Delivery, Downlink};
 use crate::live::devices::{Confirmation, Connection, Connections, Devices};
 use crate::live::unit::UnitId;
 
 /// Adapts [`Downlink`], and [`Brokers`] for devices that have no session here.
 #[derive(Debug)]
-pub struct ConnectedDevices(pub Downlink, pub Option<Brokers>);
+pub struct ConnectedDevices {
+    /// Sessions of the front door.
+    pub downlink: Downlink,
+    /// Brokers, and what each alarm said: behind a broker a receipt must say it.
+    pub brokers: Option<(Brokers, Dedup)>,
+}
 
 impl Devices for ConnectedDevices {
     fn connected(&self) -> BTreeSet<UnitId> {
-        self.0.connected().into_iter().map(|(force, device)| UnitId { force, device }).collect()
+        self.downlink.connected().into_iter().map(|(force, device)| UnitId { force, device }).collect()
     }
 
     fn connections(&self) -> Connections {
-        let events = self.0.events();
+        let events = self.downlink.events();
         Box::pin(stream::unfold(events, |mut events| async move {
             let news = match events.recv().await {
                 Ok(ConnectionEvent { force, device, is_connected }) => {
@@ -40,10 +46,11 @@ impl Devices for ConnectedDevices {
         let range = SeqRange { first: alarm.seq, more: 0 };
         let ranges = std::iter::once(range).collect();
         let frame = Frame::Receipts(Receipts { receipt, boot: alarm.boot, ranges });
-        let sending = self.0.send(&alarm.unit.force, &alarm.unit.device, &frame);
-        let through_broker = self.1.as_ref();
-        let through_broker =
-            through_broker.is_some_and(|brokers| brokers.send(&alarm.unit.force, &alarm.unit.device, &frame));
+        let sending = self.downlink.send(&alarm.unit.force, &alarm.unit.device, &frame);
+        let through_broker = self.brokers.as_ref().is_some_and(|(brokers, dedup)| {
+            let proven = proven(dedup, alarm, receipt);
+            proven.is_some_and(|frame| brokers.send(&alarm.unit.force, &alarm.unit.device, &frame))
+        });
         Box::pin(async move {
             let is_confirmed = sending.settled().await == Delivery::Delivered;
             if !is_confirmed && through_broker {
@@ -53,4 +60,13 @@ impl Devices for ConnectedDevices {
             is_confirmed
         })
     }
+}
+
+/// `None` if it is not known what the alarm said: sixteen later ones have come of that device since.
+fn proven(dedup: &Dedup, alarm: &AlarmId, receipt: Receipt) -> Option<Frame> {
+    let AlarmId { unit, boot, seq, repeat } = alarm;
+    let print = dedup.device(&unit.force, &unit.device).lock().alarm_print(*boot, *seq, *repeat)?;
+    let record = NamedRecord { seq: *seq, print: print.print() };
+    let records = std::iter::once(record).collect();
+    Some(Frame::Proven(Proven { receipt, boot: *boot, records }))
 }

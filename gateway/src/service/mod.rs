@@ -179,7 +179,10 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Service, St
     let live = live::start(
         live_settings(&config, &readiness, history.history(), &assignments, &consoles),
         &spool,
-        Arc::new(ConnectedDevices(downlink.clone(), Some(brokers.clone()))),
+        Arc::new(ConnectedDevices {
+            downlink: downlink.clone(),
+            brokers: Some((brokers.clone(), dedup.clone())),
+        }),
         Arc::clone(&config.control_room.roster),
         Arc::clone(&counters),
         &starting,

@@ -2,7 +2,7 @@
 
 use fieldpost_protocol::{
     AuthAlgorithm, AuthError, BootId, Class, DeviceId, Downlink, Envelope, EnvelopeKey, ForceId, Lane,
-    Receipt, Receipts, Seq, SeqRange, auth, limits,
+    NamedRecord, Print, Proven, Receipt, Receipts, Seq, SeqRange, auth, limits,
 };
 use proptest::prelude::{any, prop, proptest};
 
@@ -53,8 +53,13 @@ fn the_longest_frame_and_the_longest_receipt_have_room_for_a_tag() {
     let ranges = (0..16).map(range).collect();
     let longest = Downlink::Receipts(Receipts { receipt: Receipt::Seen, boot: BootId(u32::MAX), ranges });
     let mut buffer = [0; limits::DOWNLINK_BYTES_MAX];
-    let frame = key.seal_down(&longest, &mut buffer).expect("fits with its tag");
-    assert_eq!(key.open_down(frame), Ok(longest));
+    let named = |n: u32| NamedRecord { seq: Seq(u32::MAX - n), print: Print(u32::MAX) };
+    let records = (0..24).map(named).collect();
+    let proven = Downlink::Proven(Proven { receipt: Receipt::Seen, boot: BootId(u32::MAX), records });
+    for longest in [longest, proven] {
+        let frame = key.seal_down(&longest, &mut buffer).expect("fits with its tag");
+        assert_eq!(key.open_down(frame), Ok(longest));
+    }
 }
 
 #[test]

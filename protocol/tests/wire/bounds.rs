@@ -3,8 +3,8 @@
 use fieldpost_protocol::{
     Action, Alarm, AlarmCancel, AlarmCause, AuthAlgorithm, BatchItem, BootId, CancelReason, Class,
     ClockQuality, Command, Downlink, Duty, Envelope, EventCode, FixSource, Head, Health, Loss, LossReason,
-    Mode, Position, Power, Receipt, Receipts, ReportReason, ResetReason, SensorEvent, Seq, SeqRange, Status,
-    Trailer, encode_batch, limits,
+    Mode, NamedRecord, Position, Power, Print, Proven, Receipt, Receipts, ReportReason, ResetReason,
+    SensorEvent, Seq, SeqRange, Status, Trailer, encode_batch, limits,
 };
 
 const BIGGEST: Position = Position {
@@ -29,6 +29,11 @@ const HEAD: Head = Head {
 
 fn full_ranges() -> heapless::Vec<SeqRange, { limits::SEQ_RANGES_MAX }> {
     core::iter::repeat_n(SeqRange { first: Seq(u32::MAX), more: 0 }, limits::SEQ_RANGES_MAX).collect()
+}
+
+fn full_records() -> heapless::Vec<NamedRecord, { limits::PROVEN_RECORDS_MAX }> {
+    let record = NamedRecord { seq: Seq(u32::MAX), print: Print(u32::MAX) };
+    core::iter::repeat_n(record, limits::PROVEN_RECORDS_MAX).collect()
 }
 
 #[test]
@@ -106,6 +111,7 @@ fn the_largest_downlink_of_each_kind_fits() {
     let command = |action| Command { id: u32::MAX, expires_at_ms: u64::MAX, action };
     let all = [
         Downlink::Receipts(receipts),
+        Downlink::Proven(Proven { receipt: Receipt::Seen, boot: BootId(u32::MAX), records: full_records() }),
         Downlink::Command(command(Action::Show(text))),
         Downlink::Command(command(Action::Interval { seconds: u16::MAX })),
         Downlink::Command(command(Action::Duty(Duty(255)))),

@@ -85,6 +85,8 @@ fn written_now() -> Vec<(&'static str, Vec<u8>)> {
     vectors.push(("alarm-tagged", auth::sealed(&key, Lane::Alarm, Class::ALARM, body)));
     let sealed = key.seal_down(&auth::receipts(), &mut downlink).expect("fits");
     vectors.push(("down-sealed", sealed.to_vec()));
+    let proven = samples::proven();
+    vectors.push(("down-proven", proven.encode(&mut downlink).expect("fits").to_vec()));
     vectors
 }
 

@@ -1,9 +1,9 @@
 //! Example values and strategies shared by the claims.
 
 use fieldpost_protocol::{
-    Alarm, AlarmCancel, AlarmCause, BatchItem, BootId, CancelReason, Class, ClockQuality, Duty, EventCode,
-    FixSource, Head, Health, Loss, LossReason, Mode, Position, Power, ReportReason, ResetReason, SensorEvent,
-    Seq, SeqRange, Status,
+    Alarm, AlarmCancel, AlarmCause, BatchItem, BootId, CancelReason, Class, ClockQuality, Downlink, Duty,
+    EventCode, FixSource, Head, Health, Loss, LossReason, Mode, NamedRecord, Position, Power, Print, Proven,
+    Receipt, ReportReason, ResetReason, SensorEvent, Seq, SeqRange, Status,
 };
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
@@ -71,6 +71,19 @@ pub(crate) fn loss() -> Loss {
 
 pub(crate) fn health() -> Health {
     Health { heart_rate_bpm: 142, confidence_pct: 90 }
+}
+
+/// STORED of the sample alarm.
+pub(crate) fn proven() -> Downlink {
+    let mut buffer = [0; 64];
+    let body = alarm().encode(&mut buffer).expect("fits");
+    let head = head(Class::ALARM);
+    let record = NamedRecord { seq: head.seq, print: Print::of(&head, body) };
+    Downlink::Proven(Proven {
+        receipt: Receipt::Stored,
+        boot: head.boot,
+        records: [record].into_iter().collect(),
+    })
 }
 
 pub(crate) fn any_position() -> impl Strategy<Value = Position> {

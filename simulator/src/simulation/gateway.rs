@@ -139,7 +139,7 @@ impl Gateway {
             Arc::clone(&metrics),
             clock.clone(),
         );
-        let devices = Arc::new(ConnectedDevices(downlink, None));
+        let devices = Arc::new(ConnectedDevices { downlink, brokers: None });
         let settings = live_settings(Arc::clone(&disk), clock.clone());
         let (live, parts) =
             live::prepare(settings, &spool, devices, Arc::default(), Arc::clone(&metrics), &stop)?;

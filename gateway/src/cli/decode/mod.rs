@@ -5,7 +5,7 @@ mod meaning;
 
 use std::fmt::Write as _;
 
-use fieldpost_protocol::downlink::{Command, Receipts};
+use fieldpost_protocol::downlink::{Command, Proven, Receipts};
 use fieldpost_protocol::{
     Alarm, AlarmCancel, AuthAlgorithm, Body, Class, ClockQuality, Downlink, Envelope, Health, Loss, Mode,
     Position, SensorEvent, Status, limits,
@@ -187,6 +187,8 @@ fn downlink_frame(annotator: &mut Annotator<'_>) -> Result<(), Stop> {
             1 => Some("receipts"),
             2 => Some("command"),
             3 => Some("time"),
+            4 => Some("sealed"),
+            5 => Some("proven receipts"),
             _ => None,
         };
         code_text(name, kind)
@@ -194,6 +196,7 @@ fn downlink_frame(annotator: &mut Annotator<'_>) -> Result<(), Stop> {
     annotator.varint("body_len", |length| format!("{length} bytes"))?;
     annotator.under("body", |annotator| match kind {
         1 => read::<Receipts>(annotator),
+        5 => read::<Proven>(annotator),
         2 => read::<Command>(annotator),
         3 => annotator.varint("unix_ms", |ms| meaning::time(i128::from(ms))).map(drop),
         _ => Ok(()),

@@ -1,8 +1,8 @@
 //! Every byte is named exactly once, whatever the frame.
 
 use fieldpost_protocol::{
-    Action, AlarmCause, BatchItem, BootId, CancelReason, Command, FixSource, Head, LossReason, Receipt,
-    ReportReason, Seq, SeqRange, Trailer, encode_batch,
+    Action, AlarmCause, BatchItem, BootId, CancelReason, Command, FixSource, Head, LossReason, NamedRecord,
+    Print, Receipt, ReportReason, Seq, SeqRange, Trailer, encode_batch,
 };
 use proptest::prelude::{any, proptest};
 
@@ -127,8 +127,11 @@ fn loss_ranges_and_downlink_frames_are_named() {
     assert_eq!(value(&decoded, "body.ranges[0].first"), "5");
     assert_eq!(value(&decoded, "body.reason"), "evicted (1)");
     let show = Action::Show("call in".try_into().unwrap());
+    let record = NamedRecord { seq: Seq(5), print: Print(7) };
+    let records = [record].into_iter().collect();
     for message in [
         Downlink::Receipts(Receipts { receipt: Receipt::Seen, boot: BootId(9), ranges }),
+        Downlink::Proven(Proven { receipt: Receipt::Seen, boot: BootId(9), records }),
         Downlink::Command(Command { id: 1, expires_at_ms: 2, action: show }),
         Downlink::Command(Command { id: 1, expires_at_ms: 2, action: Action::Interval { seconds: 5 } }),
         Downlink::Time { unix_ms: 1_795_000_000_000 },

@@ -81,6 +81,7 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("skip-chain", &["look", "--kills", "2"]),
     ("forget-last-record", &["broker", "--kills", "3"]),
     ("skip-tag", &["broker", "--kills", "0"]),
+    ("name-by-number", &["broker", "--kills", "0"]),
     ("tell-once", TAK_ALARM),
     ("skip-escape", TAK_ALARM),
     ("drop-closing", &["look", "--kills", "2"]),

@@ -24,6 +24,14 @@ pub(super) struct Caught {
     pub(super) frame: Bytes,
 }
 
+/// What went by: what devices said, and what gateways answered.
+#[derive(Debug, Default)]
+pub(super) struct Tape {
+    pub(super) up: Vec<Caught>,
+    /// By the topic of each device.
+    pub(super) down: Vec<(String, Bytes)>,
+}
+
 /// How many messages of each kind were sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Attacks {
@@ -57,18 +65,29 @@ impl Evil {
         Self { client, events }
     }
 
-    /// Listens until it has caught `count` messages of devices.
-    pub(super) async fn catch(mut self, count: usize) -> Result<Vec<Caught>, RigError> {
-        let lanes = ["alarm", "live", "backlog"].map(|lane| (format!("fp1/+/{lane}"), QoS::AtLeastOnce));
-        let lanes = lanes.map(|(topic, qos)| SubscribeFilterInput::new(topic, qos));
-        self.client.try_subscribe_many(lanes).map_err(RigError::cannot("listen at the broker"))?;
-        let mut caught = Vec::new();
-        while caught.len() < count {
-            if let Incoming::Publish(publish) = self.heard().await? {
-                caught.extend(understood(&publish.topic, publish.payload));
+    /// Listens until it has caught `count` messages of devices and as many answers.
+    pub(super) async fn catch(mut self, count: usize) -> Result<Tape, RigError> {
+        let topics = ["alarm", "live", "backlog", "down"];
+        let topics = topics.map(|lane| SubscribeFilterInput::new(format!("fp1/+/{lane}"), QoS::AtLeastOnce));
+        self.client.try_subscribe_many(topics).map_err(RigError::cannot("listen at the broker"))?;
+        let mut tape = Tape::default();
+        while tape.up.len() < count || tape.down.len() < count {
+            let Incoming::Publish(publish) = self.heard().await? else { continue };
+            match String::from_utf8(publish.topic.to_vec()) {
+                Ok(topic) if topic.ends_with("/down") => tape.down.push((topic, publish.payload)),
+                _ if tape.up.len() < count => tape.up.extend(understood(&publish.topic, publish.payload)),
+                _ => {}
             }
         }
-        Ok(caught)
+        Ok(tape)
+    }
+
+    /// Says again what gateways have answered.
+    pub(super) async fn answer_again(&mut self, tape: &Tape) -> Result<(), RigError> {
+        for (topic, frame) in &tape.down {
+            self.say(topic, frame).await?;
+        }
+        Ok(())
     }
 
     /// Everything it can think of, from what it has caught. Waits until the broker has all of it.

@@ -7,17 +7,22 @@
 //!                          '-- evil: forges, changes, repeats, speaks as others, answers as the gateway
 //! ```
 //!
+//! Every device has two lives: it is wiped, keeps its key, and counts boots and sequences from the beginning again while `evil` says
+//! again what gateways answered to its first life. **What a gateway stored of one life lets go of nothing of the other.**
+//!
 //! **By key.** Two gateways own two memories of duplicates. What one has said STORED of the other hears, and does not store;
 //! what a kill cuts off between the two can stand in both spools, under one key, and a force system takes it once. Such
 //! records are counted (`in_both_count`), and are no fault.
 
+mod account;
 mod evil;
 mod house;
 mod mosquitto;
 mod unit;
+mod units;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
@@ -26,27 +31,24 @@ use std::{
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
-    sync::watch,
-    task::{JoinSet, block_in_place},
+    task::block_in_place,
     time::{sleep, timeout},
 };
 
 pub use self::evil::Attacks;
-use self::{
-    evil::Evil,
-    house::House,
-    mosquitto::Mosquitto,
-    unit::{Phase, Standing, Unit},
-};
+use self::{evil::Evil, house::House, mosquitto::Mosquitto, units::Units};
 use super::{
-    RigError,
+    RigError, error,
     gateway::{Gateway, Launch, Setup},
-    load,
 };
 use crate::{console, fleet::connection::FrontDoor};
 
 /// What must happen does so far sooner, even on a busy machine.
 const HANG: Duration = Duration::from_secs(90);
+
+/// Records of a first life, which a second gives the same numbers: more than it owes while no gateway answers, which travel
+/// together, and below what a gateway remembers of others.
+const LIFE_COUNT: u32 = 200;
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -112,13 +114,6 @@ impl BrokerReport {
     }
 }
 
-/// The devices at work.
-struct Units {
-    phase: watch::Sender<Phase>,
-    standings: Vec<watch::Receiver<Standing>>,
-    running: JoinSet<()>,
-}
-
 /// Both gateways.
 struct Pair {
     setups: Vec<(Setup, SocketAddr)>,
@@ -141,10 +136,13 @@ pub async fn behind_broker(plan: &BrokerPlan, dir: &Path) -> Result<BrokerReport
     };
     let evil = Evil::connect(&broker, house.evil.clone());
     let units = Units::start(&house, &broker);
-    let caught = Box::pin(evil.catch(6 * plan.device_count)).await?;
+    let tape = Box::pin(evil.catch(6 * plan.device_count)).await?;
+    units.everyone_has_stored(LIFE_COUNT).await?;
     units.all_stored().await?;
-    let mut report = Box::pin(under_attack(&house, &broker, &caught, &units, &pair)).await?;
-    units.phase.send_replace(Phase::Load);
+    let mut report = Box::pin(under_attack(&house, &broker, &tape.up, &units, &pair)).await?;
+    let mut lives = vec![units.end().await];
+    let units = Box::pin(wiped(&house, &broker, &tape, &pair)).await?;
+    units.everyone_has_stored(LIFE_COUNT).await?;
     for round in 0..plan.kill_count {
         units.everyone_hears().await?;
         // The instants of the faults, not waits for something to be ready.
@@ -157,11 +155,21 @@ pub async fn behind_broker(plan: &BrokerPlan, dir: &Path) -> Result<BrokerReport
         console::progress(&format!("killed {} of {} times", round + 1, plan.kill_count));
     }
     units.all_stored().await?;
-    let standings = units.end().await;
+    lives.push(units.end().await);
     block_in_place(|| pair.end())?;
-    let spools = [load::stored(&house.spool("a")).await?, load::stored(&house.spool("b")).await?];
-    account(&house, &standings, &spools, &mut report);
+    let spools = [account::read(&house.spool("a")).await?, account::read(&house.spool("b")).await?];
+    account::account(&house, &lives, &spools, &mut report);
     Ok(report)
+}
+
+/// The second life of every device begins while no gateway can answer, and `evil` answers instead.
+async fn wiped(house: &House, broker: &FrontDoor, tape: &evil::Tape, pair: &Pair) -> Result<Units, RigError> {
+    pair.signal("STOP")?;
+    let units = Units::start(house, broker);
+    units.everyone_is_taken().await?;
+    Evil::connect(broker, house.evil.clone()).answer_again(tape).await?;
+    pair.signal("CONT")?;
+    Ok(units)
 }
 
 /// Everything is stored; now only attacks come. What became of them, by the gateways' own count.
@@ -210,82 +218,6 @@ async fn under_attack(
     })
 }
 
-fn account(
-    house: &House,
-    standings: &[Standing],
-    spools: &[HashMap<String, u32>; 2],
-    report: &mut BrokerReport,
-) {
-    let mut made = HashSet::new();
-    for (device, standing) in house.devices.iter().zip(standings) {
-        report.issued_count += u64::from(standing.issued);
-        report.stored_count += u64::from(standing.stored);
-        for seq in 0..standing.issued {
-            made.insert(format!("bench.{}.1.{seq}", device.id));
-        }
-    }
-    let found = |key: &String| spools.each_ref().map(|spool| spool.contains_key(key));
-    for key in &made {
-        let found = found(key);
-        report.lost_count += u64::from(found == [false, false]);
-        report.in_both_count += u64::from(found == [true, true]);
-    }
-    for (key, count) in spools.iter().flatten() {
-        report.duplicate_count += u64::from(*count > 1);
-        // What the gateways write themselves has no sequence: clock, rules, what became of an alarm.
-        report.believed_count += u64::from(!made.contains(key) && !key.contains(".lsn."));
-    }
-}
-
-impl Units {
-    fn start(house: &House, broker: &FrontDoor) -> Self {
-        let (phase, _) = watch::channel(Phase::Load);
-        let mut units = Self { phase, standings: Vec::new(), running: JoinSet::new() };
-        for device in &house.devices {
-            let (standing, seen) = watch::channel(Standing::default());
-            units.standings.push(seen);
-            let unit = Unit {
-                id: device.id.clone(),
-                key: device.key,
-                tls: device.tls.clone(),
-                broker: broker.clone(),
-                phase: units.phase.subscribe(),
-                standing,
-            };
-            units.running.spawn(Box::pin(unit.run()));
-        }
-        units
-    }
-
-    /// Waits until every device has had ten more records stored.
-    async fn everyone_hears(&self) -> Result<(), RigError> {
-        for standing in &self.standings {
-            let mut standing = standing.clone();
-            let before = standing.borrow().stored;
-            let heard = standing.wait_for(|now| now.stored >= before + 10);
-            timeout(HANG, heard).await.map_err(|_| RigError::Hang(HANG))?.ok();
-        }
-        Ok(())
-    }
-
-    /// Nothing new, and waits until nothing is owed.
-    async fn all_stored(&self) -> Result<(), RigError> {
-        self.phase.send_replace(Phase::Drain);
-        for standing in &self.standings {
-            let mut standing = standing.clone();
-            let heard = standing.wait_for(|now| now.issued > 0 && now.owed == 0);
-            timeout(HANG, heard).await.map_err(|_| RigError::Hang(HANG))?.ok();
-        }
-        Ok(())
-    }
-
-    async fn end(mut self) -> Vec<Standing> {
-        self.phase.send_replace(Phase::Stop);
-        while self.running.join_next().await.is_some() {}
-        self.standings.iter().map(|standing| *standing.borrow()).collect()
-    }
-}
-
 impl Pair {
     fn start(house: &House, port: u16, binary: &Path) -> Result<Self, RigError> {
         let setups = vec![house.gateway("a", port)?, house.gateway("b", port)?];
@@ -298,6 +230,11 @@ impl Pair {
         self.running[which].kill()?;
         self.running[which] = self.setups[which].0.start(&self.launch)?;
         Ok(())
+    }
+
+    /// `STOP` or `CONT`.
+    fn signal(&self, name: &str) -> Result<(), RigError> {
+        self.running.iter().try_for_each(|gateway| error::signal(gateway.id(), name))
     }
 
     fn end(&mut self) -> Result<(), RigError> {

@@ -21,8 +21,8 @@ use crate::fleet::source::unix_ms;
 
 /// Records it can owe: what comes while half of that waits is not issued, so none is ever evicted.
 const OUTBOX_COUNT: usize = 512;
-/// From fix to fix.
-const FIX_MS: u64 = 20;
+/// From fix to fix, at least and at most: in step, the broker's turns would bring each device to one gateway for ever.
+const FIX_MS: std::ops::Range<u64> = 10..30;
 /// An alarm comes with every so many fixes.
 const ALARM_EVERY: u64 = 250;
 
@@ -46,6 +46,8 @@ pub(super) struct Standing {
     pub(super) lost: u32,
     /// Downlink frames it did not believe.
     pub(super) refused: u32,
+    /// PUBACKs of the broker: what it was asked before, to hear the downlink, it has done.
+    pub(super) taken: u32,
 }
 
 /// One device.
@@ -79,6 +81,7 @@ struct Running {
     fixes: u64,
     next_fix: Instant,
     next_ticket: u64,
+    taken: u32,
     state: u64,
 }
 
@@ -105,9 +108,15 @@ impl Unit {
             fixes: 0,
             next_fix: now,
             next_ticket: 0,
+            taken: 0,
             state: 0,
         };
-        running.state = running.unit.id.as_str().bytes().fold(7, |state, byte| state * 31 + u64::from(byte));
+        running.state = running
+            .unit
+            .id
+            .as_str()
+            .bytes()
+            .fold(unix_ms(), |state: u64, byte| state.wrapping_mul(31) + u64::from(byte));
         while *running.unit.phase.borrow() != Phase::Stop {
             running.pump();
             running.report();
@@ -148,6 +157,7 @@ impl Running {
                 self.device.handle(now_ms, Input::Connected { session_present });
             }
             Some(News::Stored(ticket)) => {
+                self.taken += 1;
                 let Some(open) = &mut self.link else { return };
                 if let Some(at) = open.sent.iter().position(|(sent, _)| *sent == ticket) {
                     let (_, handle) = open.sent.swap_remove(at);
@@ -163,7 +173,9 @@ impl Running {
     }
 
     fn fix(&mut self) {
-        self.next_fix += Duration::from_millis(FIX_MS);
+        self.next_fix += Duration::from_millis(
+            FIX_MS.start + u64::from(next(&mut self.state)) % (FIX_MS.end - FIX_MS.start),
+        );
         let now_ms = self.now_ms();
         if self.device.ledger().owed > 200 {
             return;
@@ -191,11 +203,7 @@ impl Running {
         loop {
             let now_ms = self.now_ms();
             let state = &mut self.state;
-            let mut random = || {
-                *state =
-                    state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (*state >> 32) as u32
-            };
+            let mut random = || next(state);
             let Some(output) = self.device.poll(now_ms, &mut random, &mut frame) else { return };
             let is_alive = match output {
                 Output::Connect => {
@@ -236,9 +244,15 @@ impl Running {
             stored: ledger.stored,
             lost: ledger.lost,
             refused: self.device.counters().downlinks_malformed,
+            taken: self.taken,
         };
         self.unit.standing.send_if_modified(|before| std::mem::replace(before, standing) != standing);
     }
+}
+
+fn next(state: &mut u64) -> u32 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*state >> 32) as u32
 }
 
 fn open(unit: &Unit) -> Open {
