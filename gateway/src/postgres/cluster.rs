@@ -83,6 +83,12 @@ impl Cluster {
             .ok_or_else(|| io::Error::other("no process id"))
     }
 
+    /// What the server has said since its last start.
+    #[allow(dead_code, reason = "the gateway's tests have no use for it")]
+    pub(crate) fn log(&self) -> io::Result<String> {
+        std::fs::read_to_string(self.dir.path().join("log"))
+    }
+
     /// Runs SQL as the administrator and returns what psql prints, unaligned.
     pub(crate) fn sql(&self, database: &str, sql: &str) -> io::Result<String> {
         let host = self.dir.path().to_string_lossy();

@@ -38,7 +38,7 @@ pub enum RigCommand {
     JetstreamCluster(ClusterArguments),
     /// Kill, stop, hang and confuse force systems: nothing may be lost, and alarms still reach the others.
     Sinks(SinkArguments),
-    /// Kill, stop, refuse and cut off PostgreSQL: every record must stand in its tables exactly once.
+    /// Kill, stop, refuse, fill and cut off PostgreSQL: every record must stand in its tables exactly once. Needs root.
     Postgres(PostgresArguments),
     /// Lose packets and whole connections: nothing may be lost or stored twice. Needs root.
     Network(NetworkArguments),

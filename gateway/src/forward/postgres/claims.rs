@@ -331,3 +331,25 @@ async fn days_that_are_over_are_dropped_and_a_hold_keeps_its_rows_alone() {
     deliver(&settings, &[place("ben", 200, NOON_MS)]).await.unwrap();
     assert_eq!(left("positions"), "ben0");
 }
+
+#[tokio::test]
+async fn a_day_that_somebody_reads_holds_up_no_other() {
+    let database = Database::new();
+    let mut settings = settings(&database);
+    settings.retention.periods =
+        Periods { own_ms: [None, Some(DAY_MS), Some(DAY_MS), None], spool_ms: DAY_MS };
+    let places = (0..3u32).map(|n| place("pc-1", n, NOON_MS + u64::from(n) * DAY_MS));
+    let records: Vec<Record> = places.chain([alarm("pc-1", 9, NOON_MS)]).collect();
+    deliver(&settings, &records).await.unwrap();
+    settings.retention.now_ms = Arc::new(|| NOON_MS + 9 * DAY_MS);
+    let first = database.sql("SELECT min(tableoid::regclass::text) FROM fieldpost.positions");
+    let reader = Link::open(&settings.server).await.unwrap();
+    reader.client().batch_execute(&format!("BEGIN; SELECT FROM {first}")).await.unwrap();
+    let held_up = keep::once(&settings).await;
+    assert!(matches!(held_up, Err(Fault::Again { reason: RetryReason::Timeout, .. })), "{held_up:?}");
+    reader.client().batch_execute("COMMIT").await.unwrap();
+    assert_eq!(database.sql("SELECT string_agg(seq::text, ' ') FROM fieldpost.positions"), "0");
+    assert_eq!(database.sql("SELECT count(*) FROM fieldpost.alarms"), "1", "a class without a period stays");
+    keep::once(&settings).await.unwrap();
+    assert_eq!(database.sql("SELECT count(*) FROM fieldpost.positions"), "0");
+}

@@ -10,7 +10,7 @@ use super::insert::lock_of;
 use super::{PLAN, PostgresSettings, Table};
 use crate::history::Holds;
 use crate::live::NowMs;
-use crate::postgres::days::{self, Kept};
+use crate::postgres::days::{self, Day, Kept};
 use crate::postgres::link::Link;
 use crate::postgres::{Fault, schema, time_of};
 use crate::retention::{Periods, RetentionClass};
@@ -59,12 +59,17 @@ pub(super) async fn run(settings: Arc<PostgresSettings>) {
     }
 }
 
-/// Looks at every day once. Each is judged and dropped in a transaction of its own, between two batches.
+/// Looks at every day once. Each is judged and dropped in a transaction of its own, between two batches: a day that somebody
+/// reads holds up no other.
+///
+/// # Errors
+/// The last fault; every day that could go has gone, unless the connection ended.
 pub(super) async fn once(settings: &PostgresSettings) -> Result<(), Fault> {
     let server = &settings.server;
     let link = Link::open(server).await?;
     link.run("checking the schema", schema::ensure(link.client(), &server.schema, &PLAN)).await?;
     let now_ms = (settings.retention.now_ms)();
+    let mut outcome = Ok(());
     for table in Table::ALL {
         let Some(period_ms) = settings.retention.periods.own(table.class()) else { continue };
         let received_from_ms = now_ms.saturating_sub(period_ms);
@@ -75,16 +80,30 @@ pub(super) async fn once(settings: &PostgresSettings) -> Result<(), Fault> {
             // Asked for each day: a hold that is placed meanwhile counts.
             let holds = (settings.retention.holds)();
             let kept = Kept { holds: &holds, received_from_ms };
-            let work = async {
-                link.client().batch_execute(&lock_of(&server.schema)).await?;
-                days::retire(link.client(), table.as_str(), day, &kept).await?;
-                link.client().batch_execute("COMMIT").await?;
-                Ok(())
-            };
-            link.run("retention", work).await?;
+            if let Err(fault) = retire(&link, settings, table, day, &kept).await {
+                // Whatever the day met, its transaction must not stand in front of the next.
+                link.run("retention", async { Ok(link.client().batch_execute("ROLLBACK").await?) }).await?;
+                outcome = Err(fault);
+            }
         }
     }
-    forget_boots(&link, settings, now_ms).await
+    outcome.and(forget_boots(&link, settings, now_ms).await)
+}
+
+async fn retire(
+    link: &Link,
+    settings: &PostgresSettings,
+    table: Table,
+    day: Day,
+    kept: &Kept<'_>,
+) -> Result<(), Fault> {
+    let work = async {
+        link.client().batch_execute(&lock_of(&settings.server.schema)).await?;
+        days::retire(link.client(), table.as_str(), day, kept).await?;
+        link.client().batch_execute("COMMIT").await?;
+        Ok(())
+    };
+    link.run("retention", work).await
 }
 
 /// Boots whose last day is longer ago than any class is kept: nothing of them can be there but what is held.

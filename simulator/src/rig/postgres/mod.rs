@@ -2,11 +2,12 @@
 //! server, the connection or the answer to a COMMIT, and devices notice nothing.**
 //!
 //! ```text
-//! devices -> gateway -> proxy -> PostgreSQL   killed, stopped, restarted, read-only, out of connections
+//! devices -> gateway -> proxy -> PostgreSQL   not there yet, killed, stopped, restarted, read-only, out of connections, disk full
 //!                         '- cuts in the middle of a batch; before a COMMIT arrives; after it, before its answer
 //! ```
 //!
-//! One case after the other, in one run: what a case left behind is the start of the next one.
+//! One case after the other, in one run: what a case left behind is the start of the next one. Needs root, for a disk that is
+//! full: the gateway's tables are in a tablespace on a small tmpfs.
 
 // The gateway's tests run on the same: it is no part of the product, so it is in no crate's library.
 #[path = "../../../../gateway/src/postgres/cluster.rs"]
@@ -15,6 +16,8 @@ mod proxy;
 
 use std::{
     collections::HashMap,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -25,6 +28,7 @@ use proxy::{Mood, Proxy};
 
 use super::{
     Account, RigError,
+    disk::Mount,
     gateway::{Launch, Setup},
     load::{self, Load, Pace},
 };
@@ -38,13 +42,14 @@ enum Case {
     Restarted,
     ReadOnly,
     NoConnections,
+    DiskFull,
     CutMidBatch,
     CutBeforeCommit,
     CutAfterCommit,
 }
 
 impl Case {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::CutMidBatch,
         Self::CutBeforeCommit,
         Self::CutAfterCommit,
@@ -53,6 +58,7 @@ impl Case {
         Self::Restarted,
         Self::ReadOnly,
         Self::NoConnections,
+        Self::DiskFull,
     ];
 }
 
@@ -74,6 +80,10 @@ pub struct PostgresPlan {
 pub struct PostgresReport {
     /// Cases gone through.
     pub case_count: usize,
+    /// What devices had stored before the database was there for the first time, and empty.
+    pub before_count: u64,
+    /// How often the database found no room on its disk.
+    pub full_count: usize,
     /// Connections that the proxy cut.
     pub cut_count: u64,
     /// Of records whose PUBACK a device has read: lost, and in the tables more than once. Must be 0.
@@ -87,7 +97,8 @@ pub struct PostgresReport {
 
 impl PostgresReport {
     pub(super) fn held(&self) -> bool {
-        self.account.held() && self.history.held() && self.cut_count > 0 && self.case_count == Case::ALL.len()
+        let was_hit = self.before_count > 0 && self.full_count > 0 && self.cut_count > 0;
+        self.account.held() && self.history.held() && was_hit && self.case_count == Case::ALL.len()
     }
 }
 
@@ -96,6 +107,9 @@ const EVENTS: &[&str] = &["fieldpost.positions", "fieldpost.alarms", "fieldpost.
 /// What the gateway keeps for itself.
 const HISTORY: &[&str] = &["fieldpost_history.movement"];
 const PACE: Pace = Pace::new(4, 50);
+/// For the gateway's tables; the server's log of changes is elsewhere, and does not fill it.
+const DISK: &str = "size=64m";
+const BALLAST: &str = "ballast";
 
 /// Runs the plan in the empty folder `dir`.
 ///
@@ -113,10 +127,15 @@ pub async fn postgres(plan: &PostgresPlan, dir: &Path) -> Result<PostgresReport,
         .with("FIELDPOST__HISTORY__STORE", "postgres")
         .with("FIELDPOST__HISTORY__POSTGRES__URL", &url);
     let setup = Setup::new(&dir.join("gateway"), plan.device_count, &appendix)?;
+    console::progress("now: no database yet");
+    tokio::task::block_in_place(|| database.stop())?;
     let mut gateway = tokio::task::block_in_place(|| setup.start(&launch))?;
     let load = Load::start(setup.address, &setup.devices, Load::fresh(plan.device_count), PACE);
     load.everyone_hears(10).await?;
-    let mut report = PostgresReport::default();
+    let mut report =
+        PostgresReport { before_count: 10 * plan.device_count as u64, ..PostgresReport::default() };
+    tokio::task::block_in_place(|| database.restart())?;
+    load.everyone_hears(10).await?;
     for case in Case::ALL {
         console::progress(&format!("now: {case:?}"));
         tokio::task::block_in_place(|| database.break_it(case, &proxy))?;
@@ -140,6 +159,7 @@ pub async fn postgres(plan: &PostgresPlan, dir: &Path) -> Result<PostgresReport,
     }
     report.catch_up_ms = mended.elapsed().as_millis();
     report.cut_count = proxy.cut_count();
+    report.full_count = tokio::task::block_in_place(|| database.said("No space left on device"))?;
     gateway.terminate()?;
     // What came after everything was there can only be there twice.
     let (found, history) =
@@ -149,19 +169,59 @@ pub async fn postgres(plan: &PostgresPlan, dir: &Path) -> Result<PostgresReport,
     Ok(report)
 }
 
+/// Dropped in this order: the server leaves the disk before the disk goes.
 struct Database {
     cluster: Cluster,
+    disk: Mount,
+    _dir: tempfile::TempDir,
 }
 
 impl Database {
     fn start() -> Result<Self, RigError> {
         let cluster = Cluster::start(&[]).map_err(RigError::io("start PostgreSQL"))?;
-        let database = Self { cluster };
+        // Of its own: the server's user may not look into the rig's.
+        let dir = tempfile::Builder::new().prefix("fieldpost-tablespace-").tempdir();
+        let dir = dir.map_err(RigError::io("make a folder"))?;
+        let open = std::fs::Permissions::from_mode(0o711);
+        std::fs::set_permissions(dir.path(), open).map_err(RigError::io("open a folder"))?;
+        let disk = Mount::new(&["-t", "tmpfs", "-o", DISK], Path::new("tmpfs"), &dir.path().join("disk"))?;
+        let at = disk.at().to_string_lossy().into_owned();
+        super::error::tool(&["chown", "postgres:", &at])?;
+        let database = Self { cluster, disk, _dir: dir };
+        database.sql(&format!("CREATE TABLESPACE small LOCATION '{at}'"))?;
         database.sql(
             "CREATE ROLE gateway LOGIN; CREATE SCHEMA fieldpost AUTHORIZATION gateway; \
-             CREATE SCHEMA fieldpost_history AUTHORIZATION gateway",
+             CREATE SCHEMA fieldpost_history AUTHORIZATION gateway; GRANT CREATE ON TABLESPACE small TO gateway; \
+             ALTER ROLE gateway SET default_tablespace = small",
         )?;
         Ok(database)
+    }
+
+    fn stop(&mut self) -> Result<(), RigError> {
+        self.cluster.stop().map_err(RigError::io("stop PostgreSQL"))
+    }
+
+    fn restart(&mut self) -> Result<(), RigError> {
+        self.cluster.restart().map_err(RigError::io("start PostgreSQL"))
+    }
+
+    /// How often the server's log says so.
+    fn said(&self, what: &str) -> Result<usize, RigError> {
+        self.cluster.log().map(|log| log.matches(what).count()).map_err(RigError::io("read the log"))
+    }
+
+    /// Leaves no byte on the disk of the gateway's tables.
+    fn fill(&self) -> Result<(), RigError> {
+        let mut ballast =
+            std::fs::File::create(self.disk.at().join(BALLAST)).map_err(RigError::io("fill the disk"))?;
+        let block = [0; 4096];
+        loop {
+            match ballast.write_all(&block) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return Ok(()),
+                Err(error) => return Err(RigError::io("fill the disk")(error)),
+            }
+        }
     }
 
     fn sql(&self, sql: &str) -> Result<String, RigError> {
@@ -184,6 +244,7 @@ impl Database {
                      SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'gateway'",
                 )
                 .map(drop),
+            Case::DiskFull => self.fill(),
             Case::CutMidBatch => {
                 proxy.be(Mood::CutsMidBatch);
                 Ok(())
@@ -207,6 +268,9 @@ impl Database {
             // A session of the administrator's that says so may write all the same.
             Case::ReadOnly => self.setting("default_transaction_read_only = off"),
             Case::NoConnections => self.sql("ALTER ROLE gateway CONNECTION LIMIT -1").map(drop),
+            Case::DiskFull => {
+                std::fs::remove_file(self.disk.at().join(BALLAST)).map_err(RigError::io("make room"))
+            }
             Case::CutMidBatch | Case::CutBeforeCommit | Case::CutAfterCommit => {
                 proxy.be(Mood::Passes);
                 Ok(())
