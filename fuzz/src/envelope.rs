@@ -29,6 +29,7 @@ fn body(envelope: &Envelope<'_>) {
         Body::AlarmCancel(cancel) => cancel.encode(&mut buffer),
         Body::Loss(loss) => loss.encode(&mut buffer),
         Body::Health(health) => health.encode(&mut buffer),
+        Body::Heard(heard) => heard.encode(&mut buffer),
         Body::PositionBatch(_) | Body::Unknown(_) => return,
     };
     let again = again.expect("what decodes fits the largest body");

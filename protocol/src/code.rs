@@ -43,6 +43,8 @@ codes! {
         LOSS = 0x07 => "loss",
         /// Opt-in health of the wearer, on its own topic.
         HEALTH = 0x08 => "health",
+        /// The device has a receipt for its alarm.
+        HEARD = 0x09 => "receipt-heard",
         /// The wearer needs help.
         ALARM = 0x10 => "alarm",
         /// The wearer takes an alarm back. It marks the alarm; it never removes it.

@@ -39,7 +39,7 @@ mod wire;
 pub use auth::{AuthError, EnvelopeKey};
 pub use batch::{BatchDecoder, BatchItem, encode_batch};
 pub use body::{
-    Alarm, AlarmCancel, Body, Health, Loss, Position, PositionError, SensorEvent, SeqRange, Status,
+    Alarm, AlarmCancel, Body, Health, Heard, Loss, Position, PositionError, SensorEvent, SeqRange, Status,
 };
 pub use code::{
     AlarmCause, AuthAlgorithm, CancelReason, Class, Duty, EventCode, FixSource, LossReason, Power,

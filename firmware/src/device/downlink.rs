@@ -5,7 +5,8 @@
 //! that was wiped gives the same identities again: by number alone an old receipt would erase a new record.
 
 use fieldpost_protocol::{
-    Action, ClockQuality, Command, Downlink, Duty, NamedRecord, Print, Proven, Receipt, Receipts, Seq,
+    Action, Class, ClockQuality, Command, Downlink, Duty, Heard as HeardBody, NamedRecord, Print, Proven,
+    Receipt, Receipts, Seq,
 };
 
 use super::{Device, Notice};
@@ -13,6 +14,8 @@ use crate::{clock::TimeSource, rules::AlarmId, settings::Peer, storage::Storage}
 
 /// Alarms whose progress is remembered.
 const ALARMS_REMEMBERED: usize = 8;
+/// The gateway says a receipt again after a minute.
+const ANSWER_S_MIN: u32 = 30;
 /// Longest interval a command may ask for.
 const INTERVAL_S_MAX: u16 = 3600;
 
@@ -26,20 +29,22 @@ pub(super) struct Heard {
 struct Followed {
     alarm: AlarmId,
     /// What it may have been sent as; of one raised before a restart not known.
-    prints: Option<[Option<Print>; 2]>,
+    prints: Option<[Print; 2]>,
     progress: Option<Receipt>,
+    /// When DELIVERED and SEEN were last answered for, behind a broker, in seconds since the start and one; 0 never.
+    answered_s: [u32; 2],
 }
 
 impl Heard {
     /// Follows an alarm from now on.
-    pub(super) fn follow(&mut self, alarm: AlarmId, prints: Option<[Option<Print>; 2]>) {
+    pub(super) fn follow(&mut self, alarm: AlarmId, prints: Option<[Print; 2]>) {
         if self.alarms.iter().any(|followed| followed.alarm == alarm) {
             return;
         }
         if self.alarms.is_full() {
             self.alarms.pop_front();
         }
-        let followed = Followed { alarm, prints, progress: None };
+        let followed = Followed { alarm, prints, progress: None, answered_s: [0; 2] };
         self.alarms.push_back(followed).expect("has room: the oldest gave way");
     }
 
@@ -55,10 +60,30 @@ impl Heard {
         news
     }
 
+    /// Whether a receipt is to be answered now. The gateway says it again until it has the answer; what a broker repeats
+    /// costs no more than that.
+    fn owes_answer(&mut self, now_ms: u64, alarm: AlarmId, receipt: Receipt) -> bool {
+        let place = match receipt {
+            Receipt::Stored => return false,
+            Receipt::Delivered => 0,
+            Receipt::Seen => 1,
+        };
+        let Some(followed) = self.alarms.iter_mut().find(|followed| followed.alarm == alarm) else {
+            return false;
+        };
+        let answered = &mut followed.answered_s[place];
+        let now_s = u32::try_from(now_ms / 1000).unwrap_or(u32::MAX).saturating_add(1);
+        let is_due = *answered == 0 || now_s.saturating_sub(*answered) >= ANSWER_S_MIN;
+        if is_due {
+            *answered = now_s;
+        }
+        is_due
+    }
+
     /// Whether a proven receipt may be one for this alarm: it said that, or nobody here remembers what it said.
     fn may_have_said(&self, alarm: AlarmId, print: Print) -> bool {
         let followed = self.alarms.iter().find(|followed| followed.alarm == alarm);
-        followed.is_some_and(|followed| followed.prints.is_none_or(|prints| prints.contains(&Some(print))))
+        followed.is_some_and(|followed| followed.prints.is_none_or(|prints| prints.contains(&print)))
     }
 
     fn followed(&self, receipts: &Receipts) -> heapless::Vec<AlarmId, ALARMS_REMEMBERED> {
@@ -87,7 +112,7 @@ impl<S: Storage> Device<S> {
         };
         match message {
             Some(Downlink::Receipts(receipts)) => self.on_receipts(&receipts),
-            Some(Downlink::Proven(proven)) => self.on_proven(&proven),
+            Some(Downlink::Proven(proven)) => self.on_proven(now_ms, &proven),
             Some(Downlink::Command(command)) => self.on_command(now_ms, command),
             Some(Downlink::Time { unix_ms }) => {
                 let judgement = self.clock.offer_network(now_ms, unix_ms);
@@ -122,7 +147,7 @@ impl<S: Storage> Device<S> {
         }
     }
 
-    fn on_proven(&mut self, proven: &Proven) {
+    fn on_proven(&mut self, now_ms: u64, proven: &Proven) {
         for NamedRecord { seq, print } in &proven.records {
             let alarm = AlarmId { boot: proven.boot, seq: *seq };
             // SEEN of an alarm from before a restart: of this start's own alarms it is known what they said.
@@ -132,10 +157,19 @@ impl<S: Storage> Device<S> {
             }
             if self.heard.may_have_said(alarm, *print) {
                 self.on_alarm_receipt(alarm, proven.receipt);
+                self.answer(now_ms, alarm, proven.receipt, *print);
             }
         }
         if proven.receipt == Receipt::Stored {
             self.outbox.acknowledge_records(proven.boot, &proven.records);
+        }
+    }
+
+    /// Behind a broker nobody else can say that the receipt is here: over the gateway's own connection its PUBACK does.
+    fn answer(&mut self, now_ms: u64, alarm: AlarmId, receipt: Receipt, print: Print) {
+        if matches!(self.settings.peer, Peer::Broker(_)) && self.heard.owes_answer(now_ms, alarm, receipt) {
+            let heard = HeardBody { receipt, boot: alarm.boot, seq: alarm.seq, print };
+            self.issue_body(now_ms, Class::HEARD, |buffer| heard.encode(buffer).ok());
         }
     }
 

@@ -356,13 +356,13 @@ impl<S: Storage> Outbox<S> {
             let mut alike = records.iter().filter(|record| of_boot == boot && record.seq == seq).peekable();
             alike.peek().is_some() && {
                 let prints = select::prints(envelope);
-                alike.any(|record| prints.contains(&Some(record.print)))
+                alike.any(|record| prints.contains(&record.print))
             }
         });
     }
 
     /// The prints that an alarm may have been sent with; `None` if it is not in the outbox.
-    pub(crate) fn alarm_prints(&mut self, boot: BootId, seq: Seq) -> Option<[Option<Print>; 2]> {
+    pub(crate) fn alarm_prints(&mut self, boot: BootId, seq: Seq) -> Option<[Print; 2]> {
         let mut entry = Entry::new();
         let mut after = None;
         while let Some(key) = self.next_entry(Partition::Alarm, after, &mut entry) {

@@ -1,6 +1,6 @@
 //! What goes on the air next: **alarm before live, live before health, health before backlog**, each lane oldest first.
 //!
-//! **An alarm, its cancellation and a status have the same length on the air**, [`PADDED_FRAME_BYTES`]: zeros follow the
+//! **An alarm, its cancellation, a status and the answer to a receipt have the same length on the air**, [`PADDED_FRAME_BYTES`]: zeros follow the
 //! body. They are added here and not in storage, so that a gated alarm, which loses its position, has the same length too.
 //!
 //! Backlog positions that follow each other in the lane travel as batches; anything else travels alone, byte for byte as
@@ -204,20 +204,21 @@ fn decode(entry: &Entry) -> Option<(Head, Option<Position>)> {
 }
 
 /// The prints that a record may have been sent with: through an open gate and a closed one.
-pub(super) fn prints(envelope: &Envelope<'_>) -> [Option<Print>; 2] {
+pub(super) fn prints(envelope: &Envelope<'_>) -> [Print; 2] {
+    let as_stored = Print::of(&envelope.head, envelope.body);
     if !is_padded(envelope.head.class) {
-        return [Some(Print::of(&envelope.head, envelope.body)), None];
+        return [as_stored; 2];
     }
     let mut buffer: FrameBuffer = [0; FRAME_BYTES_MAX];
     [true, false].map(|gate_is_open| {
-        let len = write_lone(*envelope, gate_is_open, &mut buffer)?;
-        let sent = Envelope::decode(&buffer[..len]).ok()?;
-        Some(Print::of(&sent.head, sent.body))
+        let sent = write_lone(*envelope, gate_is_open, &mut buffer);
+        let sent = sent.and_then(|len| Envelope::decode(&buffer[..len]).ok());
+        sent.map_or(as_stored, |sent| Print::of(&sent.head, sent.body))
     })
 }
 
 fn is_padded(class: Class) -> bool {
-    class.is_alarm_family() || class == Class::STATUS
+    class.is_alarm_family() || matches!(class, Class::STATUS | Class::HEARD)
 }
 
 fn write_entry(entry: &Entry, gate_is_open: bool, buffer: &mut FrameBuffer) -> Option<usize> {

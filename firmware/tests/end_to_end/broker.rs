@@ -2,8 +2,8 @@
 
 use fieldpost_firmware::{HangUp, Input, Notice, Output, Settings};
 use fieldpost_protocol::{
-    AuthError, BatchItem, Body, Class, Downlink, Envelope, EnvelopeKey, Head, NamedRecord, Print, Proven,
-    Receipt, Receipts, Seq, SeqRange,
+    AuthError, BatchItem, Body, Class, Downlink, Envelope, EnvelopeKey, Head, Heard, NamedRecord, Print,
+    Proven, Receipt, Receipts, Seq, SeqRange,
     limits::{DOWNLINK_BYTES_MAX, PROVEN_RECORDS_MAX},
     print,
 };
@@ -200,4 +200,33 @@ fn a_receipt_by_number_alone_is_not_heard_behind_a_broker() {
     hear(&mut bench, &KEY, &Downlink::Receipts(said));
     assert_eq!(bench.device.ledger(), before);
     assert_eq!(bench.device.counters().downlinks_malformed, 1);
+}
+
+#[test]
+fn delivered_and_seen_are_answered_by_a_record_and_not_oftener_than_every_half_minute() {
+    let (mut bench, _) = online();
+    bench.device.on_button(bench.now_ms, false);
+    let alarm = bench.drain();
+    let heard = |frames: Vec<Published>| -> Vec<Heard> {
+        let decoded = frames.iter().filter_map(|one| {
+            let envelope = Envelope::decode(&one.frame).unwrap();
+            match Body::decode(&envelope.head, envelope.body) {
+                Ok(Body::Heard(heard)) => Some(heard),
+                _ => None,
+            }
+        });
+        decoded.collect()
+    };
+    let (seq, print) = prints(&alarm[0])[0];
+    let answer = |receipt| Heard { receipt, boot: alarm[0].head().boot, seq: Seq(seq), print };
+    let tell = |bench: &mut Bench<Ram>, receipt| {
+        hear(bench, &KEY, &proven(receipt, &alarm[..1])[0]);
+        heard(bench.drain())
+    };
+    assert_eq!(tell(&mut bench, Receipt::Stored), []);
+    assert_eq!(tell(&mut bench, Receipt::Delivered), [answer(Receipt::Delivered)]);
+    assert_eq!(tell(&mut bench, Receipt::Seen), [answer(Receipt::Seen)]);
+    assert_eq!(tell(&mut bench, Receipt::Seen), [], "a broker that repeats it fills no outbox");
+    bench.now_ms += 30_000;
+    assert_eq!(tell(&mut bench, Receipt::Seen), [answer(Receipt::Seen)], "the answer was lost");
 }

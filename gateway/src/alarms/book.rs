@@ -294,6 +294,13 @@ impl Book {
         }
     }
 
+    /// Whether the device owes an answer to a receipt for this alarm.
+    #[must_use]
+    pub fn awaits(&self, id: &AlarmId, receipt: Receipt) -> bool {
+        self.owed.contains(&(id.clone(), receipt))
+            || self.find(id).is_some_and(|alarm| alarm.receipts_owed().any(|(_, owed)| owed == receipt))
+    }
+
     /// The device has confirmed a receipt.
     pub fn confirm(&mut self, confirmed: &Confirmed) {
         let Confirmed { alarm: id, receipt, told_ms, at_ms } = confirmed;

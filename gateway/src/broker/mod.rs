@@ -141,8 +141,15 @@ impl Brokers {
         }
     }
 
+    /// Whether a device is behind one of the brokers, with a certificate that is good now.
+    #[must_use]
+    pub fn know(&self, force: &ForceId, device: &DeviceId) -> bool {
+        let named = self.posts.iter().flat_map(|post| post.register.good(device.as_str()));
+        named.into_iter().any(|enrolled| enrolled.identity.force == *force)
+    }
+
     /// Hands a frame for a device to the broker that it is behind. False if there is none, or it takes no more now. True
-    /// does not mean that the device has it: nobody says so.
+    /// does not mean that the device has it: the device says so by a record of its own.
     pub fn send(&self, force: &ForceId, device: &DeviceId, frame: &Frame) -> bool {
         let mut is_sent = false;
         for post in self.posts.iter() {

@@ -17,8 +17,8 @@ pub(super) fn write(data: &mut Object<'_>, cut: &Cut<'_>, head: &Head) {
         Some(Body::Alarm(alarm)) => write_alarm(data, alarm),
         Some(Body::AlarmCancel(cancel)) => write_cancel(data, &cut.record, cancel),
         Some(Body::Loss(loss)) => write_loss(data, loss),
-        // Ingest unpacks batches and health is withheld: neither gets here, and neither is worth a panic.
-        Some(Body::PositionBatch(_) | Body::Health(_) | Body::Unknown(_)) | None => {
+        // Ingest unpacks batches and what is health or a device's answer is withheld: none gets here, and none is worth a panic.
+        Some(Body::PositionBatch(_) | Body::Health(_) | Body::Heard(_) | Body::Unknown(_)) | None => {
             data.number("class", head.class.0);
             if !cut.raw.is_empty() {
                 data.text("body_base64", &STANDARD.encode(cut.raw));

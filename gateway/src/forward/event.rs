@@ -351,6 +351,7 @@ fn classify(record: &Record) -> Result<(Envelope<'_>, Option<Body<'_>>), Withhel
     let envelope = record.envelope().ok_or(Withheld::Quarantine)?;
     match Body::decode(&envelope.head, envelope.body) {
         Ok(Body::Health(_)) => Err(Withheld::Health),
+        Ok(Body::Heard(_)) => Err(Withheld::Acknowledgement),
         Ok(Body::Unknown(class)) if !class.is_alarm_family() => Err(Withheld::UnknownClass),
         Ok(Body::Unknown(_)) => Ok((envelope, None)),
         Ok(body) => Ok((envelope, Some(body))),
@@ -448,8 +449,8 @@ mod tests {
 
     #[test]
     fn the_page_names_every_type() {
-        let known =
-            Class::KNOWN.iter().filter(|class| ![Class::POSITION_BATCH, Class::HEALTH].contains(class));
+        let kept = [Class::POSITION_BATCH, Class::HEALTH, Class::HEARD];
+        let known = Class::KNOWN.iter().filter(|class| !kept.contains(class));
         let names = known.filter_map(|class| class.name()).chain(["unknown-alarm"]);
         for name in names {
             assert!(PAGE.contains(&format!("`uk.fieldpost.{name}.v1`")), "{name}");

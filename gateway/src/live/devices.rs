@@ -34,6 +34,8 @@ pub trait Devices: Send + Sync + 'static {
     fn connected(&self) -> BTreeSet<UnitId>;
     /// Connections from now on. Subscribe first, then read [`Devices::connected`]: nothing is missed.
     fn connections(&self) -> Connections;
+    /// Whether a device can be told something although it has no connection of its own here: it is behind a broker.
+    fn is_behind_broker(&self, unit: &UnitId) -> bool;
     /// Tells a device how far its alarm has come. The same receipt twice does no harm.
     fn send_receipt(&self, alarm: &AlarmId, receipt: Receipt) -> Confirmation;
 }

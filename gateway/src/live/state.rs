@@ -20,7 +20,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fieldpost_protocol::{Alarm as AlarmBody, Body, Class, Envelope, Head, Lane, Position, Status};
+use fieldpost_protocol::{Alarm as AlarmBody, Body, Class, Envelope, Head, Heard, Lane, Position, Status};
 
 use super::order::{ClockBounds, JudgedTime, Order};
 use super::unit::{Place, Unit, UnitId, UnitName};
@@ -392,6 +392,7 @@ fn fold_envelope(state: &mut State, record: &Record, envelope: &Envelope<'_>, to
                 unit.gaps.lose(&loss);
             }
         }
+        Ok(Body::Heard(heard)) if to_alarms => fold_heard(state, &told, &heard),
         Ok(Body::AlarmCancel(cancel)) if to_alarms => {
             let id = AlarmId { unit: told.id.clone(), boot: cancel.boot, seq: cancel.seq, repeat: None };
             let at_ms = told.time.believed_ms(told.received_at_ms).unwrap_or(told.received_at_ms);
@@ -526,6 +527,20 @@ fn fold_action(state: &mut State, record: &Record) {
 fn fold_confirmed(state: &mut State, record: &Record) {
     let Ok(said) = serde_json::from_slice::<Confirmed>(&record.payload) else { return };
     state.alarms.confirm(&said);
+}
+
+/// The device itself says that it has a receipt: of the alarm that said so, if its identity was used twice.
+fn fold_heard(state: &mut State, told: &Told<'_>, heard: &Heard) {
+    let AlarmId { unit, .. } = told.alarm_id();
+    for repeat in [Some(Fingerprint(heard.print.0)), None] {
+        let alarm = AlarmId { unit: unit.clone(), boot: heard.boot, seq: heard.seq, repeat };
+        if state.alarms.awaits(&alarm, heard.receipt) {
+            let (told_ms, at_ms) = (told.received_at_ms, told.received_at_ms);
+            state.alarms.confirm(&Confirmed { alarm, receipt: heard.receipt, told_ms, at_ms });
+            state.touch(&unit);
+            return;
+        }
+    }
 }
 
 fn fold_clock(state: &mut State, record: &Record) {

@@ -3,7 +3,7 @@ use crate::alarms::Kept;
 use bytes::Bytes;
 use fieldpost_protocol::{
     AlarmCancel, AlarmCause, BootId, CancelReason, ClockQuality, DeviceId, Duty, FixSource, ForceId, Mode,
-    Power, ReportReason, ResetReason, Seq,
+    Power, Receipt, ReportReason, ResetReason, Seq,
 };
 
 const NOW_MS: u64 = 1_795_000_000_000;
@@ -348,4 +348,30 @@ fn a_unit_stays_within_its_stated_memory() {
     // With its key twice (state, board), about 450 bytes of JSON and the maps' overhead: about 1 KiB.
     assert!(size_of::<Unit>() <= 320, "{}", size_of::<Unit>());
     assert!(size_of::<UnitId>() <= 160, "{}", size_of::<UnitId>());
+}
+
+#[test]
+fn what_a_device_says_it_has_heard_confirms_the_receipt_of_that_alarm_alone() {
+    let (mut state, mut device) = (state(), Device::new());
+    let record = device.alarm(AlarmCause::BUTTON, None, NOW_MS);
+    fold(&mut state, &record);
+    let envelope = record.envelope().unwrap();
+    let Head { boot, seq, .. } = envelope.head;
+    let alarm = AlarmId { unit: id(), boot, seq, repeat: None };
+    state.alarms.acknowledge(&alarm, Owner { operator: "bea".to_owned(), at_ms: NOW_MS });
+    let owed = |state: &State| state.alarms.receipts_owed().collect::<Vec<_>>();
+    assert_eq!(owed(&state), [(alarm.clone(), Receipt::Seen)]);
+    let print = Fingerprint::of_envelope(&envelope).print();
+    let mut says = |state: &mut State, receipt, seq| {
+        let heard = Heard { receipt, boot, seq, print };
+        let mut body = [0; 32];
+        let body = heard.encode(&mut body).unwrap();
+        fold(state, &device.record(Class::HEARD, body, Lane::Live, NOW_MS + 5, NOW_MS + 5));
+    };
+    says(&mut state, Receipt::Delivered, seq);
+    says(&mut state, Receipt::Seen, Seq(seq.0 + 1));
+    assert_eq!(owed(&state).len(), 1, "another receipt, another alarm");
+    says(&mut state, Receipt::Seen, seq);
+    assert_eq!(owed(&state), []);
+    assert_eq!(state.alarms.get(&alarm).unwrap().standing.confirmed_ms, Some(NOW_MS + 5));
 }

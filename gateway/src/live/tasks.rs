@@ -16,6 +16,7 @@ use super::board::Published;
 use super::devices::{Connection, Connections};
 use super::frames::Change;
 use super::state::fold;
+use super::unit::UnitId;
 use super::view::GatewayView;
 use crate::alarms::{Owed, snapshot};
 use crate::audit::pictures::{Entry, PictureFiles};
@@ -402,7 +403,8 @@ impl Hub {
     fn receipts_owed(&self, sent: &BTreeSet<Owed>) -> Vec<Owed> {
         let state = self.state();
         let owed = state.alarms.receipts_owed();
-        owed.filter(|owed| state.is_connected(&owed.0.unit) && !sent.contains(owed)).collect()
+        let is_reached = |unit: &UnitId| state.is_connected(unit) || self.devices.is_behind_broker(unit);
+        owed.filter(|owed| !sent.contains(owed) && is_reached(&owed.0.unit)).collect()
     }
 
     /// A receipt has been handed to its device's connection, for the first time or again: when it was the first time.

@@ -42,6 +42,10 @@ impl Devices for ConnectedDevices {
         }))
     }
 
+    fn is_behind_broker(&self, unit: &UnitId) -> bool {
+        self.brokers.as_ref().is_some_and(|(brokers, _)| brokers.know(&unit.force, &unit.device))
+    }
+
     fn send_receipt(&self, alarm: &AlarmId, receipt: Receipt) -> Confirmation {
         let range = SeqRange { first: alarm.seq, more: 0 };
         let ranges = std::iter::once(range).collect();
@@ -54,7 +58,7 @@ impl Devices for ConnectedDevices {
         Box::pin(async move {
             let is_confirmed = sending.settled().await == Delivery::Delivered;
             if !is_confirmed && through_broker {
-                // A broker's PUBACK is not the device's: nobody confirms. Said again when the broker has let it go.
+                // A broker's PUBACK is not the device's: that answers by a record. Said again when the broker has let it go.
                 tokio::time::sleep(ERRAND_KEPT).await;
             }
             is_confirmed

@@ -7,6 +7,7 @@
 mod alarm;
 mod event;
 mod health;
+mod heard;
 mod loss;
 mod position;
 mod status;
@@ -14,6 +15,7 @@ mod status;
 pub use alarm::{Alarm, AlarmCancel};
 pub use event::SensorEvent;
 pub use health::Health;
+pub use heard::Heard;
 pub use loss::{Loss, SeqRange};
 pub use position::{Position, PositionError};
 pub use status::Status;
@@ -44,6 +46,8 @@ pub enum Body<'a> {
     Loss(Loss),
     /// Opt-in health of the wearer.
     Health(Health),
+    /// The device has a receipt.
+    Heard(Heard),
     /// A class that this version does not know. If it [is of the alarm family](Class::is_alarm_family), raise it.
     Unknown(Class),
 }
@@ -64,6 +68,7 @@ impl<'a> Body<'a> {
             Class::ALARM_CANCEL => Self::AlarmCancel(reader.value()?),
             Class::LOSS => Self::Loss(reader.value::<Loss>()?.checked()?),
             Class::HEALTH => Self::Health(reader.value()?),
+            Class::HEARD => Self::Heard(reader.value()?),
             other => Self::Unknown(other),
         })
     }
@@ -96,4 +101,5 @@ encodes! {
     AlarmCancel => ALARM_CANCEL,
     Loss => LOSS,
     Health => HEALTH,
+    Heard => HEARD,
 }

@@ -86,6 +86,8 @@ fn written_now() -> Vec<(&'static str, Vec<u8>)> {
     let sealed = key.seal_down(&auth::receipts(), &mut downlink).expect("fits");
     vectors.push(("down-sealed", sealed.to_vec()));
     let proven = samples::proven();
+    let heard = samples::heard().encode(&mut buffer).expect("fits");
+    vectors.push(("receipt-heard", frame(Class::HEARD, heard)));
     vectors.push(("down-proven", proven.encode(&mut downlink).expect("fits").to_vec()));
     vectors
 }

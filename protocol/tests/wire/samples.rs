@@ -2,8 +2,8 @@
 
 use fieldpost_protocol::{
     Alarm, AlarmCancel, AlarmCause, BatchItem, BootId, CancelReason, Class, ClockQuality, Downlink, Duty,
-    EventCode, FixSource, Head, Health, Loss, LossReason, Mode, NamedRecord, Position, Power, Print, Proven,
-    Receipt, ReportReason, ResetReason, SensorEvent, Seq, SeqRange, Status,
+    EventCode, FixSource, Head, Health, Heard, Loss, LossReason, Mode, NamedRecord, Position, Power, Print,
+    Proven, Receipt, ReportReason, ResetReason, SensorEvent, Seq, SeqRange, Status,
 };
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
@@ -84,6 +84,10 @@ pub(crate) fn proven() -> Downlink {
         boot: head.boot,
         records: [record].into_iter().collect(),
     })
+}
+
+pub(crate) fn heard() -> Heard {
+    Heard { receipt: Receipt::Seen, boot: BootId(300), seq: Seq(19_998), print: Print(0x0102_0304) }
 }
 
 pub(crate) fn any_position() -> impl Strategy<Value = Position> {

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use fieldpost_protocol::downlink::{Command, Proven, Receipts};
 use fieldpost_protocol::{
-    Alarm, AlarmCancel, AuthAlgorithm, Body, Class, ClockQuality, Downlink, Envelope, Health, Loss, Mode,
-    Position, SensorEvent, Status, limits,
+    Alarm, AlarmCancel, AuthAlgorithm, Body, Class, ClockQuality, Downlink, Envelope, Health, Heard, Loss,
+    Mode, Position, SensorEvent, Status, limits,
 };
 use serde::Deserialize;
 
@@ -125,6 +125,7 @@ fn body(annotator: &mut Annotator<'_>, class: Class) -> Result<(), Stop> {
         Class::ALARM_CANCEL => read::<AlarmCancel>(annotator),
         Class::LOSS => read::<Loss>(annotator),
         Class::HEALTH => read::<Health>(annotator),
+        Class::HEARD => read::<Heard>(annotator),
         _ => {
             let bytes = annotator.rest().len();
             if bytes > 0 {

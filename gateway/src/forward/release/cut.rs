@@ -122,7 +122,7 @@ fn frame(envelope: &Envelope<'_>, body: Option<&Body<'_>>) -> Result<Bytes, Enco
         Some(Body::Alarm(alarm)) => alarm.encode(&mut buffer)?,
         Some(Body::AlarmCancel(cancel)) => cancel.encode(&mut buffer)?,
         Some(Body::Loss(loss)) => loss.encode(&mut buffer)?,
-        Some(Body::PositionBatch(_) | Body::Health(_) | Body::Unknown(_)) | None => &[],
+        Some(Body::PositionBatch(_) | Body::Health(_) | Body::Heard(_) | Body::Unknown(_)) | None => &[],
     };
     let mut frame = [0; FRAME_BYTES_MAX];
     let frame = Envelope { head: envelope.head, body, trailer: None }.encode(&mut frame)?;

@@ -93,6 +93,10 @@ impl Devices for Fleet {
         }))
     }
 
+    fn is_behind_broker(&self, _: &UnitId) -> bool {
+        false
+    }
+
     fn send_receipt(&self, alarm: &AlarmId, receipt: Receipt) -> Confirmation {
         let told = if receipt == Receipt::Seen { &self.seen } else { &self.delivered };
         told.send_modify(|seen| seen.push(alarm.clone()));

@@ -11,7 +11,7 @@ use fieldpost_gateway::{
     record::Record,
     spool::{BatchLimits, Lsn, RealDisk, Spool, SpoolSettings},
 };
-use fieldpost_protocol::Envelope;
+use fieldpost_protocol::{Class, Envelope};
 
 use super::{BrokerReport, RigError, house::House, unit::Standing};
 
@@ -20,6 +20,8 @@ use super::{BrokerReport, RigError, house::House, unit::Standing};
 pub(super) struct Held {
     keys: HashMap<String, u32>,
     said: HashMap<String, BTreeSet<Fingerprint>>,
+    /// Devices' answers to receipts.
+    answers: u64,
 }
 
 /// Reads a spool that nobody has open.
@@ -37,6 +39,7 @@ pub(super) async fn read(dir: &Path) -> Result<Held, RigError> {
                 Record::decode(entry.lsn, &entry.payload).map_err(RigError::cannot("decode a record"))?;
             let key = record.key();
             if let Ok(envelope) = Envelope::decode(&record.payload) {
+                held.answers += u64::from(envelope.head.class == Class::HEARD);
                 let print = Fingerprint::of_envelope(&envelope);
                 held.said.entry(identity_of(&key).to_owned()).or_default().insert(print);
             }
@@ -54,6 +57,7 @@ fn identity_of(key: &str) -> &str {
 
 /// `lives`: how each device stood at the end of each of its lives, which all began with boot 1 and sequence 0.
 pub(super) fn account(house: &House, lives: &[Vec<Standing>], spools: &[Held; 2], report: &mut BrokerReport) {
+    report.answered_count = spools.iter().map(|spool| spool.answers).sum();
     let mut made: HashMap<String, usize> = HashMap::new();
     for life in lives {
         for (device, standing) in house.devices.iter().zip(life) {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use fieldpost_gateway::{
-    config::{material::EnvelopeSecret, template::TemplateValues},
+    config::{RELEASE_ALL, material::EnvelopeSecret, template::TemplateValues},
     init,
     pki::{Authority, DeviceRequest, Issued, Validity, make_envelope_key},
 };
@@ -77,12 +77,14 @@ impl House {
         let appendix = format!(
             "[[broker]]\nurl = \"mqtts://127.0.0.1:{port}\"\nclient_id = \"gateway-{name}\"\ngroup = \"rig\"\n\
              authority = '{}'\ncertificate = '{}'\nkey = '{}'\ndevices = '{}'\nenvelope_key = '{}'\n\
-             retry_delay_ms_min = 20\nretry_delay_ms_max = 200\n",
+             retry_delay_ms_min = 20\nretry_delay_ms_max = 200\n\
+             [[forward.file]]\npath = '{}'\n{RELEASE_ALL}\n",
             at("broker/ca.pem"),
             at(&format!("gateway-{name}.pem")),
             at(&format!("gateway-{name}.key")),
             at("devices.pem"),
             at("envelope.key"),
+            at(&format!("{name}.ndjson")),
         );
         let text =
             fieldpost_gateway::config::template::render(&values(ports[0], ports[1], ports[2], &appendix));

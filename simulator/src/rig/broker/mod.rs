@@ -68,6 +68,8 @@ pub struct BrokerPlan {
 pub struct BrokerReport {
     /// Kills of a gateway, and as many of mosquitto.
     pub killed_count: usize,
+    /// Devices, each with two lives.
+    pub device_count: u64,
     /// Records that devices made.
     pub issued_count: u64,
     /// Of these, how many a device erased because a receipt said STORED.
@@ -80,6 +82,8 @@ pub struct BrokerReport {
     pub in_both_count: u64,
     /// In a spool, of no device, or under a key that no device made. Must be 0.
     pub believed_count: u64,
+    /// Answers of devices that were told DELIVERED. Must be one a device at least.
+    pub answered_count: u64,
     /// What was attacked with.
     pub attacks: Attacks,
     /// Of the attacks up: refused, by reason as the gateways count it. Must be all.
@@ -102,6 +106,7 @@ impl BrokerReport {
             && refused("tag") == self.attacks.forged_count
             && refused("device-unknown") == self.attacks.unknown_count;
         self.stored_count > 0
+            && self.answered_count >= self.device_count
             && self.stored_count == self.issued_count
             && self.lost_count == 0
             && self.duplicate_count == 0
@@ -143,6 +148,7 @@ pub async fn behind_broker(plan: &BrokerPlan, dir: &Path) -> Result<BrokerReport
     let mut lives = vec![units.end().await];
     let units = Box::pin(wiped(&house, &broker, &tape, &pair)).await?;
     units.everyone_has_stored(LIFE_COUNT).await?;
+    units.everyone_is_told().await?;
     for round in 0..plan.kill_count {
         units.everyone_hears().await?;
         // The instants of the faults, not waits for something to be ready.
@@ -157,6 +163,7 @@ pub async fn behind_broker(plan: &BrokerPlan, dir: &Path) -> Result<BrokerReport
     units.all_stored().await?;
     lives.push(units.end().await);
     block_in_place(|| pair.end())?;
+    report.device_count = house.devices.len() as u64;
     let spools = [account::read(&house.spool("a")).await?, account::read(&house.spool("b")).await?];
     account::account(&house, &lives, &spools, &mut report);
     Ok(report)

@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fieldpost_firmware::{
-    Device, Fix, FrameBuffer, Handle, Input, Output, RamStorage, Settings, UplinkSettings,
+    Device, Fix, FrameBuffer, Handle, Input, Notice, Output, RamStorage, Settings, UplinkSettings,
 };
 use fieldpost_protocol::{
-    BootId, DeviceId, EnvelopeKey, FixSource, Mode, Position, ReportReason, limits::FRAME_BYTES_MAX, topic,
+    BootId, DeviceId, EnvelopeKey, FixSource, Mode, Position, Receipt, ReportReason, limits::FRAME_BYTES_MAX,
+    topic,
 };
 use rustls::ClientConfig;
 use tokio::{
@@ -25,6 +26,8 @@ const OUTBOX_COUNT: usize = 512;
 const FIX_MS: std::ops::Range<u64> = 10..30;
 /// An alarm comes with every so many fixes.
 const ALARM_EVERY: u64 = 250;
+
+const FIRST_ALARM: u64 = 30;
 
 /// What the units are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub(super) struct Standing {
     pub(super) lost: u32,
     /// Downlink frames it did not believe.
     pub(super) refused: u32,
+    /// Alarms of which it was told DELIVERED.
+    pub(super) delivered: u32,
     /// PUBACKs of the broker: what it was asked before, to hear the downlink, it has done.
     pub(super) taken: u32,
 }
@@ -82,6 +87,7 @@ struct Running {
     next_fix: Instant,
     next_ticket: u64,
     taken: u32,
+    delivered: u32,
     state: u64,
 }
 
@@ -109,6 +115,7 @@ impl Unit {
             next_fix: now,
             next_ticket: 0,
             taken: 0,
+            delivered: 0,
             state: 0,
         };
         running.state = running
@@ -192,7 +199,7 @@ impl Running {
             reason: ReportReason::INTERVAL,
         };
         self.device.on_fix(now_ms, &Fix { unix_ms: unix_ms(), position, satellites: 9 });
-        if self.fixes.is_multiple_of(ALARM_EVERY) {
+        if self.fixes % ALARM_EVERY == FIRST_ALARM {
             self.device.on_button(now_ms, false);
         }
     }
@@ -227,7 +234,12 @@ impl Running {
                         open.sender.publish(ticket, &topic, Bytes::copy_from_slice(frame)).is_ok()
                     })
                 }
-                Output::Notice(_) => true,
+                Output::Notice(notice) => {
+                    let is_delivered =
+                        matches!(notice, Notice::AlarmReceipt { receipt: Receipt::Delivered, .. });
+                    self.delivered += u32::from(is_delivered);
+                    true
+                }
             };
             if !is_alive {
                 self.link = None;
@@ -244,6 +256,7 @@ impl Running {
             stored: ledger.stored,
             lost: ledger.lost,
             refused: self.device.counters().downlinks_malformed,
+            delivered: self.delivered,
             taken: self.taken,
         };
         self.unit.standing.send_if_modified(|before| std::mem::replace(before, standing) != standing);

@@ -47,6 +47,11 @@ impl Units {
         self.everyone(|_, now| now.stored >= count).await
     }
 
+    /// Waits until every device has been told DELIVERED of an alarm.
+    pub(super) async fn everyone_is_told(&self) -> Result<(), RigError> {
+        self.everyone(|_, now| now.delivered > 0).await
+    }
+
     /// Waits until the broker has taken eight messages of every device: it has done before what each asked before.
     pub(super) async fn everyone_is_taken(&self) -> Result<(), RigError> {
         self.everyone(|_, now| now.taken >= 8).await
