@@ -37,6 +37,8 @@ pub enum Sabotage {
     SkipEscape,
     /// A TAK server is told of an alarm once.
     TellOnce,
+    /// A TAK party may take as long as it likes to take what it is sent.
+    WaitForTak,
     /// What was sent to PostgreSQL counts as taken before its commit.
     AcceptBeforeCommit,
     /// A row that PostgreSQL was sent before is another row.
@@ -92,6 +94,7 @@ impl Sabotage {
         Self::DropClosing,
         Self::SkipEscape,
         Self::TellOnce,
+        Self::WaitForTak,
         Self::AcceptBeforeCommit,
         Self::InsertWithoutKey,
         Self::SendBeforeLog,
@@ -122,6 +125,7 @@ impl Sabotage {
             Self::DropClosing => "drop-closing",
             Self::SkipEscape => "skip-escape",
             Self::TellOnce => "tell-once",
+            Self::WaitForTak => "wait-for-tak",
             Self::AcceptBeforeCommit => "accept-before-commit",
             Self::InsertWithoutKey => "insert-without-key",
             Self::SendBeforeLog => "send-before-log",

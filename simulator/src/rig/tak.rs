@@ -5,14 +5,15 @@
 //! bare devices -> gateway binary -> PyTAK's receiver           broken in the middle of an alarm
 //!      '- hostile callsigns  '----> takproto's decoder         protobuf, by negotiation
 //!                            '----> FreeTAKServer -> PyTAK     routed to a second client; slow, so only in the first part
+//! PyTAK as a client ----------^        of the gateway's own listener; beside it a client that takes nothing, and a hostile one
 //! ```
 //! In a first part a few units move while an alarm stands; in a second one many move fast. Alarms are told again every second
 //! with a stale time of three, so **so many seconds are as many tellings as a thirtieth of them in minutes** of the default
 //! (every 30 s): 20 s stand for 10 minutes. Behind FreeTAKServer the stale time is six: its own delay is not scaled. The
 //! default's is ten tellings.
 //!
-//! A gateway with the feature `sabotage` can leave escaping out (`skip-escape`) or tell an alarm once (`tell-once`), to see this
-//! turn red.
+//! A gateway with the feature `sabotage` can leave escaping out (`skip-escape`), tell an alarm once (`tell-once`) or wait for a
+//! party for ever (`wait-for-tak`), to see this turn red.
 
 mod judge;
 mod papers;
@@ -20,16 +21,23 @@ mod peer;
 mod server;
 
 use std::{
+    net::Ipv4Addr,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fieldpost_protocol::BootId;
 use tokio::time::sleep;
 
-use self::{judge::Arrived, papers::Papers, peer::Peer, server::FreeTakServer};
+use self::{
+    judge::Arrived,
+    papers::{GUEST, HOSTILE_GUEST, Papers, SLOW},
+    peer::Peer,
+    server::FreeTakServer,
+};
 use super::{
     RigError,
+    broker::scrape,
     gateway::{Launch, Setup},
     load::{HANG, Load, Pace},
 };
@@ -110,13 +118,15 @@ async fn an_alarm(
         None => None,
     };
     let mut viewer = None;
-    let mut sinks = xml.sink("pytak", papers) + &protobuf.sink("takproto", papers);
+    let door = port()?;
+    let mut sinks = xml.sink("pytak", papers) + &protobuf.sink("takproto", papers) + &papers.listener(door);
     if let Some(tak_server) = &tak_server {
         viewer = Some(Peer::client(plan, dir, papers, tak_server)?);
         sinks += &tak_server.sink("fts", papers);
     }
     let setup = Setup::new(&dir.join("alarm"), FEW + 1, &sinks)?;
-    let gateway = start(plan, &setup, dir)?;
+    let gateway = start(plan, &setup, dir, port()?)?;
+    let guest = guest(plan, dir, papers, door).await?;
     let pace = Pace::new(1, SLOWLY_MS);
     let load = Load::start(setup.address, &setup.devices[..FEW], Load::fresh(FEW), pace);
     load.until(|counts| counts.iter().all(|count| *count >= 4)).await?;
@@ -124,14 +134,14 @@ async fn an_alarm(
     raise(&setup).await?;
     let uid = papers::uid(&setup.devices[FEW]);
     let alert = format!("{uid}-9-1-1");
-    for peer in [Some(&xml), Some(&protobuf), viewer.as_ref()].into_iter().flatten() {
+    for peer in [Some(&xml), Some(&protobuf), Some(&guest), viewer.as_ref()].into_iter().flatten() {
         peer.until(&format!("the alert at {}", peer.name), |seen| seen.uid == alert).await?;
     }
     xml.break_connections()?;
     // How long the alarm stands is what is tested.
     sleep(plan.stands).await;
     close(plan, &setup, &dir.join("alarm")).await?;
-    let peers = [Some(&xml), Some(&protobuf), viewer.as_ref()];
+    let peers = [Some(&xml), Some(&protobuf), Some(&guest), viewer.as_ref()];
     for peer in peers.iter().flatten() {
         peer.until(&format!("the cancel at {}", peer.name), |seen| seen.uid == alert && seen.cancel).await?;
     }
@@ -151,9 +161,13 @@ async fn an_alarm(
 async fn many(plan: &TakPlan, dir: &Path, papers: &Papers, report: &mut TakReport) -> Result<(), RigError> {
     let xml = Peer::server(plan, dir, papers, "xml")?;
     let protobuf = Peer::server(plan, dir, papers, "protobuf")?;
-    let sinks = xml.sink("pytak", papers) + &protobuf.sink("takproto", papers);
+    let (door, metrics) = (port()?, port()?);
+    let sinks = xml.sink("pytak", papers) + &protobuf.sink("takproto", papers) + &papers.listener(door);
     let setup = Setup::new(&dir.join("many"), plan.device_count, &sinks)?;
-    let gateway = start(plan, &setup, dir)?;
+    let gateway = start(plan, &setup, dir, metrics)?;
+    let guest = guest(plan, dir, papers, door).await?;
+    let _slow = Peer::guest(plan, dir, papers, (door, "slow", SLOW))?;
+    let _hostile = Peer::guest(plan, dir, papers, (door, "hostile", HOSTILE_GUEST))?;
     let period_ms = (plan.device_count * BURST) as u64 * 1000 / plan.rate.max(1);
     let pace = Pace::new(BURST, period_ms);
     let load = Load::start(setup.address, &setup.devices, Load::fresh(plan.device_count), pace);
@@ -161,9 +175,14 @@ async fn many(plan: &TakPlan, dir: &Path, papers: &Papers, report: &mut TakRepor
     sleep(plan.lasts).await;
     let windows = load.end().await?;
     let wanted = papers::wanted(&setup, &windows);
-    for peer in [&xml, &protobuf] {
+    for peer in [&xml, &protobuf, &guest] {
         peer.until_all(&wanted).await;
         report.note(&format!("many.{}", peer.name), judge::judge(&peer.seen(), &wanted, None), None);
+    }
+    for (who, reason) in [(SLOW, "too-slow"), (HOSTILE_GUEST, "not-tak")] {
+        if !is_cut_off(metrics, reason).await? {
+            report.broken.push(format!("the {who} client was not cut off"));
+        }
     }
     drop(gateway);
     Ok(())
@@ -177,9 +196,39 @@ impl TakReport {
     }
 }
 
-fn start(plan: &TakPlan, setup: &Setup, dir: &Path) -> Result<super::gateway::Gateway, RigError> {
+fn start(
+    plan: &TakPlan,
+    setup: &Setup,
+    dir: &Path,
+    metrics: u16,
+) -> Result<super::gateway::Gateway, RigError> {
     let roster = papers::roster(setup, &dir.join("roster.toml"))?;
-    setup.start(&Launch::of(&plan.binary).with("FIELDPOST__CONTROL_ROOM__ROSTER", roster))
+    let launch = Launch::of(&plan.binary).with("FIELDPOST__CONTROL_ROOM__ROSTER", roster);
+    setup.start(&launch.with("FIELDPOST__METRICS__LISTEN", format!("127.0.0.1:{metrics}")))
+}
+
+/// PyTAK as a client of the gateway, once it is let in.
+async fn guest(plan: &TakPlan, dir: &Path, papers: &Papers, door: u16) -> Result<Peer, RigError> {
+    let guest = Peer::guest(plan, dir, papers, (door, "client", GUEST))?;
+    guest.until("the offer of protobuf", |seen| seen.kind == "t-x-takp-v").await?;
+    Ok(guest)
+}
+
+/// Whether the gateway has cut off a TAK client for this reason, or does so soon.
+async fn is_cut_off(metrics: u16, reason: &str) -> Result<bool, RigError> {
+    let wanted = format!("fieldpost_tak_ended_total{{reason=\"{reason}\"}} 1");
+    let give_up = Instant::now() + CUT_OFF_MAX;
+    loop {
+        let address = (Ipv4Addr::LOCALHOST, metrics).into();
+        let text = scrape(address).map_err(RigError::io("read the metrics"))?;
+        if text.contains(&wanted) {
+            return Ok(true);
+        }
+        if Instant::now() > give_up {
+            return Ok(false);
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// The last device raises an alarm.
@@ -221,6 +270,9 @@ async fn close(plan: &TakPlan, setup: &Setup, dir: &Path) -> Result<(), RigError
 fn port() -> Result<u16, RigError> {
     free_port().map_err(RigError::io("find a free port"))
 }
+
+/// A client that takes nothing is cut off within 5 s.
+const CUT_OFF_MAX: Duration = Duration::from_secs(30);
 
 /// Nothing that is waited for takes longer.
 const PATIENCE: Duration = HANG;

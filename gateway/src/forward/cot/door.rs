@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -31,6 +32,9 @@ use crate::pki;
 const HANDSHAKES_MAX: usize = 32;
 /// From accept to the end of the handshake.
 const HANDSHAKE_MS_MAX: u64 = 5_000;
+/// What the kernel holds of what a client has not taken. Left to itself it takes megabytes: an alarm would wait behind thousands
+/// of old positions, and nobody would see that the client is slow.
+const SEND_BYTES: usize = 128 * 1024;
 /// After a failed accept (usually: no descriptor left) the next is tried this much later.
 const ACCEPT_RETRY_MS: u64 = 100;
 
@@ -108,6 +112,7 @@ impl Door {
     async fn welcome(&self, stream: TcpStream, peer: SocketAddr) {
         // An alarm does not wait for a full segment. A socket that refuses is about to fail.
         _ = stream.set_nodelay(true);
+        _ = sockopt::set_socket_send_buffer_size(&stream, SEND_BYTES);
         let handshake = timeout(Duration::from_millis(HANDSHAKE_MS_MAX), self.tls.accept(stream));
         let stream = match handshake.await {
             Ok(Ok(stream)) => stream,

@@ -84,6 +84,10 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("name-by-number", &["broker", "--kills", "0"]),
     ("tell-once", TAK_ALARM),
     ("skip-escape", TAK_ALARM),
+    (
+        "wait-for-tak",
+        &["tak", "--without-free-tak-server", "--devices", "50", "--seconds", "3", "--stands", "6"],
+    ),
     ("drop-closing", &["look", "--kills", "2"]),
     ("send-before-log", &["disclosure", "--kills", "0", "--points", "1"]),
     ("slow-alarm-journal", ALARM_LATENCY),

@@ -265,7 +265,8 @@ impl Pair {
     }
 }
 
-fn scrape(address: SocketAddr) -> std::io::Result<String> {
+/// The metrics of a gateway.
+pub(super) fn scrape(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;

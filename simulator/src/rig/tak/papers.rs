@@ -14,6 +14,13 @@ use fieldpost_protocol::{DeviceId, ForceId, Mode};
 use super::super::{RigError, gateway::Setup};
 use crate::raw::{Credentials, Window, write_peer_files};
 
+/// A TAK client that connects to the gateway.
+pub(super) const GUEST: &str = "guest";
+/// One that takes nothing of what it is sent.
+pub(super) const SLOW: &str = "slow";
+/// One that sends what no parser should take.
+pub(super) const HOSTILE_GUEST: &str = "hostile";
+
 /// Files of a TAK server and of the gateway as its client, from one authority.
 pub(super) struct Papers {
     pub(super) dir: PathBuf,
@@ -26,16 +33,21 @@ impl Papers {
         let mut authority = Authority::create(&dir).map_err(failed)?;
         write_peer_files(&mut authority, &dir)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let request = DeviceRequest {
+        let request = |name: &str| DeviceRequest {
             force: ForceId::try_new("bench").expect("five letters are an identity"),
-            device: DeviceId::try_new("gateway").expect("seven letters are an identity"),
+            device: DeviceId::try_new(name).expect("letters are an identity"),
             mode: Mode::Test,
             validity: Validity::days_from(i64::try_from(now.as_secs()).unwrap_or(i64::MAX), 1),
             replace: false,
         };
-        let issued = authority.issue_devices(&[request]).map_err(RigError::cannot("make certificates"))?;
-        for (name, text) in [("client.pem", &issued[0].certificate_pem), ("client.key", &issued[0].key_pem)] {
-            std::fs::write(dir.join(name), text).map_err(RigError::io("write a certificate"))?;
+        let names = ["client", GUEST, SLOW, HOSTILE_GUEST];
+        let issued =
+            authority.issue_devices(&names.map(request)).map_err(RigError::cannot("make certificates"))?;
+        for (name, issued) in names.iter().zip(issued) {
+            for (end, text) in [("pem", &issued.certificate_pem), ("key", &issued.key_pem)] {
+                let path = dir.join(format!("{name}.{end}"));
+                std::fs::write(path, text).map_err(RigError::io("write a certificate"))?;
+            }
         }
         let list = authority.crl(1).map_err(RigError::cannot("make certificates"))?;
         std::fs::write(dir.join("crl.pem"), list).map_err(RigError::io("write a revocation list"))?;
@@ -49,6 +61,23 @@ impl Papers {
         format!(
             "[[forward.tak]]\nname = \"{name}\"\nurl = \"tls://127.0.0.1:{port}\"\nauthority = {authority:?}\n\
              certificate = {certificate:?}\nkey = {key:?}\nretry_delay_ms_max = 500\n{RELEASE_ALL}\n"
+        )
+    }
+
+    /// The gateway's configuration for TAK clients that connect to it.
+    pub(super) fn listener(&self, port: u16) -> String {
+        let [authority, certificate, key] =
+            ["ca.pem", "server.pem", "server.key"].map(|name| self.file(name));
+        let clients = [GUEST, SLOW, HOSTILE_GUEST].map(|name| {
+            format!(
+                "[[tak.client]]\nname = \"{name}\"\npositions = \"every\"\nalarm_repeat_s = 1\nalarm_stale_s = 3\n\
+                 {RELEASE_ALL}\n"
+            )
+        });
+        format!(
+            "[tak]\nlisten = \"127.0.0.1:{port}\"\nclient_authority = {authority:?}\ncertificate = {certificate:?}\n\
+             key = {key:?}\n{}",
+            clients.concat()
         )
     }
 

@@ -57,6 +57,19 @@ impl Peer {
         Self::start("fts", 0, &dir.join("viewer.log"), command)
     }
 
+    /// A client of the gateway's own listener: `client`, which is PyTAK, `slow` or `hostile`.
+    pub(super) fn guest(
+        plan: &TakPlan,
+        dir: &Path,
+        papers: &Papers,
+        (port, kind, name): (u16, &str, &'static str),
+    ) -> Result<Self, RigError> {
+        let mut command = python(plan, dir)?;
+        command.args([kind, &format!("tls://127.0.0.1:{port}")]).arg(papers.file("ca.pem"));
+        command.args(["pem", "key"].map(|end| papers.file(&format!("{name}.{end}")))).arg(name);
+        Self::start(name, port, &dir.join(format!("{name}.log")), command)
+    }
+
     fn start(name: &'static str, port: u16, log: &Path, mut command: Command) -> Result<Self, RigError> {
         let errors = std::fs::File::create(log).map_err(RigError::io("make a log"))?;
         command.stderr(errors);

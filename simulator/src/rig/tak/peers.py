@@ -2,6 +2,7 @@
 
 server PORT CA CERTIFICATE KEY xml|protobuf   a TAK server whose reader is PyTAK's, or takproto's
 client URL CA CERTIFICATE KEY CALLSIGN        PyTAK as a TAK client; URL is tls://host:port
+slow|hostile URL CA CERTIFICATE KEY NAME      a TAK client that reads nothing; one that sends external entities
 
 Every XML event goes through two strict parsers, defusedxml and lxml; what either refuses is reported as `bad`.
 A line `break` on standard input breaks every connection of a server.
@@ -10,6 +11,7 @@ A line `break` on standard input breaks every connection of a server.
 import asyncio
 import datetime
 import json
+import socket
 import ssl
 import sys
 import time
@@ -156,5 +158,30 @@ async def connect(url, ca, certificate, key, callsign):
         say_event(data.strip(), round(time.time() * 1000))
 
 
+async def dial(url, ca, certificate, key):
+    host, port = url.removeprefix("tls://").split(":")
+    made = socket.socket()
+    # Small, so that whoever sends to us notices soon that we take nothing.
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made.connect((host, int(port)))
+    return context(ssl.Purpose.SERVER_AUTH, ca, certificate, key).wrap_socket(made, server_hostname=host)
+
+
+async def be_slow(url, ca, certificate, key, _name):
+    connection = await dial(url, ca, certificate, key)
+    connection.recv(1)
+    say(ready=True)
+    await asyncio.Event().wait()
+
+
+async def be_hostile(url, ca, certificate, key, _name):
+    connection = await dial(url, ca, certificate, key)
+    event = "<!DOCTYPE e [<!ENTITY a SYSTEM 'file:///etc/passwd'>]><event uid='u' type='a'>&a;</event>"
+    connection.sendall(event.encode() * 16)
+    say(ready=True)
+    await asyncio.Event().wait()
+
+
 if __name__ == "__main__":
-    asyncio.run({"server": serve, "client": connect}[sys.argv[1]](*sys.argv[2:]))
+    modes = {"server": serve, "client": connect, "slow": be_slow, "hostile": be_hostile}
+    asyncio.run(modes[sys.argv[1]](*sys.argv[2:]))
