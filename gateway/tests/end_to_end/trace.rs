@@ -157,6 +157,14 @@ async fn every_hop_of_a_message_is_told_without_where_its_wearer_was() {
     }
     assert!(trace(dir.path(), &["pc.1", "0"]).1.contains("output done: refused (too-large: HTTP 413)"));
     assert!(trace(dir.path(), &["pc.1", "0"]).1.contains("output behind: accepted"));
+    let mut dropped = line.clone();
+    dropped["dropped"] = "by sgt-jones: test data".into();
+    fs::write(refused.join("done.ndjson"), format!("{dropped}\n")).unwrap();
+    let (_, text) = trace(dir.path(), &["pc.1", "0"]);
+    assert!(text.contains("refused (too-large: HTTP 413; dropped by sgt-jones: test data)"), "{text}");
+    // Somebody sends it again: it is on its way, wherever the cursor is.
+    fs::write(refused.join("done.again.ndjson"), format!("{line}\n")).unwrap();
+    assert!(trace(dir.path(), &["pc.1", "0"]).1.contains("output done: owed"));
     let (_, text) = trace(dir.path(), &["pc.1", "2"]);
     assert!(text.contains("in quarantine: body") && text.contains("withheld (quarantine)"), "{text}");
     assert!(trace(dir.path(), &["pc.1", "3"]).1.contains("the device still owes it"));
