@@ -21,7 +21,7 @@ pub(super) fn dispatch(command: PeopleCommand) -> Result<(), CliError> {
         }
         PeopleCommand::List { file, json } => list(&accounts(&file)?, json)?,
         PeopleCommand::Passwd { file, name } => {
-            show(&name, &accounts(&file)?.reset(&name, &Forces::All, &by())?)
+            show(&name, &accounts(&file)?.reset(&name, &Forces::All, &by())?);
         }
         PeopleCommand::Disable { file, name, undo } => {
             accounts(&file)?.set_disabled(&name, &Forces::All, !undo, &by())?;

@@ -56,3 +56,30 @@ fn load_answers_floods_and_precision_are_counted() {
         serde_json::to_value(state.alarms.performance(&other, START_MS, START_MS + SLOT_MS)).unwrap();
     assert_eq!(theirs["slots"], serde_json::json!([]), "who sees another force counts none of these");
 }
+
+#[test]
+fn the_verdict_turns_at_one_alarm_per_operator_in_ten_minutes_and_at_five() {
+    for (alarms_count, level, words) in [
+        (1, "manageable", "the goal is below one"),
+        (2, "manageable", "the goal is below one"),
+        (3, "manageable", "more than two"),
+        (4, "manageable", "more than two"),
+        (5, "excessive", "five or more"),
+    ] {
+        let mut tape = Tape::default();
+        for number in 0..alarms_count {
+            let id = tape.alarm(&format!("pc-{number}"), START_MS + number, AlarmCause::CED, None);
+            tape.acknowledge(&id, START_MS + 60_000);
+        }
+        let state = tape.fold();
+        let of = |slots: u64| {
+            let figures = state.alarms.performance(&Forces::All, START_MS, START_MS + slots * SLOT_MS);
+            serde_json::to_value(figures).unwrap()["verdict"].clone()
+        };
+        let verdict = of(1);
+        assert_eq!(verdict["level"], level, "{verdict}");
+        assert!(verdict["sentence"].as_str().unwrap().contains(words), "{verdict}");
+        // The same alarms over one slot more than there are of them: less than one in ten minutes.
+        assert_eq!(of(alarms_count + 1)["level"], "acceptable");
+    }
+}

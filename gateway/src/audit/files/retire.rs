@@ -74,7 +74,7 @@ impl AccessFiles {
                 return Ok(());
             }
         };
-        match holds.while_none_stands(|| self.remove(newest, over, at_ms)) {
+        match holds.while_none_stands(|| self.remove(newest, &over, at_ms)) {
             Ok(Some(removed)) => {
                 removed?;
                 self.keep.iter_mut().for_each(|keep| keep.next_look_ms = at_ms + LOOK_MS);
@@ -85,7 +85,7 @@ impl AccessFiles {
         Ok(())
     }
 
-    fn remove(&self, newest: &mut Newest, over: Vec<Over>, at_ms: u64) -> io::Result<()> {
+    fn remove(&self, newest: &mut Newest, over: &[Over], at_ms: u64) -> io::Result<()> {
         let note = |file: &FileNote| Note { file: Some(file.clone()), ..Note::own(at_ms, What::FileRetired) };
         let notes: Vec<Note> = over.iter().map(|over| note(&over.note)).collect();
         newest.write(&notes)?;
