@@ -17,7 +17,7 @@ pub enum Sabotage {
     NewestByArrival,
     /// The loss ledger forgets every 50th record.
     ForgetInLedger,
-    /// A forwarder has one lane: everything waits in the order in which it came.
+    /// A forwarder and the live page have one lane: everything waits in the order in which it came.
     OneLane,
     /// What a force system did not take counts as taken.
     DropFailedBatch,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fieldpost_protocol::{Lane, Receipt};
 use serde::{Deserialize, Serialize};
 
-use super::alarm::{Acceptance, Alarm, Closing, Outcome, Shelf};
+use super::alarm::{Acceptance, Alarm, Closing, Outcome, ReceiptState, Shelf};
 use super::event::EventKind;
 use super::grade::Grade;
 use super::id::AlarmId;
@@ -233,6 +233,25 @@ impl Acknowledgement {
 }
 
 impl Confirmed {
+    /// Notes it in the alarm; whether the receipt was owed.
+    pub(super) fn apply(&self, alarm: &mut Alarm) -> bool {
+        let state = match self.receipt {
+            Receipt::Seen => &mut alarm.receipt,
+            Receipt::Delivered => &mut alarm.delivered,
+            Receipt::Stored => return false,
+        };
+        if *state != ReceiptState::Queued {
+            return false;
+        }
+        *state = ReceiptState::Delivered;
+        if self.receipt == Receipt::Seen {
+            alarm.tell_wearer(self.told_ms);
+            alarm.standing.confirmed_ms = Some(self.at_ms);
+            alarm.tell(self.at_ms, EventKind::Confirmed, None, "");
+        }
+        true
+    }
+
     /// The record that makes it last.
     #[must_use]
     pub fn record(&self) -> Record {

@@ -322,6 +322,37 @@ impl Alarm {
         true
     }
 
+    /// Marks it as taken back by its wearer; whether it was not before.
+    pub(super) fn take_back(&mut self, at_ms: u64) -> bool {
+        let is_news = self.cancelled_at_ms.is_none();
+        if is_news {
+            self.cancelled_at_ms = Some(at_ms);
+            self.tell(at_ms, EventKind::Cancelled, None, "");
+        }
+        is_news
+    }
+
+    /// Notes the first force system that has it; whether it is the first.
+    pub(super) fn accept(&mut self, acceptance: Acceptance) -> bool {
+        let is_news = self.accepted.is_none();
+        if is_news {
+            self.tell(acceptance.at_ms, EventKind::Accepted, Some(&acceptance.by), "");
+            self.accepted = Some(acceptance);
+            self.delivered = ReceiptState::Queued;
+        }
+        is_news
+    }
+
+    /// SEEN was sent to its wearer's device; whether for the first time.
+    pub(super) fn tell_wearer(&mut self, at_ms: u64) -> bool {
+        let is_news = self.standing.told_ms.is_none();
+        if is_news {
+            self.standing.told_ms = Some(at_ms);
+            self.tell(at_ms, EventKind::Told, None, "");
+        }
+        is_news
+    }
+
     /// Adds a line to its story.
     pub(super) fn tell(&mut self, at_ms: u64, what: EventKind, who: Option<&str>, text: impl Into<String>) {
         let event = Event { at_ms, what, who: who.map(str::to_owned), text: text.into() };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use fieldpost_protocol::{BootId, Receipt, Seq};
 
 use super::action::{Confirmed, Said};
-use super::alarm::{Acceptance, Alarm, Owed, Owner, ReceiptState};
+use super::alarm::{Acceptance, Alarm, Owed, Owner};
 use super::clock::Time;
 use super::event::EventKind;
 use super::figures::Figures;
@@ -176,9 +176,7 @@ impl Book {
         let newest = alike.max_by_key(|(_, alarm)| alarm.received_at_ms).map(|(id, _)| id.clone());
         let Some(id) = &newest else { return };
         let Some(alarm) = self.alarms.get_mut(id).or_else(|| self.waiting.get_mut(id)) else { return };
-        if alarm.cancelled_at_ms.is_none() {
-            alarm.cancelled_at_ms = Some(at_ms);
-            alarm.tell(at_ms, EventKind::Cancelled, None, "");
+        if alarm.take_back(at_ms) {
             self.note_change(id);
         }
     }
@@ -231,14 +229,19 @@ impl Book {
     }
 
     /// Whether the alarm is here, in whatever state.
-    fn knows(&self, id: &AlarmId) -> bool {
+    pub(super) fn knows(&self, id: &AlarmId) -> bool {
         let is_closed = || self.closed.iter().any(|alarm| alarm.id == *id);
         self.alarms.contains_key(id) || self.waiting.contains_key(id) || is_closed()
     }
 
     fn has_room_for(&self, unit: &UnitId) -> bool {
+        self.has_room_beside(unit, 0, 0)
+    }
+
+    /// Whether an alarm of `unit` could be shown if so many were shown already that are not in the book, so many of its unit.
+    pub(super) fn has_room_beside(&self, unit: &UnitId, others_count: usize, of_unit_count: usize) -> bool {
         let open_of_unit = || self.of(unit).filter(|(_, alarm)| alarm.owner.is_none()).count();
-        self.open_count < ALARMS_MAX && open_of_unit() < UNIT_OPEN_MAX
+        self.open_count + others_count < ALARMS_MAX && open_of_unit() + of_unit_count < UNIT_OPEN_MAX
     }
 
     fn show(&mut self, alarm: Alarm) {
@@ -268,10 +271,7 @@ impl Book {
     /// A force system has the alarm. The first one stays.
     pub fn accept(&mut self, id: &AlarmId, acceptance: Acceptance) {
         let Some(alarm) = self.alarms.get_mut(id).or_else(|| self.waiting.get_mut(id)) else { return };
-        if alarm.accepted.is_none() {
-            alarm.tell(acceptance.at_ms, EventKind::Accepted, Some(&acceptance.by), "");
-            alarm.accepted = Some(acceptance);
-            alarm.delivered = ReceiptState::Queued;
+        if alarm.accept(acceptance) {
             self.note_change(id);
         }
     }
@@ -287,9 +287,7 @@ impl Book {
     pub fn told(&mut self, owed: &Owed, at_ms: u64) {
         let (id, receipt) = owed;
         let Some(alarm) = self.find_mut(id).filter(|_| *receipt == Receipt::Seen) else { return };
-        if alarm.standing.told_ms.is_none() {
-            alarm.standing.told_ms = Some(at_ms);
-            alarm.tell(at_ms, EventKind::Told, None, "");
+        if alarm.tell_wearer(at_ms) {
             self.note_change(id);
         }
     }
@@ -303,29 +301,13 @@ impl Book {
 
     /// The device has confirmed a receipt.
     pub fn confirm(&mut self, confirmed: &Confirmed) {
-        let Confirmed { alarm: id, receipt, told_ms, at_ms } = confirmed;
-        if self.owed.remove(&(id.clone(), *receipt)) {
+        let id = &confirmed.alarm;
+        if self.owed.remove(&(id.clone(), confirmed.receipt)) {
             self.revision += 1;
         }
-        let Some(alarm) = self.find_mut(id) else { return };
-        let state = match receipt {
-            Receipt::Seen => &mut alarm.receipt,
-            Receipt::Delivered => &mut alarm.delivered,
-            Receipt::Stored => return,
-        };
-        if *state != ReceiptState::Queued {
-            return;
+        if self.find_mut(id).is_some_and(|alarm| confirmed.apply(alarm)) {
+            self.note_change(id);
         }
-        *state = ReceiptState::Delivered;
-        if *receipt == Receipt::Seen {
-            if alarm.standing.told_ms.is_none() {
-                alarm.standing.told_ms = Some(*told_ms);
-                alarm.tell(*told_ms, EventKind::Told, None, "");
-            }
-            alarm.standing.confirmed_ms = Some(*at_ms);
-            alarm.tell(*at_ms, EventKind::Confirmed, None, "");
-        }
-        self.note_change(id);
     }
 
     /// Every alarm that is not over, shown or waiting.

@@ -19,6 +19,7 @@
 //! not confirmed behind, [`OWED_MAX`] in all.
 
 mod action;
+mod ahead;
 mod alarm;
 mod book;
 mod clock;
@@ -36,6 +37,7 @@ pub mod snapshot;
 
 pub(crate) use action::Delivered;
 pub use action::{Acknowledgement, Action, Confirmed, Refusal, SHELF_MINUTES_MAX, Said, TEXT_BYTES_MAX};
+pub use ahead::{Ahead, Deed, Shown};
 pub use alarm::{
     Acceptance, Alarm, AlarmState, Cause, Closing, Escalation, FACTS_MAX, Fact, Origin, Outcome, Owed, Owner,
     ReceiptState, RuleRef, Rung, Shelf, Standing,

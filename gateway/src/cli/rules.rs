@@ -8,8 +8,9 @@ use bytes::Bytes;
 use crate::alarms::rules::{BUILT_IN, Rules};
 use crate::alarms::{AlarmRow, Book, RulesSaid};
 use crate::config::{self, Problems};
+use crate::live::fold::fold;
 use crate::live::order::ClockBounds;
-use crate::live::state::{State, fold};
+use crate::live::state::State;
 use crate::record::Record;
 use crate::spool::{self, Lsn};
 

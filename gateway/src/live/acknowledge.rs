@@ -1,8 +1,11 @@
 //! An operator takes an alarm, shelves, lowers or closes it: a record first, an answer after.
 //!
 //! **The spool decides who was first.** What an operator does is appended, committed, read back and folded like any record;
-//! then the queue says whose the alarm is, and whether the action was taken. A device's confirmation goes the same way.
+//! then the queue says whose the alarm is, and whether the action was taken. A device's confirmation goes the same way. Of
+//! two acknowledgements the first in the spool is known without the records before them, so that one waits for the alarm lane
+//! alone.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -69,17 +72,17 @@ impl Live {
         id: &AlarmId,
         operator: &Operator,
     ) -> Result<Unseen<AlarmRow>, AcknowledgeError> {
-        let alarm = self.hub.state().alarms.get(id).cloned().ok_or(AcknowledgeError::NotFound)?;
+        let alarm = self.hub.alarm(id).ok_or(AcknowledgeError::NotFound)?;
         if alarm.owner.is_some() {
             return owned(&alarm, operator);
         }
         let record = self.acknowledgement(&alarm, operator);
         let deadline = Duration::from_millis(self.hub.settings.acknowledge_ms_max);
-        match timeout(deadline, self.hub.commit_and_fold(&record)).await {
+        match timeout(deadline, self.hub.commit_and_show(&record)).await {
             Ok(committed) => committed?,
             Err(_) => return Err(AcknowledgeError::Late),
         }
-        let alarm = self.hub.state().alarms.get(id).cloned().ok_or(AcknowledgeError::NotFound)?;
+        let alarm = self.hub.alarm(id).ok_or(AcknowledgeError::NotFound)?;
         owned(&alarm, operator)
     }
 
@@ -122,14 +125,14 @@ impl Live {
     }
 
     fn find(&self, id: &AlarmId) -> Result<Alarm, ActError> {
-        self.hub.state().alarms.find(id).cloned().ok_or(ActError::NotFound)
+        self.hub.state().shown().find(id).map(Cow::into_owned).ok_or(ActError::NotFound)
     }
 
     /// What happened to an alarm, oldest first; `None` if it is neither in the queue nor closed not long ago.
     #[must_use]
     pub fn story(&self, id: &AlarmId) -> Option<Unseen<Vec<Event>>> {
         let state = self.hub.state();
-        let lines = state.alarms.find(id)?.standing.story.lines().to_vec();
+        let lines = state.shown().find(id)?.standing.story.lines().to_vec();
         Some(Unseen::new(lines, Holds::no_position(Subjects::unit(&id.unit), &[Field::Alarm])))
     }
 
@@ -138,7 +141,7 @@ impl Live {
     #[must_use]
     pub fn grades_of<'a>(&self, alarms: impl Iterator<Item = &'a AlarmId>) -> HashMap<&'a AlarmId, Grade> {
         let state = self.hub.state();
-        let known = alarms.filter_map(|id| Some((id, state.alarms.find(id)?.standing.grade)));
+        let known = alarms.filter_map(|id| Some((id, state.shown().find(id)?.standing.grade)));
         known.collect()
     }
 
@@ -151,7 +154,7 @@ impl Live {
     /// How many alarms nobody has acknowledged, and whether new ones can be shown.
     #[must_use]
     pub fn unacknowledged_count(&self) -> usize {
-        self.hub.state().alarms.unacknowledged_count()
+        self.hub.state().shown().unacknowledged_count()
     }
 
     /// Whether the alarm snapshot could be written the last time.
@@ -162,6 +165,11 @@ impl Live {
 }
 
 impl Hub {
+    /// One alarm of the queue.
+    fn alarm(&self, id: &AlarmId) -> Option<Alarm> {
+        self.state().shown().get(id).map(Cow::into_owned)
+    }
+
     /// Appends a record of the gateway's own and waits for its commit.
     pub(super) async fn commit(&self, record: &Record) -> Result<Lsn, SpoolError> {
         let mut bytes = BytesMut::new();
@@ -172,7 +180,14 @@ impl Hub {
         Ok(lsn)
     }
 
-    /// The same, and waits until it is folded. Cancelled, it may be appended all the same.
+    /// The same, and waits until it is folded, or read ahead of that. Cancelled, it may be appended all the same.
+    async fn commit_and_show(&self, record: &Record) -> Result<(), SpoolError> {
+        let lsn = self.commit(record).await?;
+        self.wait_shown(lsn).await;
+        Ok(())
+    }
+
+    /// The same, and waits until it is folded in its place.
     pub(super) async fn commit_and_fold(&self, record: &Record) -> Result<(), SpoolError> {
         let lsn = self.commit(record).await?;
         self.wait_folded(lsn).await;

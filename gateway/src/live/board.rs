@@ -98,14 +98,14 @@ impl Board {
         if self.pending.len() > PENDING_MAX {
             return published;
         }
-        for id in state.alarms.take_changed() {
+        for id in state.take_changed_alarms() {
             // One that a person closed is said once more, with its end, and then gone.
-            let Some(alarm) = state.alarms.find(&id) else {
+            let Some(alarm) = state.shown().find(&id) else {
                 self.open.remove(&id);
                 self.change(Change::AlarmGone(id));
                 continue;
             };
-            let json = serde_json::to_vec(&AlarmRow::from(alarm)).expect("strings and numbers are JSON");
+            let json = serde_json::to_vec(&AlarmRow::from(&*alarm)).expect("strings and numbers are JSON");
             match &alarm.owner {
                 None => _ = self.open.insert(id.clone()),
                 Some(owner) if self.open.remove(&id) => {
@@ -115,6 +115,7 @@ impl Board {
                 Some(_) => {}
             }
             let is_closed = alarm.standing.closed.is_some();
+            drop(alarm);
             state.touch(&id.unit);
             self.change(Change::Alarm { id, json: Bytes::from(json), remains: !is_closed });
         }
@@ -305,7 +306,7 @@ impl Board {
 fn render(state: &State, id: &UnitId) -> Option<Bytes> {
     let unit = state.unit(id)?;
     let mut json = Vec::with_capacity(512);
-    view::write_unit(&mut json, id, unit, state.alarms.of_unit(id));
+    view::write_unit(&mut json, id, unit, state.shown().of_unit(id).as_ref());
     // Kept as long as the unit: no spare capacity, 40,000 times.
     json.shrink_to_fit();
     Some(Bytes::from(json))

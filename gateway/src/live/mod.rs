@@ -1,7 +1,9 @@
 //! The live half of the gateway: what is true now, and who is looking at it.
 //!
 //! ```text
-//!           own reader          fold           4/s, rendered once         bounded queues
+//!         lanes ahead, over what is folded
+//!       .----------------------------.
+//!       |   own reader, in order   fold          4/s, rendered once         bounded queues
 //! SPOOL =====================> State =================> Board ======================> pages (SSE)
 //!   ^                            |                  '-- picture journal, fsynced (crate::audit::pictures)
 //!   |                            '-- alarms --> snapshot file, SEEN to the wearer
@@ -21,10 +23,12 @@ pub mod board;
 pub mod cursor;
 pub mod devices;
 pub mod fanout;
+pub mod fold;
 pub mod frames;
 pub mod gaps;
 pub mod metrics;
 pub mod order;
+pub mod report;
 pub mod standing;
 pub mod state;
 pub mod unit;
@@ -32,10 +36,17 @@ pub(crate) mod unit_map;
 pub mod view;
 
 mod acknowledge;
+mod ahead;
 mod clock;
+mod keep;
+#[cfg(test)]
+mod lanes_claims;
+mod read;
+mod receipts;
 mod ring;
 mod start;
 mod tasks;
+mod told;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -161,6 +172,8 @@ struct Hub {
     state: Mutex<State>,
     /// The newest record folded.
     folded: watch::Sender<Lsn>,
+    /// Everything of alarms up to here is shown, folded or ahead of that.
+    shown: watch::Sender<Lsn>,
     /// Counts changes of the alarm queue.
     alarms_revision: watch::Sender<u64>,
     /// Somebody looks at a picture that the journal may not have.
@@ -218,9 +231,15 @@ impl Hub {
         _ = folded.wait_for(|folded| *folded >= lsn).await;
     }
 
+    async fn wait_shown(&self, lsn: Lsn) {
+        let mut shown = self.shown.subscribe();
+        // As above.
+        _ = shown.wait_for(|shown| *shown >= lsn).await;
+    }
+
     /// Tells the tasks that wait for it if the alarm queue changed.
     fn announce_alarms(&self, state: &State) {
-        let revision = state.alarms.revision();
+        let revision = state.shown().revision();
         self.alarms_revision.send_if_modified(|known| std::mem::replace(known, revision) != revision);
     }
 }

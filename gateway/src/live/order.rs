@@ -77,6 +77,12 @@ impl Order {
         Self { boot: head.boot, seq: head.seq, at_ms }
     }
 
+    /// Whether both are of one boot, so that their sequences alone say which is newer.
+    #[must_use]
+    pub fn is_of_boot_of(self, other: Self) -> bool {
+        self.boot == other.boot
+    }
+
     /// Whether a record at `self` says something newer than one at `other` of the same device.
     #[must_use]
     pub fn is_after(self, other: Self) -> bool {

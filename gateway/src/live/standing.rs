@@ -1,6 +1,6 @@
 //! What other systems ask of the alarm queue: which alarms stand, and which of them a person has closed not long ago.
 //!
-//! Of the queue as the records before it left it. **The one thing that may be done to an alarm from here is to take it, in
+//! Of the queue as the screen has it. **The one thing that may be done to an alarm from here is to take it, in
 //! somebody's name**: by a record, like an operator at the page.
 
 use std::future::Future;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::unit::{UnitId, UnitName};
 use super::{AcknowledgeError, Live};
-use crate::alarms::{Alarm, AlarmId, Book, Cause, Grade, Origin, Queue};
+use crate::alarms::{Alarm, AlarmId, Cause, Grade, Origin, Queue};
 use crate::login::Operator;
 
 /// An alarm, as far as another system is concerned. It names no operator.
@@ -97,16 +97,12 @@ impl Situation for Live {
     }
 
     fn alarms(&self) -> Vec<StandingAlarm> {
-        of_book(&self.hub.state().alarms)
+        self.hub.state().shown().all().map(|alarm| StandingAlarm::from(&*alarm)).collect()
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.hub.alarms_revision.subscribe()
     }
-}
-
-fn of_book(book: &Book) -> Vec<StandingAlarm> {
-    book.iter().chain(book.waiting()).chain(book.closed()).map(StandingAlarm::from).collect()
 }
 
 /// Nobody has an alarm and every unit goes by its device: for tools and tests without a live half.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::board::Board;
 use super::devices::Devices;
 use super::state::State;
-use super::{Hub, Journalled, Live, Settings, clock, tasks};
+use super::{Hub, Journalled, Live, Settings, clock, keep, read, receipts, tasks};
 use crate::alarms::Book;
 use crate::alarms::snapshot::{self, SnapshotError};
 use crate::audit::pictures::{PictureFiles, PictureHead};
@@ -82,7 +82,7 @@ pub fn prepare(
     state.wear(settings.wearers.clone());
     let connections = devices.connections();
     state.set_all_connected(&devices.connected());
-    let revision = state.alarms.revision();
+    let revision = state.shown().revision();
     let journal = settings.pictures();
     let head = journal.as_ref().map_or(PictureHead::none(), PictureFiles::head);
     if let Err(error) = &journal {
@@ -100,6 +100,7 @@ pub fn prepare(
         board: Mutex::new(board),
         state: Mutex::new(state),
         folded: watch::Sender::new(Lsn(from.0.saturating_sub(1))),
+        shown: watch::Sender::new(Lsn(from.0.saturating_sub(1))),
         alarms_revision: watch::Sender::new(revision),
         journal_wanted: Notify::new(),
         journalled: watch::Sender::new(Journalled { head, failures: 0 }),
@@ -112,7 +113,7 @@ pub fn prepare(
     });
     hub.render();
     let keep: Task = if may_snapshot {
-        Box::pin(tasks::keep_snapshot(Arc::clone(&hub), cursor, shutdown.clone()))
+        Box::pin(keep::keep_snapshot(Arc::clone(&hub), cursor, shutdown.clone()))
     } else {
         // Open, the cursor goes on keeping the records that no snapshot holds.
         let shutdown = shutdown.clone();
@@ -122,10 +123,10 @@ pub fn prepare(
         })
     };
     let tasks: Vec<Task> = vec![
-        Box::pin(tasks::read(Arc::clone(&hub), from, committed, shutdown.clone())),
+        Box::pin(read::read(Arc::clone(&hub), from, committed, shutdown.clone())),
         Box::pin(tasks::render(Arc::clone(&hub), journal.ok(), shutdown.clone())),
         Box::pin(tasks::follow_connections(Arc::clone(&hub), connections, shutdown.clone())),
-        Box::pin(tasks::send_receipts(Arc::clone(&hub), shutdown.clone())),
+        Box::pin(receipts::send_receipts(Arc::clone(&hub), shutdown.clone())),
         Box::pin(clock::keep(Arc::clone(&hub), shutdown.clone())),
         keep,
     ];

@@ -1,17 +1,21 @@
 use super::*;
-use crate::alarms::Kept;
+use crate::alarms::{Acknowledgement, Alarm, Cause, Kept, Owner};
+use crate::fingerprint::Fingerprint;
+use crate::live::fold::fold;
+use crate::record::{QuarantineReason, Record, RecordKind};
 use bytes::Bytes;
 use fieldpost_protocol::{
-    AlarmCancel, AlarmCause, BootId, CancelReason, ClockQuality, DeviceId, Duty, FixSource, ForceId, Mode,
-    Power, Receipt, ReportReason, ResetReason, Seq,
+    Alarm as AlarmBody, AlarmCancel, AlarmCause, BootId, CancelReason, Class, ClockQuality, DeviceId, Duty,
+    Envelope, FixSource, ForceId, Head, Heard, Lane, Mode, Position, Power, Receipt, ReportReason,
+    ResetReason, Seq, Status,
 };
 
-const NOW_MS: u64 = 1_795_000_000_000;
+pub(in crate::live) const NOW_MS: u64 = 1_795_000_000_000;
 
 /// A device that counts its records, with every knob.
-struct Device {
-    boot: u32,
-    seq: u32,
+pub(in crate::live) struct Device {
+    pub(in crate::live) boot: u32,
+    pub(in crate::live) seq: u32,
     lsn: u64,
     mode: Mode,
     clock: ClockQuality,
@@ -20,7 +24,7 @@ struct Device {
 }
 
 impl Device {
-    fn new() -> Self {
+    pub(in crate::live) fn new() -> Self {
         Self { boot: 1, seq: 0, lsn: 0, mode: Mode::Test, clock: ClockQuality::Gnss, clock_offset_ms: 0 }
     }
 
@@ -37,7 +41,14 @@ impl Device {
     }
 
     /// A record made at `made_ms` by our clock, received at `received_at_ms`.
-    fn record(&mut self, class: Class, body: &[u8], lane: Lane, made_ms: u64, received_at_ms: u64) -> Record {
+    pub(in crate::live) fn record(
+        &mut self,
+        class: Class,
+        body: &[u8],
+        lane: Lane,
+        made_ms: u64,
+        received_at_ms: u64,
+    ) -> Record {
         let head = self.head(class, made_ms);
         let mut buffer = [0; 2048];
         let payload = Envelope { head, body, trailer: None }.encode(&mut buffer).unwrap();
@@ -55,14 +66,20 @@ impl Device {
         }
     }
 
-    fn position(&mut self, latitude_udeg: i32, lane: Lane, made_ms: u64, received_at_ms: u64) -> Record {
+    pub(in crate::live) fn position(
+        &mut self,
+        latitude_udeg: i32,
+        lane: Lane,
+        made_ms: u64,
+        received_at_ms: u64,
+    ) -> Record {
         let mut buffer = [0; 64];
         let body = position(latitude_udeg);
         let body = body.encode(&mut buffer).unwrap();
         self.record(Class::POSITION, body, lane, made_ms, received_at_ms)
     }
 
-    fn status(&mut self, duty: Duty, at_ms: u64) -> Record {
+    pub(in crate::live) fn status(&mut self, duty: Duty, at_ms: u64) -> Record {
         let status = Status {
             duty,
             battery_pct: 81,
@@ -81,7 +98,12 @@ impl Device {
         self.record(Class::STATUS, body, Lane::Live, at_ms, at_ms)
     }
 
-    fn alarm(&mut self, cause: AlarmCause, position: Option<Position>, at_ms: u64) -> Record {
+    pub(in crate::live) fn alarm(
+        &mut self,
+        cause: AlarmCause,
+        position: Option<Position>,
+        at_ms: u64,
+    ) -> Record {
         let alarm = AlarmBody { cause, silent: true, position, position_age_s: 4 };
         let mut buffer = [0; 64];
         let body = alarm.encode(&mut buffer).unwrap();
@@ -89,7 +111,7 @@ impl Device {
     }
 }
 
-fn position(latitude_udeg: i32) -> Position {
+pub(in crate::live) fn position(latitude_udeg: i32) -> Position {
     Position {
         latitude_udeg,
         longitude_udeg: -1_000_000,
@@ -110,7 +132,7 @@ fn id() -> UnitId {
 }
 
 fn latitude(state: &State) -> Option<i32> {
-    state.unit(&id())?.place.map(|place| place.position.latitude_udeg)
+    state.unit(&id())?.report().place.map(|place| place.position.latitude_udeg)
 }
 
 fn alarms(state: &State) -> Vec<Alarm> {
@@ -124,7 +146,7 @@ fn a_future_clock_never_freezes_the_marker() {
     device.clock_offset_ms = 10 * 365 * 86_400_000;
     fold(&mut state, &device.position(2, Lane::Live, NOW_MS + 1_000, NOW_MS + 1_000));
     assert_eq!(latitude(&state), Some(2));
-    let judged = state.unit(&id()).unwrap().place.unwrap().time.clock;
+    let judged = state.unit(&id()).unwrap().report().place.unwrap().time.clock;
     assert_eq!(judged, ClockQuality::Unset, "the page is told that the time is not to be believed");
     device.clock_offset_ms = 0;
     fold(&mut state, &device.position(3, Lane::Live, NOW_MS + 2_000, NOW_MS + 2_000));
@@ -152,9 +174,9 @@ fn history_never_moves_the_marker_backwards() {
     for record in &old {
         fold(&mut state, record);
         assert_eq!(latitude(&state), Some(100));
-        assert!(!state.unit(&id()).unwrap().place.unwrap().history);
+        assert!(!state.unit(&id()).unwrap().report().place.unwrap().history);
     }
-    assert_eq!(state.unit(&id()).unwrap().last_report_ms, NOW_MS, "history is not a fresh report");
+    assert_eq!(state.unit(&id()).unwrap().report().last_report_ms, NOW_MS, "history is not a fresh report");
 }
 
 #[test]
@@ -162,8 +184,8 @@ fn history_fills_in_what_nobody_knew_and_says_so() {
     let (mut state, mut device) = (state(), Device::new());
     fold(&mut state, &device.position(7, Lane::Backlog, NOW_MS - 60_000, NOW_MS));
     let unit = state.unit(&id()).unwrap();
-    assert!(unit.place.unwrap().history);
-    assert_eq!(unit.last_report_ms, NOW_MS - 60_000);
+    assert!(unit.report().place.unwrap().history);
+    assert_eq!(unit.report().last_report_ms, NOW_MS - 60_000);
 }
 
 #[test]
@@ -190,7 +212,7 @@ fn an_old_status_does_not_open_the_gate() {
     fold(&mut state, &old);
     fold(&mut state, &device.position(1, Lane::Live, NOW_MS + 2_000, NOW_MS + 2_000));
     assert_eq!(latitude(&state), None);
-    assert_eq!(state.unit(&id()).unwrap().duty, Some(Duty::REFRESHMENTS));
+    assert_eq!(state.unit(&id()).unwrap().report().duty, Some(Duty::REFRESHMENTS));
 }
 
 #[test]
@@ -200,7 +222,7 @@ fn an_alarm_moves_the_marker_to_the_position_it_quotes() {
     fold(&mut state, &device.alarm(AlarmCause::OFFICER_DOWN, Some(position(2)), NOW_MS));
     fold(&mut state, &overtaken);
     assert_eq!(latitude(&state), Some(2));
-    let place = state.unit(&id()).unwrap().place.unwrap();
+    let place = state.unit(&id()).unwrap().report().place.unwrap();
     assert_eq!(place.time.device_time_ms, NOW_MS - 4_000);
     let raised = &alarms(&state)[0];
     assert_eq!((raised.cause, raised.position_udeg), (Cause::OfficerDown, Some((-1_000_000, 2))));

@@ -4,13 +4,15 @@
 
 use std::sync::Arc;
 
-use fieldpost_protocol::{DeviceId, Duty, ForceId, Mode, Position};
+use fieldpost_protocol::{DeviceId, ForceId, Lane, Mode};
 
 use crate::config::roster::{Roster, UnitKind};
 use crate::people::{Wearer, Wearers};
+use crate::spool::Lsn;
 
 use super::gaps::Gaps;
-use super::order::{JudgedTime, Order};
+use super::report::Report;
+use super::told::{Said, Told};
 
 /// A unit's identity: `force/device`. Sorted by force, then device.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,36 +86,13 @@ impl UnitName {
     }
 }
 
-/// Where a unit was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// The position as decoded.
-    pub position: Position,
-    /// When, by the device.
-    pub time: JudgedTime,
-    /// When it reached the gateway, Unix ms.
-    pub received_at_ms: u64,
-    /// It came by the backlog lane.
-    pub history: bool,
-}
-
 /// What is known of one unit.
 #[derive(Debug, Clone)]
 pub struct Unit {
     /// How people know it.
     pub name: UnitName,
-    /// Mode of its newest record.
-    pub mode: Mode,
     /// Its device has a connection now.
     pub connected: bool,
-    /// What the officer is doing, once a status has said so.
-    pub duty: Option<Duty>,
-    /// Battery in percent, if known.
-    pub battery_pct: Option<u8>,
-    /// Where it is; `None` while the duty gate hides it.
-    pub place: Option<Place>,
-    /// When the newest report was made, Unix ms: receipt of live ones, device time of history.
-    pub last_report_ms: u64,
     /// The newest report is older than its expected period times [`STALE_FACTOR`].
     pub stale: bool,
     /// What is missing of it.
@@ -121,12 +100,13 @@ pub struct Unit {
 
     /// When anything came from it last, Unix ms.
     pub(super) heard_ms: u64,
-    pub(super) newest: Option<Order>,
-    pub(super) newest_place: Option<Order>,
-    pub(super) newest_status: Option<Order>,
     /// When the record that changed it last was received; how old the page's picture is counts from here.
     pub(super) changed_by_ms: Option<u64>,
     pub(super) dirty: bool,
+    /// By the records in order.
+    report: Report,
+    /// The same and what lanes ahead of them have read, up to the newest of those; none once the records have come to it.
+    ahead: Option<Box<(Lsn, Report)>>,
 }
 
 /// A unit is stale when its newest report is this many expected periods old.
@@ -140,36 +120,58 @@ impl Unit {
     pub(super) fn new(name: UnitName, mode: Mode) -> Self {
         Self {
             name,
-            mode,
             connected: false,
-            duty: None,
-            battery_pct: None,
-            place: None,
-            last_report_ms: 0,
             stale: false,
             gaps: Gaps::default(),
             heard_ms: 0,
-            newest: None,
-            newest_place: None,
-            newest_status: None,
             changed_by_ms: None,
             dirty: false,
+            report: Report::new(mode),
+            ahead: None,
         }
     }
 
-    /// Whether the duty gate hides its position.
+    /// What its device has said, the newest.
     #[must_use]
-    pub fn is_gated(&self) -> bool {
-        self.duty.is_some_and(|duty| !duty.permits_position())
+    pub fn report(&self) -> &Report {
+        self.ahead.as_deref().map_or(&self.report, |(_, report)| report)
     }
 
     /// Milliseconds after which a unit that says nothing is stale.
     #[must_use]
     pub fn stale_after_ms(&self) -> u64 {
-        STALE_FACTOR * if self.is_gated() { PERIOD_GATED_MS } else { PERIOD_ON_DUTY_MS }
+        STALE_FACTOR * if self.report().is_gated() { PERIOD_GATED_MS } else { PERIOD_ON_DUTY_MS }
     }
 
     pub(super) fn is_stale_at(&self, now_ms: u64) -> bool {
-        now_ms.saturating_sub(self.last_report_ms) > self.stale_after_ms()
+        now_ms.saturating_sub(self.report().last_report_ms) > self.stale_after_ms()
+    }
+
+    /// A record in its place: it becomes part of what is known.
+    pub(super) fn hear(&mut self, told: &Told<'_>, said: Option<Said>) {
+        let is_shown = self.ahead.as_ref().is_some_and(|ahead| told.lsn <= ahead.0);
+        self.heard_ms = self.heard_ms.max(told.received_at_ms);
+        self.report.hear(told);
+        said.into_iter().for_each(|said| said.tell(told, &mut self.report));
+        self.ahead.take_if(|ahead| ahead.0 <= told.lsn);
+        // What was shown ahead of its place is no news.
+        if told.lane != Lane::Backlog && !is_shown {
+            self.changed_by_ms.get_or_insert(told.received_at_ms);
+        }
+    }
+
+    /// A record ahead of its place: shown, and forgotten when its place is come to. Lanes come out of order; that tells nothing
+    /// within a boot, and of another boot one that is behind what is shown waits for its place.
+    pub(super) fn overhear(&mut self, told: &Told<'_>, said: Option<Said>) {
+        let ahead = self.ahead.get_or_insert_with(|| Box::new((Lsn(0), self.report.clone())));
+        if told.lsn <= ahead.0 && !ahead.1.is_of_boot(told.order) {
+            return;
+        }
+        ahead.0 = ahead.0.max(told.lsn);
+        ahead.1.hear(told);
+        said.into_iter().for_each(|said| said.tell(told, &mut ahead.1));
+        // A unit that is known by this alone must not be forgotten for silence.
+        self.heard_ms = self.heard_ms.max(told.received_at_ms);
+        self.changed_by_ms.get_or_insert(told.received_at_ms);
     }
 }

@@ -5,7 +5,8 @@ use fieldpost_protocol::Position;
 use serde::Serialize;
 
 use super::gaps::Gap;
-use super::unit::{Place, Unit, UnitId};
+use super::report::Place;
+use super::unit::{Unit, UnitId};
 use crate::alarms::AlarmId;
 use crate::spool::Health;
 
@@ -120,6 +121,7 @@ pub(super) struct WatchView {
 
 /// Appends the JSON of one unit to `out`.
 pub(super) fn write_unit(out: &mut Vec<u8>, id: &UnitId, unit: &Unit, alarm: Option<&AlarmId>) {
+    let report = unit.report();
     let view = UnitView {
         id: id.to_string(),
         force: id.force.as_str(),
@@ -129,12 +131,12 @@ pub(super) fn write_unit(out: &mut Vec<u8>, id: &UnitId, unit: &Unit, alarm: Opt
         vehicle: unit.name.wearer.vehicle.as_deref(),
         role: unit.name.wearer.role.as_deref(),
         kind: unit.name.kind.as_str(),
-        mode: unit.mode.as_str(),
+        mode: report.mode.as_str(),
         connected: unit.connected,
-        duty: unit.duty.map(|duty| duty.name().unwrap_or("unknown")),
-        battery_pct: unit.battery_pct,
-        position: unit.place.as_ref().map(PositionView::from),
-        last_report_ms: unit.last_report_ms,
+        duty: report.duty.map(|duty| duty.name().unwrap_or("unknown")),
+        battery_pct: report.battery_pct,
+        position: report.place.as_ref().map(PositionView::from),
+        last_report_ms: report.last_report_ms,
         stale: unit.stale,
         alarm: alarm.map(AlarmId::to_string),
         gaps: Some(unit.gaps.shown().collect()),

@@ -11,8 +11,9 @@ use fieldpost_protocol::{
 
 use super::super::rules::{BUILT_IN, Rules};
 use super::*;
+use crate::live::fold::fold;
 use crate::live::order::ClockBounds;
-use crate::live::state::{State, fold};
+use crate::live::state::State;
 use crate::live::unit::UnitId;
 use crate::record::{Record, RecordKind};
 
