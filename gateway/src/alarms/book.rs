@@ -35,6 +35,8 @@ pub struct Book {
     refused_count: u64,
     /// Receipts that are owed for alarms which have left the queue.
     owed: BTreeSet<Owed>,
+    /// Those of `alarms` and `waiting` that owe a receipt: they are asked for with every record and every connection.
+    owing: BTreeSet<AlarmId>,
     /// Alarms that people closed, the last [`CLOSED_MAX`], oldest first.
     closed: VecDeque<Alarm>,
     /// What is left of alarms that are in none of these any more.
@@ -61,6 +63,7 @@ impl Default for Book {
             revision: 0,
             refused_count: 0,
             owed: BTreeSet::new(),
+            owing: BTreeSet::new(),
             closed: VecDeque::new(),
             figures: Figures::default(),
             rules: Rules::built_in(),
@@ -102,6 +105,8 @@ impl Book {
         let mut newest: Vec<_> =
             alarms.iter().map(|alarm| (alarm.received_at_ms, alarm.id.clone())).collect();
         newest.sort_unstable();
+        let owes = |alarm: &&Alarm| alarm.receipts_owed().next().is_some();
+        let owing = alarms.iter().chain(&waiting).filter(owes).map(|alarm| alarm.id.clone()).collect();
         let changed = alarms.iter().map(|alarm| alarm.id.clone()).collect();
         let by_id = |alarms: Vec<Alarm>| alarms.into_iter().map(|alarm| (alarm.id.clone(), alarm)).collect();
         let open_count = alarms.iter().filter(|alarm| alarm.owner.is_none()).count();
@@ -113,6 +118,7 @@ impl Book {
             folded,
             changed,
             owed,
+            owing,
             closed,
             figures,
             rules: rules.unwrap_or_else(Rules::built_in),
@@ -213,6 +219,7 @@ impl Book {
     /// A closed alarm leaves the queue; what its wearer is still to be told does not.
     fn let_go(&mut self, id: &AlarmId) {
         let Some(alarm) = self.alarms.remove(id) else { return };
+        self.owing.remove(id);
         self.owe(alarm.receipts_owed());
         self.closed.push_back(alarm);
         while self.closed.len() > CLOSED_MAX {
@@ -278,7 +285,7 @@ impl Book {
 
     /// Every receipt that a device has not confirmed: DELIVERED before SEEN.
     pub fn receipts_owed(&self) -> impl Iterator<Item = Owed> {
-        let of_queue = self.alarms.values().chain(self.waiting.values()).flat_map(Alarm::receipts_owed);
+        let of_queue = self.owing.iter().filter_map(|id| self.queued(id)).flat_map(Alarm::receipts_owed);
         of_queue.chain(self.owed.iter().cloned())
     }
 
@@ -323,6 +330,11 @@ impl Book {
     fn find_mut(&mut self, id: &AlarmId) -> Option<&mut Alarm> {
         let here = self.alarms.get_mut(id).or_else(|| self.waiting.get_mut(id));
         here.or_else(|| self.closed.iter_mut().find(|alarm| alarm.id == *id))
+    }
+
+    /// One that is not over, shown or waiting.
+    fn queued(&self, id: &AlarmId) -> Option<&Alarm> {
+        self.alarms.get(id).or_else(|| self.waiting.get(id))
     }
 
     /// Receipts owed for alarms that have left the queue.
@@ -403,6 +415,11 @@ impl Book {
         self.revision += 1;
         if let Some(alarm) = self.find_mut(id) {
             alarm.standing.revision += 1;
+        }
+        if self.queued(id).is_some_and(|alarm| alarm.receipts_owed().next().is_some()) {
+            self.owing.insert(id.clone());
+        } else {
+            self.owing.remove(id);
         }
         self.changed.insert(id.clone());
     }

@@ -234,6 +234,11 @@ impl World {
             !is_raised || shown.is_some() || self.has(Step::Close),
             "an alarm is shown until a person closes it",
         )?;
+        let is_listed = |owed| state.alarms.receipts_owed().any(|listed| listed == owed);
+        held(
+            shown.is_none_or(|alarm| alarm.receipts_owed().all(is_listed)),
+            "the list of what is owed has every receipt of a shown alarm",
+        )?;
         let Some(alarm) = state.alarms.find(&alarm_id()) else { return held(!is_raised, "it is known") };
         let says = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
         let wearer = row["wearer"]["state"].as_str().unwrap().to_owned();
