@@ -95,6 +95,13 @@ impl Periods {
         self.own_ms[class as usize]
     }
 
+    /// After how long a segment is left although it is not full: an eighth of the shortest period that was promised. `None`: none
+    /// was.
+    #[must_use]
+    pub fn seal_after_ms(&self) -> Option<u64> {
+        self.own_ms.iter().flatten().min().map(|shortest_ms| shortest_ms / 8)
+    }
+
     /// The shortest of all.
     #[must_use]
     pub fn shortest_ms(&self) -> u64 {

@@ -28,6 +28,7 @@ pub(super) fn open(
     }
     let mut settings = SpoolSettings::from(&config.spool);
     settings.keep = Some(Arc::new(Rules::new(&config.data_dir, config.periods(), erased)));
+    settings.seal_after_ms = config.periods().seal_after_ms();
     settings.archive_bytes_max = config.retention.archive_bytes_max;
     let (spool, report) = Spool::open(&config.data_dir.join(SPOOL_DIR), settings, disk)?;
     tell(&report);

@@ -75,6 +75,9 @@ pub struct SpoolSettings {
     /// How long a segment that every cursor has passed is kept for readers; 0 = not at all. Space goes first:
     /// under `bytes_max` pressure such a segment goes at once.
     pub retain_ms: u64,
+    /// A segment that has records and is so old, ms, is left for a new one although it is not full, so that what is in it can
+    /// go in time. Not if that took from the reserve, and only with the next record.
+    pub seal_after_ms: Option<u64>,
     /// Bound of the pending batch: appends wait above it (alarms may fill the last quarter).
     pub pending_bytes_max: usize,
     /// The newest entries that stay in memory for readers, decoded: bytes, everything counted.
@@ -102,6 +105,7 @@ impl Default for SpoolSettings {
             // Two segments: at 64 B each about 400,000 alarms.
             reserve_bytes: 32 << 20,
             retain_ms: 24 * 60 * 60 * 1000,
+            seal_after_ms: None,
             // About 8,000 records of 100 B: some milliseconds of the busiest load measured.
             pending_bytes_max: 1 << 20,
             // About 40,000 records of 100 B: a tenth of a second of the busiest load measured.

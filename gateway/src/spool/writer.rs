@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::disk::{DirLock, DiskFile, is_full, write_all_at};
-use super::format::{BATCH_HEADER_BYTES, BatchHeader, SegmentHeader, seal_batch};
+use super::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, seal_batch};
 use super::log::{new_header, promote_spare};
 use super::shared::{AWAKE, Shared, lock};
 use super::tail::runs_of;
@@ -274,7 +274,8 @@ impl Writer {
     /// Writes the batch, in a new segment if it does not fit this one. A preallocated file can still meet a full disk, on
     /// a copy-on-write system.
     fn write(&mut self, first_lsn: u64, count: u32, urgent: bool) -> Result<Phase, WriteError> {
-        if self.active.end + self.batch.len() as u64 > self.active.header.segment_bytes {
+        let is_full = self.active.end + self.batch.len() as u64 > self.active.header.segment_bytes;
+        if is_full || self.is_old() {
             self.roll(first_lsn)?;
         }
         let header = BatchHeader {
@@ -289,6 +290,15 @@ impl Writer {
         self.set_stalled(false);
         let end = self.active.end + self.batch.len() as u64;
         Ok(Phase::Written { end, last_lsn: first_lsn + u64::from(count) - 1, count, urgent })
+    }
+
+    /// Whether it is time to leave a segment that is not full, and there is a spare beside the reserve.
+    fn is_old(&self) -> bool {
+        let settings = &self.shared.settings;
+        let age_ms = settings.clock.now_ms().saturating_sub(self.active.header.created_at_ms);
+        settings.seal_after_ms.is_some_and(|limit_ms| age_ms >= limit_ms)
+            && self.active.end > SEGMENT_HEADER_BYTES as u64
+            && lock(&self.shared.log).spares.len() > settings.reserve_segments()
     }
 
     fn sync(&mut self, end: u64, last_lsn: u64, count: u32, urgent: bool) -> Result<Phase, WriteError> {

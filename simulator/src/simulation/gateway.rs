@@ -76,6 +76,8 @@ fn spool_settings(around: &Surroundings) -> SpoolSettings {
         bytes_max: SEGMENT_BYTES * around.segment_count,
         reserve_bytes: SEGMENT_BYTES,
         retain_ms: PERIODS.spool_ms,
+        // Left to the spool's own tests.
+        seal_after_ms: None,
         pending_bytes_max: PENDING_BYTES,
         // Readers that keep up find everything in memory, others read files.
         tail_bytes_max: 4 << 10,

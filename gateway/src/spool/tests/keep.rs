@@ -196,6 +196,7 @@ impl Rig {
             bytes_max: 4 << 20,
             reserve_bytes: 0,
             retain_ms: SPOOL_MS,
+            seal_after_ms: None,
             pending_bytes_max: 4 << 10,
             tail_bytes_max: 2 << 10,
             erase_recycled: self.broken != Broken::KeepsStaleBytes,

@@ -299,3 +299,35 @@ async fn a_spool_that_forgets_its_epochs_is_noticed() {
     let found = stale_rig(Sabotage::ForgetEpoch).await.unwrap_err();
     assert!(found.ends_with("came back"), "{found}");
 }
+
+#[tokio::test]
+async fn a_segment_is_left_when_it_is_old_but_not_for_a_file_of_the_reserve() {
+    let kept = || SpoolSettings { seal_after_ms: Some(1_000), ..small() };
+    let cases = [
+        (kept(), 5, "each is old when the next record comes"),
+        (SpoolSettings { seal_after_ms: Some(1_001), ..small() }, 3, "every second one is"),
+        (SpoolSettings { seal_after_ms: None, ..small() }, 1, "only a full one is left"),
+        // Three segments and the reserve.
+        (
+            SpoolSettings { bytes_max: 5 * (16 << 10), reserve_bytes: 2 * (16 << 10), ..kept() },
+            3,
+            "no more room",
+        ),
+    ];
+    for (settings, wanted, why) in cases {
+        let (disk, now_ms) = (FaultyDisk::new(), Arc::new(AtomicU64::new(5_000)));
+        let clock = Arc::clone(&now_ms);
+        let clock = Clock::new(move || clock.load(Ordering::Relaxed));
+        let (spool, _) = open(&disk, SpoolSettings { clock, ..settings });
+        let _needs_everything = spool.cursor("sink").unwrap();
+        let mut newest = Lsn(0);
+        for number in 0..5 {
+            spool.tend().await;
+            newest = store(&spool, &payload(number)).await;
+            now_ms.fetch_add(1_000, Ordering::Relaxed);
+        }
+        assert_eq!(segments(&disk).len(), wanted, "{why}");
+        let seen = read_to(&mut spool.reader(Lsn(1)), newest).await;
+        assert_eq!((seen.entries.len(), seen.gaps), (5, vec![]), "{why}");
+    }
+}
