@@ -8,7 +8,6 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::archive;
 use super::batch::{Gap, GapReason};
 use super::cursor::{CURSOR_DIR, LanePlaces, read_cursors, read_lanes};
 use super::disk::Disk;
@@ -17,6 +16,7 @@ use super::log::SegmentMeta;
 use super::recovery::{TornTail, find_tail, io_error, read_meta, read_segment};
 use super::shared::CursorStats;
 use super::{EntryClass, Lsn, RealDisk, SpoolError};
+use super::{archive, archive_file};
 
 /// One segment file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -281,12 +281,12 @@ pub fn walk_archive(
     verdict: &mut dyn FnMut(ArchiveVerdict),
 ) -> Result<(), SpoolError> {
     for (base, path) in archive::list(disk, dir).map_err(io_error("list the archive of", dir))? {
-        let bytes = match disk.open_read(&path).and_then(|file| archive::read_whole(&*file)) {
+        let bytes = match disk.open_read(&path).and_then(|file| archive_file::read_whole(&*file)) {
             // Erased since the listing.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             bytes => bytes.map_err(io_error("read", &path))?,
         };
-        let found = archive::walk(&bytes, base, each);
+        let found = archive_file::walk(&bytes, base, each);
         verdict(ArchiveVerdict {
             file: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             entries_count: found.map_or(0, |found| found.entries_count),

@@ -81,6 +81,7 @@
 //! undelivered is ever deleted to make room.
 
 mod archive;
+mod archive_file;
 mod batch;
 mod crew;
 mod cursor;
