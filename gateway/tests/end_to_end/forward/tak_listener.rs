@@ -124,7 +124,7 @@ impl Client {
 
     /// Reads until it was told so.
     pub(crate) async fn until(&mut self, what: &str) {
-        let mut buffer = [0; 16_384];
+        let mut buffer = vec![0; 16_384];
         while !self.heard.contains(what) {
             let reading = tokio::time::timeout(PATIENCE, self.stream.read(&mut buffer));
             let count = reading.await.unwrap_or_else(|_| panic!("waited in vain for {what}")).unwrap();
