@@ -19,8 +19,6 @@ const LAUNCH_ARGS = [
   '--disable-component-update',
   '--disable-sync',
   '--disable-dev-shm-usage',
-  // Fields of dates and times, as the forces write them.
-  '--lang=en-GB',
 ];
 
 /** WCAG 2.2 A and AA. */

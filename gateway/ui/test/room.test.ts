@@ -197,10 +197,12 @@ describe('the room', () => {
     expect(FakeSource.all).toHaveLength(0);
   });
 
-  it('says what to press when a page is refused for want of a reason', async () => {
+  it('asks for the reason that a page is refused for want of', async () => {
     vi.resetModules();
     const [{ faultInWords }, { Refused }] = [await import('../src/pages/fault'), await import('../src/api/request')];
-    expect(faultInWords(new Refused(428, 'your force asks why: send X-Fieldpost-Reason'))).toContain('Press Reason');
+    const { room } = await import('../src/state/room.svelte');
+    expect(faultInWords(new Refused(428, 'your force asks why: send X-Fieldpost-Reason'))).toContain('why you look');
+    expect(room.asksWhy).toBe(true);
     expect(faultInWords(new Refused(403, 'no'))).toBe('Refused: no.');
   });
 

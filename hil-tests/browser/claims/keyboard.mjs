@@ -113,6 +113,7 @@ export async function byKeyboard(run, browser, sabotage, gateway) {
     }
     await keyboard.press('s');
     await page.locator('dialog textarea').focus({ timeout: run.timeout });
+    if ((await page.locator('dialog textarea').inputValue()) !== '') throw new Error('an earlier note is still in the form');
     await keyboard.type('Sergeant is with them');
     await keyboard.press('Tab');
     await keyboard.press('Tab');
