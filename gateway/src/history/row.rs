@@ -163,7 +163,7 @@ impl Row {
 
     /// The rows of a record: none, one, or for an alarm with a position two.
     #[must_use]
-    pub fn of_record(record: &Record, bounds: ClockBounds) -> Vec<(UnitId, Self)> {
+    pub fn of_record(record: &Record, bounds: ClockBounds) -> impl Iterator<Item = (UnitId, Self)> + use<> {
         let unit = UnitId { force: record.force.clone(), device: record.device.clone() };
         let rows = match record.kind {
             RecordKind::Envelope | RecordKind::Repeated => record.envelope().map(|envelope| {
@@ -175,7 +175,7 @@ impl Row {
                 let class = envelope.head.class;
                 let is_alarm = class.is_alarm_family() && class != Class::ALARM_CANCEL;
                 let told = Told { record, unit: &unit, envelope: &envelope, bounds, print: 0 };
-                if is_alarm { vec![told.raised(None)] } else { Vec::new() }
+                [is_alarm.then(|| told.raised(None)), None]
             }),
             RecordKind::Acknowledged => deed(record, "acknowledged", None),
             RecordKind::Delivered => deed(record, "delivered", None),
@@ -183,9 +183,12 @@ impl Row {
             // The gateway's own words on the time, its rules, and what reached a device.
             RecordKind::Confirmed | RecordKind::Clock | RecordKind::Rules => None,
         };
-        rows.unwrap_or_default().into_iter().map(|row| (unit.clone(), row)).collect()
+        rows.unwrap_or_default().into_iter().flatten().map(move |row| (unit.clone(), row))
     }
 }
+
+/// What one record gives at most. No allocation: every record of the spool comes by here.
+type Rows = [Option<Row>; 2];
 
 /// A record's circumstances.
 struct Told<'a> {
@@ -248,18 +251,19 @@ impl AlarmEvent {
     }
 }
 
-fn of_envelope(told: &Told<'_>) -> Vec<Row> {
+fn of_envelope(told: &Told<'_>) -> Rows {
     let head = told.head();
+    let one = |row| [Some(row), None];
     match Body::decode(head, told.envelope.body) {
-        Ok(Body::Position(position)) => vec![told.row(0, Said::Position(position))],
+        Ok(Body::Position(position)) => one(told.row(0, Said::Position(position))),
         Ok(Body::Status(status)) => {
-            vec![told.row(0, Said::Status { duty: status.duty, battery_pct: status.battery_pct })]
+            one(told.row(0, Said::Status { duty: status.duty, battery_pct: status.battery_pct }))
         }
         Ok(Body::Alarm(alarm)) => {
             let raised = told.raised(Some(&alarm));
             let age_ms = u64::from(alarm.position_age_s) * 1000;
             let placed = alarm.position.map(|position| told.row(age_ms, Said::Position(position)));
-            placed.into_iter().chain([raised]).collect()
+            [placed, Some(raised)]
         }
         Ok(Body::AlarmCancel(cancel)) => {
             let id = AlarmId { unit: told.unit.clone(), boot: cancel.boot, seq: cancel.seq, repeat: None };
@@ -271,20 +275,20 @@ fn of_envelope(told: &Told<'_>) -> Vec<Row> {
                 position_udeg: None,
                 grade: None,
             };
-            vec![told.row(0, event.said())]
+            one(told.row(0, event.said()))
         }
         // An unknown class of the alarm family, or an alarm whose body is not readable: still an alarm.
         Ok(Body::Unknown(_)) | Err(_)
             if head.class.is_alarm_family() && head.class != Class::ALARM_CANCEL =>
         {
-            vec![told.raised(None)]
+            one(told.raised(None))
         }
-        _ => Vec::new(),
+        _ => [None, None],
     }
 }
 
 /// What a person did to an alarm: that it is less grave or over is its history; the rest is its story, which the alarm keeps.
-fn of_action(record: &Record) -> Option<Vec<Row>> {
+fn of_action(record: &Record) -> Option<Rows> {
     let said: crate::alarms::Said = serde_json::from_slice(&record.payload).ok()?;
     match said.action {
         Action::Close { .. } => deed(record, "closed", None),
@@ -294,7 +298,7 @@ fn of_action(record: &Record) -> Option<Vec<Row>> {
 }
 
 /// The row of something done to an alarm; `grade` if it has another from then on.
-fn deed(record: &Record, what: &str, grade: Option<Grade>) -> Option<Vec<Row>> {
+fn deed(record: &Record, what: &str, grade: Option<Grade>) -> Option<Rows> {
     let deed: Deed = serde_json::from_slice(&record.payload).ok()?;
     let event = AlarmEvent {
         alarm: deed.alarm,
@@ -304,7 +308,7 @@ fn deed(record: &Record, what: &str, grade: Option<Grade>) -> Option<Vec<Row>> {
         position_udeg: None,
         grade: grade.or(deed.seen_as),
     };
-    Some(vec![Row {
+    let row = Row {
         at_ms: deed.at_ms.unwrap_or(record.received_at_ms),
         received_at_ms: record.received_at_ms,
         // No device's sequence: what tells two of the gateway's own records apart is what they say.
@@ -315,5 +319,6 @@ fn deed(record: &Record, what: &str, grade: Option<Grade>) -> Option<Vec<Row>> {
         clock: ClockQuality::Network,
         is_backlog: false,
         said: event.said(),
-    }])
+    };
+    Some([Some(row), None])
 }

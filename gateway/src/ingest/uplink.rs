@@ -28,8 +28,9 @@ const HELD_BYTES_MAX: usize = 32 * 1024;
 /// What a shorter held payload counts as, or empty ones of quality 0 would have no bound at all.
 const HELD_BYTES_MIN: usize = 32;
 
-/// Queues longer than this are given back to the allocator once they are empty.
-const IDLE_CAPACITY_MAX: usize = 16;
+/// Queues longer than this are given back to the allocator once they are empty: half a KiB of acknowledgements, so that a device
+/// that sends its backlog does not have one made anew for each round.
+const IDLE_CAPACITY_MAX: usize = 32;
 
 /// Publishes of one connection that are not acknowledged yet.
 #[derive(Debug)]
