@@ -166,7 +166,7 @@ impl SpoolSource {
         !is_known
     }
 
-    fn taken(&mut self, lane: Lane, batch: Batch, end: Lsn) -> Taken {
+    fn taken(&mut self, lane: Lane, batch: &Batch, end: Lsn) -> Taken {
         let is_backlog = lane == Lane::Backlog;
         let is_ours = |entry: &spool::Entry| {
             !is_backlog || entry.class == EntryClass::Backlog || self.of_backlog(entry.lsn)
@@ -238,7 +238,7 @@ impl Source for SpoolSource {
         let wanted = Wanted { classes, through: end, looked_max: LOOKED_MAX };
         let batch = self.readers[lane as usize].look(self.limits, wanted).await;
         let batch = batch.map_err(|error| of_read(&error))?;
-        Ok(batch.map(|batch| self.taken(lane, batch, end)))
+        Ok(batch.map(|batch| self.taken(lane, &batch, end)))
     }
 
     fn overtake(&mut self) -> bool {

@@ -162,7 +162,6 @@ impl Row {
     }
 
     /// The rows of a record: none, one, or for an alarm with a position two.
-    #[must_use]
     pub fn of_record(record: &Record, bounds: ClockBounds) -> impl Iterator<Item = (UnitId, Self)> + use<> {
         let unit = UnitId { force: record.force.clone(), device: record.device.clone() };
         let rows = match record.kind {

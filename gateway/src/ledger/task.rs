@@ -153,7 +153,7 @@ impl SharedLedger {
         _ = folded.wait_for(|folded| *folded >= lsn).await;
     }
 
-    fn take(&self, batch: Batch) {
+    fn take(&self, batch: &Batch) {
         let mut ledger = self.lock();
         if let Some(gap) = batch.gap {
             ledger.miss(gap.count(), gap.to);
@@ -218,7 +218,7 @@ impl Keeper {
                 batch = self.reader.next_batch(READ_LIMITS) => batch,
             };
             match batch {
-                Ok(batch) => self.shared.take(batch),
+                Ok(batch) => self.shared.take(&batch),
                 Err(ReadError::Closed | ReadError::Failed) => break,
                 Err(error @ ReadError::Io(_)) => {
                     tracing::warn!(%error, "loss ledger waits");
