@@ -74,10 +74,12 @@ impl Tape {
                 let made_ms = at_ms - 600_000 + u64::from(value) * 2_000;
                 Some((EntryClass::Backlog, device.position(latitude, Lane::Backlog, made_ms, at_ms)))
             }
-            4 => live(device.status(if value % 3 == 0 { Duty::OFF_DUTY } else { Duty::AVAILABLE }, at_ms)),
+            4 => live(
+                device.status(if value.is_multiple_of(3) { Duty::OFF_DUTY } else { Duty::AVAILABLE }, at_ms),
+            ),
             5 => {
                 // Restarted, or wiped: it counts anew.
-                device.boot = if value % 4 == 0 { 1 } else { device.boot + 1 };
+                device.boot = if value.is_multiple_of(4) { 1 } else { device.boot + 1 };
                 device.seq = u32::from(value % 3);
                 live(device.position(latitude, Lane::Live, at_ms, at_ms))
             }
@@ -89,7 +91,7 @@ impl Tape {
                 live(record)
             }
             7 | 8 => {
-                let place = (value % 2 == 0).then(|| position(latitude));
+                let place = (value.is_multiple_of(2)).then(|| position(latitude));
                 let mut record = device.alarm(AlarmCause(value % 9), place, at_ms);
                 if value % 16 == 3 {
                     record.kind = RecordKind::Repeated;
@@ -98,7 +100,7 @@ impl Tape {
             }
             9 => {
                 let mut record = device.record(Class::ALARM, &[], Lane::Alarm, at_ms, at_ms);
-                let is_above = value % 2 == 0;
+                let is_above = value.is_multiple_of(2);
                 let (above, body) = (QuarantineReason::AboveCeiling, QuarantineReason::Body);
                 record.kind = RecordKind::Quarantine(if is_above { above } else { body });
                 of_alarm(record)
@@ -117,10 +119,10 @@ impl Tape {
             }
             12 => own(Acceptance { by: "sink".to_owned(), at_ms }.record(&alarm?)),
             13 => {
-                let receipt = if value % 2 == 0 { Receipt::Seen } else { Receipt::Delivered };
+                let receipt = if value.is_multiple_of(2) { Receipt::Seen } else { Receipt::Delivered };
                 own(Confirmed { alarm: alarm?, receipt, told_ms: at_ms, at_ms }.record())
             }
-            14 if value % 2 == 0 => {
+            14 if value.is_multiple_of(2) => {
                 own(done(Action::Close { outcome: Outcome::Genuine, note: String::new() })?)
             }
             14 => own(done(Action::Shelve { minutes: 5, reason: "seen".to_owned() })?),
@@ -204,7 +206,7 @@ fn picture(state: &mut State) -> (Vec<String>, Vec<Alarm>, Vec<Alarm>, String) {
     units.sort();
     let book = &state.alarms;
     let kept = book.iter().chain(book.waiting()).chain(book.closed()).cloned().collect();
-    let shown = state.shown().all().map(|alarm| alarm.into_owned()).collect();
+    let shown = state.shown().all().map(std::borrow::Cow::into_owned).collect();
     let time = format!("{:?} {:?} {}", book.time(), book.folded(), book.unacknowledged_count());
     (units, kept, shown, time)
 }
@@ -333,7 +335,7 @@ fn an_alarm_that_is_seen_before_its_place_is_owed_to_its_wearer_once() {
     let mut lanes = Lanes::new(&tape);
     let owed = (id.clone(), Receipt::Seen);
     [2, 2].into_iter().for_each(|step| lanes.step(step));
-    assert_eq!(lanes.state.shown().receipts_owed().collect::<Vec<_>>(), [owed.clone()]);
+    assert_eq!(lanes.state.shown().receipts_owed().collect::<Vec<_>>(), std::slice::from_ref(&owed));
     lanes.state.told(&owed, NOW_MS + 7);
     lanes.fold_the_rest();
     let alarm = lanes.state.alarms.get(&id).unwrap();
