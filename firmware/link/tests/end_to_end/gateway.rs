@@ -90,10 +90,7 @@ impl Gateway {
         while reader.position() <= committed {
             let batch = reader.next_batch(limits).await.expect("the spool reads");
             records.extend(
-                batch
-                    .entries
-                    .iter()
-                    .map(|entry| Record::decode(entry.lsn, &entry.payload).expect("a record")),
+                batch.entries().map(|entry| Record::decode(entry.lsn, &entry.payload).expect("a record")),
             );
         }
         records
