@@ -1,32 +1,34 @@
-//! A real JetStream cluster under load, one server after the other in trouble, then all of them: **nothing is lost, and the
-//! consumer has everything once by its key, also after an outage longer than the stream's duplicate window.**
+//! A real JetStream cluster under load, one server after the other in trouble, then all of them and a PostgreSQL beside them:
+//! **nothing is lost, and the consumer and the database have everything once by its key, also after an outage longer than the
+//! stream's duplicate window.**
 //!
 //! ```text
 //! devices -> gateway -> forwarder -> three nats-servers, a stream with three replicas -> consume.py of docs/sinks/nats.md
 //!                                      1. the stream's leader killed, started again        killed too, and started again:
 //!                                      2. the gateway's server paused                      it goes on where it was
 //!                                      3. the gateway's server cut off from the other two
-//!                                      4. answers lost, then all three killed: a scaled two-hour outage
+//!                    '- forwarder -> proxy -> PostgreSQL    4. answers lost, then all four killed: a scaled two-hour outage
 //! ```
 //!
 //! Through 1 to 3 the stream must go on while the fault lasts: two of three are enough. Time is scaled by [`SCALE`]: the duplicate
 //! window of 10 minutes is 1 second, the outage of two hours 12 seconds. Needs root.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fieldpost_gateway::config::RELEASE_ALL;
 
 use super::{
-    OutageError, RigError,
+    Account, OutageError, RigError,
     cluster::Cluster,
     consumer::Consumer,
     gateway::{Launch, Setup},
     load::{self, Load, Pace},
     nats::collect,
+    postgres::Beside,
 };
 use crate::console;
 
@@ -47,7 +49,7 @@ pub struct ClusterPlan {
     pub python: PathBuf,
     /// Devices.
     pub device_count: usize,
-    /// How long all three are gone, as it would be in real time.
+    /// How long all servers are gone, as it would be in real time.
     pub outage: Duration,
     /// For everything to arrive when all is well again; what has not is lost.
     pub arrival_max: Duration,
@@ -62,13 +64,17 @@ pub struct ClusterReport {
     pub lost_count: usize,
     /// Not even in the stream. Must be 0.
     pub lost_by_stream_count: usize,
-    /// In the consumer's store and from no device. Must be 0.
+    /// In the consumer's store or in PostgreSQL, and from no device. Must be 0.
     pub unexpected_count: usize,
     /// Repetitions in the stream, which the consumer had to drop by key.
     pub repeated_in_stream_count: u32,
+    /// What PostgreSQL has of the same records: none lost, none twice.
+    pub postgres: Account,
+    /// Its commits whose answer was lost, so that the gateway had to send their rows again.
+    pub postgres_lost_answer_count: u64,
     /// The longest that the stream stood still while two of three servers were well, in ms.
     pub standstill_ms_max: u128,
-    /// How long all three were gone, in seconds of real time.
+    /// How long all were gone, in seconds of real time.
     pub outage_s: u64,
     /// The duplicate window, likewise.
     pub duplicate_window_s: u64,
@@ -80,12 +86,16 @@ impl ClusterReport {
     pub(super) fn held(&self) -> bool {
         self.acknowledged_count > 0
             && self.lost_count + self.lost_by_stream_count + self.unexpected_count == 0
+            && self.postgres.held()
+            && self.postgres_lost_answer_count > 0
     }
 }
 
 const PACE: Pace = Pace::new(4, 50);
 /// An election among the servers takes up to ten seconds, longer on a busy machine.
 const STANDSTILL_MAX: Duration = Duration::from_secs(90);
+/// From one look at the database to the next.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Runs the plan in the empty folder `dir`, inside a network namespace of its own.
 ///
@@ -93,12 +103,15 @@ const STANDSTILL_MAX: Duration = Duration::from_secs(90);
 /// [`RigError`] if the rig itself cannot work.
 pub async fn jetstream_cluster(plan: &ClusterPlan, dir: &Path) -> Result<ClusterReport, RigError> {
     let mut cluster = tokio::task::block_in_place(|| Cluster::start(&plan.nats_server, &dir.join("nats")))?;
+    // After the cluster, which brings this namespace's own interface up.
+    let mut database = Beside::start().await?;
     let urls = Cluster::urls();
     let appendix = format!(
         "[[forward.nats]]\nurl = \"{}\"\nreplicas = 3\nduplicate_window_s = {}\nretry_delay_ms_max = 1000\n\
-         attempt_ms_max = 2000\n{RELEASE_ALL}\n",
+         attempt_ms_max = 2000\n{RELEASE_ALL}\n{}",
         urls.join(","),
-        WINDOW.as_secs()
+        WINDOW.as_secs(),
+        database.output()
     );
     let setup = Setup::new(&dir.join("gateway"), plan.device_count, &appendix)?;
     let mut gateway = tokio::task::block_in_place(|| {
@@ -110,20 +123,35 @@ pub async fn jetstream_cluster(plan: &ClusterPlan, dir: &Path) -> Result<Cluster
     Cluster::goes_on(50, STANDSTILL_MAX).await?;
     consumer.run(&urls)?;
     let standstill = one_by_one(&mut cluster, &mut consumer, &urls).await?;
-    outage(&mut cluster, plan.outage / SCALE).await?;
+    outage(&mut cluster, &mut database, plan.outage / SCALE).await?;
     load.everyone_hears(1).await?;
     let mut windows = load.end().await?;
     load::settle(&setup, &mut windows).await?;
+    let counts = load::counts(&windows);
+    let settled = Instant::now();
     let keys: Vec<String> = setup
         .devices
         .iter()
-        .zip(load::counts(&windows))
-        .flat_map(|(device, count)| (0..count).map(|seq| load::key(device, seq)))
+        .zip(&counts)
+        .flat_map(|(device, count)| (0..*count).map(|seq| load::key(device, seq)))
         .collect();
     let mut report = judge(&mut consumer, &urls, &keys, plan.arrival_max).await?;
     report.standstill_ms_max = standstill.as_millis();
     report.outage_s = plan.outage.as_secs();
+    while settled.elapsed() < plan.arrival_max {
+        report.postgres = Account::of(&setup.devices, &counts, &database.keys()?);
+        if report.postgres.lost_count == 0 {
+            break;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
     gateway.terminate()?;
+    // What came after everything was there can only be there twice.
+    let found = database.keys()?;
+    report.postgres = Account::of(&setup.devices, &counts, &found);
+    report.postgres_lost_answer_count = database.lost_answer_count();
+    let keys: HashSet<String> = keys.into_iter().collect();
+    report.unexpected_count += found.keys().filter(|key| !keys.contains(*key)).count();
     Ok(report)
 }
 
@@ -154,17 +182,20 @@ async fn one_by_one(
     Ok(standstill)
 }
 
-/// The gateway loses answers first: what it published is in the stream, and it cannot know. Then everything is gone.
-async fn outage(cluster: &mut Cluster, lasts: Duration) -> Result<(), RigError> {
+/// The gateway loses answers first: what it sent is in the stream and in the tables, and it cannot know. Then everything is gone.
+async fn outage(cluster: &mut Cluster, database: &mut Beside, lasts: Duration) -> Result<(), RigError> {
     console::progress(&format!("now: answers are lost, then all are killed for {lasts:?}"));
+    database.lose_answers(STANDSTILL_MAX).await?;
     Cluster::lose_answers()?;
     // How long the fault lasts, not a wait for something to be ready: half a window, so that repetitions in it are dropped.
     tokio::time::sleep(WINDOW / 2).await;
     for number in 0..Cluster::NODES {
         cluster.kill(number)?;
     }
+    database.kill()?;
     tokio::time::sleep(lasts).await;
     Cluster::heal()?;
+    database.restart()?;
     for number in 0..Cluster::NODES {
         cluster.run(number)?;
     }

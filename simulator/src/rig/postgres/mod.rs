@@ -9,6 +9,7 @@
 //! One case after the other, in one run: what a case left behind is the start of the next one. Needs root, for a disk that is
 //! full: the gateway's tables are in a tablespace on a small tmpfs.
 
+mod beside;
 // The gateway's tests run on the same: it is no part of the product, so it is in no crate's library.
 #[path = "../../../../gateway/src/postgres/cluster.rs"]
 mod cluster;
@@ -22,6 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(super) use beside::Beside;
 pub(super) use cluster::Cluster;
 use fieldpost_gateway::config::RELEASE_ALL;
 use proxy::{Mood, Proxy};
@@ -150,7 +152,7 @@ pub async fn postgres(plan: &PostgresPlan, dir: &Path) -> Result<PostgresReport,
     load::settle(&setup, &mut windows).await?;
     let counts = load::counts(&windows);
     while mended.elapsed() < plan.arrival_max {
-        let found = tokio::task::block_in_place(|| database.keys(EVENTS))?;
+        let found = tokio::task::block_in_place(|| keys(&database.cluster, EVENTS))?;
         report.account = Account::of(&setup.devices, &counts, &found);
         if report.account.lost_count == 0 {
             break;
@@ -162,8 +164,9 @@ pub async fn postgres(plan: &PostgresPlan, dir: &Path) -> Result<PostgresReport,
     report.full_count = tokio::task::block_in_place(|| database.said("No space left on device"))?;
     gateway.terminate()?;
     // What came after everything was there can only be there twice.
-    let (found, history) =
-        tokio::task::block_in_place(|| Ok::<_, RigError>((database.keys(EVENTS)?, database.keys(HISTORY)?)))?;
+    let (found, history) = tokio::task::block_in_place(|| {
+        Ok::<_, RigError>((keys(&database.cluster, EVENTS)?, keys(&database.cluster, HISTORY)?))
+    })?;
     report.account = Account::of(&setup.devices, &counts, &found);
     report.history = Account::of(&setup.devices, &counts, &history);
     Ok(report)
@@ -298,17 +301,17 @@ impl Database {
         }
         Ok(())
     }
+}
 
-    /// How often each key stands in `tables`.
-    fn keys(&self, tables: &[&str]) -> Result<HashMap<String, u32>, RigError> {
-        let rows = tables.iter().map(|table| format!("SELECT force, device, boot, seq FROM {table}"));
-        let rows: Vec<String> = rows.collect();
-        let sql = format!(
-            "SELECT force || '.' || device || '.' || boot || '.' || seq, count(*) FROM ({}) r GROUP BY 1",
-            rows.join(" UNION ALL ")
-        );
-        let found = self.sql(&sql)?;
-        let pairs = found.lines().filter_map(|line| line.split_once('|'));
-        Ok(pairs.filter_map(|(key, count)| Some((key.to_owned(), count.parse().ok()?))).collect())
-    }
+/// How often each key stands in `tables`.
+fn keys(cluster: &Cluster, tables: &[&str]) -> Result<HashMap<String, u32>, RigError> {
+    let rows = tables.iter().map(|table| format!("SELECT force, device, boot, seq FROM {table}"));
+    let rows: Vec<String> = rows.collect();
+    let sql = format!(
+        "SELECT force || '.' || device || '.' || boot || '.' || seq, count(*) FROM ({}) r GROUP BY 1",
+        rows.join(" UNION ALL ")
+    );
+    let found = cluster.sql("postgres", &sql).map_err(RigError::io("ask PostgreSQL"))?;
+    let pairs = found.lines().filter_map(|line| line.split_once('|'));
+    Ok(pairs.filter_map(|(key, count)| Some((key.to_owned(), count.parse().ok()?))).collect())
 }
