@@ -3,7 +3,7 @@
 //! **It never outlives the test**: a shell watches a pipe whose other end this process has, and ends the server when it
 //! closes, whatever became of us. PostgreSQL refuses to run as root; as root it runs as the packages' user `postgres`.
 //!
-//! `fieldpost-sim rig postgres` has the same file in it.
+//! The end-to-end tests and `fieldpost-sim rig postgres` have the same file in them.
 
 use std::io;
 use std::net::TcpListener;
@@ -53,12 +53,13 @@ impl Cluster {
     }
 
     /// The server's port on 127.0.0.1.
+    #[allow(dead_code, reason = "the gateway's tests have no use for it")]
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// Writes a file of the server's into its folder: a certificate, a setting.
-    #[allow(dead_code, reason = "the rig has no use for it")]
+    #[allow(dead_code, reason = "the unit tests alone have a use for it")]
     pub(crate) fn put(&self, name: &str, text: &str) -> io::Result<PathBuf> {
         let path = self.dir.path().join(name);
         std::fs::write(&path, text)?;

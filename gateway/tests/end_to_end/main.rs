@@ -16,6 +16,8 @@ mod front_door;
 mod ledger;
 mod mqtt;
 mod operations;
+#[path = "../../src/postgres/cluster.rs"]
+mod postgres_server;
 mod process;
 mod rules;
 mod service;

@@ -1,11 +1,19 @@
-//! The history, as an operator asks for it.
+//! The history, as an operator asks for it: of files, and of PostgreSQL.
 
+use std::pin::Pin;
+
+use fieldpost_gateway::audit::files::ACCESS_DIR;
 use fieldpost_gateway::people::Role;
+use fieldpost_gateway::postgres::Server;
 use fieldpost_protocol::Lane;
 use serde_json::{Value, json};
 
 use super::browser::Browser;
 use super::rig::{PATIENCE, Room, Site, access_lines};
+use crate::postgres_server::Cluster;
+
+/// What holds whoever keeps the rows.
+type Claim = for<'a> fn(&'a Site) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 async fn ask(browser: &Browser, path: &str) -> Value {
     let answer = browser.get(&format!("/api/v1/history/{path}")).await;
@@ -29,33 +37,105 @@ async fn walk(site: &Site, room: &Room, device: &str, latitudes_udeg: &[i32]) ->
     times
 }
 
+/// One server, a schema of its own for each claim, and a role that owns these and nothing else.
+#[tokio::test]
+async fn a_history_on_postgres_answers_as_one_of_files_does() {
+    let cluster = Cluster::start(&[]).unwrap();
+    cluster.sql("postgres", "CREATE ROLE gateway LOGIN").unwrap();
+    let claims: [(&str, Claim); 7] = [
+        ("place", |site| Box::pin(where_a_unit_was(site))),
+        ("track", |site| Box::pin(a_track(site))),
+        ("late", |site| Box::pin(what_came_late(site))),
+        ("replay", |site| Box::pin(a_replay(site))),
+        ("alarms", |site| Box::pin(past_alarms(site))),
+        ("forces", |site| Box::pin(another_forces_units(site))),
+        ("record", |site| Box::pin(no_record_no_past(site))),
+    ];
+    for (schema, claim) in claims {
+        cluster.sql("postgres", &format!("CREATE SCHEMA {schema} AUTHORIZATION gateway")).unwrap();
+        let server = Server {
+            url: cluster.url("gateway", "postgres"),
+            schema: schema.to_owned(),
+            password_file: None,
+            authority: None,
+            client: None,
+        };
+        let mut site = Site::new();
+        site.database = Some(server);
+        claim(&site).await;
+        // It was this database that was asked.
+        let rows = format!(
+            "SELECT (SELECT count(*) FROM {schema}.movement) + (SELECT count(*) FROM {schema}.alarms)"
+        );
+        assert_ne!(cluster.sql("postgres", &rows).unwrap(), "0", "{schema}");
+    }
+}
+
+#[tokio::test]
+async fn without_an_access_record_there_is_no_past() {
+    no_record_no_past(&Site::new()).await;
+}
+
+async fn no_record_no_past(site: &Site) {
+    let room = site.open().await;
+    let times = walk(site, &room, "pc-0001", &[51_500_000, 51_501_000]).await;
+    let browser = room.browser("anna").await;
+    let span = format!("from_ms={}&until_ms={}", times[0], times[1] + 1);
+    let paths = [
+        format!("at?unit=sim/pc-0001&at_ms={}", times[1]),
+        format!("units?at_ms={}", times[1]),
+        format!("track?unit=sim/pc-0001&{span}"),
+        format!("track?unit=sim/pc-0001&{span}&format=geojson"),
+        format!("replay?{span}&step_ms=30000"),
+    ];
+    for path in &paths {
+        assert!(ask(&browser, path).await.to_string().contains("51.50"), "{path}: there is something to see");
+    }
+    let record = site.dir.path().join(ACCESS_DIR);
+    std::fs::remove_dir_all(&record).unwrap();
+    std::fs::write(&record, "no directory").unwrap();
+    for path in &paths {
+        let answer = browser.get(&format!("/api/v1/history/{path}")).await;
+        assert_eq!(answer.status, 503, "{path}");
+        assert!(!answer.text().contains("51.5"), "{path}");
+    }
+    room.stop().await;
+}
+
 #[tokio::test]
 async fn where_a_unit_was_is_on_record_before_it_is_shown_and_outlives_a_restart() {
-    let site = Site::new();
+    where_a_unit_was(&Site::new()).await;
+}
+
+async fn where_a_unit_was(site: &Site) {
     let room = site.open().await;
-    let times = walk(&site, &room, "pc-0001", &[51_500_000, 51_501_000, 51_502_000]).await;
+    let times = walk(site, &room, "pc-0001", &[51_500_000, 51_501_000, 51_502_000]).await;
     let at = format!("at?unit=sim/pc-0001&at_ms={}", times[1] + 30_000);
     let browser = room.browser("anna").await;
     let before = ask(&browser, &at).await;
     assert_eq!(before["unit"]["position"]["lat"], 51.501);
     assert_eq!(before["unit"]["position"]["history"], false);
     assert_eq!(before["shown"], before["unit"]["position"]);
-    let last = access_lines(&site).pop().unwrap();
+    let last = access_lines(site).pop().unwrap();
     assert_eq!((&last["what"], &last["subjects"]), (&json!("place_read"), &json!(["sim/pc-0001"])));
     room.stop().await;
 
     let room = site.open().await;
+    room.history.history().wait_taken(room.spool.committed()).await;
     assert_eq!(ask(&room.browser("anna").await, &at).await, before);
     room.stop().await;
 }
 
 #[tokio::test]
 async fn a_track_comes_in_pages_with_its_gaps_and_as_geojson() {
-    let site = Site::new();
+    a_track(&Site::new()).await;
+}
+
+async fn a_track(site: &Site) {
     let room = site.open().await;
-    let mut times = walk(&site, &room, "pc-0001", &[51_500_000, 51_501_000, 51_502_000]).await;
+    let mut times = walk(site, &room, "pc-0001", &[51_500_000, 51_501_000, 51_502_000]).await;
     site.turn_clock(600_000);
-    times.extend(walk(&site, &room, "pc-0001", &[51_503_000, 51_504_000]).await);
+    times.extend(walk(site, &room, "pc-0001", &[51_503_000, 51_504_000]).await);
     let browser = room.browser("anna").await;
     let question = format!("track?unit=sim/pc-0001&from_ms={}&until_ms={}", times[0], times[4] + 1);
     let whole = ask(&browser, &question).await;
@@ -124,9 +204,12 @@ async fn a_question_that_waits_for_the_ledger_holds_up_nobody_else() {
 
 #[tokio::test]
 async fn what_came_late_is_marked_as_not_known_at_the_time() {
-    let site = Site::new();
+    what_came_late(&Site::new()).await;
+}
+
+async fn what_came_late(site: &Site) {
     let room = site.open().await;
-    let times = walk(&site, &room, "pc-0001", &[51_500_000]).await;
+    let times = walk(site, &room, "pc-0001", &[51_500_000]).await;
     // Made now, kept on the device for ten minutes, then sent as history.
     let mut late = site.position("pc-0001", 51_509_000);
     let made_ms = site.now_ms();
@@ -148,11 +231,14 @@ async fn what_came_late_is_marked_as_not_known_at_the_time() {
 
 #[tokio::test]
 async fn a_replay_says_everything_once_and_then_what_changes() {
-    let site = Site::new();
+    a_replay(&Site::new()).await;
+}
+
+async fn a_replay(site: &Site) {
     let room = site.open().await;
     let from_ms = site.now_ms();
-    walk(&site, &room, "pc-0001", &[51_500_000, 51_501_000]).await;
-    walk(&site, &room, "pc-0002", &[51_600_000]).await;
+    walk(site, &room, "pc-0001", &[51_500_000, 51_501_000]).await;
+    walk(site, &room, "pc-0002", &[51_600_000]).await;
     let browser = room.browser("anna").await;
     let until_ms = from_ms + 10 * 60_000;
     let question = format!("replay?from_ms={from_ms}&until_ms={until_ms}&step_ms=30000");
@@ -185,7 +271,10 @@ async fn a_replay_says_everything_once_and_then_what_changes() {
 
 #[tokio::test]
 async fn past_alarms_come_with_who_took_them() {
-    let site = Site::new();
+    past_alarms(&Site::new()).await;
+}
+
+async fn past_alarms(site: &Site) {
     let room = site.open().await;
     let from_ms = site.now_ms();
     let (id, record) = site.alarm("pc-0001");
@@ -234,9 +323,12 @@ async fn past_alarms_keep_the_grade_that_people_saw_and_the_one_they_gave() {
 
 #[tokio::test]
 async fn another_forces_units_are_as_if_they_were_not() {
-    let site = Site::new();
+    another_forces_units(&Site::new()).await;
+}
+
+async fn another_forces_units(site: &Site) {
     let room = site.open().await;
-    let times = walk(&site, &room, "pc-0001", &[51_500_000]).await;
+    let times = walk(site, &room, "pc-0001", &[51_500_000]).await;
     let (from_ms, until_ms) = (times[0], times[0] + 60_000);
     let other = room.browser_as("otto", &[Role::Operator], "met").await;
     for path in [

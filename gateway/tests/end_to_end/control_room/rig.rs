@@ -29,6 +29,7 @@ use fieldpost_gateway::machines::Machines;
 use fieldpost_gateway::metrics::Metrics;
 use fieldpost_gateway::people::reasons::Reasons;
 use fieldpost_gateway::people::{Assignments, Consoles, Entrance, Grant, Role};
+use fieldpost_gateway::postgres::Server;
 use fieldpost_gateway::record::{Record, RecordKind};
 use fieldpost_gateway::spool::{Disk, EntryClass, Lsn, RealDisk, Spool, SpoolSettings};
 use fieldpost_protocol::{
@@ -163,6 +164,8 @@ pub(crate) struct Site {
     pub(crate) reasons: Reasons,
     /// The map, instead of the file [`MAP`].
     pub(crate) tiles: Option<Tiles>,
+    /// Where the history is kept, instead of files of the site's own.
+    pub(crate) database: Option<Server>,
     seq: AtomicU32,
 }
 
@@ -190,6 +193,7 @@ impl Site {
             roster: Arc::default(),
             reasons: Reasons::default(),
             tiles: None,
+            database: None,
             seq: AtomicU32::new(0),
         }
     }
@@ -245,7 +249,7 @@ impl Site {
         )
         .unwrap();
         let ledger = ledger::task::start(self.dir.path(), &spool, self.now_ms(), &shutdown).unwrap();
-        let history = self.start_history(&spool, &metrics, &shutdown);
+        let history = self.start_history(&spool, &metrics, &shutdown).await;
         let entrance = Entrance::local(self.dir.path()).unwrap();
         let consoles = Consoles::default();
         let map = self.dir.path().join(MAP);
@@ -287,7 +291,7 @@ impl Site {
         }
     }
 
-    fn start_history(
+    async fn start_history(
         &self,
         spool: &Spool,
         metrics: &Arc<Metrics>,
@@ -302,6 +306,12 @@ impl Site {
             shutdown,
         };
         let settings = history::Settings::new(history::task::dir_in(self.dir.path()));
+        if let Some(server) = self.database.clone() {
+            let history::Settings { rows_max, retention, holds, .. } = settings;
+            let settings = history::PostgresSettings { server, rows_max, retention, holds };
+            let (store, is_new) = history::PostgresStore::open(settings, PATIENCE).await;
+            return history::task::start_new_or_on(Arc::new(store), is_new, around).unwrap();
+        }
         history::task::start(history::FileStore::open(settings), around).unwrap()
     }
 
