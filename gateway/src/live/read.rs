@@ -12,7 +12,8 @@
 //!
 //! The lanes cost nothing while the fold keeps up. Else a turn is alarms, one batch of live records and one batch in order, so
 //! the fold always goes on. Where a batch of live records has less history between them than records, that lane gains nothing
-//! and rests until the fold has come to it.
+//! and rests until the fold has come to it. A lane ahead that cannot read the disk holds up nobody: the fold reads the same
+//! place later, and says what is lost there.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -77,6 +78,8 @@ struct Lanes {
     live: Reader,
     /// Its last batch had less between its records than records.
     live_rests: bool,
+    /// It was said that a lane ahead cannot read.
+    has_warned: bool,
 }
 
 impl Lanes {
@@ -85,18 +88,39 @@ impl Lanes {
         let alarms = in_order.fork();
         // What is rebuilt is not news.
         let live = hub.spool.reader(from.max(rebuilt_at.next()));
-        Self { hub: Arc::clone(hub), rebuilt_at, in_order, alarms, live, live_rests: false }
+        Self {
+            hub: Arc::clone(hub),
+            rebuilt_at,
+            in_order,
+            alarms,
+            live,
+            live_rests: false,
+            has_warned: false,
+        }
     }
 
     /// Shows what must not wait, if much does, then folds a batch. Waits for it.
     async fn turn(&mut self) -> Result<(), ReadError> {
         if self.is_behind() {
-            self.look_for_alarms().await?;
-            self.look_for_live().await?;
+            let looked = [self.look_for_alarms().await, self.look_for_live().await];
+            looked.into_iter().try_for_each(|looked| self.get_over(looked))?;
         }
         let batch = self.in_order.next_batch(READ_LIMITS).await?;
         self.hub.fold_batch(&batch, self.rebuilt_at);
         Ok(())
+    }
+
+    /// A look ahead that the disk refused is tried again in the next turn; the fold goes on meanwhile.
+    fn get_over(&mut self, looked: Result<(), ReadError>) -> Result<(), ReadError> {
+        match looked {
+            Err(error @ ReadError::Io(_)) => {
+                if !std::mem::replace(&mut self.has_warned, true) {
+                    tracing::warn!(%error, "the page cannot look ahead of what it has folded");
+                }
+                Ok(())
+            }
+            looked => looked,
+        }
     }
 
     /// Whether more than the next batch waits for the fold.
@@ -132,10 +156,12 @@ impl Lanes {
 
     async fn look_for_live(&mut self) -> Result<(), ReadError> {
         let spool = &self.hub.spool;
-        if self.live.position() <= self.in_order.position() {
+        let folded = self.in_order.position();
+        // Where both are at one place, a fork would forget how often this reader has failed there.
+        if self.live.position() < folded {
             self.live = self.in_order.fork();
-            self.live_rests = false;
         }
+        self.live_rests &= self.live.position() > folded;
         let next = self.live.position();
         let has_history = spool.newest_of(EntryClass::Backlog) >= self.in_order.position();
         if self.live_rests || !has_history || spool.newest_of(EntryClass::Live) < next {

@@ -38,6 +38,7 @@ impl Devices for Nobody {
 
 /// A spool on a disk in memory, and the live half at its beginning, driven by hand.
 struct Bench {
+    disk: FaultyDisk,
     spool: Spool,
     crew: Crew,
     now: Instant,
@@ -48,16 +49,22 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let mut settings = SpoolSettings::default();
+        Self::with_tail(SpoolSettings::default().tail_bytes_max)
+    }
+
+    /// So many of the newest bytes are read from memory.
+    fn with_tail(tail_bytes_max: usize) -> Self {
+        let (mut settings, disk) = (SpoolSettings::default(), FaultyDisk::new());
+        settings.tail_bytes_max = tail_bytes_max;
         (settings.segment_bytes, settings.bytes_max, settings.reserve_bytes) = (2 << 20, 64 << 20, 2 << 20);
         let (spool, crew, _) =
-            Spool::open_by_hand(Path::new("/spool"), settings, Arc::new(FaultyDisk::new())).unwrap();
+            Spool::open_by_hand(Path::new("/spool"), settings, Arc::new(disk.clone())).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings::new(dir.path().to_owned());
         let (metrics, shutdown) = (Metrics::new(), CancellationToken::new());
         let (live, _) =
             start::prepare(settings, &spool, Arc::new(Nobody), Arc::default(), metrics, &shutdown).unwrap();
-        Self { spool, crew, now: Instant::now(), device: Device::new(), live, _dir: dir }
+        Self { disk, spool, crew, now: Instant::now(), device: Device::new(), live, _dir: dir }
     }
 
     fn append(&mut self, class: EntryClass, record: &Record) -> Lsn {
@@ -164,4 +171,28 @@ async fn a_live_lane_that_gains_nothing_rests() {
     let rests_at = lanes.live.position();
     lanes.turn().await.unwrap();
     assert_eq!(lanes.live.position(), rests_at, "twice the work for the same picture");
+}
+
+#[tokio::test]
+async fn a_sector_that_stays_unreadable_costs_its_records_and_holds_up_nothing_else() {
+    let mut bench = Bench::with_tail(0);
+    for n in 0..200 {
+        bench.history(20);
+        let record = bench.device.position(n, Lane::Live, NOW_MS, NOW_MS);
+        bench.append(EntryClass::Live, &record);
+    }
+    bench.commit();
+    let first = bench.disk.paths().into_iter().find(|path| path.extension().is_some_and(|e| e == "seg"));
+    bench.disk.break_sector(&first.unwrap(), 8 << 10);
+    let mut lanes = bench.lanes();
+    let mut failures_count = 0;
+    while bench.folded() < bench.spool.committed() {
+        match lanes.turn().await {
+            Err(ReadError::Io(_)) => failures_count += 1,
+            turn => turn.unwrap(),
+        }
+        assert!(failures_count < 10, "at {:?} for ever", bench.folded());
+    }
+    assert!(failures_count > 0);
+    assert!(bench.live.hub.metrics.live.records_missing.get() > 0);
 }

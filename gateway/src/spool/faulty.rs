@@ -72,6 +72,8 @@ struct Faults {
     sync_fails_after: Option<u64>,
     /// Reads fail.
     reads: Option<io::ErrorKind>,
+    /// File and number of a sector that cannot be read.
+    bad_sector: Option<(u64, usize)>,
     cursor_writes: Option<io::ErrorKind>,
     /// Changes of whatever file that still succeed, the error after that, and whether it stays.
     changes: Option<(u64, io::ErrorKind, Lasts)>,
@@ -124,6 +126,12 @@ impl FaultyDisk {
     /// Makes reads of segments fail with `kind` until [`FaultyDisk::heal`].
     pub fn fail_reads(&self, kind: io::ErrorKind) {
         self.state().faults.reads = Some(kind);
+    }
+
+    /// Makes every read that touches the sector at `offset` of a file fail until [`FaultyDisk::heal`].
+    pub fn break_sector(&self, path: &Path, offset: usize) {
+        let mut state = self.state();
+        state.faults.bad_sector = state.names.get(path).map(|id| (*id, offset / SECTOR_BYTES));
     }
 
     /// Makes writes of cursor files fail with `kind` until [`FaultyDisk::heal`].
@@ -466,6 +474,10 @@ impl DiskFile for FaultyFile {
         let bytes = state.files.get(&self.id).map_or(&[][..], |file| &file.bytes);
         let from = usize::try_from(offset).map_or(bytes.len(), |from| from.min(bytes.len()));
         let read_bytes = buf.len().min(bytes.len() - from);
+        let sectors = from / SECTOR_BYTES..(from + read_bytes).div_ceil(SECTOR_BYTES);
+        if state.faults.bad_sector.is_some_and(|(id, bad)| id == self.id && sectors.contains(&bad)) {
+            return Err(io::Error::other("simulated I/O error of a sector"));
+        }
         buf[..read_bytes].copy_from_slice(&bytes[from..from + read_bytes]);
         state.read_bytes += read_bytes as u64;
         Ok(read_bytes)
