@@ -44,6 +44,7 @@ pub enum HttpError {
 pub struct Http {
     host: String,
     cookie: Option<String>,
+    bearer: Option<String>,
     tls: Option<Arc<ClientConfig>>,
     receive_bytes: Option<u32>,
 }
@@ -52,13 +53,20 @@ impl Http {
     /// For `host:port`, without a session.
     #[must_use]
     pub fn new(host: &str) -> Self {
-        Self { host: host.to_owned(), cookie: None, tls: None, receive_bytes: None }
+        Self { host: host.to_owned(), cookie: None, bearer: None, tls: None, receive_bytes: None }
     }
 
     /// Over TLS from now on.
     #[must_use]
     pub fn over_tls(mut self, tls: Arc<ClientConfig>) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// As a machine, with its token.
+    #[must_use]
+    pub fn with_bearer(mut self, token: String) -> Self {
+        self.bearer = Some(token);
         self
     }
 
@@ -142,6 +150,9 @@ impl Http {
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, &self.host);
         if let Some(cookie) = &self.cookie {
             request = request.header(header::COOKIE, cookie);
+        }
+        if let Some(token) = &self.bearer {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         if body.is_some() {
             request = request

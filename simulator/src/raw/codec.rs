@@ -13,6 +13,12 @@ const SUBSCRIBE: u8 = 0x82;
 const SUBACK: u8 = 0x90;
 const PUBLISH: u8 = 0x30;
 
+/// Where positions begin, in micro-degrees of latitude. Each sequence lies one further north, so that a force system that is not told
+/// the sequence can be asked for it.
+pub(crate) const POSITIONS_FROM_UDEG: i32 = 52_200_000;
+/// After so many sequences they begin anew.
+pub(crate) const SEQS_TOLD_APART: u32 = 1_000_000;
+
 /// What the server said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer<'a> {
@@ -116,7 +122,7 @@ pub(crate) fn position(
     out: &mut [u8; limits::FRAME_BYTES_MAX],
 ) -> usize {
     let position = Position {
-        latitude_udeg: 52_200_000 + i32::try_from(seq.0 % 1000).expect("below 1000"),
+        latitude_udeg: POSITIONS_FROM_UDEG + i32::try_from(seq.0 % SEQS_TOLD_APART).expect("below a million"),
         ..somewhere()
     };
     let mut body = [0; limits::BODY_BYTES_MAX];
@@ -162,7 +168,7 @@ pub(crate) fn batch(
         seq: Seq(first.0 + n),
         time_ms: time_ms + u64::from(n) * 10_000,
         position: Position {
-            latitude_udeg: 52_200_000 + i32::try_from(n).expect("a batch is short"),
+            latitude_udeg: POSITIONS_FROM_UDEG + i32::try_from(n).expect("a batch is short"),
             ..somewhere()
         },
     };
@@ -176,7 +182,7 @@ pub(crate) fn batch(
 
 fn somewhere() -> Position {
     Position {
-        latitude_udeg: 52_200_000,
+        latitude_udeg: POSITIONS_FROM_UDEG,
         longitude_udeg: -1_500_000,
         speed_cmps: Some(140),
         course_turn256: Some(64),

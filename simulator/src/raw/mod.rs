@@ -8,6 +8,7 @@ mod codec;
 mod credentials;
 
 pub use client::{Client, ClientError, Heard, Window};
+pub(crate) use codec::{POSITIONS_FROM_UDEG, SEQS_TOLD_APART};
 pub use credentials::{Credentials, EnrolError, Enrolment, write_peer_files};
 
 /// Frames as devices send them.

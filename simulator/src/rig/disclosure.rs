@@ -1,33 +1,38 @@
 //! The gateway ends between disclosure log and send, at every point: **nothing was sent that is not on the log.**
 //!
 //! ```text
-//! bare devices -> gateway binary -> a force system over HTTP that counts every record that reaches it
+//! bare devices -> gateway binary -> a force system over HTTP, a TAK server, a machine that fetches the feed
+//!                     |                      each counts every record that reaches it
 //!                     '- disclosure log      ended at a point of its code, or by kill -9 at a random instant, again and again
 //! ```
-//! After every end, before the next start: each record reached the force system at most as often as the log names it. When
-//! all is over: both name the same records, so count(released) = count(disclosure log), and the chain holds.
+//! After every end, before the next start: each record reached each party at most as often as the log names it. When all is
+//! over: both name the same records, so count(released) = count(disclosure log), and the chain holds.
 //!
 //! The points need a gateway with the feature `sabotage`, which ends itself there (`FIELDPOST_CRASH_AT`). The same build
-//! can send first and log behind it (`FIELDPOST_SABOTAGE=send-before-log`): this rig must find that.
+//! can send first and log behind it (`FIELDPOST_SABOTAGE=send-before-log`): this rig must find that with every party.
+
+mod feed_client;
+mod named;
+mod party;
+mod received;
+mod tak_server;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use fieldpost_gateway::{
-    audit::{Series, runs::Run, verify::verify},
-    config::RELEASE_ALL,
-    sabotage::CrashPoint,
-};
+use fieldpost_gateway::{audit::Series, sabotage::CrashPoint};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
+pub use self::party::PartyKind;
+use self::{named::Named, party::Party};
 use super::{
     RigError,
     gateway::{Gateway, Launch, Setup},
     load::{self, HANG, Load, Pace},
-    sink::{HttpSink, Mood},
+    sink::Mood,
 };
 use crate::console;
 
@@ -36,6 +41,8 @@ use crate::console;
 pub struct DisclosurePlan {
     /// The gateway's binary.
     pub binary: PathBuf,
+    /// Who is sent records.
+    pub parties: Vec<PartyKind>,
     /// Random kills.
     pub kill_count: usize,
     /// How often it ends at each point of its code, at another passage each time; the binary must be able to.
@@ -51,18 +58,8 @@ pub struct DisclosurePlan {
 pub struct DisclosureReport {
     /// Ends carried out, by point; `kill` is kill -9 at a random instant.
     pub ended_count: BTreeMap<&'static str, u32>,
-    /// Different records that reached the force system.
-    pub released_count: u64,
-    /// Different records on the log. Must be the same.
-    pub logged_count: u64,
-    /// Records that the log names once more because they were sent once more.
-    pub again_count: u64,
-    /// Sendings without a line before them, over all ends. Must be 0.
-    pub unlogged_count: u64,
-    /// Records on the log that never reached the force system. Must be 0 when all is over.
-    pub never_sent_count: u64,
-    /// Acknowledged records that never reached it. Must be 0.
-    pub lost_count: u64,
+    /// What each party was sent, by its name on the log.
+    pub sent: BTreeMap<&'static str, Sent>,
     /// Lines of the log.
     pub lines: u64,
     /// Of these, torn by an end and said as such.
@@ -71,15 +68,35 @@ pub struct DisclosureReport {
     pub broken: Option<String>,
 }
 
+/// One party against the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Sent {
+    /// Different records that reached it.
+    pub released_count: u64,
+    /// Different records on the log. Must be the same.
+    pub logged_count: u64,
+    /// Records that the log names once more because they were sent once more.
+    pub again_count: u64,
+    /// Sendings without a line before them, over all ends. Must be 0.
+    pub unlogged_count: u64,
+    /// Records on the log that never reached it. Must be 0 when all is over.
+    pub never_sent_count: u64,
+    /// Acknowledged records that never reached it. Must be 0.
+    pub lost_count: u64,
+}
+
 impl DisclosureReport {
     /// Whether every sending is on the log, and nothing else is.
     #[must_use]
     pub fn held(&self) -> bool {
+        self.broken.is_none() && !self.sent.is_empty() && self.sent.values().all(Sent::held)
+    }
+}
+
+impl Sent {
+    fn held(&self) -> bool {
         let wrong = self.unlogged_count + self.never_sent_count + self.lost_count;
-        wrong == 0
-            && self.released_count == self.logged_count
-            && self.released_count > 0
-            && self.broken.is_none()
+        wrong == 0 && self.released_count == self.logged_count && self.released_count > 0
     }
 }
 
@@ -99,20 +116,9 @@ enum End {
 struct Rig {
     setup: Setup,
     launch: Launch,
-    sink: HttpSink,
+    parties: Vec<Party>,
     log: PathBuf,
     report: DisclosureReport,
-}
-
-/// What the log names.
-#[derive(Default)]
-struct Named {
-    /// How often each record.
-    times: HashMap<String, u32>,
-    again_count: u64,
-    lines: u64,
-    torn: u64,
-    broken: Option<String>,
 }
 
 /// Runs the plan in the empty folder `dir`.
@@ -123,16 +129,21 @@ pub async fn ends_between_log_and_send(
     plan: &DisclosurePlan,
     dir: &Path,
 ) -> Result<DisclosureReport, RigError> {
-    let sink = HttpSink::start().await?;
-    let appendix = format!(
-        "[[forward.webhook]]\nname = \"cad\"\nurl = \"{}\"\nretry_delay_ms_min = 10\nretry_delay_ms_max = 100\n{RELEASE_ALL}\n",
-        sink.url()
-    );
+    let mut parties = Vec::new();
+    for kind in &plan.parties {
+        parties.extend(Party::before_gateway(*kind, dir).await?);
+    }
+    let appendix: String = parties.iter().map(Party::configuration).collect();
     let gateway = dir.join("gateway");
     let setup = Setup::new(&gateway, plan.device_count, &appendix)?;
     let log = gateway.join("data").join(Series::Disclosures.name());
     let launch = Launch::of(&plan.binary);
-    let mut rig = Rig { setup, launch, sink, log, report: DisclosureReport::default() };
+    if plan.parties.contains(&PartyKind::Feed) {
+        // Machines are kept with the gateway's data, which its first start makes.
+        tokio::task::block_in_place(|| setup.start(&launch))?.terminate()?;
+        parties.push(Party::machine(&plan.binary, &gateway, &setup)?);
+    }
+    let mut rig = Rig { setup, launch, parties, log, report: DisclosureReport::default() };
     let load = Load::start(rig.setup.address, &rig.setup.devices, Load::fresh(plan.device_count), PACE);
     let ends = ends(plan);
     for (number, end) in ends.iter().enumerate() {
@@ -167,7 +178,7 @@ impl Rig {
     async fn round(&mut self, end: End, load: &Load) -> Result<(), RigError> {
         let (launch, name) = match end {
             End::Kill { mood, .. } => {
-                self.sink.be(mood);
+                self.parties.iter().for_each(|party| party.be(mood));
                 (self.launch.clone(), "kill")
             }
             End::Point { point, passage } => {
@@ -190,15 +201,24 @@ impl Rig {
             (_, Err(error)) => return Err(error),
         }
         *self.report.ended_count.entry(name).or_insert(0) += 1;
-        self.sink.be(Mood::Takes);
-        self.sink.nobody_is_connected(HANG).await?;
-        let named = self.read_log()?;
-        let unlogged =
-            self.sink.received().into_iter().map(|(key, times)| {
-                u64::from(times.saturating_sub(named.times.get(&key).copied().unwrap_or(0)))
-            });
-        self.report.unlogged_count += unlogged.sum::<u64>();
+        self.parties.iter().for_each(|party| party.be(Mood::Takes));
+        let named = self.when_counted().await?;
+        for party in &self.parties {
+            let name = party.kind().recipient();
+            let times = |key| named.to.get(name).and_then(|to| to.times.get(key)).copied().unwrap_or(0);
+            let received = party.received();
+            let unlogged = received.iter().map(|(key, sent)| u64::from(sent.saturating_sub(times(key))));
+            self.report.sent.entry(name).or_default().unlogged_count += unlogged.sum::<u64>();
+        }
         Ok(())
+    }
+
+    /// Waits until the parties have counted what the last gateway sent; then what the log names of it.
+    async fn when_counted(&self) -> Result<Named, RigError> {
+        for party in &self.parties {
+            party.nobody_is_connected(HANG).await?;
+        }
+        Named::read(&self.log)
     }
 
     /// The last run: everything arrives, and the two counts are compared.
@@ -211,44 +231,25 @@ impl Rig {
         for (device, count) in self.setup.devices.iter().zip(load::counts(&windows)) {
             keys.extend((0..count).map(|seq| load::key(device, seq)));
         }
-        self.sink.has_all(&keys, ARRIVAL_MAX).await;
+        for party in &self.parties {
+            party.has_all(&keys, ARRIVAL_MAX).await;
+        }
         gateway.terminate()?;
-        self.sink.nobody_is_connected(HANG).await?;
-        let (named, received) = (self.read_log()?, self.sink.received());
+        let mut named = self.when_counted().await?;
+        for party in &self.parties {
+            let name = party.kind().recipient();
+            let (disclosed, received) = (named.to.remove(name).unwrap_or_default(), party.received());
+            let sent = self.report.sent.entry(name).or_default();
+            sent.lost_count = keys.iter().filter(|key| !received.contains_key(*key)).count() as u64;
+            let never = disclosed.times.keys().filter(|key| !received.contains_key(*key));
+            sent.never_sent_count = never.count() as u64;
+            sent.released_count = received.len() as u64;
+            sent.logged_count = disclosed.times.len() as u64;
+            sent.again_count = disclosed.again_count;
+        }
         let report = &mut self.report;
-        report.lost_count = keys.iter().filter(|key| !received.contains_key(*key)).count() as u64;
-        report.never_sent_count =
-            named.times.keys().filter(|key| !received.contains_key(*key)).count() as u64;
-        report.released_count = received.len() as u64;
-        report.logged_count = named.times.len() as u64;
-        report.again_count = named.again_count;
         (report.lines, report.torn, report.broken) = (named.lines, named.torn, named.broken);
         Ok(())
-    }
-
-    fn read_log(&self) -> Result<Named, RigError> {
-        let mut named = Named::default();
-        let mut lines: HashMap<u64, Vec<String>> = HashMap::new();
-        let verdict = verify(&self.log, &[], &mut |line| {
-            let Some(said) = &line.disclosure else { return Ok(()) };
-            let keys = match said.of {
-                Some(of) => lines.get(&of).cloned().unwrap_or_default(),
-                None => said.keys.iter().flat_map(|run| Run::parse(run).keys()).collect(),
-            };
-            if line.what == "records_disclosed_again" {
-                named.again_count += keys.len() as u64;
-            }
-            for key in &keys {
-                *named.times.entry(key.clone()).or_insert(0) += 1;
-            }
-            lines.insert(line.n, keys);
-            Ok(())
-        });
-        let verdict = verdict.map_err(RigError::io("read the disclosure log"))?;
-        (named.lines, named.torn) = (verdict.lines, verdict.torn);
-        named.broken =
-            verdict.broken.map(|broken| format!("{} {}: {}", broken.file, broken.line, broken.what));
-        Ok(named)
     }
 }
 

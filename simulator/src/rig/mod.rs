@@ -34,7 +34,7 @@ pub use backlog::{BacklogPlan, BacklogReport, backlog};
 pub use broker::{Attacks, BrokerPlan, BrokerReport, behind_broker};
 pub use clocks::{ClockReport, clock_jumps};
 pub use command::{RigCommand, Verdict};
-pub use disclosure::{DisclosurePlan, DisclosureReport, ends_between_log_and_send};
+pub use disclosure::{DisclosurePlan, DisclosureReport, PartyKind, Sent, ends_between_log_and_send};
 pub use error::RigError;
 pub use faults::{Fault, FaultPlan, FaultReport, faults};
 pub use full::{FullReport, full_disk};

@@ -29,9 +29,10 @@ use std::{
 use fieldpost_protocol::BootId;
 use tokio::time::sleep;
 
+pub(super) use self::papers::Papers;
 use self::{
     judge::Arrived,
-    papers::{GUEST, HOSTILE_GUEST, Papers, SLOW},
+    papers::{GUEST, HOSTILE_GUEST, SLOW},
     peer::Peer,
     server::FreeTakServer,
 };

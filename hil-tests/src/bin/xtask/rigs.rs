@@ -88,6 +88,10 @@ const ALL_BACK_AT_ONCE: &[&str] = &[
 const TAK_ALARM: &[&str] =
     &["tak", "--without-free-tak-server", "--devices", "20", "--seconds", "1", "--stands", "6"];
 
+/// Of the rig `disclosure`: how often at each point, and with whom.
+const ENDED_AT_POINTS: &[&[&str]] =
+    &[&["--points", "2"], &["--points", "1", "--party", "tak"], &["--points", "1", "--party", "feed"]];
+
 /// What breaks a gateway, and the rig that must find it.
 const BROKEN: &[(&str, &[&str])] = &[
     ("drop-failed-batch", &["sinks", "--seconds", "1", "--arrival-seconds", "10"]),
@@ -113,7 +117,9 @@ const BROKEN: &[(&str, &[&str])] = &[
         &["tak", "--without-free-tak-server", "--devices", "50", "--seconds", "3", "--stands", "6"],
     ),
     ("drop-closing", &["look", "--kills", "2"]),
-    ("send-before-log", &["disclosure", "--kills", "0", "--points", "1"]),
+    ("send-before-log", &["disclosure", "--party", "webhook", "--kills", "0", "--points", "1"]),
+    ("send-before-log", &["disclosure", "--party", "tak", "--kills", "0", "--points", "1"]),
+    ("send-before-log", &["disclosure", "--party", "feed", "--kills", "0", "--points", "2"]),
     ("slow-alarm-journal", ALARM_LATENCY),
     ("wait-for-slowest", ALARM_LATENCY),
     ("one-lane", ALL_BACK_AT_ONCE),
@@ -127,10 +133,13 @@ pub(crate) fn run_all() -> Result<(), Failure> {
         rig.arg("rig").args(*words);
         rig
     });
-    // Not broken in any way: it only ends itself where it is told.
-    let mut points = host::simulator();
-    points.args(["rig", "disclosure", "--kills", "0", "--points", "2", "--binary"]).arg(&broken.gateway);
-    side_by_side(honest.chain([points]).collect(), 0)?;
+    // Not broken in any way: it only ends itself where it is told. Where all are sent records, the first that gets there ends it.
+    let points = ENDED_AT_POINTS.iter().map(|words| {
+        let mut rig = host::simulator();
+        rig.args(["rig", "disclosure", "--kills", "0"]).args(*words).arg("--binary").arg(&broken.gateway);
+        rig
+    });
+    side_by_side(honest.chain(points).collect(), 0)?;
     say("  Now on purpose: each of these must turn red");
     let red = BROKEN.iter().map(|(how, words)| {
         let mut rig = host::simulator();

@@ -3,14 +3,14 @@
 
 /// One event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Event<'a> {
-    pub(super) name: &'a [u8],
-    pub(super) data: &'a [u8],
+pub(in crate::rig) struct Event<'a> {
+    pub(in crate::rig) name: &'a [u8],
+    pub(in crate::rig) data: &'a [u8],
 }
 
 /// Bytes that are no whole event yet.
 #[derive(Debug, Default)]
-pub(super) struct Events {
+pub(in crate::rig) struct Events {
     bytes: Vec<u8>,
     /// Up to here there is no end of an event.
     looked_to: usize,
@@ -18,7 +18,7 @@ pub(super) struct Events {
 
 impl Events {
     /// Takes bytes in and gives every event that is whole now to `each`.
-    pub(super) fn take(&mut self, bytes: &[u8], mut each: impl FnMut(Event<'_>)) {
+    pub(in crate::rig) fn take(&mut self, bytes: &[u8], mut each: impl FnMut(Event<'_>)) {
         self.bytes.extend_from_slice(bytes);
         let mut begin = 0;
         let mut at = self.looked_to;

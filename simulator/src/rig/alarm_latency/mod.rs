@@ -28,6 +28,7 @@ use fieldpost_gateway::{config::RELEASE_ALL, live::fanout::QUEUE_BYTES_MAX};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::events::Events;
 use self::{browsers::Door, units::Units};
 use super::{
     RigError,

@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 
 use super::super::{
-    AlarmLatencyPlan, DisclosurePlan, Limits, LookPlan, alarm_latency, ends_between_log_and_send,
+    AlarmLatencyPlan, DisclosurePlan, Limits, LookPlan, PartyKind, alarm_latency, ends_between_log_and_send,
     kill_under_looks,
 };
 use super::{Common, Outcome, Verdict};
@@ -33,6 +33,9 @@ pub struct LookArguments {
 /// How often, and where.
 #[derive(Debug, Args)]
 pub struct DisclosureArguments {
+    /// Who is sent records.
+    #[arg(long = "party", value_enum, value_delimiter = ',', default_values = ["webhook", "tak", "feed"])]
+    parties: Vec<PartyKind>,
     /// How often the gateway is killed at a random instant.
     #[arg(long, default_value_t = 20)]
     kills: usize,
@@ -100,6 +103,7 @@ impl DisclosureArguments {
     pub(super) async fn run(self, dir: &Path) -> Outcome {
         let plan = DisclosurePlan {
             binary: binary::gateway(self.common.binary)?,
+            parties: self.parties,
             kill_count: self.kills,
             point_rounds: self.points,
             device_count: self.common.devices,

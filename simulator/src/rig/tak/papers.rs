@@ -22,12 +22,12 @@ pub(super) const SLOW: &str = "slow";
 pub(super) const HOSTILE_GUEST: &str = "hostile";
 
 /// Files of a TAK server and of the gateway as its client, from one authority.
-pub(super) struct Papers {
+pub(in crate::rig) struct Papers {
     pub(super) dir: PathBuf,
 }
 
 impl Papers {
-    pub(super) fn make(dir: &Path) -> Result<Self, RigError> {
+    pub(in crate::rig) fn make(dir: &Path) -> Result<Self, RigError> {
         let failed = RigError::cannot("make certificates");
         let dir = dir.join("papers");
         let mut authority = Authority::create(&dir).map_err(failed)?;
@@ -55,7 +55,7 @@ impl Papers {
     }
 
     /// The gateway's configuration for a TAK server.
-    pub(super) fn sink(&self, name: &str, port: u16) -> String {
+    pub(in crate::rig) fn sink(&self, name: &str, port: u16) -> String {
         let [authority, certificate, key] =
             ["ca.pem", "client.pem", "client.key"].map(|name| self.file(name));
         format!(
@@ -100,7 +100,7 @@ impl Papers {
         files.iter().try_for_each(|(name, text)| std::fs::write(certs.join(name), text).map_err(failed()))
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(in crate::rig) fn file(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 }
