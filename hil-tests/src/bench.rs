@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use crate::{
     Failure,
+    broker::Broker,
     flash::{self, SlotPlan},
     gateway::Gateway,
     inputs::{Pin, UPRIGHT_MG},
@@ -34,15 +35,34 @@ impl Bench {
     /// # Errors
     /// [`Failure`].
     pub fn new(image: Image, shape: impl FnOnce(&mut SlotPlan)) -> Result<Self, Failure> {
+        let bench = Self::bare(image)?;
+        let enrolled = bench.gateway.enrol(DEVICE, "test")?;
+        let mut slot = SlotPlan::body_worn(bench.gateway.addresses().front_door.port());
+        shape(&mut slot);
+        flash::write(&bench.plan.flash(), 0, &slot.encode(&enrolled)?)?;
+        Ok(bench)
+    }
+
+    /// A gateway, and a board that was never provisioned.
+    fn bare(image: Image) -> Result<Self, Failure> {
         let dir = tempfile::tempdir().map_err(Failure::io("cannot make a temporary folder"))?;
         let gateway = Gateway::start(&dir.path().join("gateway"))?;
         let plan = BoardPlan::new(Some(image), &dir.path().join("board"));
         plan.ensure_flash()?;
-        let enrolled = gateway.enrol(DEVICE, "test")?;
-        let mut slot = SlotPlan::body_worn(gateway.addresses().front_door.port());
-        shape(&mut slot);
-        flash::write(&plan.flash(), 0, &slot.encode(&enrolled)?)?;
         Ok(Self { gateway, plan, dir })
+    }
+
+    /// The same with a broker in between: what the slot says is all that differs on the board. Keep the broker.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn behind_broker(image: Image) -> Result<(Self, Broker), Failure> {
+        let mut bench = Self::bare(image)?;
+        let enrolled = bench.gateway.enrol(DEVICE, "test")?;
+        let (broker, envelope_key) = bench.gateway.go_behind_broker(DEVICE)?;
+        let slot = SlotPlan { envelope_key: Some(envelope_key), ..SlotPlan::body_worn(broker.port) };
+        flash::write(&bench.plan.flash(), 0, &slot.encode(&enrolled)?)?;
+        Ok((bench, broker))
     }
 
     /// Powers the board on, on duty, upright and still, the weapon in its holster, no button pressed.

@@ -6,7 +6,7 @@ use std::{fs::OpenOptions, ops::Range, os::unix::fs::FileExt as _, path::Path};
 
 use fieldpost_firmware::{
     GatePolicy, Profile, RuleSettings,
-    slot::{self, GatewayAddress, IMAGE_BYTES_MAX, PrivateKey, Provision},
+    slot::{self, ENVELOPE_KEY_BYTES, GatewayAddress, IMAGE_BYTES_MAX, PrivateKey, Provision},
 };
 use fieldpost_protocol::{DeviceId, Mode};
 
@@ -31,6 +31,8 @@ pub struct SlotPlan {
     pub gateway_port: u16,
     /// How patient the alarm rules are.
     pub rules: RuleSettings,
+    /// The gateways' public envelope key, if the board dials a broker.
+    pub envelope_key: Option<[u8; ENVELOPE_KEY_BYTES]>,
 }
 
 /// The host, as QEMU's user network shows it to the board.
@@ -46,6 +48,7 @@ impl SlotPlan {
             gateway_name: GATEWAY_NAME.to_owned(),
             gateway_port,
             rules: RuleSettings::DEFAULT,
+            envelope_key: None,
         }
     }
 
@@ -83,6 +86,7 @@ impl SlotPlan {
                 .try_into()
                 .map_err(too_many)?,
             rules: self.rules,
+            envelope_key: self.envelope_key.as_ref(),
         };
         let mut buffer = [0; IMAGE_BYTES_MAX];
         let image = slot::encode(&provision, &mut buffer).map_err(|error| Failure::child("slot", error))?;

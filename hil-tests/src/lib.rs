@@ -18,6 +18,7 @@
 
 pub mod account;
 pub mod bench;
+pub mod broker;
 pub mod costs;
 pub mod failure;
 pub mod feed;

@@ -17,7 +17,7 @@ use fieldpost_firmware::{
         SlotError,
     },
 };
-use fieldpost_gateway::pki::{IdentityError, device_identity, replace_file};
+use fieldpost_gateway::pki::{IdentityError, device_identity, read_envelope_key, replace_file};
 use fieldpost_protocol::Mode;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 
@@ -51,6 +51,10 @@ pub struct SlotArguments {
     /// Counts renewals: the higher of two valid slots is in force.
     #[arg(long, default_value_t = 1)]
     generation: u32,
+    /// What is dialled is a broker, and this is the gateways' public envelope key: the `.pub` file of `fieldpost pki
+    /// envelope-key`. The device then seals what it sends and believes what is sealed.
+    #[arg(long, value_name = "FILE")]
+    envelope_key: Option<PathBuf>,
     /// Where to write the image.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -107,6 +111,11 @@ impl SlotArguments {
             self.authorities.iter().map(|path| certificates(path)).collect::<Result<_, _>>()?;
         check_count(&self.certificate, chain.len(), CHAIN_COUNT_MAX)?;
         check_count(&self.authorities[0], authorities.iter().flatten().count(), AUTHORITY_COUNT_MAX)?;
+        let envelope_key = self.envelope_key.as_deref().map(read_envelope_key).transpose();
+        let envelope_key = envelope_key.map_err(|error| {
+            let path = self.envelope_key.clone().unwrap_or_default();
+            SlotArgumentsError::File(path, error)
+        })?;
         let (host, port) = &self.gateway;
         let provision = Provision {
             generation: self.generation,
@@ -127,18 +136,20 @@ impl SlotArguments {
             private_key: PrivateKey::from_pkcs8_der(key.secret_pkcs8_der()),
             authorities: authorities.iter().flatten().map(AsRef::as_ref).collect(),
             rules: RuleSettings::DEFAULT,
+            envelope_key: envelope_key.as_ref(),
         };
         let mut buffer = vec![0; IMAGE_BYTES_MAX];
         let image = slot::encode(&provision, &mut buffer)?;
         replace_file(&self.out, image, true)
             .map_err(|error| SlotArgumentsError::File(self.out.clone(), error))?;
         Ok(format!(
-            "{}: {} bytes, {}, mode {}, generation {}, gateway {} at {host}:{port}",
+            "{}: {} bytes, {}, mode {}, generation {}, {} {} at {host}:{port}",
             self.out.display(),
             image.len(),
             provision.device,
             provision.mode,
             provision.generation,
+            if envelope_key.is_some() { "broker" } else { "gateway" },
             provision.gateway_name,
         ))
     }
@@ -200,7 +211,7 @@ fn mode(text: &str) -> Result<Mode, String> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use fieldpost_gateway::pki::Authority;
+    use fieldpost_gateway::pki::{Authority, make_envelope_key};
     use fieldpost_protocol::{DeviceId, ForceId};
 
     use super::*;
@@ -245,6 +256,26 @@ mod tests {
         assert_eq!((provision.generation, provision.profile), (3, Profile::Vehicle));
         assert_eq!(provision.gateway_address, GatewayAddress::Ipv4([10, 0, 2, 2]));
         assert!(said.contains("pc-0001") && image.len() < 2048, "{said}");
+    }
+
+    #[test]
+    fn with_the_gateways_envelope_key_the_slot_is_behind_a_broker_and_what_is_no_key_is_refused() {
+        let dir = enrolled();
+        let path = dir.path().join("envelope.key");
+        make_envelope_key(&path).unwrap();
+        let public = format!("{}.pub", path.display());
+        let said = write(dir.path(), "pc-0001.key", &["--envelope-key", &public]).unwrap();
+        let image = std::fs::read(dir.path().join("slot.bin")).unwrap();
+        let provision = slot::decode(&image).unwrap();
+        assert_eq!(provision.envelope_key, Some(&read_envelope_key(Path::new(&public)).unwrap()));
+        assert_eq!(provision.force().unwrap().as_str(), "demo");
+        assert!(said.contains("broker localhost"), "{said}");
+        // The private half, and a point that is on no curve.
+        std::fs::write(dir.path().join("off.pub"), "04".repeat(65)).unwrap();
+        for wrong in [path.display().to_string(), dir.path().join("off.pub").display().to_string()] {
+            let error = write(dir.path(), "pc-0001.key", &["--envelope-key", &wrong]).unwrap_err();
+            assert!(error.to_string().contains("130 hexadecimal digits"), "{error}");
+        }
     }
 
     #[test]

@@ -30,10 +30,11 @@ mod wearer;
 mod wire;
 
 use fieldpost_firmware::{
-    Device, FlashStorage, Settings,
+    Device, FlashStorage, Peer, Settings,
     slot::{self, Provision},
     storage::{FlashMap, Region},
 };
+use fieldpost_link::{ConfigError, agree_on_envelope_key};
 use static_cell::StaticCell;
 
 use crate::{
@@ -66,14 +67,19 @@ fn begin() {
     play_trace();
     let provision = read_slots(&mut board.flash);
     let (urgent, calm) = (executor::start_urgent(), executor::start_calm());
-    let desk = provision.map(|provision| begin_device(provision, &board.ending, board.flash));
+    let peer = provision.map(find_peer).transpose();
+    let desk = provision.map(|provision| {
+        // Without a key no dial succeeds, so that nobody is believed.
+        let peer = peer.ok().flatten().unwrap_or(Peer::Gateway);
+        begin_device(provision, peer, &board.ending, board.flash)
+    });
     urgent.spawn(guard::guard().expect(ONCE));
     if let Some(desk) = desk {
         urgent.spawn(sense_task(board.bus).expect(ONCE));
         urgent.spawn(device_task(desk, board.gnss).expect(ONCE));
     }
     if let Some(provision) = provision {
-        calm.spawn(network_task(board.ethernet, provision).expect(ONCE));
+        calm.spawn(network_task(board.ethernet, provision, peer.err()).expect(ONCE));
     }
 }
 
@@ -106,10 +112,28 @@ fn read_slots(flash: &mut Nor) -> Option<&'static Provision<'static>> {
     }
 }
 
+/// Who is at the other end: the gateway, or with an envelope key a broker.
 #[inline(never)]
-fn begin_device(provision: &Provision<'_>, ending: &Ending, flash: Nor) -> &'static mut Desk<Store> {
+fn find_peer(provision: &Provision<'_>) -> Result<Peer, ConfigError> {
+    let Some(gateways_key) = provision.envelope_key else { return Ok(Peer::Gateway) };
+    let force = provision.force().ok_or(ConfigError::Chain)?;
+    let own = provision.private_key.expose_pkcs8_der();
+    agree_on_envelope_key(own, gateways_key, &force, &provision.device).map(Peer::Broker)
+}
+
+#[inline(never)]
+fn begin_device(
+    provision: &Provision<'_>,
+    peer: Peer,
+    ending: &Ending,
+    flash: Nor,
+) -> &'static mut Desk<Store> {
     let settings =
         Settings { firmware: release::VERSION, reset_reason: ending.cause.reason(), ..provision.settings() };
+    let settings = match peer {
+        Peer::Gateway => settings,
+        Peer::Broker(key) => settings.behind_broker(key),
+    };
     let flash = FLASH.init_with(|| FlashStorage::new(flash, &FlashMap::STANDARD));
     if let Err(error) = flash.mount() {
         say::no_storage(error);
@@ -144,7 +168,11 @@ async fn device_task(desk: &'static mut Desk<Store>, mut gnss: Gnss) -> ! {
 
 /// Starts what must not leave the calm executor.
 #[embassy_executor::task]
-async fn network_task(port: EthernetPort, provision: &'static Provision<'static>) {
+async fn network_task(
+    port: EthernetPort,
+    provision: &'static Provision<'static>,
+    no_key: Option<ConfigError>,
+) {
     // SAFETY: this is a task of the calm executor.
     let calm = unsafe { executor::here().await };
     let (ethernet, device) = match port.start() {
@@ -159,5 +187,5 @@ async fn network_task(port: EthernetPort, provision: &'static Provision<'static>
     calm.spawn(task::net::stack(runner).expect(ONCE));
     calm.spawn(task::net::tick().expect(ONCE));
     calm.spawn(task::net::watch(stack).expect(ONCE));
-    calm.spawn(task::link::run(stack, provision).expect(ONCE));
+    calm.spawn(task::link::run(stack, provision, no_key).expect(ONCE));
 }

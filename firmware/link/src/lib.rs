@@ -25,4 +25,4 @@ pub mod session;
 pub mod tls;
 
 pub use session::{Buffers, Clock, Desk, Dial, End, News, Order, Session, Switchboard};
-pub use tls::{ConfigError, Entropy, EntropyFailed, Provider, Tls, TlsIdentity};
+pub use tls::{ConfigError, Entropy, EntropyFailed, Provider, Tls, TlsIdentity, agree_on_envelope_key};

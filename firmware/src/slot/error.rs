@@ -43,6 +43,10 @@ pub enum SlotError {
     ForeignKey,
     /// No authority to verify the gateway by.
     NoAuthority,
+    /// The envelope key is not an uncompressed point.
+    EnvelopeKey,
+    /// Behind a broker, and the certificate names no force: the key is of a device of a force.
+    NoForce,
 }
 
 impl fmt::Display for SlotError {
@@ -57,8 +61,9 @@ impl fmt::Display for SlotError {
             Self::Version(version) => {
                 write!(
                     f,
-                    "the slot has version {version}, this firmware reads {}: write it anew",
-                    super::VERSION
+                    "the slot has version {version}, this firmware reads {} and {}: write it anew",
+                    super::VERSION,
+                    super::VERSION_BROKER
                 )
             }
             Self::TooLong { length } => {
@@ -92,6 +97,12 @@ impl fmt::Display for SlotError {
             }
             Self::NoAuthority => {
                 f.write_str("the slot names no authority: add the ca.pem that signs the gateway")
+            }
+            Self::EnvelopeKey => f.write_str(
+                "the slot's envelope key is no P-256 point: take the .pub file of `fieldpost pki envelope-key`",
+            ),
+            Self::NoForce => {
+                f.write_str("the certificate names no force, which a device behind a broker needs: issue it again")
             }
         }
     }

@@ -1,6 +1,9 @@
 //! Header, CRC and body.
 
-use super::{HEADER_BYTES, IMAGE_BYTES_MAX, MAGIC, Provision, SlotError, VERSION, wire, wire::Wire};
+use super::{
+    HEADER_BYTES, IMAGE_BYTES_MAX, MAGIC, Provision, SlotError, VERSION, VERSION_BROKER, wire,
+    wire::{Behind, Wire},
+};
 use crate::storage::crc32;
 
 /// Bytes 0 to 4 magic, to 6 version, to 8 length, to 12 CRC.
@@ -19,8 +22,12 @@ pub fn decode(image: &[u8]) -> Result<Provision<'_>, SlotError> {
     if crc(header.version, header.length, body) != header.crc {
         return Err(SlotError::Corrupt);
     }
-    let wire: Wire<'_> = postcard::from_bytes(body).map_err(|_| SlotError::Malformed)?;
-    wire.into_provision()
+    let (wire, rest) = postcard::take_from_bytes::<Wire<'_>>(body).map_err(|_| SlotError::Malformed)?;
+    let behind: Option<Behind<'_>> = match header.version {
+        VERSION => None,
+        _ => Some(postcard::from_bytes(rest).map_err(|_| SlotError::Malformed)?),
+    };
+    wire.into_provision(behind)
 }
 
 /// Writes a slot image into `buffer` and returns the part used.
@@ -33,12 +40,18 @@ pub fn encode<'b>(provision: &Provision<'_>, buffer: &'b mut [u8]) -> Result<&'b
     let usable = buffer.len().min(IMAGE_BYTES_MAX);
     let too_long = SlotError::TooLong { length: usize::from(u16::MAX) };
     let (header, rest) = buffer[..usable].split_at_mut_checked(HEADER_BYTES).ok_or(too_long)?;
-    let length = postcard::to_slice(&wire, rest).map_err(|_| too_long)?.len();
+    let (version, length) = match provision.envelope_key {
+        None => (VERSION, postcard::to_slice(&wire, rest).map_err(|_| too_long)?.len()),
+        Some(key) => {
+            let whole: (_, Behind<'_>) = (&wire, key);
+            (VERSION_BROKER, postcard::to_slice(&whole, rest).map_err(|_| too_long)?.len())
+        }
+    };
     let length_field = u16::try_from(length).map_err(|_| too_long)?;
     header[..4].copy_from_slice(&MAGIC);
-    header[4..6].copy_from_slice(&VERSION.to_le_bytes());
+    header[4..6].copy_from_slice(&version.to_le_bytes());
     header[6..8].copy_from_slice(&length_field.to_le_bytes());
-    let crc = crc(VERSION, length_field, &rest[..length]);
+    let crc = crc(version, length_field, &rest[..length]);
     header[8..].copy_from_slice(&crc.to_le_bytes());
     Ok(&buffer[..HEADER_BYTES + length])
 }
@@ -60,7 +73,8 @@ fn open(image: &[u8]) -> Result<(Header, &[u8]), SlotError> {
     let length = usize::from(header.length);
     let body = rest.get(..length).ok_or(SlotError::TooLong { length })?;
     // A header of another version is only believed if its CRC is good: else it is damage.
-    if header.version != VERSION && crc(header.version, header.length, body) == header.crc {
+    let is_known = matches!(header.version, VERSION | VERSION_BROKER);
+    if !is_known && crc(header.version, header.length, body) == header.crc {
         return Err(SlotError::Version(header.version));
     }
     Ok((header, body))

@@ -5,6 +5,10 @@
 //!  0        4             6            8            12
 //! ```
 //!
+//! Version 2 is version 1 and the gateways' envelope key behind it: a device behind a broker. A slot without that key is written as
+//! version 1, which every firmware reads; **a firmware that knows no broker refuses version 2**, as it would take a broker's
+//! PUBACK for STORED.
+//!
 //! The CRC (ISO-HDLC, as in zlib) covers version, length and body. There are two slots: renewal writes the one that is not
 //! in force, with the next generation number, so **a power cut while a slot is written leaves the other one in force**. The
 //! newest valid slot wins ([`newest`]).
@@ -31,8 +35,14 @@ pub use self::{
 /// What a slot image begins with.
 pub const MAGIC: [u8; 4] = *b"FPSL";
 
-/// Version of header and body that this firmware writes and reads.
+/// Version of a slot whose device talks to its gateway.
 pub const VERSION: u16 = 1;
+
+/// Version of a slot whose device is behind a broker.
+pub const VERSION_BROKER: u16 = 2;
+
+/// The gateways' envelope key: an uncompressed point of P-256.
+pub const ENVELOPE_KEY_BYTES: usize = 65;
 
 /// Magic, version, length, CRC.
 pub const HEADER_BYTES: usize = 12;

@@ -1,14 +1,14 @@
 //! What a slot says.
 
-use fieldpost_protocol::{DeviceId, Mode};
+use fieldpost_protocol::{DeviceId, ForceId, Mode};
 use serde::{Deserialize, Serialize};
 
-use super::{AUTHORITY_COUNT_MAX, CHAIN_COUNT_MAX};
+use super::{AUTHORITY_COUNT_MAX, CHAIN_COUNT_MAX, ENVELOPE_KEY_BYTES, wire};
 use crate::{GatePolicy, Profile, RuleSettings, Settings};
 
 /// What a device is told about itself. Made from what `fieldpost pki issue` wrote, by `fieldpost-sim slot`.
 ///
-/// The force is not in it: the certificate says it, and nothing on the device depends on it.
+/// The force is not in it: the certificate says it ([`Provision::force`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provision<'a> {
     /// Counts renewals, from 1: the higher of two valid slots is in force.
@@ -35,10 +35,21 @@ pub struct Provision<'a> {
     pub authorities: heapless::Vec<&'a [u8], AUTHORITY_COUNT_MAX>,
     /// How patient the alarm rules are.
     pub rules: RuleSettings,
+    /// The gateways' public envelope key, if what is dialled is a broker: only what is sealed is then believed, and every envelope
+    /// carries a tag. No secret: the device agrees on its own key with it.
+    pub envelope_key: Option<&'a [u8; ENVELOPE_KEY_BYTES]>,
 }
 
 impl Provision<'_> {
-    /// The settings of this device; duty, firmware version and reset reason are the caller's to fill in.
+    /// The force that its certificate names.
+    #[must_use]
+    pub fn force(&self) -> Option<ForceId> {
+        let force = wire::force_of(self.chain.first()?, &self.device)?;
+        ForceId::try_new(core::str::from_utf8(force).ok()?).ok()
+    }
+
+    /// The settings of this device; duty, firmware version, reset reason and, with an envelope key,
+    /// [`Settings::behind_broker`] are the caller's to fill in.
     #[must_use]
     pub fn settings(&self) -> Settings {
         let defaults = match self.profile {

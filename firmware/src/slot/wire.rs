@@ -30,6 +30,9 @@ pub(super) struct Wire<'a> {
     rules: RuleValues,
 }
 
+/// What version 2 has behind the body of version 1: the envelope key.
+pub(super) type Behind<'a> = &'a [u8];
+
 impl<'a> Wire<'a> {
     pub(super) fn from_provision(provision: &'a Provision<'a>) -> Result<Self, SlotError> {
         let profile = match provision.profile {
@@ -57,7 +60,8 @@ impl<'a> Wire<'a> {
         })
     }
 
-    pub(super) fn into_provision(self) -> Result<Provision<'a>, SlotError> {
+    /// With what version 2 has behind it.
+    pub(super) fn into_provision(self, behind: Option<Behind<'a>>) -> Result<Provision<'a>, SlotError> {
         let profile = match self.profile {
             1 => Profile::BodyWorn,
             2 => Profile::Vehicle,
@@ -82,6 +86,7 @@ impl<'a> Wire<'a> {
             private_key: self.private_key,
             authorities: self.authorities,
             rules: rules::settings(&self.rules),
+            envelope_key: behind.map(|key| key.try_into().map_err(|_| SlotError::EnvelopeKey)).transpose()?,
         };
         check(&provision)?;
         Ok(provision)
@@ -112,19 +117,37 @@ pub(super) fn check(provision: &Provision<'_>) -> Result<(), SlotError> {
     match public_point(key) {
         _ if key.is_empty() => Err(SlotError::NoKey),
         Some(point) if !contains(own, point) => Err(SlotError::ForeignKey),
-        _ => Ok(()),
+        _ => check_broker(provision),
     }
 }
 
-/// Whether the certificate's identity, `urn:fieldpost:device:FORCE:DEVICE:MODE`, is of this device. No proof (the gateway
-/// verifies it), but a mix-up of slots is found here and said in words.
-fn names_device(certificate: &[u8], device: &DeviceId) -> bool {
+/// Whether the point is on the curve is for who has the cryptography; a key of another kind is found out here.
+fn check_broker(provision: &Provision<'_>) -> Result<(), SlotError> {
+    const UNCOMPRESSED: u8 = 4;
+    match provision.envelope_key {
+        None => Ok(()),
+        Some([UNCOMPRESSED, ..]) if provision.force().is_some() => Ok(()),
+        Some([UNCOMPRESSED, ..]) => Err(SlotError::NoForce),
+        Some(_) => Err(SlotError::EnvelopeKey),
+    }
+}
+
+/// Whether the certificate is of this device. No proof (the gateway verifies it), but a mix-up of slots is found here and said
+/// in words.
+fn names_device(certificate: &[u8], wanted: &DeviceId) -> bool {
+    force_of(certificate, wanted).is_some()
+}
+
+/// The force in the certificate's identity, `urn:fieldpost:device:FORCE:DEVICE:MODE`, if it is of this device.
+pub(super) fn force_of<'c>(certificate: &'c [u8], wanted: &DeviceId) -> Option<&'c [u8]> {
     const URN: &[u8] = b"urn:fieldpost:device:";
-    certificate.windows(URN.len()).enumerate().filter(|(_, window)| *window == URN).any(|(at, _)| {
+    let places = certificate.windows(URN.len()).enumerate().filter(|(_, window)| *window == URN);
+    let mut identities = places.filter_map(|(at, _)| {
         let mut parts = certificate[at + URN.len()..].split(|byte| *byte == b':');
-        let _force = parts.next();
-        parts.next() == Some(device.as_str().as_bytes())
-    })
+        Some((parts.next()?, parts.next()?))
+    });
+    let (force, _) = identities.find(|(_, device)| *device == wanted.as_str().as_bytes())?;
+    Some(force)
 }
 
 /// The uncompressed P-256 point that usually ends a PKCS#8 key, if it is there.

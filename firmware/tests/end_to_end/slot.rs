@@ -4,7 +4,10 @@ use std::vec::Vec;
 
 use fieldpost_firmware::{
     GatePolicy, Profile, RuleSettings,
-    slot::{self, GatewayAddress, HEADER_BYTES, IMAGE_BYTES_MAX, PrivateKey, Provision, SlotError, SlotName},
+    slot::{
+        self, ENVELOPE_KEY_BYTES, GatewayAddress, HEADER_BYTES, IMAGE_BYTES_MAX, PrivateKey, Provision,
+        SlotError, SlotName,
+    },
 };
 use fieldpost_protocol::{DeviceId, Mode};
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
@@ -29,7 +32,15 @@ fn provision() -> Provision<'static> {
         private_key: PrivateKey::from_pkcs8_der(KEY),
         authorities: [&b"authority"[..]].into_iter().collect(),
         rules: RuleSettings { down_ms_min: 30_000, ..RuleSettings::DEFAULT },
+        envelope_key: None,
     }
+}
+
+/// The shape of an uncompressed point.
+const ENVELOPE_KEY: [u8; ENVELOPE_KEY_BYTES] = [4; ENVELOPE_KEY_BYTES];
+
+fn behind_a_broker() -> Provision<'static> {
+    Provision { envelope_key: Some(&ENVELOPE_KEY), ..provision() }
 }
 
 fn image(provision: &Provision<'_>) -> Vec<u8> {
@@ -62,8 +73,46 @@ fn a_slot_says_what_was_put_into_it() {
 const OF_VERSION_1: &[u8] = b"FPSL\x01\x00\x08\x01b)\tE\x01\x07pc-0001\x02\x03\x00\x15gateway.force.example\x00\n\x00\x02\x02\xb3E\x01o0\x82..urn:fieldpost:device:demo:pc-0001:test..\xa1PPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPP..Z0\x81..hunter2hunter2..\xa1D\x03B\x00\x04PPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPP\x01\tauthority\x02\x01\xb0\xea\x01\x02\x98u";
 
 #[test]
-fn a_slot_of_version_1_is_read_for_ever() {
+fn a_slot_of_version_1_is_read_for_ever_and_written_where_there_is_no_broker() {
     assert_eq!(slot::decode(OF_VERSION_1).unwrap(), provision());
+    assert_eq!(image(&provision())[4..6], OF_VERSION_1[4..6]);
+}
+
+#[test]
+fn a_slot_behind_a_broker_has_a_version_of_its_own_and_says_so() {
+    let mut image = image(&behind_a_broker());
+    assert_eq!(image[4..6], slot::VERSION_BROKER.to_le_bytes());
+    image.resize(IMAGE_BYTES_MAX, 0xFF);
+    let read = slot::decode(&image).unwrap();
+    assert_eq!(read, behind_a_broker());
+    assert_eq!(read.force().unwrap().as_str(), "demo");
+}
+
+#[test]
+fn an_envelope_key_of_another_kind_is_refused_with_what_to_do() {
+    const COMPRESSED: [u8; ENVELOPE_KEY_BYTES] = [2; ENVELOPE_KEY_BYTES];
+    let other = Provision { envelope_key: Some(&COMPRESSED), ..provision() };
+    assert_eq!(slot::encode(&other, &mut [0; 1024]), Err(SlotError::EnvelopeKey));
+    let good = image(&behind_a_broker());
+    let mut short = good.clone();
+    let length_at = good.len() - ENVELOPE_KEY_BYTES - 1;
+    short[length_at] -= 1;
+    assert_eq!(slot::decode(&sealed(short)), Err(SlotError::EnvelopeKey));
+    let mut long = good.clone();
+    long[length_at] += 1;
+    assert_eq!(slot::decode(&sealed(long)), Err(SlotError::Malformed));
+    let mut of_another_kind = good;
+    of_another_kind[length_at + 1] = 2;
+    assert_eq!(slot::decode(&sealed(of_another_kind)), Err(SlotError::EnvelopeKey));
+    assert!(SlotError::EnvelopeKey.to_string().contains("fieldpost pki envelope-key"));
+    // Version 2 without its key.
+    let mut bare = image(&provision());
+    bare[4] = 2;
+    assert_eq!(slot::decode(&sealed(bare)), Err(SlotError::Malformed));
+    let nameless: &[u8] = b"urn:fieldpost:device::pc-0001:test..PPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPPP";
+    let mut nowhere = behind_a_broker();
+    nowhere.chain = [nameless].into_iter().collect();
+    assert_eq!(slot::encode(&nowhere, &mut [0; 1024]), Err(SlotError::NoForce));
 }
 
 #[test]
@@ -76,21 +125,36 @@ fn a_private_key_is_never_printed() {
 
 #[test]
 fn every_flipped_bit_is_found() {
-    let image = image(&provision());
-    for bit in 0..image.len() * 8 {
-        let mut image = image.clone();
-        image[bit / 8] ^= 1 << (bit % 8);
-        assert!(slot::decode(&image).is_err(), "bit {bit} was believed");
+    for image in [image(&provision()), image(&behind_a_broker())] {
+        for bit in 0..image.len() * 8 {
+            let mut image = image.clone();
+            image[bit / 8] ^= 1 << (bit % 8);
+            assert!(slot::decode(&image).is_err(), "bit {bit} was believed");
+        }
+    }
+}
+
+#[test]
+fn every_changed_byte_is_found() {
+    for image in [image(&provision()), image(&behind_a_broker())] {
+        for (at, byte) in image.iter().enumerate() {
+            for other in [!byte, byte.wrapping_add(1), 0, 0xFF] {
+                let mut image = image.clone();
+                image[at] = other;
+                assert!(other == *byte || slot::decode(&image).is_err(), "byte {at} was believed as {other}");
+            }
+        }
     }
 }
 
 #[test]
 fn a_slot_cut_off_anywhere_is_refused() {
-    let whole = image(&provision());
-    for written in 0..whole.len() {
-        let mut image = vec![0xFF; IMAGE_BYTES_MAX];
-        image[..written].copy_from_slice(&whole[..written]);
-        assert!(slot::decode(&image).is_err(), "{written} bytes were enough");
+    for whole in [image(&provision()), image(&behind_a_broker())] {
+        for written in 0..whole.len() {
+            let mut image = vec![0xFF; IMAGE_BYTES_MAX];
+            image[..written].copy_from_slice(&whole[..written]);
+            assert!(slot::decode(&image).is_err(), "{written} bytes were enough");
+        }
     }
 }
 
@@ -132,7 +196,7 @@ fn each_fault_has_its_own_error() {
         image[at] = byte;
         slot::decode(&sealed(image)).unwrap_err()
     };
-    assert_eq!(changed(4, 2), SlotError::Version(2));
+    assert_eq!(changed(4, 3), SlotError::Version(3));
     assert_eq!(changed(14, b'/'), SlotError::Device);
     assert_eq!(changed(21, 9), SlotError::Profile(9));
     assert_eq!(changed(22, 0), SlotError::Mode(0));
@@ -160,12 +224,14 @@ fn the_newest_valid_slot_is_in_force() {
 
 proptest! {
     #[test]
-    fn no_bytes_stop_the_reader(mut bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+    fn no_bytes_stop_the_reader(mut bytes in prop::collection::vec(any::<u8>(), 0..600), is_behind: bool) {
         let _ = slot::decode(&bytes);
         // Past the header's checks as well.
         if bytes.len() > HEADER_BYTES {
             let length = u16::try_from(bytes.len() - HEADER_BYTES).unwrap();
-            bytes[..6].copy_from_slice(b"FPSL\x01\x00");
+            let version = if is_behind { slot::VERSION_BROKER } else { slot::VERSION };
+            bytes[..4].copy_from_slice(b"FPSL");
+            bytes[4..6].copy_from_slice(&version.to_le_bytes());
             bytes[6..8].copy_from_slice(&length.to_le_bytes());
             let error = slot::decode(&sealed(bytes)).unwrap_err();
             prop_assert!(!matches!(error, SlotError::Corrupt | SlotError::NotASlot));
@@ -173,12 +239,14 @@ proptest! {
     }
 
     #[test]
-    fn any_settings_come_back(generation: u32, port in 1u16.., a: [u8; 4], pre_alarm_ms: u32) {
+    fn any_settings_come_back(generation: u32, port in 1u16.., a: [u8; 4], pre_alarm_ms: u32, is_behind: bool) {
+        let envelope_key = is_behind.then_some(&ENVELOPE_KEY);
         let written = Provision {
             generation,
             gateway_port: port,
             gateway_address: GatewayAddress::Ipv4(a),
             rules: RuleSettings { pre_alarm_ms, ..RuleSettings::DEFAULT },
+            envelope_key,
             ..provision()
         };
         let image = image(&written);

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::agreement::{self, ECDH_P256, PrivateKey, UnparsedPublicKey};
 use rcgen::{KeyPair, PublicKeyData as _};
 
 use super::files::{replace_file, write_new_private};
@@ -20,6 +21,24 @@ pub fn make_envelope_key(path: &Path) -> io::Result<String> {
     beside.push(".pub");
     replace_file(&PathBuf::from(beside), format!("{public}\n").as_bytes(), false)?;
     Ok(public)
+}
+
+/// Reads a public key as [`make_envelope_key`] writes it: an uncompressed point of P-256, 65 bytes.
+///
+/// # Errors
+/// The file cannot be read, or holds no such point.
+pub fn read_envelope_key(path: &Path) -> io::Result<[u8; 65]> {
+    let text = std::fs::read(path)?;
+    let no_point =
+        || io::Error::other("it is no point of P-256 in 130 hexadecimal digits: take the .pub file");
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let byte = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
+    let bytes: Option<Vec<u8>> = text.trim_ascii().chunks_exact(2).map(byte).collect();
+    let point: [u8; 65] = bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(no_point)?;
+    // Whether it is on the curve, only an agreement says.
+    let own = PrivateKey::generate(&ECDH_P256).map_err(io::Error::other)?;
+    let theirs = UnparsedPublicKey::new(&ECDH_P256, point);
+    agreement::agree(&own, theirs, no_point(), |_| Ok(point))
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ mod tests;
 mod tls;
 
 pub use self::authority::{Authority, AuthorityError, DeviceRequest, Issued, Revoke, Validity};
-pub use self::envelope::make_envelope_key;
+pub use self::envelope::{make_envelope_key, read_envelope_key};
 pub use self::files::{replace_file, write_new_private};
 pub use self::identity::{
     Holder, Identity, IdentityError, certificate_holder, device_identity, identity_uri,

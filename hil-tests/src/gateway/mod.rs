@@ -6,6 +6,7 @@
 //!                                              '- records: what is committed, read from the spool
 //! ```
 
+mod behind_broker;
 mod enrol;
 mod page;
 mod records;

@@ -11,6 +11,7 @@ use fieldpost_hil_tests::{image, qemu::Image};
 
 mod alarm;
 mod bad_input;
+mod behind_broker;
 mod commands;
 mod costs;
 mod damaged_flash;

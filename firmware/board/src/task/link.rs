@@ -19,12 +19,19 @@ use crate::{
 static PROVIDER: Provider = Provider::new(&ENTROPY);
 static BUFFERS: StaticCell<Buffers> = StaticCell::new();
 
-/// Serves the device's orders for ever.
+/// Serves the device's orders for ever; `no_key` says why there is no envelope key although the slot wants one.
 #[embassy_executor::task]
-pub(crate) async fn run(stack: Stack<'static>, provision: &'static Provision<'static>) -> ! {
-    match configure(provision) {
+pub(crate) async fn run(
+    stack: Stack<'static>,
+    provision: &'static Provision<'static>,
+    no_key: Option<ConfigError>,
+) -> ! {
+    match no_key.map_or_else(|| configure(provision), Err) {
         Ok(tls) => {
             let mut session = Session::new(tls, provision.device.clone(), BUFFERS.init_with(Buffers::new));
+            if provision.envelope_key.is_some() {
+                session = session.behind_broker();
+            }
             let mut dialler = Dialler::new(stack, provision.gateway_address, provision.gateway_port);
             match session.run(&mut dialler, &mut Post, &Uptime).await {}
         }

@@ -71,9 +71,19 @@ impl Outgoing {
     }
 }
 
+/// How topics up are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topics {
+    /// By one letter: the gateway knows whose connection it is.
+    Short,
+    /// In full: a broker passes nothing else on.
+    Long,
+}
+
 /// One connection.
 pub struct Conversation<'d> {
     device: &'d DeviceId,
+    topics: Topics,
     state: State,
     keep_alive_ms: u64,
     packet_bytes_max: u32,
@@ -106,6 +116,7 @@ impl<'d> Conversation<'d> {
         let connect = Connect { client_id: device.as_str(), clean_start, keep_alive_s, session_expiry_s };
         let conversation = Self {
             device,
+            topics: Topics::Short,
             state: State::Connecting { clean_start },
             keep_alive_ms: u64::from(keep_alive_s) * 1000,
             packet_bytes_max: u32::MAX,
@@ -117,6 +128,12 @@ impl<'d> Conversation<'d> {
             asked_ms: Some(now_ms),
         };
         (conversation, Outgoing(connect.write()))
+    }
+
+    /// The same, with topics named like this.
+    #[must_use]
+    pub fn with_topics(self, topics: Topics) -> Self {
+        Self { topics, ..self }
     }
 
     /// Whether the gateway took us in.
@@ -190,7 +207,10 @@ impl<'d> Conversation<'d> {
     /// are under way than the window holds.
     pub fn publish(&mut self, handle: Handle, lane: Lane, frame_len: usize) -> Option<Outgoing> {
         let packet_id = self.draw_packet_id();
-        let header = write::publish_header(packet_id, topic::short(lane), frame_len);
+        let header = match self.topics {
+            Topics::Short => write::publish_header(packet_id, topic::short(lane), frame_len),
+            Topics::Long => write::publish_header(packet_id, &topic::uplink(self.device, lane), frame_len),
+        };
         let fits = header.len() + frame_len <= self.packet_bytes_max as usize;
         if !fits {
             return None;

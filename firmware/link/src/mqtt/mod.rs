@@ -9,14 +9,15 @@
 //! announced is refused at the first byte that shows it**, and nothing of it is used.
 //!
 //! Topics up are the one-letter form of docs/PROTOCOL.md, so a PUBLISH costs 8 bytes more than its frame (10 from 120
-//! bytes of frame on), the same in every lane, and there is no alias that both sides would have to remember.
+//! bytes of frame on), the same in every lane, and there is no alias that both sides would have to remember. Behind a broker,
+//! which has to tell devices apart, they are the long form ([`Topics::Long`]).
 
 mod conversation;
 mod read;
 mod write;
 
 pub use self::{
-    conversation::{Conversation, Event, Fault, Outgoing},
+    conversation::{Conversation, Event, Fault, Outgoing, Topics},
     read::{Connack, Malformed, Packet, split},
 };
 

@@ -37,7 +37,8 @@ impl Session<'_> {
             Ok(stream) => {
                 let dates = unix_s.is_none().then(|| self.tls.accepted_dates());
                 let mut line = Line::new(stream, clock, number, &mut self.buffers.packet, dates);
-                line.converse(&self.device, &mut self.has_session, desk, &mut self.buffers.frame).await
+                let (device, frame) = (&self.device, &mut self.buffers.frame);
+                line.converse(device, self.topics, &mut self.has_session, desk, frame).await
             }
         };
         finish(number, left, desk).await

@@ -9,7 +9,7 @@ use fieldpost_protocol::DeviceId;
 
 use super::{Clock, Desk, End, KEEP_ALIVE_S, News, Order, SESSION_EXPIRY_S, attempt::Left};
 use crate::{
-    mqtt::{self, Conversation, Event, Outgoing, PACKET_BYTES_MAX},
+    mqtt::{self, Conversation, Event, Outgoing, PACKET_BYTES_MAX, Topics},
     tls::{Dates, TlsFailure, TlsStream},
 };
 
@@ -45,6 +45,7 @@ impl<'s, 'b, IO: Read + Write, C: Clock> Line<'s, 'b, IO, C> {
     pub(super) async fn converse<K: Desk>(
         &mut self,
         device: &DeviceId,
+        topics: Topics,
         has_session: &mut bool,
         desk: &mut K,
         frame: &mut FrameBuffer,
@@ -52,6 +53,7 @@ impl<'s, 'b, IO: Read + Write, C: Clock> Line<'s, 'b, IO, C> {
         let now_ms = self.clock.now_ms();
         let (mut conversation, connect) =
             Conversation::begin(device, !*has_session, KEEP_ALIVE_S, SESSION_EXPIRY_S, now_ms);
+        conversation = conversation.with_topics(topics);
         let outcome = match self.send(&connect, &[]).await {
             Ok(()) => self.serve(&mut conversation, has_session, desk, frame).await,
             Err(end) => Err(end),

@@ -26,7 +26,7 @@ use fieldpost_protocol::{DeviceId, Lane, limits::FRAME_BYTES_MAX};
 
 pub use self::{end::End, switchboard::Switchboard};
 use crate::{
-    mqtt::PACKET_BYTES_MAX,
+    mqtt::{PACKET_BYTES_MAX, Topics},
     tls::{StreamBuffers, Tls},
 };
 
@@ -150,13 +150,20 @@ pub struct Session<'b> {
     /// The gateway has taken us in since we started, so there may be a session to resume. A device that restarts has
     /// none of its own, and MQTT 5 makes a client refuse a session it does not know.
     has_session: bool,
+    topics: Topics,
 }
 
 impl<'b> Session<'b> {
     /// Nothing happens before [`Session::run`].
     #[must_use]
     pub fn new(tls: Tls, device: DeviceId, buffers: &'b mut Buffers) -> Self {
-        Self { tls, device, buffers, has_session: false }
+        Self { tls, device, buffers, has_session: false, topics: Topics::Short }
+    }
+
+    /// The same to a broker; the device logic is then told so too (`Settings::behind_broker`).
+    #[must_use]
+    pub fn behind_broker(self) -> Self {
+        Self { topics: Topics::Long, ..self }
     }
 
     /// Another provisioning, from the next attempt on. Drop what [`Session::run`] returned first.

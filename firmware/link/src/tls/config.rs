@@ -47,6 +47,8 @@ pub enum ConfigError {
     Chain,
     /// The key is no P-256 key in PKCS#8, or not the certificate's.
     Key,
+    /// The gateways' envelope key is no point of the curve.
+    EnvelopeKey,
 }
 
 impl ConfigError {
@@ -60,6 +62,7 @@ impl ConfigError {
             }
             Self::Chain => "the slot has no usable device certificate of at most 1600 bytes: issue it again",
             Self::Key => "the slot's key is not the P-256 key of its certificate: issue both again",
+            Self::EnvelopeKey => "the slot's envelope key is no point of P-256: provision it again",
         }
     }
 }

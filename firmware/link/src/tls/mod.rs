@@ -22,7 +22,7 @@ pub use self::{
     config::{CHAIN_BYTES_MAX, ConfigError, Tls, TlsIdentity},
     failure::TlsFailure,
     gateway_certificate::{CertificateFacts, Malformed},
-    provider::{Entropy, EntropyFailed, Provider},
+    provider::{Entropy, EntropyFailed, Provider, agree_on_envelope_key},
     stream::{HANDSHAKE_BYTES_MAX, RECEIVE_BYTES, StreamBuffers, TlsStream},
     verify::{Checks, Dates, GatewayVerifier, Refusal},
 };

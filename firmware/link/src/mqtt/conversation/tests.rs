@@ -48,6 +48,17 @@ fn a_puback_names_its_publish_once() {
 }
 
 #[test]
+fn behind_a_broker_a_publish_names_its_device() {
+    let device = DeviceId::try_new(&"x".repeat(64)).expect("the longest identity");
+    for lane in [Lane::Alarm, Lane::Live, Lane::Backlog, Lane::Health] {
+        let mut conversation = connected(&device).with_topics(Topics::Long);
+        let publish = conversation.publish(Handle(4), lane, 1000).expect("it fits");
+        let topic = topic::uplink(&device, lane);
+        assert_eq!(&publish.bytes()[5..5 + topic.len()], topic.as_bytes());
+    }
+}
+
+#[test]
 fn no_more_is_published_than_the_window_holds_and_no_packet_is_longer_than_the_gateway_takes() {
     let device = device();
     let mut conversation = connected(&device);

@@ -10,6 +10,7 @@
 mod agreement;
 mod cipher;
 mod digest;
+mod envelope;
 mod guard;
 mod signing;
 mod verification;
@@ -23,6 +24,7 @@ use rustls::{
     sign::SigningKey,
 };
 
+pub use self::envelope::agree_on_envelope_key;
 pub(crate) use self::verification::ALGORITHMS;
 use self::{
     agreement::Agreement,
