@@ -1,7 +1,8 @@
 //! Coming in by name and password, and choosing a new one.
 //!
 //! **One answer for a wrong name, a wrong password and a disabled account**, at the same cost. A session is new at every
-//! login and every new password; the one that the browser had before has ended.
+//! login and every new password; the one that the browser had before has ended. **What a password was proven for happens only while
+//! it is still the account's**: a reset or a change meanwhile makes the proof one of a wrong password.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,7 +21,7 @@ use super::{App, login, refusal};
 use crate::audit::{Asked, What, Who};
 use crate::login::Operator;
 use crate::people::throttle::Limit;
-use crate::people::{By, Entrance, Password, Proof, Refused, Standing};
+use crate::people::{AccountsError, By, Entrance, Password, Proof, Proven, Refused, Standing};
 
 /// Lines of the access record about people who were not let in: 30 at once, then one in 2 s.
 pub(super) const REFUSALS: Limit = Limit { burst: 30, refill_ms: 2_000 };
@@ -168,18 +169,18 @@ async fn enter(app: &App, peer: Peer, headers: &HeaderMap, typed: Typed) -> Resu
         return Err(No::unavailable("this gateway has no accounts: make a link with `fieldpost login`"));
     };
     let now_ms = app.live.now_ms();
-    let operator = match prove(app, entrance, peer, &typed.name, typed.password, None).await {
-        Ok(operator) => operator,
+    let proven = match prove(app, entrance, peer, &typed.name, typed.password, None).await {
+        Ok(proven) => proven,
         Err(no) => {
             note_refusal(app, peer, &typed.name);
             return Err(no);
         }
     };
-    let standing = standing(entrance, &operator).await?;
+    let standing = standing(entrance, &proven).await?;
     if let Some(before) = app.sessions.of_request(headers, app.is_tls, now_ms) {
         app.sessions.end(&before);
     }
-    open(app, peer, operator, standing)
+    open(app, peer, proven.operator, standing)
 }
 
 async fn change(
@@ -191,8 +192,8 @@ async fn change(
     new: Password,
 ) -> Result<HeaderValue, No> {
     let name = session.operator.as_str();
-    let operator = match prove(app, entrance, peer, name, old, Some(session)).await {
-        Ok(operator) => operator,
+    let proven = match prove(app, entrance, peer, name, old, Some(session)).await {
+        Ok(proven) => proven,
         Err(no) => {
             note_refusal(app, peer, name);
             return Err(no);
@@ -201,16 +202,19 @@ async fn change(
     let failed = || No::unavailable("the password could not be changed: try again");
     let hashed = entrance.hashing.hash(new).await.map_err(|busy| No::from(Refused::Busy(busy)))?;
     let hashed = hashed.map_err(|_| failed())?;
-    let by = By { who: operator.to_string(), at_ms: app.live.now_ms() };
-    let (accounts, name) = (entrance.accounts.clone(), operator.to_string());
-    let changed = spawn_blocking(move || accounts.set_password(&name, hashed, &by)).await;
-    changed.map_err(|_| failed())?.map_err(|error| No::from(Refused::Accounts(error)))?;
+    let by = By { who: proven.operator.to_string(), at_ms: app.live.now_ms() };
+    let accounts = entrance.accounts.clone();
+    let changed = spawn_blocking(move || accounts.set_password(&proven, hashed, &by)).await;
+    let proven = changed.map_err(|_| failed())?.map_err(|error| match error {
+        AccountsError::Overtaken(_) => No::from(Refused::Wrong),
+        error => No::from(Refused::Accounts(error)),
+    })?;
     // Everybody who came with the old one, here and elsewhere.
     app.sessions.end(session);
     app.follow_accounts().await.map_err(|error| No::from(Refused::Accounts(error)))?;
-    let standing = standing(entrance, &operator).await?;
-    tracing::info!(operator = %operator, "password changed");
-    open(app, peer, operator, standing)
+    let standing = standing(entrance, &proven).await?;
+    tracing::info!(operator = %proven.operator, "password changed");
+    open(app, peer, proven.operator, standing)
 }
 
 /// Who it is, if the password is right; `session` says so once more.
@@ -221,16 +225,16 @@ pub(super) async fn prove(
     name: &str,
     password: String,
     session: Option<&Session>,
-) -> Result<Operator, No> {
+) -> Result<Proven, No> {
     let password = Password::typed_or_nobodys(password);
     let session = session.map(|session| session.label().into());
     let proof = Proof { name: name.to_owned(), password, from, session, at_ms: app.live.now_ms() };
     Ok(entrance.authenticator.authenticate(proof).await?)
 }
 
-async fn standing(entrance: &Entrance, operator: &Operator) -> Result<Standing, No> {
-    let (accounts, name) = (entrance.accounts.clone(), operator.clone());
-    let found = spawn_blocking(move || accounts.standing(&name)).await;
+async fn standing(entrance: &Entrance, proven: &Proven) -> Result<Standing, No> {
+    let (accounts, proven) = (entrance.accounts.clone(), proven.clone());
+    let found = spawn_blocking(move || accounts.standing(&proven)).await;
     let found = found.map_err(|_| No::unavailable("the account could not be read: try again"))?;
     found.map_err(|error| No::from(Refused::Accounts(error)))?.ok_or_else(|| No::from(Refused::Wrong))
 }

@@ -24,7 +24,7 @@ pub struct Account {
     pub must_change: bool,
     /// They may not log in any more. An account is never taken away: records name it.
     pub disabled: bool,
-    /// Counts changes of the password; a session of an older one has ended.
+    /// Counts changes of the password, and of whether they may log in; a session of an older one has ended.
     pub credential: u64,
     /// When it was changed last, Unix ms.
     pub changed_at_ms: u64,

@@ -5,7 +5,8 @@
 //! it looks next, the gateway every second. A file that cannot be read lets nobody in, and is never written over.
 //!
 //! **Whoever changes an account reaches it at the moment of the change**: an account with a force that is not among theirs does
-//! not exist for them, and that is judged under the lock that the change is made under.
+//! not exist for them, and that is judged under the lock that the change is made under. So is whether the password by which an
+//! owner chooses another is still theirs.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::{Account, FULL_NAME_CHARS_MAX, Row, Standing};
 use super::password::{Hashed, Password, PasswordError};
-use super::{Forces, Grant, Role, Roles};
+use super::{Forces, Grant, Proven, Role, Roles};
 use crate::login::{LoginError, Operator};
 use crate::pki::replace_file;
 
@@ -95,6 +96,9 @@ pub enum AccountsError {
     /// There is none of that name.
     #[error("there is no account {0}")]
     Unknown(String),
+    /// It has another password now than the one that was proven.
+    #[error("the password of {0} was changed meanwhile: nothing was done")]
+    Overtaken(String),
     /// Nobody could make accounts any more.
     #[error("{0} is the last administrator of every force: make another one first")]
     LastAdministrator(String),
@@ -160,12 +164,14 @@ impl Accounts {
         Ok(self.all()?.get(name).cloned())
     }
 
-    /// What the account of `name` gives a session opened by password; `None` if it gives none. Blocking.
+    /// What the account behind `proven` gives a session; `None` if it gives none, or has another password by now. Blocking.
     ///
     /// # Errors
     /// As [`Accounts::all`].
-    pub fn standing(&self, name: &Operator) -> Result<Option<Standing>, AccountsError> {
-        Ok(self.all()?.get(name.as_str()).and_then(|account| account.standing(false)))
+    pub fn standing(&self, proven: &Proven) -> Result<Option<Standing>, AccountsError> {
+        let all = self.all()?;
+        let account = all.get(proven.operator.as_str()).filter(|now| now.credential == proven.credential);
+        Ok(account.and_then(|account| account.standing(false)))
     }
 
     /// Makes the first account, [`FIRST_NAME`], if there is none at all. Returns its password, to be shown once. Blocking.
@@ -232,36 +238,39 @@ impl Accounts {
     pub fn reset(&self, name: &str, over: &Forces, by: &By) -> Result<Password, AccountsError> {
         reached(&*self.all()?, name, over)?;
         let password = Password::random()?;
-        self.put_password(name, over, password.hash()?, true, by)?;
+        let hashed = password.hash()?;
+        self.change_one(name, over, by, |account| {
+            put_password(account, hashed, true);
+            Ok(())
+        })?;
+        self.forget_first_password(name);
         Ok(password)
     }
 
-    /// Gives an account the password behind `hashed`, which its owner chose, and ends its sessions. Blocking.
+    /// Gives an account the password behind `hashed`, which its owner chose, and ends its sessions; returns what its owner has
+    /// proven by that. Whoever proved a password that is none any more changes nothing. Blocking.
     ///
     /// # Errors
-    /// [`AccountsError`].
-    pub fn set_password(&self, name: &str, hashed: Hashed, by: &By) -> Result<(), AccountsError> {
-        self.put_password(name, &Forces::All, hashed, false, by)
+    /// [`AccountsError::Overtaken`] and others.
+    pub fn set_password(&self, proven: &Proven, hashed: Hashed, by: &By) -> Result<Proven, AccountsError> {
+        let (name, mut credential) = (proven.operator.as_str(), proven.credential);
+        self.change_one(name, &Forces::All, by, |account| {
+            if account.credential != credential {
+                return Err(AccountsError::Overtaken(name.to_owned()));
+            }
+            put_password(account, hashed, false);
+            credential = account.credential;
+            Ok(())
+        })?;
+        self.forget_first_password(name);
+        Ok(Proven { operator: proven.operator.clone(), credential })
     }
 
-    fn put_password(
-        &self,
-        name: &str,
-        over: &Forces,
-        hashed: Hashed,
-        must_change: bool,
-        by: &By,
-    ) -> Result<(), AccountsError> {
-        self.change_one(name, over, by, |account| {
-            account.password = Some(hashed);
-            account.must_change = must_change;
-            account.credential += 1;
-        })?;
+    fn forget_first_password(&self, name: &str) {
         if name == FIRST_NAME {
             // It holds a password that is none any more; usually it is not there.
             _ = fs::remove_file(self.path.with_file_name(FIRST_PASSWORD_FILE));
         }
-        Ok(())
     }
 
     /// Lets an account that `over` covers in no more, or again. Blocking.
@@ -278,6 +287,7 @@ impl Accounts {
         self.change_one(name, over, by, |account| {
             account.disabled = disabled;
             account.credential += 1;
+            Ok(())
         })
     }
 
@@ -287,7 +297,10 @@ impl Accounts {
     /// [`AccountsError`].
     pub fn set_grant(&self, name: &str, over: &Forces, grant: Grant, by: &By) -> Result<(), AccountsError> {
         require(&grant)?;
-        self.change_one(name, over, by, |account| account.grant = grant)
+        self.change_one(name, over, by, |account| {
+            account.grant = grant;
+            Ok(())
+        })
     }
 
     fn change_one(
@@ -295,13 +308,13 @@ impl Accounts {
         name: &str,
         over: &Forces,
         by: &By,
-        change: impl FnOnce(&mut Account),
+        change: impl FnOnce(&mut Account) -> Result<(), AccountsError>,
     ) -> Result<(), AccountsError> {
         self.change(|accounts| {
             reached(accounts, name, over)?;
             let account = accounts.get_mut(name).expect("it is there: reached above");
             let was_chief = account.is_chief();
-            change(account);
+            change(account)?;
             account.changed_at_ms = by.at_ms;
             account.changed_by.clone_from(&by.who);
             if was_chief && !accounts.values().any(Account::is_chief) {
@@ -363,6 +376,12 @@ impl Accounts {
     fn failed(&self, source: io::Error) -> AccountsError {
         AccountsError::Files { path: self.path.clone(), source }
     }
+}
+
+fn put_password(account: &mut Account, hashed: Hashed, must_change: bool) {
+    account.password = Some(hashed);
+    account.must_change = must_change;
+    account.credential += 1;
 }
 
 /// An account that is beyond `over` is answered like one that is not there.

@@ -36,7 +36,9 @@ fn a_change_is_private_whole_and_seen_by_another_process() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!fs::read_to_string(&path).unwrap().contains("Password"));
     command.set_disabled("anna", &Forces::All, true, &by("cli:0")).unwrap();
-    assert_eq!(gateway.standing(&anna.name).unwrap(), None);
+    let proven = Proven { operator: anna.name, credential: 2 };
+    assert_eq!(gateway.get("anna").unwrap().unwrap().credential, proven.credential);
+    assert_eq!(gateway.standing(&proven).unwrap(), None);
 }
 
 #[test]
@@ -91,14 +93,31 @@ fn a_new_password_counts_and_gives_nothing_until_its_owner_chose_one() {
     let accounts = Accounts::new(dir.path());
     accounts.add(new("anna", &[Role::Operator], "met"), &by("a")).unwrap();
     let name = Operator::try_new("anna").unwrap();
-    let before = accounts.standing(&name).unwrap().unwrap();
+    let first = Proven { operator: name, credential: 1 };
+    let before = accounts.standing(&first).unwrap().unwrap();
     assert!(before.must_change && before.grant == Grant::none());
     let own = Password::chosen("otter violin cloud".to_owned(), "anna").unwrap().hash().unwrap();
-    accounts.set_password("anna", own, &by("anna")).unwrap();
-    let after = accounts.standing(&name).unwrap().unwrap();
+    let chosen = accounts.set_password(&first, own, &by("anna")).unwrap();
+    let after = accounts.standing(&chosen).unwrap().unwrap();
     assert!(
         !after.must_change && after.grant.roles.has(Role::Operator) && after.credential > before.credential
     );
+}
+
+#[test]
+fn a_password_that_is_none_any_more_changes_nothing_and_gives_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let accounts = Accounts::new(dir.path());
+    let anna = new("anna", &[Role::Operator], "met");
+    let thiefs = Proven { operator: anna.name.clone(), credential: 1 };
+    accounts.add(anna, &by("a")).unwrap();
+    accounts.reset("anna", &Forces::All, &by("a")).unwrap();
+    let reset = accounts.get("anna").unwrap().unwrap();
+    let own = Password::chosen("otter violin cloud".to_owned(), "anna").unwrap().hash().unwrap();
+    let refused = accounts.set_password(&thiefs, own, &by("anna"));
+    assert!(matches!(refused, Err(AccountsError::Overtaken(_))), "{refused:?}");
+    assert_eq!(accounts.get("anna").unwrap().unwrap(), reset);
+    assert_eq!(accounts.standing(&thiefs).unwrap(), None);
 }
 
 #[test]

@@ -46,6 +46,18 @@ pub struct Proof {
     pub at_ms: u64,
 }
 
+/// Who somebody is, and by which of their passwords.
+///
+/// **Whatever a proof opens or changes is for an account whose credential is still this one**: a hash takes long enough for an
+/// administrator to reset the password meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proven {
+    /// Who it is.
+    pub operator: Operator,
+    /// [`super::Account::credential`] of the account that the proof was judged by.
+    pub credential: u64,
+}
+
 /// Why somebody is nobody.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
@@ -75,7 +87,7 @@ pub trait Authenticator: Send + Sync + 'static {
     fn authenticate(
         &self,
         proof: Proof,
-    ) -> Pin<Box<dyn Future<Output = Result<Operator, Refused>> + Send + '_>>;
+    ) -> Pin<Box<dyn Future<Output = Result<Proven, Refused>> + Send + '_>>;
 }
 
 /// Names and passwords of the accounts file.
@@ -96,7 +108,7 @@ impl LocalPasswords {
         Self { accounts, hashing, names, addresses, sessions: Throttle::new(SESSION_LIMIT) }
     }
 
-    async fn check(&self, proof: Proof) -> Result<Operator, Refused> {
+    async fn check(&self, proof: Proof) -> Result<Proven, Refused> {
         // Before anything is known of the name: nobody learns from this answer whether somebody has it.
         let too_many = |after_ms| Refused::TooMany { after_ms };
         let name: String = proof.name.chars().take(NAME_BYTES_MAX + 1).collect();
@@ -118,7 +130,7 @@ impl LocalPasswords {
                     Some(session) => self.sessions.clear(session),
                     None => self.names.clear(&name),
                 }
-                Ok(account.name)
+                Ok(Proven { operator: account.name, credential: account.credential })
             }
             _ => Err(Refused::Wrong),
         }
@@ -137,7 +149,7 @@ impl Authenticator for LocalPasswords {
     fn authenticate(
         &self,
         proof: Proof,
-    ) -> Pin<Box<dyn Future<Output = Result<Operator, Refused>> + Send + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Proven, Refused>> + Send + '_>> {
         Box::pin(self.check(proof))
     }
 }
@@ -183,7 +195,7 @@ mod tests {
         let house = house();
         let right = house.annas.reveal().to_owned();
         let known = house.door.check(proof("anna", &right, "10.0.0.1")).await;
-        assert_eq!(known.unwrap().as_str(), "anna");
+        assert_eq!(known.unwrap().operator.as_str(), "anna");
         let mut answers = Vec::new();
         let mut ask = async |name: &str, password: &str| {
             let before = house.hashing.done_count();

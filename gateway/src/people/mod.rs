@@ -25,7 +25,7 @@ pub mod worn;
 pub use self::account::{Account, Standing};
 pub use self::accounts::{Accounts, AccountsError, By, NewAccount};
 pub use self::assignments::{AssignmentError, Assignments, NewAssignment};
-pub use self::authenticator::{Authenticator, LocalPasswords, Proof, Refused};
+pub use self::authenticator::{Authenticator, LocalPasswords, Proof, Proven, Refused};
 pub use self::consoles::{Console, Consoles, OpenConsole, Watching};
 pub use self::entrance::Entrance;
 pub use self::forces::Forces;

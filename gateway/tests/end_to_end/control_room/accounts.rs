@@ -1,12 +1,17 @@
 //! Names and passwords, from a browser's side.
 
 use std::fs;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fieldpost_gateway::login::Operator;
 use fieldpost_gateway::people::accounts::PEOPLE_FILE;
 use fieldpost_gateway::people::authenticator::NAME_LIMIT;
 use fieldpost_gateway::people::reasons::{Reason, Reasons};
-use fieldpost_gateway::people::{By, Forces, Grant, NewAccount, Role};
+use fieldpost_gateway::people::{
+    Accounts, Authenticator, By, Entrance, Forces, Grant, NewAccount, Proof, Proven, Refused, Role,
+};
 use fieldpost_protocol::ForceId;
 use hyper::Method;
 use serde_json::json;
@@ -25,7 +30,8 @@ pub(crate) fn account(room: &Room, name: &str, roles: &[Role], forces: &str) {
     let first = made(room, name, roles, forces);
     assert!(!first.is_empty());
     let own = fieldpost_gateway::people::Password::chosen(OWN.to_owned(), name).unwrap();
-    room.entrance.accounts.set_password(name, own.hash().unwrap(), &by()).unwrap();
+    let proven = Proven { operator: Operator::try_new(name).unwrap(), credential: 1 };
+    room.entrance.accounts.set_password(&proven, own.hash().unwrap(), &by()).unwrap();
 }
 
 /// From now on the operator sees these forces.
@@ -156,10 +162,56 @@ async fn a_session_is_new_at_every_login_and_ends_with_its_account() {
     second.keep_cookie(&again);
     let mut stream = second.stream().await;
     // As `fieldpost people` does, in another process.
-    let command = fieldpost_gateway::people::Accounts::new(site.dir.path());
+    let command = Accounts::new(site.dir.path());
     command.set_disabled("anna", &Forces::All, true, &by()).unwrap();
     while stream.next().await.is_some() {}
     assert_eq!(second.get("/api/v1/session").await.status, 401, "within a second, streams included");
+    room.stop().await;
+}
+
+/// An administrator resets the account between the proof and what it is for, once `is_due`.
+struct Overtaken {
+    inner: Arc<dyn Authenticator>,
+    accounts: Accounts,
+    is_due: AtomicBool,
+}
+
+impl Authenticator for Overtaken {
+    fn authenticate(
+        &self,
+        proof: Proof,
+    ) -> Pin<Box<dyn Future<Output = Result<Proven, Refused>> + Send + '_>> {
+        Box::pin(async move {
+            let name = proof.name.clone();
+            let proven = self.inner.authenticate(proof).await;
+            if self.is_due.swap(false, Ordering::Relaxed) {
+                self.accounts.reset(&name, &Forces::All, &by()).unwrap();
+            }
+            proven
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_reset_during_a_login_or_a_change_of_password_wins() {
+    let mut site = Site::new();
+    let local = Entrance::local(site.dir.path()).unwrap();
+    let (inner, accounts) = (Arc::clone(&local.authenticator), local.accounts.clone());
+    let overtaken = Arc::new(Overtaken { inner, accounts, is_due: AtomicBool::new(false) });
+    site.entrance = Some(Entrance { authenticator: overtaken.clone(), ..local });
+    let room = site.open().await;
+    account(&room, "anna", &[Role::Operator], "sim");
+    account(&room, "ben", &[Role::Operator], "sim");
+    overtaken.is_due.store(true, Ordering::Relaxed);
+    let answer = log_in(&room.stranger(), "anna", OWN).await;
+    assert_eq!((answer.status, answer.headers.get("set-cookie")), (401, None));
+    let browser = logged_in(&room, "ben").await;
+    overtaken.is_due.store(true, Ordering::Relaxed);
+    let thiefs = "marble lantern seven";
+    let answer = post(&browser, "/api/v1/password", &json!({ "old": OWN, "new": thiefs })).await;
+    assert_eq!((answer.status, answer.headers.get("set-cookie")), (401, None));
+    assert_eq!(log_in(&room.stranger(), "ben", thiefs).await.status, 401);
+    assert!(room.entrance.accounts.get("ben").unwrap().unwrap().must_change, "the reset stands");
     room.stop().await;
 }
 

@@ -166,6 +166,8 @@ pub(crate) struct Site {
     pub(crate) tiles: Option<Tiles>,
     /// Where the history is kept, instead of files of the site's own.
     pub(crate) database: Option<Server>,
+    /// Who finds out who somebody is, instead of the local passwords.
+    pub(crate) entrance: Option<Entrance>,
     seq: AtomicU32,
 }
 
@@ -194,6 +196,7 @@ impl Site {
             reasons: Reasons::default(),
             tiles: None,
             database: None,
+            entrance: None,
             seq: AtomicU32::new(0),
         }
     }
@@ -250,7 +253,8 @@ impl Site {
         .unwrap();
         let ledger = ledger::task::start(self.dir.path(), &spool, self.now_ms(), &shutdown).unwrap();
         let history = self.start_history(&spool, &metrics, &shutdown).await;
-        let entrance = Entrance::local(self.dir.path()).unwrap();
+        let local = || Entrance::local(self.dir.path()).unwrap();
+        let entrance = self.entrance.clone().unwrap_or_else(local);
         let consoles = Consoles::default();
         let map = self.dir.path().join(MAP);
         let file = if map.exists() { Ground::File(map) } else { Ground::Outline };
