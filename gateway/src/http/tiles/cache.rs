@@ -36,7 +36,7 @@ struct Entry {
 }
 
 /// What is known of a place.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known {
     pub(super) tile: Option<Tile>,
     pub(super) is_fresh: bool,

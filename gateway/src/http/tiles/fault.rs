@@ -47,7 +47,14 @@ pub enum Fault {
 impl Fault {
     /// Whether another tile would fare no better.
     fn is_of_the_server(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::Broken(_) | Self::Slow | Self::Status(_))
+        match self {
+            Self::Unreachable(_) | Self::Broken(_) | Self::Slow => true,
+            // 401, 403, 407: it lets nobody in; 429: it is asked too much. Another 4xx is about the tile that was asked for.
+            Self::Status(status) => {
+                !status.is_client_error() || matches!(status.as_u16(), 401 | 403 | 407 | 429)
+            }
+            _ => false,
+        }
     }
 
     fn sentence(&self) -> &'static str {
@@ -100,7 +107,7 @@ impl Telling {
         self.paused_until.is_some_and(|until| now < until)
     }
 
-    /// Takes note of an outcome, and says in the log what is new.
+    /// Takes note of how a request ended, and says in the log what is new.
     pub(super) fn tell<T>(&mut self, outcome: Result<&Option<T>, &Fault>, host: &str, now: Instant) {
         match outcome {
             Ok(tile) => {
@@ -111,8 +118,6 @@ impl Telling {
                     tracing::info!(host, "the map server has tiles again");
                 }
             }
-            // It was said when the pause began.
-            Err(Fault::Paused) => {}
             Err(fault) => {
                 self.trouble = Some((fault.sentence(), now));
                 if fault.is_of_the_server() {
@@ -144,12 +149,26 @@ mod tests {
         }
         telling.tell::<()>(Err(&Fault::Slow), "h", now);
         assert!(telling.is_paused(now) && !telling.is_paused(now + PAUSE));
-        telling.tell::<()>(Err(&Fault::Paused), "h", now + Duration::from_secs(4));
-        assert!(!telling.is_paused(now + PAUSE), "a request that was not made prolongs nothing");
         assert!(telling.trouble(now).is_some());
         assert_eq!(telling.trouble(now + TROUBLE_LASTS), None, "nobody met it for so long");
         telling.tell(Ok(&Some(())), "h", now);
         assert_eq!((telling.trouble(now), telling.is_paused(now)), (None, false));
+    }
+
+    #[test]
+    fn only_a_status_that_another_tile_would_meet_too_pauses_the_map() {
+        let now = Instant::now();
+        let pauses = |status: &u16| {
+            let mut telling = Telling::new(PAUSE);
+            telling.tell::<()>(Err(&Fault::Status(StatusCode::from_u16(*status).unwrap())), "h", now);
+            telling.is_paused(now)
+        };
+        for status in [301, 302, 307, 308, 401, 403, 407, 429, 500, 502, 503, 504] {
+            assert!(pauses(&status), "{status}");
+        }
+        for status in [400, 404, 405, 406, 410, 414, 418, 422] {
+            assert!(!pauses(&status), "{status}");
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use self::archive::{Archive, ArchiveError, Coding, Kind};
+use self::cache::Known;
 use self::server::{Limits, ServerSettings, Tile, TileServer};
 use super::{App, refusal};
 
@@ -172,8 +173,8 @@ pub(super) async fn tile(State(app): State<Arc<App>>, Segments(place): Segments<
             .map_err(|_| (StatusCode::BAD_GATEWAY, "the map server has not given this part of the map")),
     };
     match tile {
-        Ok(Some(tile)) => respond(tile),
-        Ok(None) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Known { tile: Some(tile), is_fresh }) => respond(tile, is_fresh),
+        Ok(Known { tile: None, .. }) => StatusCode::NO_CONTENT.into_response(),
         Err((status, sentence)) => {
             app.live.metrics().live.map_tile_failures.inc();
             refusal(status, sentence)
@@ -185,23 +186,39 @@ async fn from_file(
     reads: &Semaphore,
     archive: &Arc<Archive>,
     (zoom, column, row): (u8, u32, u32),
-) -> Result<Option<Tile>, ArchiveError> {
+) -> Result<Known, ArchiveError> {
     let _permit = reads.acquire().await.expect("nobody closes this semaphore");
     let reader = Arc::clone(archive);
     let read = spawn_blocking(move || reader.tile(zoom, column, row))
         .await
         .expect("reading a tile does not panic, and nobody aborts it")?;
-    Ok(read.map(|bytes| Tile { bytes: bytes.into(), kind: archive.kind(), coding: archive.coding() }))
+    let whole = |bytes: Vec<u8>| Tile { bytes: bytes.into(), kind: archive.kind(), coding: archive.coding() };
+    Ok(Known { tile: read.map(whole), is_fresh: true })
 }
 
-fn respond(tile: Tile) -> Response {
+fn respond(tile: Tile, is_fresh: bool) -> Response {
     let mut response = tile.bytes.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(tile.kind.media_type()));
     // A file changes with the gateway's start at most, and a server's tile is kept here as long; an hour is soon enough.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));
+    // One that is older goes out because the server is in trouble: the next one is wanted soon after that is over.
+    let age = if is_fresh { "private, max-age=3600" } else { "private, max-age=60" };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(age));
     if tile.coding == Coding::Gzip {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_keeps_a_fresh_tile_for_an_hour_and_an_old_one_for_a_minute() {
+        for (is_fresh, age) in [(true, "private, max-age=3600"), (false, "private, max-age=60")] {
+            let tile = Tile { bytes: "a picture".into(), kind: Kind::Png, coding: Coding::Plain };
+            assert_eq!(respond(tile, is_fresh).headers()[header::CACHE_CONTROL], age);
+        }
+    }
 }

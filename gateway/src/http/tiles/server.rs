@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::archive::{Coding, Kind, TILE_BYTES_MAX};
-use super::cache::Cache;
+use super::cache::{Cache, Known};
 use super::fault::{Fault, Telling};
 use super::template::{Place, Template};
 use crate::https::{self, AuthorityError, with_causes};
@@ -123,26 +123,33 @@ impl TileServer {
         self.telling().trouble(Instant::now())
     }
 
-    /// One tile; `None`: there is nothing to draw. An old one is given while the server is in trouble. May be dropped at
-    /// any time: the request ends with it.
+    /// One tile; `None`: there is nothing to draw. One that is not fresh is given while the server is in trouble. May be
+    /// dropped at any time: the request ends with it.
     ///
     /// # Errors
     /// [`Fault`].
-    pub async fn tile(&self, place: Place) -> Result<Option<Tile>, Fault> {
+    pub(super) async fn tile(&self, place: Place) -> Result<Known, Fault> {
         if !self.has(place) {
-            return Ok(None);
+            return Ok(Known { tile: None, is_fresh: true });
         }
         let known = self.cache().get(place, Instant::now());
         if let Some(known) = known.as_ref().filter(|known| known.is_fresh) {
-            return Ok(known.tile.clone());
+            return Ok(known.clone());
         }
-        let fetched = timeout(self.limits.fetch_max, self.in_turn(place)).await.unwrap_or(Err(Fault::Slow));
-        self.telling().tell(fetched.as_ref(), self.settings.template.host(), Instant::now());
+        let fetched = timeout(self.limits.fetch_max, self.in_turn(place)).await.unwrap_or_else(|_| {
+            self.tell(Err(&Fault::Slow));
+            Err(Fault::Slow)
+        });
         match (fetched, known) {
-            (Ok(tile), _) => Ok(tile),
-            (Err(_), Some(old)) => Ok(old.tile),
+            (Ok(tile), _) => Ok(Known { tile, is_fresh: true }),
+            (Err(_), Some(old)) => Ok(old),
             (Err(fault), None) => Err(fault),
         }
+    }
+
+    /// What the server did, and nothing that was known before: only its own answer ends its trouble.
+    fn tell(&self, outcome: Result<&Option<Tile>, &Fault>) {
+        self.telling().tell(outcome, self.settings.template.host(), Instant::now());
     }
 
     async fn in_turn(&self, place: Place) -> Result<Option<Tile>, Fault> {
@@ -154,7 +161,9 @@ impl TileServer {
         if self.telling().is_paused(Instant::now()) {
             return Err(Fault::Paused);
         }
-        let tile = self.fetch(place).await?;
+        let fetched = self.fetch(place).await;
+        self.tell(fetched.as_ref());
+        let tile = fetched?;
         self.cache().put(place, tile.clone(), Instant::now());
         Ok(tile)
     }
@@ -174,7 +183,11 @@ impl TileServer {
             StatusCode::OK => self.checked(answer).await.map(Some),
             StatusCode::NO_CONTENT => Ok(None),
             // Most servers say so where their map ends; one that says nothing else has another address.
-            StatusCode::NOT_FOUND if self.telling().has_had_a_tile() => Ok(None),
+            StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST | StatusCode::GONE
+                if self.telling().has_had_a_tile() =>
+            {
+                Ok(None)
+            }
             StatusCode::NOT_FOUND => Err(Fault::NoTileYet),
             status => Err(Fault::Status(status)),
         }
@@ -235,7 +248,58 @@ fn kind_of(is_raster: bool, media_type: &str) -> Option<Kind> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+    use std::pin::pin;
+
+    use super::super::cache::FRESH_FOR;
     use super::*;
+
+    const PLACE: Place = (7, 63, 42);
+
+    /// One that is never asked.
+    fn server() -> TileServer {
+        let settings = ServerSettings {
+            template: Template::try_new("http://127.0.0.1:9/{z}/{x}/{y}").unwrap(),
+            authority: None,
+            is_raster: true,
+            zooms: (0, 14),
+            layers: Vec::new(),
+            attribution: String::new(),
+        };
+        TileServer::try_new(settings, Limits::default()).unwrap()
+    }
+
+    fn picture() -> Option<Tile> {
+        Some(Tile { bytes: Bytes::from_static(b"a picture"), kind: Kind::Png, coding: Coding::Plain })
+    }
+
+    #[tokio::test]
+    async fn a_tile_that_came_from_the_cache_ends_no_pause() {
+        let server = server();
+        let every_turn = server.turns.acquire_many(u32::try_from(FETCHES_MAX).unwrap()).await.unwrap();
+        let mut asking = pin!(server.tile(PLACE));
+        tokio::select! {
+            biased;
+            _ = &mut asking => panic!("it had no turn"),
+            () = ready(()) => {}
+        }
+        // What others met meanwhile: this tile, and then trouble.
+        server.cache().put(PLACE, picture(), Instant::now());
+        server.tell(Err(&Fault::Slow));
+        drop(every_turn);
+        assert_eq!(asking.await, Ok(Known { tile: picture(), is_fresh: true }));
+        assert!(server.telling().is_paused(Instant::now()) && server.trouble().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tile_of_before_the_trouble_is_given_as_an_old_one() {
+        let server = server();
+        server.cache().put(PLACE, picture(), Instant::now());
+        assert_eq!(server.tile(PLACE).await, Ok(Known { tile: picture(), is_fresh: true }));
+        tokio::time::advance(FRESH_FOR).await;
+        server.tell(Err(&Fault::Slow));
+        assert_eq!(server.tile(PLACE).await, Ok(Known { tile: picture(), is_fresh: false }));
+    }
 
     #[test]
     fn only_what_a_browser_draws_as_a_tile_is_a_tile() {

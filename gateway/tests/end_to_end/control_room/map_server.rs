@@ -188,6 +188,8 @@ async fn where_the_map_ends_there_is_nothing_and_no_trouble() {
         Knob::Answer(200, &[("content-type", "image/png")], b"a picture".into()),
         Knob::Answer(404, &[], Vec::new()),
         Knob::Answer(204, &[], Vec::new()),
+        Knob::Answer(400, &[], Vec::new()),
+        Knob::Answer(410, &[], Vec::new()),
     ]);
     let site = site(server.start().await, HASTE);
     let room = site.open().await;
@@ -196,8 +198,10 @@ async fn where_the_map_ends_there_is_nothing_and_no_trouble() {
         browser.get("/map/tiles/2/0/0").await.status,
         browser.get("/map/tiles/2/1/0").await.status,
         browser.get("/map/tiles/2/2/0").await.status,
+        browser.get("/map/tiles/2/3/0").await.status,
+        browser.get("/map/tiles/2/0/1").await.status,
     ];
-    assert_eq!(statuses, [200, 204, 204]);
+    assert_eq!(statuses, [200, 204, 204, 204, 204]);
     assert_eq!(trouble(&browser).await, None);
     room.stop().await;
 }
