@@ -6,8 +6,8 @@ import { getJson, withQuery } from './request';
 /** An hour at one position a second, and half as much again. */
 const TRACK_POINTS_MAX = 5_000;
 
-export const getTrack = (unit: string, from_ms: number, until_ms: number): Promise<Track> =>
-  getJson(withQuery('/api/v1/history/track', { unit, from_ms, until_ms, limit: TRACK_POINTS_MAX }));
+export const getTrack = (unit: string, from_ms: number, until_ms: number, until: AbortSignal): Promise<Track> =>
+  getJson(withQuery('/api/v1/history/track', { unit, from_ms, until_ms, limit: TRACK_POINTS_MAX }), until);
 
 /** One picture of the past; a later one holds only what changed since the picture before it. */
 export interface Frame {

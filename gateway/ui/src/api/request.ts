@@ -14,6 +14,8 @@ const REQUEST_MS_MAX = 10_000;
 export const CONSOLE_LOCKED = 423;
 /** The status of a refusal (RFC 6585, 3) until this person has said why they look. */
 export const REASON_OWED = 428;
+/** The status of a refusal (RFC 6585, 4) that is for now: `Refused.retry_after_s` says how long. */
+export const TOO_MANY = 429;
 
 export class SessionLost extends Error {
   override readonly name = 'SessionLost';
@@ -45,12 +47,13 @@ export class Conflict extends Error {
 
 async function send(path: string, init: RequestInit): Promise<Response> {
   let response: Response;
+  const ends = [AbortSignal.timeout(REQUEST_MS_MAX), init.signal].filter((signal) => signal != null);
   try {
     response = await fetch(path, {
       ...init,
       credentials: 'same-origin',
       cache: 'no-store',
-      signal: AbortSignal.timeout(REQUEST_MS_MAX),
+      signal: AbortSignal.any(ends),
     });
   } catch (cause) {
     throw new Unreachable(`no answer from the gateway to ${path}`, { cause });
@@ -70,8 +73,9 @@ async function refusal(response: Response): Promise<Refused | Unreachable> {
   return new Refused(response.status, sentence, retry > 0 ? retry : null);
 }
 
-export async function getJson<T>(path: string): Promise<T> {
-  const response = await send(path, {});
+/** `until` ends the request: nobody waits for it any more. */
+export async function getJson<T>(path: string, until?: AbortSignal): Promise<T> {
+  const response = await send(path, until === undefined ? {} : { signal: until });
   if (response.status === 401) throw new SessionLost('the session has ended');
   if (!response.ok) throw await refusal(response);
   return (await response.json()) as T;

@@ -7,7 +7,7 @@
 import { Conflict, Refused, SessionLost } from '../api/request';
 import { act, type Deed } from '../api/room';
 import type { Alarm } from '../types';
-import { mergeAlarms, queueOrder } from './merge';
+import { firstOfUnits, mergeAlarms, queueOrder } from './merge';
 
 /** A closed alarm is remembered for as long as an older telling of it may be on its way. */
 const CLOSED_KEPT_MAX = 500;
@@ -30,8 +30,7 @@ export class AlarmDesk {
 
   readonly queue = $derived([...this.all.values()].sort(queueOrder));
   readonly waiting = $derived(this.queue.filter((alarm) => alarm.state === 'unacknowledged'));
-  /** The alarm that colours a unit: the first of the queue. A shelved one colours nothing. */
-  readonly ofUnit = $derived(this.#ofUnit());
+  readonly ofUnit: ReadonlyMap<string, Alarm> = $derived(firstOfUnits(this.queue));
   readonly chosenAlarm = $derived(this.chosen === null ? null : (this.all.get(this.chosen) ?? null));
 
   /** Closed alarms, oldest first: an older telling must not bring one back. */
@@ -100,13 +99,5 @@ export class AlarmDesk {
   #refuse(id: string, words: string | null): void {
     const others = [...this.refusals].filter(([alarm]) => alarm !== id);
     this.refusals = new Map(words === null ? others : [...others, [id, words]]);
-  }
-
-  #ofUnit(): ReadonlyMap<string, Alarm> {
-    const byUnit = new Map<string, Alarm>();
-    for (const alarm of [...this.queue].reverse()) {
-      if (alarm.state !== 'shelved') byUnit.set(alarm.unit, alarm);
-    }
-    return byUnit;
   }
 }

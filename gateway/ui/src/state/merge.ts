@@ -64,6 +64,15 @@ export function queueOrder(a: Alarm, b: Alarm): number {
   return grade !== 0 ? grade : a.received_at_ms - b.received_at_ms;
 }
 
+/** The alarm that colours each unit: its first in the queue's order. A shelved one colours nothing. */
+export function firstOfUnits<A extends Alarm>(alarms: readonly A[]): Map<string, A> {
+  const byUnit = new Map<string, A>();
+  for (const alarm of [...alarms].sort(queueOrder)) {
+    if (alarm.state !== 'shelved' && !byUnit.has(alarm.unit)) byUnit.set(alarm.unit, alarm);
+  }
+  return byUnit;
+}
+
 const collator = new Intl.Collator('en-GB', { numeric: true, sensitivity: 'base' });
 
 /** By callsign, numbers as numbers: the list must not move under the pointer. */

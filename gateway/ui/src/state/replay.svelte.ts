@@ -12,6 +12,7 @@ import { SessionLost } from '../api/request';
 import { getFrames, getPastAlarms, type Frame } from '../api/history';
 import type { Alarm, Unit } from '../types';
 import { clock } from './clock.svelte';
+import { firstOfUnits } from './merge';
 import { asOf, type PastAlarm } from './past_alarm';
 import { room } from './room.svelte';
 import { UnitStore } from './units.svelte';
@@ -36,15 +37,8 @@ class Replay {
   alarms = $state.raw<readonly PastAlarm[]>([]);
   readonly units = new UnitStore();
 
-  /** Alarms as they stood at `at_ms`, by unit. */
-  readonly alarmOfUnit = $derived.by(() => {
-    const byUnit = new Map<string, Alarm>();
-    for (const alarm of this.alarms) {
-      const then = asOf(alarm, this.at_ms);
-      if (then !== null) byUnit.set(alarm.unit, then);
-    }
-    return byUnit;
-  });
+  /** Alarms as they stood at `at_ms`, by unit: of several, the one that the queue had first then. */
+  readonly alarmOfUnit = $derived(firstOfUnits(this.alarms.map((alarm) => asOf(alarm, this.at_ms)).filter((then) => then !== null)));
 
   #frames: Frame[] = [];
   /** The frame that `units` shows. */

@@ -1,9 +1,12 @@
 /**
  * The records of the chosen unit in the past hour from the gateway's history, and what this page saw
  * since; the trail is the last 15 minutes of them. Without history (an older gateway, no permission) it is what this page saw.
+ *
+ * **Only the chosen unit is asked for**: another choice ends the request before, and a gateway that has too much to do is asked
+ * again when it says so, as long as the unit is chosen.
  */
 import { getTrack } from '../api/history';
-import { SessionLost } from '../api/request';
+import { Refused, SessionLost, TOO_MANY } from '../api/request';
 import { join, Seen, trailOf, type Trail } from '../trail';
 import type { Gap, Track, TrackPoint, Unit } from '../types';
 import { clock } from './clock.svelte';
@@ -12,6 +15,8 @@ import { room } from './room.svelte';
 
 export const TRAIL_MS = 15 * 60_000;
 const NOTHING: Track = { points: [], gaps: [], next: null };
+/** Where a gateway does not say when to ask again. */
+const AGAIN_S = 1;
 
 function pointOf({ position }: Unit): TrackPoint | null {
   if (position === null || position.history) return null;
@@ -25,7 +30,8 @@ class TrackDesk {
   #seen = new Seen();
   #seenCount = $state(0);
   #unit: string | null = null;
-  #run = 0;
+  /** Ends what was asked about the choice before. */
+  #left = new AbortController();
 
   /** The trail to draw for the chosen unit; gaps are gaps. */
   readonly trail = $derived.by((): Trail => {
@@ -58,19 +64,33 @@ class TrackDesk {
     if (key === this.#unit) return;
     this.#unit = key;
     this.#track = NOTHING;
-    if (unit !== null && room.offers('history')) void this.#read(unit.id, from_ms, until_ms);
+    this.#left.abort();
+    this.#left = new AbortController();
+    if (unit !== null && room.offers('history')) void this.#read(unit.id, from_ms, until_ms, this.#left.signal);
   }
 
-  async #read(unit: string, from_ms: number, until_ms: number): Promise<void> {
-    const run = (this.#run += 1);
-    try {
-      const track = await getTrack(unit, from_ms, until_ms);
-      if (run === this.#run) this.#track = track;
-    } catch (fault) {
-      // No history is no fault of the present: the trail then begins here.
-      if (fault instanceof SessionLost) room.end();
+  async #read(unit: string, from_ms: number, until_ms: number, left: AbortSignal): Promise<void> {
+    while (!left.aborted) {
+      try {
+        const track = await getTrack(unit, from_ms, until_ms, left);
+        if (!left.aborted) this.#track = track;
+        return;
+      } catch (fault) {
+        if (left.aborted) return;
+        // No history is no fault of the present: the trail then begins here.
+        if (fault instanceof SessionLost) room.end();
+        if (!(fault instanceof Refused) || fault.status !== TOO_MANY) return;
+        await sleep((fault.retry_after_s ?? AGAIN_S) * 1_000, left);
+      }
     }
   }
 }
+
+/** Ends early with `left`. */
+const sleep = (ms: number, left: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    left.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true });
+  });
 
 export const track = new TrackDesk();
