@@ -9,6 +9,11 @@ import { inThemes } from './themes.mjs';
 const UNIT = `${FORCE}/pc-0001`;
 const PRESSED = `${FORCE}/pc-0002`;
 const WHY = 'Control room, night shift';
+/** Minutes after which a session ends that nobody uses; the clock is turned by less at once. */
+const IDLE_MIN = 30;
+const STEP_MIN = IDLE_MIN - 1;
+/** Minutes of a shift of twelve hours: nearly over, and over. What passes by itself meanwhile comes on top. */
+const [NEARLY_MIN, OVER_MIN] = [710, 725];
 const VIEW = { viewport: { width: 1280, height: 720 } };
 const KEYS = { '[[force]]': 'reason = "required"' };
 const SINK = `[[forward.file]]
@@ -97,8 +102,16 @@ async function duties(run, browser, sabotage, gateway) {
   await page.context().close();
 }
 
+/** Turned so that only the shift's limit can end the session: it is used within every half hour, and lives at 11 h 50. */
 async function shiftEnds(run, gateway, page) {
-  gateway.turnClock('+750m');
+  for (let at_min = 0; at_min < NEARLY_MIN;) {
+    at_min = Math.min(at_min + STEP_MIN, NEARLY_MIN);
+    gateway.turnClock(`+${at_min}m`);
+    const answer = await page.context().request.get(`${gateway.origin}/api/v1/session`);
+    if (answer.status() !== 200) throw new Error(`${at_min} minutes into the shift the session answered ${answer.status()}`);
+  }
+  if (await ended(page).isVisible()) throw new Error('the page says that its session has ended, and it has not');
+  gateway.turnClock(`+${OVER_MIN}m`);
   await ended(page).waitFor({ timeout: run.timeout });
   gateway.order(`press pc-0002`);
   await ended(page).getByLabel('Password').fill(PASSWORD);
@@ -112,7 +125,7 @@ async function shiftEnds(run, gateway, page) {
 
 async function left(run, gateway, page) {
   await page.goto('about:blank', { timeout: run.timeout });
-  gateway.turnClock('+785m');
+  gateway.turnClock(`+${OVER_MIN + IDLE_MIN + 1}m`);
   await page.goto(gateway.origin, { timeout: run.timeout });
   await page.getByRole('heading', { name: 'Log in' }).waitFor({ timeout: run.timeout });
 }
