@@ -17,10 +17,9 @@ export async function load(run, browser, sabotage) {
   const gateway = await StandIn.start('--units', String(UNITS));
   const page = await atWork(run, browser, gateway.link, sabotage);
   const figures = await run.claim('ten_thousand_units_leave_the_page_usable', async () => {
-    const figures = { ...(await costs(run, page, SECONDS)), key_to_choice_ms: Math.round(await answer(run, page)) };
+    const figures = { ...(await costs(run, page, SECONDS)), key_to_choice_ms: await keyToChoice(run, page, 'RV 2222', 'rv-2222') };
     console.error(JSON.stringify(figures));
     bounded(figures);
-    if (figures.key_to_choice_ms > ANSWER_MS_MAX) throw new Error(`a key took ${figures.key_to_choice_ms} ms`);
     return { units: UNITS, ...figures };
   });
   await run.picture(page, 'ten-thousand-light');
@@ -59,20 +58,23 @@ export async function costs(run, page, seconds) {
 }
 
 /** Throws if a page with ten thousand units is not usable. */
-export function bounded({ updates_per_second, main_thread_script_ms_per_s, rows_drawn }) {
+export function bounded({ updates_per_second, main_thread_script_ms_per_s, rows_drawn, key_to_choice_ms }) {
   if (updates_per_second < 100) throw new Error(`only ${updates_per_second} updates a second came: nothing was measured`);
   if (main_thread_script_ms_per_s > SCRIPT_MS_MAX) throw new Error(`${main_thread_script_ms_per_s} ms of script a second`);
   if (rows_drawn === 0 || rows_drawn > 60) throw new Error(`${rows_drawn} rows are drawn`);
+  if (!(key_to_choice_ms <= ANSWER_MS_MAX)) throw new Error(`a key took ${key_to_choice_ms} ms`);
 }
 
 const metrics = async (cdp) => Object.fromEntries((await cdp.send('Performance.getMetrics')).metrics.map(({ name, value }) => [name, value]));
 
-/** The time from a search to the chosen unit, by the page's own clock. */
-async function answer(run, page) {
+/** Milliseconds from a search for `words` to the chosen unit of that device, by the page's own clock. */
+export async function keyToChoice(run, page, words, device) {
   await page.keyboard.press('/');
-  await page.locator('#unit-search').fill('RV 2222');
+  await page.locator('#unit-search').fill(words);
   const began = await page.evaluate(() => performance.now());
   await page.keyboard.press('Enter');
-  await run.until(page, (seen) => seen.selected?.endsWith('rv-2222'));
-  return (await page.evaluate(() => performance.now())) - began;
+  await run.until(page, (seen, wanted) => seen.selected?.endsWith(`/${wanted}`), device);
+  const took_ms = Math.round((await page.evaluate(() => performance.now())) - began);
+  await page.locator('#unit-search').fill('');
+  return took_ms;
 }

@@ -3,7 +3,7 @@
 import { atWork } from '../at_work.mjs';
 import { Gateway } from '../gateway.mjs';
 import { Wire } from '../wire.mjs';
-import { bounded, costs } from './load.mjs';
+import { bounded, costs, keyToChoice } from './load.mjs';
 
 const UNITS = 10_000;
 /** So many have a place on the map at once: some are out of radio reach, some have not come on duty. */
@@ -23,7 +23,9 @@ export async function scale(run, browser, sabotage, _gateway, binaries) {
   const page = await atWork(run, browser, await gateway.link('moss', 'operator'), sabotage);
   await run.until(page, (seen, count) => seen.units.length >= count, PLACED_MIN);
   const figures = await run.claim('ten_thousand_real_devices_leave_the_page_usable', async () => {
-    const seen = await costs(run, page, SECONDS);
+    // Without a roster a unit is called by its device.
+    const device = await page.evaluate(() => globalThis.fieldpost.inspect().units.at(-1).id.split('/')[1]);
+    const seen = { ...(await costs(run, page, SECONDS)), key_to_choice_ms: await keyToChoice(run, page, device, device) };
     console.error(JSON.stringify(seen));
     bounded(seen);
     return { units: UNITS, ...seen };
