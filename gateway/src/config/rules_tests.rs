@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::alarms::rules::BUILT_IN;
 
@@ -20,6 +22,17 @@ fn the_built_in_rules_have_no_mistake_and_are_the_published_table() {
     assert_eq!((steps("R1"), steps("R2"), steps("R6")), (vec![10, 20, 40], vec![15, 30, 60], vec![15, 30]));
     assert_eq!(rules.grouping, Some(Grouping { distance_m: 300, within_ms: 180_000 }));
     assert!(rules.of(Trigger::StillAndHeart).is_none(), "heart rates are opt-in");
+}
+
+#[test]
+fn the_manual_names_the_built_in_rules_and_no_others() {
+    let rules = from_text(Path::new("built-in"), BUILT_IN).unwrap();
+    // R15 is a setting of all rules, not one of them.
+    let built_in = rules.rules.iter().map(|rule| rule.id.to_string()).chain(["R15".to_owned()]);
+    let manual = include_str!("../../../docs/ALARMS.md");
+    let rows = manual.lines().filter_map(|line| line.strip_prefix("| R")?.split(' ').next());
+    let named: BTreeSet<String> = rows.map(|number| format!("R{number}")).collect();
+    assert_eq!(named, built_in.collect());
 }
 
 #[test]
