@@ -85,9 +85,22 @@ pub struct Forwarders {
     stop: CancellationToken,
     disclosures: Disclosures,
     running: Vec<(String, JoinHandle<()>)>,
-    /// Where TAK clients come in, and the task that lets them in.
-    door: Option<(SocketAddr, JoinHandle<()>)>,
+    /// Where TAK clients come in; kept over a reload that leaves the address as it is.
+    listening: Option<Listening>,
+    /// Lets them in.
+    door: Option<JoinHandle<()>>,
     situation: Arc<dyn Situation>,
+    /// The configuration in force.
+    config: Arc<Config>,
+}
+
+/// Where TAK clients come in.
+#[derive(Clone)]
+struct Listening {
+    /// As configured: port 0 takes a free one.
+    configured: SocketAddr,
+    address: SocketAddr,
+    listener: Arc<TcpListener>,
 }
 
 impl fmt::Debug for Forwarders {
@@ -118,33 +131,64 @@ impl Forwarders {
         situation: Arc<dyn Situation>,
         disclosures: &Disclosures,
     ) -> Result<Self, StartError> {
-        let prepared = prepare(config, &situation, disclosures, &metrics.forward.tak)?;
+        let prepared = prepare(config, &situation, disclosures, &metrics.forward.tak, None)?;
         Self::start_prepared(prepared, config, spool, metrics, situation, disclosures)
     }
 
-    /// Ends every forwarder at a batch border and starts those of `config` in their place. If `config` cannot work, the
-    /// old ones are not touched.
+    /// Ends every forwarder at a batch border and starts those of `config` in their place. What `config` needs of files and
+    /// ports is taken before: if it cannot be had, the old ones are not touched. If the new ones then cannot be started, the
+    /// old ones are started again from their cursors. A TAK listener moves to another address of the same port by a restart only.
     ///
     /// # Errors
-    /// [`StartError::Webhook`] with the old ones still running; [`StartError::Cursor`] with none.
+    /// [`StartError`]; the configuration that was in force still is. [`StartError::Cursor`] with none running if not even
+    /// its forwarders start again, which the log says: the next reload tries anew.
     pub async fn reload(
         &mut self,
         config: &Config,
         spool: &Spool,
         metrics: &Metrics,
     ) -> Result<(), StartError> {
-        let prepared = prepare(config, &self.situation, &self.disclosures, &metrics.forward.tak)?;
+        let prepared = self.prepare(config, metrics)?;
         let left = self.running.iter().map(|(name, _)| name.clone());
         let left: Vec<_> =
             left.filter(|name| prepared.sinks.iter().all(|(kept, _)| kept.name != *name)).collect();
         self.stop().await;
+        if let Err(error) = self.replace(prepared, config, spool, metrics) {
+            self.start_again(spool, metrics);
+            return Err(error);
+        }
         for name in left {
             // Its last state must not be told for ever.
             metrics.forward.forwarder(&name).rest();
         }
+        Ok(())
+    }
+
+    fn prepare(&self, config: &Config, metrics: &Metrics) -> Result<Prepared, StartError> {
+        let (tak, held) = (&metrics.forward.tak, self.listening.as_ref());
+        prepare(config, &self.situation, &self.disclosures, tak, held)
+    }
+
+    /// In the place of forwarders that are stopped. After an error everything is as it was.
+    fn replace(
+        &mut self,
+        prepared: Prepared,
+        config: &Config,
+        spool: &Spool,
+        metrics: &Metrics,
+    ) -> Result<(), StartError> {
         let (situation, disclosures) = (Arc::clone(&self.situation), self.disclosures.clone());
         *self = Self::start_prepared(prepared, config, spool, metrics, situation, &disclosures)?;
         Ok(())
+    }
+
+    /// A force system must not be cut off for a configuration that never came into force.
+    fn start_again(&mut self, spool: &Spool, metrics: &Metrics) {
+        let in_force = Arc::clone(&self.config);
+        let started = self.prepare(&in_force, metrics);
+        if let Err(error) = started.and_then(|prepared| self.replace(prepared, &in_force, spool, metrics)) {
+            tracing::error!(%error, "forwarders cannot be started again: nothing is forwarded");
+        }
     }
 
     /// Ends every forwarder at a batch border, within two seconds and one cursor write. What is still owed stays in
@@ -156,7 +200,7 @@ impl Forwarders {
                 tracing::error!(forwarder = name, %error, "forwarder ended in a fault");
             }
         }
-        if let Some((_, task)) = self.door.take()
+        if let Some(task) = self.door.take()
             && let Err(error) = task.await
         {
             tracing::error!(%error, "the listener for TAK clients ended in a fault");
@@ -166,7 +210,7 @@ impl Forwarders {
     /// Where TAK clients connect, if they may.
     #[must_use]
     pub fn tak_address(&self) -> Option<SocketAddr> {
-        self.door.as_ref().map(|(address, _)| *address)
+        self.listening.as_ref().map(|listening| listening.address)
     }
 
     fn start_prepared(
@@ -178,8 +222,7 @@ impl Forwarders {
         disclosures: &Disclosures,
     ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
-        let Prepared { sinks, door } = prepared;
-        let listening = door.as_ref().zip(config.tak.as_ref()).map(|(_, tak)| listen(tak)).transpose()?;
+        let Prepared { sinks, door, listening } = prepared;
         let mut ready = Vec::with_capacity(sinks.len());
         let shared = Arc::new(config.clone());
         for (forward, sink) in sinks {
@@ -198,9 +241,11 @@ impl Forwarders {
         });
         let running = running.collect();
         let door = listening
+            .as_ref()
             .zip(door)
-            .map(|((listener, address), door)| (address, tokio::spawn(door.run(listener, stop.clone()))));
-        Ok(Self { running, door, disclosures: disclosures.clone(), stop, situation })
+            .map(|(held, door)| tokio::spawn(door.run(Arc::clone(&held.listener), stop.clone())));
+        let disclosures = disclosures.clone();
+        Ok(Self { running, listening, door, disclosures, stop, situation, config: shared })
     }
 }
 
@@ -293,14 +338,16 @@ async fn supervise(mut running: JoinHandle<()>, restart: impl Restart) {
 struct Prepared {
     sinks: Vec<(config::Forward, AnySink)>,
     door: Option<Arc<Door>>,
+    listening: Option<Listening>,
 }
 
-/// Everything that can fail before the old forwarders are stopped.
+/// Everything that can fail before the old forwarders are stopped, which hold the port `held`.
 fn prepare(
     config: &Config,
     situation: &Arc<dyn Situation>,
     disclosures: &Disclosures,
     tak: &TakMetrics,
+    held: Option<&Listening>,
 ) -> Result<Prepared, StartError> {
     let of_listener = |source| StartError::Tak { name: "tak".to_owned(), source };
     let door = config.tak.as_ref().map(|listener| Door::new(listener, tak)).transpose();
@@ -310,16 +357,23 @@ fn prepare(
         let sink = sink(forward, config, &settings, situation, door.as_ref())?;
         Ok((forward.clone(), sink))
     });
-    Ok(Prepared { sinks: sinks.collect::<Result<_, StartError>>()?, door })
+    let sinks = sinks.collect::<Result<_, StartError>>()?;
+    let listening = config.tak.as_ref().map(|tak| listen(tak.listen, held)).transpose()?;
+    Ok(Prepared { sinks, door, listening })
 }
 
-fn listen(tak: &config::TakListener) -> Result<(TcpListener, SocketAddr), StartError> {
-    let listening = std::net::TcpListener::bind(tak.listen).and_then(|listener| {
+/// The port that is held already, if it is the one.
+fn listen(configured: SocketAddr, held: Option<&Listening>) -> Result<Listening, StartError> {
+    if let Some(held) = held.filter(|held| held.configured == configured) {
+        return Ok(held.clone());
+    }
+    let listening = std::net::TcpListener::bind(configured).and_then(|listener| {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        Ok((TcpListener::from_std(listener)?, address))
+        let listener = Arc::new(TcpListener::from_std(listener)?);
+        Ok(Listening { configured, address, listener })
     });
-    listening.map_err(|source| StartError::Listen { address: tak.listen, source })
+    listening.map_err(|source| StartError::Listen { address: configured, source })
 }
 
 fn sink(

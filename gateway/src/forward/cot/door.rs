@@ -83,7 +83,7 @@ impl Door {
     }
 
     /// Lets clients in until `stop`.
-    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+    pub(crate) async fn run(self: Arc<Self>, listener: Arc<TcpListener>, stop: CancellationToken) {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
         let mut welcomes = JoinSet::new();
         loop {

@@ -202,3 +202,42 @@ async fn a_reload_cuts_off_a_client_that_left_the_list_and_keeps_the_port() {
     client.until("t-x-takp-v").await;
     forwarders.stop().await;
 }
+
+#[tokio::test]
+async fn a_reload_that_fails_leaves_every_output_as_it_was() {
+    let mut house = House::new();
+    let path = house.config.path.clone();
+    let kept = house.rig.path("events.ndjson");
+    let text = std::fs::read_to_string(&path).unwrap()
+        + &format!("[[forward.file]]\npath = {kept:?}\n{RELEASE_ALL}\n");
+    house.config = Config::from_text(&path, &text, &[]).unwrap();
+    let mut forwarders = house.start();
+    let address = forwarders.tak_address().unwrap();
+    let room = issue(&mut house.authority, "room");
+    let mut client = Client::connect(address, &house.authority, Some(&room)).await.unwrap();
+    client.until("t-x-takp-v").await;
+    let lines_count = || std::fs::read_to_string(&kept).unwrap_or_default().lines().count();
+
+    let occupant = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("listen = \"{}\"\nclient", occupant.local_addr().unwrap());
+    let elsewhere = text.replace("listen = \"127.0.0.1:0\"\nclient", &listen);
+    let occupied = Config::from_text(&path, &elsewhere, &[]).unwrap();
+    let failed = forwarders.reload(&occupied, &house.rig.spool, &house.rig.metrics).await.unwrap_err();
+    assert!(failed.to_string().contains("tak.listen"), "{failed}");
+    house.rig.append(1..=10).await;
+    client.until("fieldpost.test.sim.pc%2E0001").await;
+    wait_for("the file to go on", || lines_count() == 10).await;
+
+    // The new output's cursor is somebody else's: that shows only once the old outputs have ended.
+    let more = format!("[[forward.file]]\nname = \"more\"\npath = \"more.ndjson\"\n{RELEASE_ALL}\n");
+    let _theirs = house.rig.spool.cursor("more").unwrap();
+    let config = Config::from_text(&path, &(text + &more), &[]).unwrap();
+    let failed = forwarders.reload(&config, &house.rig.spool, &house.rig.metrics).await.unwrap_err();
+    assert!(failed.to_string().contains("more"), "{failed}");
+    assert_eq!(forwarders.tak_address(), Some(address), "the port is still the one");
+    let mut client = Client::connect(address, &house.authority, Some(&room)).await.unwrap();
+    client.until("t-x-takp-v").await;
+    house.rig.append(11..=20).await;
+    wait_for("the file to go on again", || lines_count() == 20).await;
+    forwarders.stop().await;
+}
