@@ -1,17 +1,23 @@
 //! What the NMEA sink promises.
 
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
 use fieldpost_protocol::{Class, FixSource, Position};
 use proptest::prelude::*;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::audit::What;
+use crate::config::material::{Authority, ServerIdentity};
 use crate::forward::event::{Gap, GapReason, Renderer};
 use crate::forward::release::Release;
 use crate::forward::testing::{
     MemoryJournal, RECEIVED_MS, alarm_record, head, position, position_record, record_of,
 };
+use crate::pki;
 use crate::record::Record;
 use crate::spool::Lsn;
 
@@ -24,15 +30,20 @@ struct Site {
 
 impl Site {
     async fn new(sends_every_position: bool) -> Self {
+        Self::of(sends_every_position, |_| {}).await
+    }
+
+    async fn of(sends_every_position: bool, over: impl FnOnce(&mut NmeaServer)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let journal = MemoryJournal::default();
-        let server = NmeaServer {
+        let mut server = NmeaServer {
             host: "127.0.0.1".into(),
             port: listener.local_addr().unwrap().port(),
             is_tls: false,
             authority: None,
             client: None,
         };
+        over(&mut server);
         let settings = NmeaSettings {
             server,
             sends_every_position,
@@ -208,4 +219,91 @@ async fn a_unit_whose_name_has_no_room_in_a_sentence_is_refused_by_name() {
     assert!(matches!(refused, SinkError::Refuse { reason: RefuseReason::TooLarge, .. }));
     assert!(refused.to_string().contains("a-device-with-a-long-name"), "{refused}");
     assert!(site.disclosed().is_empty());
+}
+
+/// An authority, and the files of a client that it issued.
+struct Papers {
+    authority: PathBuf,
+    /// Certificate and key of a server at `127.0.0.1`.
+    server: (PathBuf, PathBuf),
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Papers {
+    fn make(dir: &Path, name: &str) -> Self {
+        let mut authority = pki::Authority::create(&dir.join(name)).unwrap();
+        let issued = authority.issue_server(&["127.0.0.1".to_owned()], 1).unwrap();
+        let request = pki::DeviceRequest {
+            force: fieldpost_protocol::ForceId::try_new("sim").unwrap(),
+            device: DeviceId::try_new("gateway").unwrap(),
+            mode: fieldpost_protocol::Mode::Test,
+            validity: pki::Validity::days_from(jiff::Timestamp::now().as_second(), 1),
+            replace: false,
+        };
+        let client = authority.issue_devices(&[request]).unwrap().remove(0);
+        let write = |kind: &str, pem: &str| {
+            let path = dir.join(format!("{name}-{kind}.pem"));
+            std::fs::write(&path, pem).unwrap();
+            path
+        };
+        Self {
+            server: (write("server", &issued.certificate_pem), write("server-key", &issued.key_pem)),
+            authority: write("ca", authority.certificate_pem()),
+            certificate: write("client", &client.certificate_pem),
+            key: write("client-key", &client.key_pem),
+        }
+    }
+
+    /// A server of this authority that lets in whom `clients` issued.
+    fn acceptor(&self, clients: &Self) -> TlsAcceptor {
+        let identity = ServerIdentity::load(&self.server.0, &self.server.1).unwrap();
+        let clients = Authority::load(&clients.authority).unwrap();
+        TlsAcceptor::from(pki::mutual_server(&identity, &clients, None).unwrap())
+    }
+}
+
+async fn over_tls(papers: &Papers) -> Site {
+    Site::of(false, |server| {
+        server.is_tls = true;
+        server.authority = Some(papers.authority.clone());
+        server.client = Some((papers.certificate.clone(), papers.key.clone()));
+    })
+    .await
+}
+
+#[tokio::test]
+async fn nothing_counts_as_taken_by_a_server_that_refuses_our_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ours, others) = (Papers::make(dir.path(), "ours"), Papers::make(dir.path(), "others"));
+    let mut site = over_tls(&ours).await;
+    // However busy this machine is.
+    site.sink.link.grace = Duration::from_secs(60);
+    let acceptor = ours.acceptor(&others);
+    let mut events = site.events(&[position_record(5)]);
+    let (refused, accepted) = tokio::join!(site.sink.deliver(&mut events), async {
+        acceptor.accept(site.listener.accept().await.unwrap().0).await.map(drop)
+    });
+    assert!(accepted.is_err(), "it was issued by another authority");
+    assert!(matches!(refused, Err(SinkError::Retry { reason: RetryReason::Credentials, .. })), "{refused:?}");
+    assert_eq!(states(&events), [EventState::Owed]);
+    assert!(site.disclosed().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_takes_our_certificate_is_told_over_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let ours = Papers::make(dir.path(), "ours");
+    let mut site = over_tls(&ours).await;
+    let acceptor = ours.acceptor(&ours);
+    let mut events = site.events(&[position_record(5)]);
+    let (delivered, told) = tokio::join!(site.sink.deliver(&mut events), async {
+        let stream = acceptor.accept(site.listener.accept().await.unwrap().0).await.unwrap();
+        let (mut told, mut stream) = (String::new(), BufReader::new(stream));
+        stream.read_line(&mut told).await.unwrap();
+        told
+    });
+    delivered.unwrap();
+    assert!(told.starts_with("\\s:pc-0001,c:"), "{told}");
+    assert_eq!(site.disclosed(), ["sim.pc-0001.3.5"]);
 }

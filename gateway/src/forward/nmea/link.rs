@@ -1,7 +1,8 @@
 //! The connection to a location server.
 //!
-//! **Clear text only to this machine.** Connected when there is something to write; what the server says is read and thrown away, so
-//! that its end is noticed. Cancel-safe: a write that is cut off takes the connection with it.
+//! **Clear text only to this machine, and nothing is written to a server that may still refuse our certificate.** Connected when
+//! there is something to write; what the server says is read and thrown away, so that its end is noticed. Cancel-safe: a write that
+//! is cut off takes the connection with it.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -22,6 +23,9 @@ use crate::https::{self, AuthorityError};
 use crate::pki;
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// In TLS 1.3 a server looks at our certificate, or at that we have none, only when the handshake is over for us. What it takes in
+/// this time to refuse us is seen before anything counts as taken: two round trips of a bad mobile network.
+const GRACE: Duration = Duration::from_millis(500);
 /// Read of what the server says in one go, and thrown away.
 const SAID_BYTES_MAX: usize = 64 * 1024;
 
@@ -67,6 +71,7 @@ pub(super) struct Link {
     server: NmeaServer,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     open: Option<Box<dyn Stream>>,
+    pub(super) grace: Duration,
 }
 
 impl Link {
@@ -79,7 +84,7 @@ impl Link {
         } else {
             None
         };
-        Ok(Self { server, tls, open: None })
+        Ok(Self { server, tls, open: None, grace: GRACE })
     }
 
     /// Returns when there is a connection that the server has not ended.
@@ -91,9 +96,12 @@ impl Link {
             return Ok(());
         }
         let at = format!("{}:{}", self.server.host, self.server.port);
-        let opened = timeout(CONNECT_MAX, self.connect());
-        let opened = opened.await.map_err(|_| unreachable(&at, &"no answer"))?;
-        self.open = Some(opened.map_err(|error| unreachable(&at, &error))?);
+        let opened = timeout(CONNECT_MAX, self.connect(&at)).await;
+        let mut open = opened.unwrap_or_else(|_| Err(unreachable(&at, &"no answer")))?;
+        if self.tls.is_some() {
+            accepted(&mut open, self.grace).await.map_err(|error| refused(&at, &error))?;
+        }
+        self.open = Some(open);
         Ok(())
     }
 
@@ -119,14 +127,14 @@ impl Link {
         Ok(())
     }
 
-    async fn connect(&self) -> std::io::Result<Box<dyn Stream>> {
-        let socket =
-            TcpStream::connect((self.server.host.trim_matches(['[', ']']), self.server.port)).await?;
-        socket.set_nodelay(true)?;
-        Ok(match &self.tls {
-            None => Box::new(socket),
-            Some((connector, name)) => Box::new(connector.connect(name.clone(), socket).await?),
-        })
+    async fn connect(&self, at: &str) -> Result<Box<dyn Stream>, SinkError> {
+        let address = (self.server.host.trim_matches(['[', ']']), self.server.port);
+        let socket = TcpStream::connect(address).await.map_err(|error| unreachable(at, &error))?;
+        socket.set_nodelay(true).map_err(|error| unreachable(at, &error))?;
+        let Some((connector, name)) = &self.tls else { return Ok(Box::new(socket)) };
+        // Of a certificate that is wrong on either side: no time heals it, but a renewal does.
+        let opened = connector.connect(name.clone(), socket).await;
+        Ok(Box::new(opened.map_err(|error| refused(at, &error))?))
     }
 }
 
@@ -155,6 +163,25 @@ async fn still_open(mut open: Box<dyn Stream>) -> Option<Box<dyn Stream>> {
         }
     }
     None
+}
+
+/// Returns when the server has had its time to refuse us.
+async fn accepted(open: &mut Box<dyn Stream>, grace: Duration) -> std::io::Result<()> {
+    let ended = async {
+        let (mut said, mut said_count) = ([0; 1024], 0);
+        while said_count < SAID_BYTES_MAX {
+            match open.read(&mut said).await? {
+                0 => break,
+                count => said_count += count,
+            }
+        }
+        Err(std::io::Error::other("it ended the connection behind the handshake"))
+    };
+    timeout(grace, ended).await.unwrap_or(Ok(()))
+}
+
+fn refused(at: &str, error: &dyn std::fmt::Display) -> SinkError {
+    SinkError::retry(RetryReason::Credentials, format!("{at}: TLS: {error}"))
 }
 
 fn unreachable(at: &str, error: &dyn std::fmt::Display) -> SinkError {
