@@ -3,6 +3,9 @@
 //! **The command writes down what is wanted; the forwarder does it**, so that nothing is sent but as it is released, on the
 //! disclosure log, under the same key.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
 use super::args::{RefusedCommand, RefusedWish};
 use super::config::load;
 use super::exit::{CliError, Exit};
@@ -63,6 +66,7 @@ fn ask(wish: &RefusedWish, what: Wish) -> Result<(), CliError> {
         output::line(&format!("nothing to do: no such event of {} waits", wish.output));
         return Ok(());
     }
+    owned(&config.data_dir, rustix::process::geteuid().as_raw())?;
     let (by, why) = (wish.reason.by.clone(), wish.reason.why.clone());
     let ids = wish.ids.iter().cloned().collect();
     files.ask(&Asked { at_ms: now_ms(), by, why, wish: what, ids }).map_err(|error| {
@@ -72,6 +76,20 @@ fn ask(wish: &RefusedWish, what: Wish) -> Result<(), CliError> {
         "asked for {count} events: a running gateway does it now, another one at its start"
     ));
     Ok(())
+}
+
+/// The forwarder could not read a request of another user: it would never be done.
+fn owned(data_dir: &Path, uid: u32) -> Result<(), CliError> {
+    let owner = std::fs::metadata(data_dir).map_err(|error| unreadable(&error))?.uid();
+    if owner == uid {
+        return Ok(());
+    }
+    let said = format!(
+        "{} belongs to user {owner}, and this is user {uid}: run the command as that user, who runs the gateway \
+         (sudo -u '#{owner}' fieldpost refused ...)",
+        data_dir.display()
+    );
+    Err(CliError::new(Exit::CannotCreate, said))
 }
 
 fn files(config: &Config, output: &str) -> Result<RefusedFiles, CliError> {
@@ -85,4 +103,17 @@ fn files(config: &Config, output: &str) -> Result<RefusedFiles, CliError> {
 
 fn unreadable(error: &std::io::Error) -> CliError {
     CliError::new(Exit::Io, format!("cannot read the refusals: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_owns_the_data_directory_may_ask() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = std::fs::metadata(dir.path()).unwrap().uid();
+        assert!(owned(dir.path(), owner).is_ok());
+        assert!(owned(dir.path(), owner + 1).is_err());
+    }
 }

@@ -83,9 +83,17 @@ pub struct RefusedFiles {
 /// A few of the events to be sent again.
 #[derive(Debug)]
 pub(super) struct Chunk {
-    pub(super) subjects: Vec<Subject>,
+    pub(super) lines: Vec<Waiting>,
     /// Where the next ones begin, in bytes.
     pub(super) next: u64,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) subject: Subject,
+    /// Its line.
+    pub(super) text: Vec<u8>,
 }
 
 impl RefusedFiles {
@@ -132,8 +140,11 @@ impl RefusedFiles {
     }
 
     /// Whether somebody asked, or something asked for is not done. Two looks at names.
-    pub(super) fn has_work(&self) -> bool {
-        self.again_path().exists() || self.requests().is_ok_and(|requests| !requests.is_empty())
+    ///
+    /// # Errors
+    /// The directory of requests cannot be read.
+    pub(super) fn has_work(&self) -> io::Result<bool> {
+        Ok(self.again_path().try_exists()? || !self.requests()?.is_empty())
     }
 
     /// The oldest request, and how many events it means; `None` if there is none. One that cannot be read is put aside.
@@ -201,18 +212,19 @@ impl RefusedFiles {
             file => file?,
         };
         file.seek(SeekFrom::Start(from))?;
-        let mut chunk = Chunk { subjects: Vec::new(), next: from };
+        let mut chunk = Chunk { lines: Vec::new(), next: from };
         let mut file = BufReader::new(file);
         let mut text = Vec::new();
-        while chunk.subjects.len() < CHUNK_COUNT && file.read_until(b'\n', &mut text)? > 0 {
+        while chunk.lines.len() < CHUNK_COUNT && file.read_until(b'\n', &mut text)? > 0 {
             chunk.next += text.len() as u64;
-            chunk.subjects.extend(Line::parse(&text).and_then(|line| line.subject()));
-            text.clear();
+            let text = std::mem::take(&mut text);
+            let subject = Line::parse(&text).and_then(|line| line.subject());
+            chunk.lines.extend(subject.map(|subject| Waiting { subject, text }));
         }
         Ok((chunk.next > from).then_some(chunk))
     }
 
-    /// Everything that was chosen is delivered, or refused and kept again. Blocking.
+    /// Everything that was chosen is delivered, or refused or withheld and kept again. Blocking.
     pub(super) fn sent(&self) -> io::Result<()> {
         remove(&self.again_path())
     }

@@ -2,6 +2,7 @@
 
 mod refused;
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -256,6 +257,61 @@ async fn a_sink_that_refuses_everything_is_slowed_but_never_blocks_for_ever() {
     assert!(elapsed >= Duration::from_mins(1), "13 delays of 5 s or more, not {elapsed:?}");
     let (_, metrics) = running.stop().await;
     assert_eq!(metrics.snapshot()[0].refused_count, 20);
+}
+
+/// Takes alarm 200 and refuses all else.
+fn takes_the_alarm_alone() -> MemorySink {
+    MemorySink::new(|events| {
+        let mut owed = events.iter().filter(|event| event.state == EventState::Owed);
+        if owed.any(|event| event.key != "sim.pc-0001.3.200") {
+            return Err(SinkError::Refuse { reason: RefuseReason::Content, detail: "HTTP 422".into() });
+        }
+        Ok(())
+    })
+}
+
+/// Raises alarm 200 and returns how long it took until the sink had it.
+async fn raise(alarms: &Mutex<VecDeque<super::source::Taken>>, accepted: &Mutex<Vec<String>>) -> Duration {
+    let start = Instant::now();
+    alarms.lock().unwrap().push_back(taken(&[alarm_record(200)], 200));
+    let told = async {
+        while *accepted.lock().unwrap() != keys([200]) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_hours(1), told).await.expect("the sink takes it");
+    start.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_goes_before_the_rest_of_a_batch_that_the_sink_refuses() {
+    let source = MemorySource::positions(&[1..=100]);
+    let (alarms, cursor) = (Arc::clone(&source.alarms), Arc::clone(&source.cursor));
+    let sink = takes_the_alarm_alone();
+    let accepted = Arc::clone(&sink.accepted);
+    let running = Running::start(source, sink);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(cursor.lock().unwrap().last().is_some_and(|at| *at >= 8), "what is set aside is done");
+    let waited = raise(&alarms, &accepted).await;
+    assert!(waited <= Duration::from_secs(11), "one longest delay, not {waited:?}");
+    running.until(100).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_goes_before_refused_events_that_cannot_be_kept() {
+    let source = MemorySource::positions(&[1..=3]);
+    let (alarms, cursor) = (Arc::clone(&source.alarms), Arc::clone(&source.cursor));
+    let sink = takes_the_alarm_alone();
+    let accepted = Arc::clone(&sink.accepted);
+    let running = Running::start(source, sink);
+    let path = running.dir.path().join("refused.ndjson");
+    std::fs::create_dir(&path).unwrap();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let waited = raise(&alarms, &accepted).await;
+    assert!(waited <= Duration::from_secs(11), "one longest delay, not {waited:?}");
+    assert!(cursor.lock().unwrap().iter().all(|at| *at == 200), "what is not kept is not done");
+    std::fs::remove_dir(&path).unwrap();
+    running.until(3).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use super::{RefuseReason, RetryReason, Sink, SinkError};
 use crate::sabotage::{self, CrashPoint, Sabotage};
 
 /// A sink that refuses this many events in a row is more likely wrong itself than they are: from here on every further
-/// refusal waits the longest delay, so that an operator can step in before much is set aside, and yet nothing blocks.
+/// refusal is followed by the longest delay, so that an operator can step in before much is set aside, and yet nothing blocks.
 const REFUSED_IN_A_ROW_MAX: u32 = 8;
 
 /// How a delivery ended.
@@ -22,11 +22,13 @@ pub(super) enum Delivery {
     Done,
     /// The sink failed, and the pause after it is over.
     Failed,
+    /// The sink refuses event after event: what goes on with these events waits [`Forwarder::slow_delay`] first.
+    Slowed,
 }
 
 impl<S: Sink, R: Source> Forwarder<S, R> {
     /// Returns when no event is owed any more, or after the pause that follows a failure: by then something else may have to
-    /// go first. `oldest_ms` is for the lag only.
+    /// go first. So it does after each refusal of a sink that refuses much. `oldest_ms` is for the lag only.
     pub(super) async fn deliver(
         &mut self,
         events: &mut [Event],
@@ -36,7 +38,13 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         // A stack of the ranges still owed, the first on top: halving needs log2(events) of them.
         let mut ranges = Vec::with_capacity(16);
         ranges.push(0..events.len());
+        if self.is_refusing() {
+            // One event tells whether the sink still does.
+            let next = events.iter().position(|event| event.state == EventState::Owed);
+            ranges.extend(next.map(|next| next..next + 1));
+        }
         let mut refused_count = 0_u64;
+        let mut delivery = Delivery::Done;
         while let Some(range) = ranges.pop() {
             let piece = &mut events[range.clone()];
             if owed_count(piece) == 0 {
@@ -46,8 +54,15 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
                 Ok(()) => {}
                 Err(_) if sabotage::is(Sabotage::DropFailedBatch) => {}
                 Err(SinkError::Refuse { reason, detail }) if owed_count(piece) == 1 => {
-                    self.set_aside(piece, reason, &detail).await?;
+                    if !self.set_aside(piece, reason, &detail).await? {
+                        delivery = Delivery::Failed;
+                        break;
+                    }
                     refused_count += 1;
+                    if self.is_refusing() {
+                        delivery = Delivery::Slowed;
+                        break;
+                    }
                 }
                 Err(SinkError::Refuse { .. }) => halve(&range, &mut ranges),
                 Err(SinkError::Retry { reason, detail, after_ms }) => {
@@ -65,10 +80,19 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
                 "the sink refused events for good"
             );
         }
-        if !events.is_empty() {
+        if delivery == Delivery::Done && !events.is_empty() {
             self.metrics.batches.inc();
         }
-        Ok(Delivery::Done)
+        Ok(delivery)
+    }
+
+    fn is_refusing(&self) -> bool {
+        self.refused_in_a_row_count >= REFUSED_IN_A_ROW_MAX
+    }
+
+    /// How long a sink is left alone that refuses event after event.
+    pub(super) fn slow_delay(&self) -> Duration {
+        self.backoff.longest_delay(self.settings.random.number())
     }
 
     /// One call of the sink under its deadline, after the disclosure of every owed event is durable; counts what it
@@ -136,19 +160,21 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         Ok(result)
     }
 
-    /// Keeps the one owed event of `piece` among the refusals; it counts as done only once it is durable there.
+    /// Keeps the one owed event of `piece` among the refusals; it counts as done only once it is durable there. `false`: it cannot
+    /// be kept, and the pause after that is over.
     async fn set_aside(
         &mut self,
         piece: &mut [Event],
         reason: RefuseReason,
         detail: &str,
-    ) -> Result<(), Stopped> {
+    ) -> Result<bool, Stopped> {
         let Some(event) = piece.iter_mut().find(|event| event.state == EventState::Owed) else {
-            return Ok(());
+            return Ok(true);
         };
-        while let Err(error) = self.refusals.keep(event, reason, detail, self.now_ms()).await {
+        if let Err(error) = self.refusals.keep(event, reason, detail, self.now_ms()).await {
             let detail = format!("cannot keep a refused event: {error}");
             self.pause_after_failure(RetryReason::Storage, &detail, None).await?;
+            return Ok(false);
         }
         event.state = EventState::Refused;
         self.metrics.refused(reason);
@@ -161,11 +187,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
                 "the sink refuses event after event: check that it takes this format; forwarding goes on slowly"
             );
         }
-        if self.refused_in_a_row_count >= REFUSED_IN_A_ROW_MAX {
-            let delay = self.backoff.longest_delay(self.settings.random.number());
-            self.pause(delay).await?;
-        }
-        Ok(())
+        Ok(true)
     }
 
     /// Counts and logs a failure, then waits: the backoff's delay, or longer if the sink asked for it.
@@ -207,7 +229,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         }
     }
 
-    async fn pause(&mut self, delay: Duration) -> Result<(), Stopped> {
+    pub(super) async fn pause(&mut self, delay: Duration) -> Result<(), Stopped> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(Stopped),

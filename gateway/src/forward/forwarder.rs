@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::again::RefusedFiles;
 use super::backoff::{Backoff, BackoffSettings, Random};
 use super::deliver::Delivery;
 use super::event::{ClockBounds, Event, EventState, Gap, GapReason, Renderer, Withheld};
@@ -121,7 +120,7 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         Self {
             backoff: Backoff::new(settings.backoff),
             refusals: Refusals::new(settings.refusals.clone(), settings.release.fields),
-            resend: Resend::new(RefusedFiles::new(settings.refusals.clone())),
+            resend: Resend::new(&settings),
             metrics,
             renderer: Renderer::new(settings.clock, settings.release.clone()),
             outage: None,
@@ -202,6 +201,13 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
             }
             Ok(Delivery::Failed) => {
                 self.held[lane as usize] = Some(batch);
+                Ok(Progress::Failed)
+            }
+            Ok(Delivery::Slowed) => {
+                // The gateway may be stopped in the pause.
+                self.advance_to_hole(lane, &batch).await;
+                self.held[lane as usize] = Some(batch);
+                self.pause(self.slow_delay()).await?;
                 Ok(Progress::Failed)
             }
             Err(Stopped) => {

@@ -16,7 +16,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::Deserialize;
 
 use super::RefuseReason;
-use super::event::{Event, Gap, GapReason, Kept};
+use super::event::{Event, Gap, GapReason, Kept, Withheld};
 use super::file::append_durably;
 use super::json::Object;
 use super::release::Fields;
@@ -141,6 +141,32 @@ impl Refusals {
         line.put_u8(b'\n');
         let path = self.path.clone();
         tokio::task::spawn_blocking(move || keep_line(&path, &line))
+            .await
+            .unwrap_or_else(|panic| Err(panic.into()))
+    }
+}
+
+impl Refusals {
+    /// Appends lines of events once more that a person sent again and that are not released any more, and makes them durable.
+    ///
+    /// # Errors
+    /// As [`Self::keep`].
+    pub(super) async fn keep_withheld(
+        &self,
+        lines: &[(Vec<u8>, Withheld)],
+        at: jiff::Timestamp,
+    ) -> io::Result<()> {
+        let mut text = Vec::new();
+        for (line, why) in lines {
+            let mut line: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line)?;
+            line.insert("refused_at".to_owned(), format!("{at:.3}").into());
+            line.insert("reason".to_owned(), "withheld".into());
+            line.insert("detail".to_owned(), format!("not released any more: {}", why.as_str()).into());
+            serde_json::to_writer(&mut text, &line)?;
+            text.push(b'\n');
+        }
+        let path = self.path.clone();
+        tokio::task::spawn_blocking(move || keep_line(&path, &text))
             .await
             .unwrap_or_else(|panic| Err(panic.into()))
     }

@@ -1,18 +1,20 @@
 //! What a person asked for with refused events, done by the forwarder: behind everything else, a few events a turn.
 //!
-//! **So nothing goes to a sink but through its forwarder**: released as it is now, on the disclosure log, under the same key.
+//! **So nothing goes to a sink but through its forwarder**: released as it is now, on the disclosure log, under the same key. What
+//! goes wrong with it holds up no lane: where events are refused again one by one, or files cannot be read, only this waits.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::again::{Asked, RefusedFiles, Wish};
+use super::Sink;
+use super::again::{Asked, RefusedFiles, Waiting, Wish};
+use super::backoff::{Backoff, Random};
 use super::deliver::Delivery;
-use super::event::Event;
-use super::forwarder::{Forwarder, Stopped};
+use super::event::{Event, Withheld};
+use super::forwarder::{Forwarder, ForwarderSettings, Stopped};
 use super::refusals::Subject;
 use super::source::Source;
-use super::{RetryReason, Sink};
 
 /// How often to look whether a person asked for something: two names.
 const LOOK: Duration = Duration::from_secs(1);
@@ -20,25 +22,60 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Events that are sent again now.
 pub(super) struct Resend {
     files: RefusedFiles,
-    /// When to look again.
+    /// When to look again, or to go on.
     pub(super) look_at: Instant,
     events: Vec<Event>,
     /// Where in their file the next ones begin; `None` if there is nothing to do.
     next: Option<u64>,
+    forwarder: String,
+    random: Random,
+    backoff: Backoff,
+    /// What the last failure was, so that each is logged once.
+    failure: Option<String>,
 }
 
 impl Resend {
-    pub(super) fn new(files: RefusedFiles) -> Self {
-        Self { files, look_at: Instant::now(), events: Vec::new(), next: None }
+    pub(super) fn new(settings: &ForwarderSettings) -> Self {
+        Self {
+            files: RefusedFiles::new(settings.refusals.clone()),
+            look_at: Instant::now(),
+            events: Vec::new(),
+            next: None,
+            forwarder: settings.name.clone(),
+            random: settings.random.clone(),
+            backoff: Backoff::new(settings.backoff),
+            failure: None,
+        }
     }
 
-    /// Whether something is under way, or it is time to look and somebody asked.
+    /// Whether it is time to go on with what is under way, or to look, and somebody asked.
     pub(super) fn has_work(&mut self) -> bool {
-        if self.next.is_none() && Instant::now() >= self.look_at {
-            self.look_at = Instant::now() + LOOK;
-            self.next = self.files.has_work().then_some(0);
+        if Instant::now() < self.look_at {
+            return false;
+        }
+        if self.next.is_none() {
+            match self.files.has_work() {
+                Ok(true) => self.next = Some(0),
+                Ok(false) => self.look_at = Instant::now() + LOOK,
+                Err(error) => self.note_failure(error.to_string()),
+            }
         }
         self.next.is_some()
+    }
+
+    /// Goes on later. The lanes do not wait for it.
+    fn note_failure(&mut self, detail: String) {
+        let forwarder = &self.forwarder;
+        if self.failure.as_ref() != Some(&detail) {
+            tracing::error!(forwarder, detail, "what was asked with refused events cannot be done yet");
+            self.failure = Some(detail);
+        }
+        self.look_at = Instant::now() + self.backoff.next_delay(self.random.number());
+    }
+
+    fn note_success(&mut self) {
+        self.failure = None;
+        self.backoff.reset();
     }
 }
 
@@ -49,16 +86,22 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
             return Ok(());
         }
         if self.resend.events.is_empty() {
-            return match self.next_step().await {
-                Ok(()) => Ok(()),
-                Err(detail) => self.pause_after_failure(RetryReason::Storage, &detail, None).await,
-            };
+            match self.next_step().await {
+                Ok(()) => self.resend.note_success(),
+                Err(detail) => self.resend.note_failure(detail),
+            }
+            return Ok(());
         }
         let mut events = std::mem::take(&mut self.resend.events);
         let delivered = self.deliver(&mut events, None).await;
         self.confirm(&mut events).await;
-        if delivered? == Delivery::Failed {
-            self.resend.events = events;
+        match delivered? {
+            Delivery::Done => {}
+            Delivery::Failed => self.resend.events = events,
+            Delivery::Slowed => {
+                self.resend.events = events;
+                self.resend.look_at = Instant::now() + self.slow_delay();
+            }
         }
         Ok(())
     }
@@ -67,9 +110,9 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         let Some(from) = self.resend.next else { return Ok(()) };
         let chunk = blocking(&self.resend.files, move |files| files.chunk(from)).await?;
         if let Some(chunk) = chunk {
-            self.resend.next = Some(chunk.next);
-            self.resend.events =
-                chunk.subjects.iter().filter_map(|subject| self.render_again(subject)).collect();
+            let (events, withheld) = self.render_again(chunk.lines);
+            self.keep_withheld(&withheld).await?;
+            (self.resend.next, self.resend.events) = (Some(chunk.next), events);
             return Ok(());
         }
         blocking(&self.resend.files, RefusedFiles::sent).await?;
@@ -94,20 +137,33 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         }
     }
 
-    /// As it is released now, and no more than it was then.
-    fn render_again(&mut self, subject: &Subject) -> Option<Event> {
-        match subject {
-            Subject::Gap(gap) => {
-                Some(self.renderer.gap(&self.settings.name, gap, self.settings.wall.now_ms()))
+    /// As they are released now, and no more than they were then; and what is not released any more, and why.
+    fn render_again(&mut self, lines: Vec<Waiting>) -> (Vec<Event>, Vec<(Vec<u8>, Withheld)>) {
+        let (mut events, mut withheld) = (Vec::with_capacity(lines.len()), Vec::new());
+        let now_ms = self.now_ms();
+        for Waiting { subject, text } in lines {
+            match subject {
+                Subject::Gap(gap) => events.push(self.renderer.gap(&self.settings.name, &gap, now_ms)),
+                Subject::Record(kept) => match self.renderer.again(&kept) {
+                    Ok(event) => events.push(event),
+                    Err(reason) => withheld.push((text, reason)),
+                },
             }
-            Subject::Record(kept) => match self.renderer.again(kept) {
-                Ok(event) => Some(event),
-                Err(reason) => {
-                    self.withhold(reason);
-                    None
-                }
-            },
         }
+        (events, withheld)
+    }
+
+    /// Among the refusals, so that it is known where they are.
+    async fn keep_withheld(&mut self, withheld: &[(Vec<u8>, Withheld)]) -> Result<(), String> {
+        if withheld.is_empty() {
+            return Ok(());
+        }
+        let now_ms = i64::try_from(self.now_ms()).unwrap_or(i64::MAX);
+        let now = jiff::Timestamp::from_millisecond(now_ms).unwrap_or(jiff::Timestamp::MAX);
+        let kept = self.refusals.keep_withheld(withheld, now).await;
+        kept.map_err(|error| format!("cannot keep what is not released any more: {error}"))?;
+        withheld.iter().for_each(|(_, reason)| self.withhold(*reason));
+        Ok(())
     }
 }
 

@@ -126,7 +126,7 @@ pub(super) fn entry(record: &Record) -> (Lsn, Bytes) {
     (record.lsn, bytes.freeze())
 }
 
-/// Batches in memory; after the last one [`Source::wait`] waits for ever. The cursor is shared with the test.
+/// Batches in memory; after the last one [`Source::wait`] waits for an alarm. The cursor is shared with the test.
 #[derive(Default)]
 pub(super) struct MemorySource {
     /// Of the live lane.
@@ -167,9 +167,10 @@ impl MemorySource {
 
 impl Source for MemorySource {
     async fn wait(&mut self) -> Result<(), SourceError> {
-        let has_alarm = !self.alarms.lock().unwrap().is_empty();
-        if !has_alarm && self.batches.is_empty() && self.history.is_empty() {
-            std::future::pending::<()>().await;
+        let has_alarm = || !self.alarms.lock().unwrap().is_empty();
+        while !has_alarm() && self.batches.is_empty() && self.history.is_empty() {
+            // Of virtual time: the test may have an alarm more.
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         Ok(())
     }

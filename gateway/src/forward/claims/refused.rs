@@ -40,12 +40,77 @@ impl Running {
 
     async fn until_done(&self) {
         let done = async {
-            while self.files().has_work() {
+            while self.files().has_work().unwrap() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
         tokio::time::timeout(Duration::from_hours(1), done).await.expect("what was asked must be done");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_does_not_wait_for_what_a_person_sends_again_in_vain() {
+    let source = MemorySource::positions(&[1..=100]);
+    let alarms = Arc::clone(&source.alarms);
+    let sink = takes_the_alarm_alone();
+    let accepted = Arc::clone(&sink.accepted);
+    let running = Running::start(source, sink);
+    running.until(100).await;
+    running.files().ask(&asked(Wish::Retry, &[])).unwrap();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let waited = raise(&alarms, &accepted).await;
+    assert!(waited <= Duration::from_secs(1), "not {waited:?}");
+    assert!(running.files().has_work().unwrap(), "most of them still wait");
+    running.until_done().await;
+    assert_eq!(running.refused().len(), 100, "and none is lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_be_read_delays_no_lane_and_is_done_once_it_can() {
+    let source = MemorySource::positions(&[1..=3]);
+    let alarms = Arc::clone(&source.alarms);
+    let sink = takes_the_alarm_alone();
+    let accepted = Arc::clone(&sink.accepted);
+    let running = Running::start(source, sink);
+    running.until(3).await;
+    // A directory has the name of a request.
+    let request = running.dir.path().join("refused.asked/1");
+    std::fs::create_dir_all(&request).unwrap();
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    assert!(!running.metrics.snapshot()[0].is_failing, "no lane has failed");
+    let waited = raise(&alarms, &accepted).await;
+    assert!(waited <= Duration::from_secs(1), "not {waited:?}");
+    std::fs::remove_dir(&request).unwrap();
+    running.files().ask(&asked(Wish::Drop, &[])).unwrap();
+    running.until_done().await;
+    assert_eq!(running.refused(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_released_any_more_stays_among_the_refusals() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("refused.ndjson");
+    keep(&path, Release::everything(), &[1]).await;
+    let files = RefusedFiles::new(path.clone());
+    files.ask(&asked(Wish::Retry, &[])).unwrap();
+    let release = Release { fields: Fields::of(&[Field::Sensor]), ..Release::everything() };
+    let settings = ForwarderSettings { refusals: path, release, ..settings(dir.path()) };
+    let sink = MemorySink::new(|_| Ok(()));
+    let accepted = Arc::clone(&sink.accepted);
+    let handles = ForwardMetrics::default().forwarder("cad");
+    let stop = CancellationToken::new();
+    let forwarder = Forwarder::with_handles(settings, MemorySource::default(), sink, handles, stop.clone());
+    let running = tokio::spawn(forwarder.run());
+    while files.has_work().unwrap() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(*accepted.lock().unwrap(), [""; 0]);
+    let left = files.list().unwrap();
+    assert_eq!((left[0].id.as_str(), left[0].reason.as_str()), ("sim.pc-0001.3.1", "withheld"));
+    assert_eq!(left[0].detail, "not released any more: fields");
+    assert!(left.len() == 1 && left[0].can_be_sent, "once it is released again");
 }
 
 fn decisions(journal: &testing::MemoryJournal, what: What) -> Vec<String> {
@@ -169,7 +234,7 @@ async fn what_a_crash_left_to_be_sent_again_is_sent_at_the_next_start() {
     let stop = CancellationToken::new();
     let forwarder = Forwarder::with_handles(settings, MemorySource::default(), sink, handles, stop.clone());
     let running = tokio::spawn(forwarder.run());
-    while files.has_work() {
+    while files.has_work().unwrap() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     stop.cancel();
@@ -222,5 +287,5 @@ async fn a_torn_line_and_one_of_an_older_version_stop_nothing() {
     let (request, wanted, count) = files.next_asked().unwrap().unwrap();
     files.carry_out(&request, &wanted).unwrap();
     assert_eq!((count, files.list().unwrap().len()), (1, 1), "the old one stays to be dropped");
-    assert_eq!(files.chunk(0).unwrap().unwrap().subjects.len(), 1);
+    assert_eq!(files.chunk(0).unwrap().unwrap().lines.len(), 1);
 }
