@@ -112,18 +112,13 @@ impl Feed {
     /// The next message; `None` ends the feed.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            let message = tokio::select! {
-                () = self.app.shutdown.cancelled() => None,
-                message = self.connection.next() => message,
-                _ = self.check.tick() => {
-                    if !self.holds().await {
-                        return None;
-                    }
-                    if self.written_at.elapsed() < SILENT_MAX {
-                        continue;
-                    }
-                    Some(Bytes::from_static(b":\n\n"))
-                }
+            let shutdown = self.app.shutdown.cancelled();
+            let message = match step(shutdown, &mut self.check, self.connection.next()).await {
+                Step::End => None,
+                Step::Check if !self.holds().await => return None,
+                Step::Check if self.written_at.elapsed() < SILENT_MAX => continue,
+                Step::Check => Some(Bytes::from_static(b":\n\n")),
+                Step::Message(message) => message,
             };
             self.written_at = Instant::now();
             return message;
@@ -144,8 +139,50 @@ impl Feed {
     }
 }
 
+/// What a feed does next.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    End,
+    Check,
+    Message(Option<Bytes>),
+}
+
+/// What may end a feed goes first: a machine that is told without a pause is looked at all the same.
+async fn step(
+    shutdown: impl Future<Output = ()>,
+    check: &mut Interval,
+    message: impl Future<Output = Option<Bytes>>,
+) -> Step {
+    tokio::select! {
+        biased;
+        () = shutdown => Step::End,
+        _ = check.tick() => Step::Check,
+        message = message => Step::Message(message),
+    }
+}
+
 impl Drop for Feed {
     fn drop(&mut self) {
         tracing::info!(machine = self.machine.name, "machine disconnected");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_is_looked_at_before_it_is_told_more() {
+        let message = || ready(Some(Bytes::from_static(b"data: {}\n\n")));
+        let mut check = interval(Duration::from_millis(MACHINE_CHECK_MS));
+        // More than chance.
+        for _ in 0..32 {
+            assert_eq!(step(pending(), &mut check, message()).await, Step::Check);
+            assert!(matches!(step(pending(), &mut check, message()).await, Step::Message(Some(_))));
+            tokio::time::advance(Duration::from_millis(MACHINE_CHECK_MS)).await;
+            assert_eq!(step(ready(()), &mut check, message()).await, Step::End);
+        }
     }
 }

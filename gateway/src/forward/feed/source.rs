@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::place;
 use crate::alarms::{Acceptance, AlarmId};
@@ -36,19 +36,25 @@ impl FeedSource {
         Self { spool, messages, told_at: Instant::now(), has_news: false }
     }
 
+    /// Cancel-safe: what was not told is still news.
     async fn tell(&mut self) {
-        (self.told_at, self.has_news) = (Instant::now(), false);
+        self.has_news = true;
         // A connection that is gone ends the forwarder.
         _ = self.messages.send(place::message(self.spool.places())).await;
+        (self.told_at, self.has_news) = (Instant::now(), false);
     }
 }
 
 impl Source for FeedSource {
     async fn wait(&mut self) -> Result<(), SourceError> {
-        if self.has_news && self.told_at.elapsed() >= TELL_LATE {
+        loop {
+            tokio::select! {
+                biased;
+                () = sleep_until(self.told_at + TELL_LATE), if self.has_news => {}
+                waited = self.spool.wait() => return waited,
+            }
             self.tell().await;
         }
-        self.spool.wait().await
     }
 
     async fn take(&mut self, lane: Lane) -> Result<Option<Taken>, SourceError> {

@@ -232,6 +232,28 @@ async fn what_is_not_released_is_not_there_and_is_still_stepped_over() {
     assert!(client.seen.is_empty() && nothing.journal.notes.lock().unwrap().is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_place_that_was_stepped_to_is_told_within_seconds_however_quiet_it_is_and_however_the_wait_ends() {
+    use crate::forward::source::{Lane as ForwardLane, Source as _};
+    let site = Site::new(Release::everything());
+    let (messages, mut told) = mpsc::channel(1);
+    let places = LanePositions::all_at(Lsn(0));
+    let limits = BatchLimits { count_max: 10, bytes_max: 1 << 20, age_ms_max: 5 };
+    let mut source = FeedSource::new(&site.spool, places, limits, messages.clone());
+    let soon = Duration::from_secs(6);
+    source.pass(ForwardLane::Live, Lsn(0));
+    assert!(tokio::time::timeout(soon, source.wait()).await.is_err(), "nothing to take");
+    assert!(told.try_recv().is_ok(), "five seconds later");
+    messages.try_send(Bytes::new()).unwrap();
+    source.pass(ForwardLane::Live, Lsn(0));
+    for _ in 0..2 {
+        assert!(tokio::time::timeout(soon, source.wait()).await.is_err(), "the machine reads nothing");
+    }
+    assert!(told.recv().await.unwrap().is_empty());
+    assert!(tokio::time::timeout(soon, source.wait()).await.is_err(), "nothing to take");
+    assert!(told.try_recv().is_ok(), "it was not forgotten");
+}
+
 #[test]
 fn a_feature_has_the_place_to_the_digit_and_the_events_own_data() {
     let mut renderer = Renderer::new(ClockBounds::default(), Release::everything());
