@@ -9,6 +9,7 @@
 //! **A torn line ends itself and kills nothing.** What a crash left half written was never durable, so nothing was served
 //! on its strength: it gets its line feed, the next line says how long it was and what its SHA-256 is, and the chain
 //! goes on from the last whole line. After an error the file is not trusted either: the next writing begins a new one.
+//! A file that was made and not one byte of it written, on a full disk, begins when there is room.
 //! **No line is removed unless a period is set ([`retire`]), and then a line that is durable says so first**: the chain that is left
 //! says itself where it was cut.
 //! The head is written after the lines are durable, so it never runs ahead of them: a log that is shorter than its
@@ -19,7 +20,7 @@ mod end;
 mod retire;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -155,6 +156,11 @@ impl AccessFiles {
             tracing::error!(line = newest.n, head = head.n, "the end of the chain is missing or changed");
             return self.after_lost(&head, newest.index, at_ms);
         }
+        if text.is_empty() {
+            newest.say_opened(at_ms)?;
+            sync(&File::open(&self.dir)?)?;
+            self.supersede(&mut newest, at_ms)?;
+        }
         let line_feed: &[u8] = if text.is_empty() || text.ends_with(b"\n") { b"" } else { b"\n" };
         if end.torn.is_empty() {
             newest.file.write_all(line_feed)?;
@@ -172,20 +178,26 @@ impl AccessFiles {
         fs::create_dir_all(&self.dir)?;
         sync(&File::open(self.dir.parent().unwrap_or(&self.dir))?)?;
         let mut newest = self.begin(1, 0, hash::NOTHING, at_ms)?;
-        if self.series == Series::Access && self.before.is_file() {
-            let text = fs::read(&self.before)?;
-            let mut note = Note::own(at_ms, What::Superseded);
-            note.file = Some(FileNote {
-                name: Some(SUPERSEDED.to_owned()),
-                bytes: Some(text.len() as u64),
-                sha256: Some(hash::of(&text).to_string()),
-                ..FileNote::default()
-            });
-            fs::rename(&self.before, self.dir.join(SUPERSEDED))?;
-            newest.write(&[note])?;
-            sync(&File::open(&self.dir)?)?;
-        }
+        self.supersede(&mut newest, at_ms)?;
         Ok(newest)
+    }
+
+    /// Behind the very first line: what an earlier version wrote, if there is any.
+    fn supersede(&self, newest: &mut Newest, at_ms: u64) -> io::Result<()> {
+        if newest.n != 1 || self.series != Series::Access || !self.before.is_file() {
+            return Ok(());
+        }
+        let (sha256, bytes) = hash::of_all(BufReader::new(File::open(&self.before)?))?;
+        let mut note = Note::own(at_ms, What::Superseded);
+        note.file = Some(FileNote {
+            name: Some(SUPERSEDED.to_owned()),
+            bytes: Some(bytes),
+            sha256: Some(sha256.to_string()),
+            ..FileNote::default()
+        });
+        fs::rename(&self.before, self.dir.join(SUPERSEDED))?;
+        newest.write(&[note])?;
+        sync(&File::open(&self.dir)?)
     }
 
     /// The head beside the files; none if there is none, or what is there says nothing.
@@ -225,13 +237,7 @@ impl AccessFiles {
         fs::create_dir_all(&self.dir)?;
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
         let mut newest = Newest { file, index, bytes: 0, began_ms: at_ms, n, hash: previous };
-        let mut note = Note::own(at_ms, What::FileOpened);
-        note.file = Some(FileNote {
-            previous: Some(previous.to_string()),
-            purpose: Some(PURPOSE.to_owned()),
-            ..FileNote::default()
-        });
-        newest.write(&[note])?;
+        newest.say_opened(at_ms)?;
         sync(&File::open(&self.dir)?)?;
         Ok(newest)
     }
@@ -320,6 +326,17 @@ impl Newest {
         (self.n, self.hash) = (n, hash);
         self.bytes += text.len() as u64;
         Ok(())
+    }
+
+    /// The line that a file begins with.
+    fn say_opened(&mut self, at_ms: u64) -> io::Result<()> {
+        let mut note = Note::own(at_ms, What::FileOpened);
+        note.file = Some(FileNote {
+            previous: Some(self.hash.to_string()),
+            purpose: Some(PURPOSE.to_owned()),
+            ..FileNote::default()
+        });
+        self.write(&[note])
     }
 
     fn say_torn(&mut self, line_feed: &[u8], torn: &[u8], at_ms: u64) -> io::Result<()> {

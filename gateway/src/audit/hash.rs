@@ -1,6 +1,7 @@
 //! SHA-256 in hexadecimal: what links a chain.
 
 use std::fmt;
+use std::io::{self, BufRead};
 use std::str::FromStr;
 
 use aws_lc_rs::digest;
@@ -30,6 +31,29 @@ pub fn of_parts(parts: &[&[u8]]) -> Hash {
     let mut context = digest::Context::new(&digest::SHA256);
     parts.iter().for_each(|part| context.update(part));
     Hash(context.finish().as_ref().try_into().expect("SHA-256 is 32 bytes"))
+}
+
+/// The hash of all that `reader` gives, and how many bytes that is. Blocking; memory is the reader's buffer.
+///
+/// # Errors
+/// It cannot be read.
+pub fn of_all(mut reader: impl BufRead) -> io::Result<(Hash, u64)> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let mut bytes = 0;
+    loop {
+        let len = match reader.fill_buf() {
+            Ok([]) => break,
+            Ok(some) => {
+                context.update(some);
+                some.len()
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        reader.consume(len);
+        bytes += len as u64;
+    }
+    Ok((Hash(context.finish().as_ref().try_into().expect("SHA-256 is 32 bytes")), bytes))
 }
 
 impl fmt::Display for Hash {
@@ -68,5 +92,19 @@ impl FromStr for Hash {
             *byte = u8::from_str_radix(digits, 16).map_err(|_| HashError)?;
         }
         Ok(Self(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_by_parts_is_that_of_the_whole() {
+        for len in [0, 1, 99, 100, 101, 1_000] {
+            let text = vec![7; len];
+            let reader = io::BufReader::with_capacity(100, text.as_slice());
+            assert_eq!(of_all(reader).unwrap(), (of(&text), len as u64));
+        }
     }
 }

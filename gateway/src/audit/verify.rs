@@ -1,9 +1,10 @@
 //! Reading the access record offline, and judging it.
 //!
 //! **The first place where the chain breaks is named, with what is wrong there.** What is read past it is still handed
-//! over: evidence that is damaged in one place is evidence in the others, and says that it is damaged.
+//! over: evidence that is damaged in one place is evidence in the others, and says that it is damaged. Lines of files that are removed by age
+//! while they are read may be handed over, too; the verdict is over what is left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -117,22 +118,49 @@ pub fn verify(
         series: Series::in_dir(dir),
         each,
     };
-    let indices = indices(dir)?;
-    for (at, index) in indices.iter().enumerate() {
-        reading.file(dir, *index)?;
-        if indices.get(at + 1).is_some_and(|next| *next != index + 1) {
-            reading.broken(&reading.series.file_name(index + 1), 0, "the file is missing");
-        }
-    }
+    reading.files(dir)?;
     reading.end();
     Ok(reading.verdict)
 }
 
 impl Reading<'_> {
-    fn file(&mut self, dir: &Path, index: u32) -> io::Result<()> {
-        let name = self.series.file_name(index);
+    /// Every file. A gateway at work may remove the oldest meanwhile, by age: then the record begins behind them.
+    fn files(&mut self, dir: &Path) -> io::Result<()> {
+        let mut listed = VecDeque::from(indices(dir)?);
+        let mut due = None;
+        while let Some(index) = listed.pop_front() {
+            let name = self.series.file_name(index);
+            let file = match File::open(dir.join(&name)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let there = indices(dir)?;
+                    if there.first().is_none_or(|first| *first <= index) {
+                        return Err(error);
+                    }
+                    self.begin_again();
+                    (listed, due) = (there.into(), None);
+                    continue;
+                }
+                file => file?,
+            };
+            if let Some(due) = due.filter(|due| *due != index) {
+                self.broken(&self.series.file_name(due), 0, "the file is missing");
+            }
+            self.file(&name, file)?;
+            due = Some(index + 1);
+        }
+        Ok(())
+    }
+
+    /// What was read so far is not there any more; what is wrong with it stays said.
+    fn begin_again(&mut self) {
+        let broken = self.verdict.broken.take();
+        self.verdict = Verdict { broken, ..Verdict::default() };
+        (self.link, self.torn) = (None, None);
+    }
+
+    fn file(&mut self, name: &str, file: File) -> io::Result<()> {
         self.verdict.files += 1;
-        let mut reader = BufReader::new(File::open(dir.join(&name))?);
+        let mut reader = BufReader::new(file);
         let mut text = Vec::new();
         for number in 1.. {
             text.clear();
@@ -141,7 +169,7 @@ impl Reading<'_> {
             if reader.by_ref().take(limit).read_until(b'\n', &mut text)? == 0 {
                 break;
             }
-            self.text(&name, number, &text)?;
+            self.text(name, number, &text)?;
         }
         Ok(())
     }

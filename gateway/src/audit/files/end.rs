@@ -10,7 +10,8 @@ pub(super) struct End {
     pub(super) n: u64,
     /// Its hash; none if there is no whole line.
     pub(super) hash: Option<Hash>,
-    /// When the first whole line was written, and the last: Unix ms.
+    /// When the first whole line was written, and the newest time of any: Unix ms. A clock that was set back may have written the
+    /// last line with a time before others.
     pub(super) times_ms: Option<(u64, u64)>,
     /// Bytes behind the last whole line, without their line feeds: a crash may have come while they were ended.
     pub(super) torn: Vec<u8>,
@@ -28,7 +29,8 @@ pub(super) fn end_of(text: &[u8]) -> End {
             && let Some(line) = Line::parse(line)
         {
             (end.n, end.hash, whole_to) = (line.n, Some(line.hash()), text.len().min(line_end + 1));
-            end.times_ms = Some((end.times_ms.map_or(line.at_ms, |(first, _)| first), line.at_ms));
+            let (first, newest) = end.times_ms.unwrap_or((line.at_ms, line.at_ms));
+            end.times_ms = Some((first, newest.max(line.at_ms)));
         }
         at = line_end + 1;
     }

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! a day is over --> a new file: a file's lines are of one day
-//! its last line is older than the period, and no legal hold stands --> file_retired {name, bytes, sha256, last_n, last_hash},
+//! its newest line is older than the period, and no legal hold stands --> file_retired {name, bytes, sha256, last_n, last_hash},
 //!                                                                     durable --> the file is removed
 //! ```
 //! **Never silently**: the line is durable before the file goes, and the line that says so is in the part that is left, so the
-//! verification tells a cut that the gateway made from one that somebody else did. A crash between the two says it twice.
+//! verification tells a cut that the gateway made from one that somebody else did. A crash between the two says it twice; a file that
+//! cannot be removed is tried again every hour, and not said again.
+//!
+//! A file without a whole line goes with the file before it, and is named: it has no age of its own.
 //!
 //! **While a legal hold stands, whoever's it is, nothing goes**: a file holds lines about everybody. Without a period, which is the
 //! default, nothing is ever removed here, and files are as large as they may be.
@@ -14,8 +17,8 @@
 //! Whoever writes waits for it: at most one file, 16 MiB to read, every [`LOOK_MS`] while there are such, every hour otherwise.
 
 use std::fs::{self, File};
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
 
 use super::super::hash::{self, Hash};
 use super::super::line::{FileNote, Note};
@@ -36,6 +39,10 @@ pub struct KeepLines {
     age_ms_max: u64,
     holds: Holds,
     next_look_ms: u64,
+    /// What the chain said is removed, and could not be.
+    said: Vec<FileNote>,
+    /// [`fs::remove_file`]; a test has one that fails.
+    remove: fn(&Path) -> io::Result<()>,
 }
 
 /// A file whose time is over.
@@ -48,7 +55,13 @@ impl KeepLines {
     /// For so many days, and while `holds` has one that stands; `None`, for ever, if it is 0 days.
     #[must_use]
     pub fn days(days: u32, holds: Holds) -> Option<Self> {
-        (days > 0).then(|| Self { age_ms_max: u64::from(days) * DAY_MS, holds, next_look_ms: 0 })
+        (days > 0).then(|| Self {
+            age_ms_max: u64::from(days) * DAY_MS,
+            holds,
+            next_look_ms: 0,
+            said: Vec::new(),
+            remove: |path| fs::remove_file(path),
+        })
     }
 }
 
@@ -75,42 +88,50 @@ impl AccessFiles {
             }
         };
         match holds.while_none_stands(|| self.remove(newest, &over, at_ms)) {
-            Ok(Some(removed)) => {
-                removed?;
-                self.keep.iter_mut().for_each(|keep| keep.next_look_ms = at_ms + LOOK_MS);
-            }
+            Ok(Some(removed)) => removed?,
             Ok(None) => tracing::info!("a legal hold stands: nothing of the chain is removed"),
             Err(error) => tracing::warn!(%error, "nothing of the chain is removed"),
         }
         Ok(())
     }
 
-    fn remove(&self, newest: &mut Newest, over: &[Over], at_ms: u64) -> io::Result<()> {
-        let note = |file: &FileNote| Note { file: Some(file.clone()), ..Note::own(at_ms, What::FileRetired) };
-        let notes: Vec<Note> = over.iter().map(|over| note(&over.note)).collect();
+    fn remove(&mut self, newest: &mut Newest, over: &[Over], at_ms: u64) -> io::Result<()> {
+        let Some(keep) = self.keep.as_mut() else { return Ok(()) };
+        let unsaid = over.iter().map(|over| &over.note).filter(|note| !keep.said.contains(note));
+        let own = |file: &FileNote| Note { file: Some(file.clone()), ..Note::own(at_ms, What::FileRetired) };
+        let notes: Vec<Note> = unsaid.map(own).collect();
         newest.write(&notes)?;
-        let removed = over.iter().try_for_each(|over| fs::remove_file(&over.path));
+        let removed = over.iter().try_for_each(|over| (keep.remove)(&over.path));
         if let Err(error) = removed.and_then(|()| sync(&File::open(&self.dir)?)) {
+            keep.said = over.iter().map(|over| over.note.clone()).collect();
             tracing::warn!(%error, "a file of the chain whose time is over could not be removed");
+            return Ok(());
         }
+        keep.said.clear();
+        keep.next_look_ms = at_ms + LOOK_MS;
         tracing::info!(files = over.len(), "files of the chain were removed by age; the chain says which");
         Ok(())
     }
 
-    /// The oldest file, if all of it is from before `limit_ms`, and what is older than the chain.
+    /// The oldest file, if all of it is from before `limit_ms`, those behind it without a line, and what is older than the chain.
     fn over(&self, newest: u32, limit_ms: u64) -> io::Result<Vec<Over>> {
-        let Some(oldest) = indices(&self.dir)?.first().copied().filter(|oldest| *oldest != newest) else {
-            return Ok(Vec::new());
-        };
-        let oldest = self.read(self.series.file_name(oldest))?;
-        let end = end_of(&oldest.1);
-        if end.times_ms.is_none_or(|(_, last)| last >= limit_ms) {
-            return Ok(Vec::new());
+        let mut over = Vec::new();
+        let mut has_line = false;
+        for index in indices(&self.dir)?.into_iter().filter(|index| *index != newest) {
+            let file = self.read(self.series.file_name(index))?;
+            let end = end_of(&file.1);
+            let Some((_, newest_ms)) = end.times_ms else {
+                over.push(said(&self.dir, file, None));
+                continue;
+            };
+            if has_line || newest_ms >= limit_ms {
+                break;
+            }
+            has_line = true;
+            over.push(said(&self.dir, file, end.hash.map(|hash| (end.n, hash))));
         }
-        let last = (end.n, end.hash.unwrap_or(hash::NOTHING));
-        let mut over = vec![self.said(oldest, Some(last))];
-        if self.dir.join(SUPERSEDED).is_file() {
-            over.push(self.said(self.read(SUPERSEDED.to_owned())?, None));
+        if has_line && self.dir.join(SUPERSEDED).is_file() {
+            over.push(self.superseded()?);
         }
         Ok(over)
     }
@@ -120,151 +141,32 @@ impl AccessFiles {
         Ok((name, text))
     }
 
-    fn said(&self, (name, text): (String, Vec<u8>), last: Option<(u64, Hash)>) -> Over {
-        let path = self.dir.join(&name);
+    /// What is older than the chain. It may be of any size.
+    fn superseded(&self) -> io::Result<Over> {
+        let path = self.dir.join(SUPERSEDED);
+        let (sha256, bytes) = hash::of_all(BufReader::new(File::open(&path)?))?;
         let note = FileNote {
-            name: Some(name),
-            bytes: Some(text.len() as u64),
-            sha256: Some(hash::of(&text).to_string()),
-            last_n: last.map(|(n, _)| n),
-            last_hash: last.map(|(_, hash)| hash.to_string()),
+            name: Some(SUPERSEDED.to_owned()),
+            bytes: Some(bytes),
+            sha256: Some(sha256.to_string()),
             ..FileNote::default()
         };
-        Over { path, note }
+        Ok(Over { path, note })
     }
+}
+
+fn said(dir: &Path, (name, text): (String, Vec<u8>), last: Option<(u64, Hash)>) -> Over {
+    let path = dir.join(&name);
+    let note = FileNote {
+        name: Some(name),
+        bytes: Some(text.len() as u64),
+        sha256: Some(hash::of(&text).to_string()),
+        last_n: last.map(|(n, _)| n),
+        last_hash: last.map(|(_, hash)| hash.to_string()),
+        ..FileNote::default()
+    };
+    Over { path, note }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::audit::Series;
-    use crate::audit::files::Journal as _;
-    use crate::audit::verify::{Verdict, verify};
-    use crate::retention::Note as Why;
-
-    const START_MS: u64 = 1_795_000_000_000 / DAY_MS * DAY_MS;
-
-    struct House {
-        dir: tempfile::TempDir,
-        holds: Holds,
-    }
-
-    impl House {
-        fn new() -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            let holds = Holds::new(dir.path());
-            Self { dir, holds }
-        }
-
-        fn files(&self, days: u32) -> AccessFiles {
-            AccessFiles::new(self.dir.path()).kept(KeepLines::days(days, self.holds.clone()))
-        }
-
-        fn chain(&self) -> PathBuf {
-            self.dir.path().join(Series::Access.name())
-        }
-
-        /// One line at noon of each of these days.
-        fn write(&self, files: &mut AccessFiles, days: impl IntoIterator<Item = u64>) {
-            for day in days {
-                let at_ms = START_MS + day * DAY_MS + DAY_MS / 2;
-                files.append(&[Note::own(at_ms, What::GatewayStarted)]).unwrap();
-            }
-        }
-
-        fn indices(&self) -> Vec<u32> {
-            indices(&self.chain()).unwrap()
-        }
-    }
-
-    fn verdict(chain: &Path) -> Verdict {
-        verify(chain, &[], &mut |_| Ok(())).unwrap()
-    }
-
-    #[test]
-    fn without_a_period_nothing_is_ever_removed() {
-        let house = House::new();
-        house.write(&mut house.files(0), (0..4_000).step_by(400));
-        assert_eq!(house.indices(), [1]);
-        assert_eq!(verdict(&house.chain()).cut, None);
-    }
-
-    #[test]
-    fn a_file_goes_after_a_line_that_says_so_and_what_is_left_verifies_with_its_cut() {
-        let house = House::new();
-        let mut files = house.files(31);
-        house.write(&mut files, 0..31);
-        assert_eq!(house.indices(), (1..=31).collect::<Vec<_>>(), "a file a day, and none is old enough");
-        house.write(&mut files, 31..40);
-        // Of day 39 the lines of day 8 are 31 days old, not older.
-        assert_eq!(house.indices(), (9..=40).collect::<Vec<_>>());
-        let judged = verdict(&house.chain());
-        assert_eq!(judged.broken, None);
-        let cut = judged.cut.unwrap();
-        assert_eq!(cut.n, judged.first_n - 1);
-        assert!(cut.said_by.is_some_and(|n| n > judged.first_n && n <= judged.last_n), "{cut:?}");
-        // Somebody else takes one more away: the rest verifies, and no line says that it may be gone.
-        fs::remove_file(house.chain().join(Series::Access.file_name(9))).unwrap();
-        let taken = verdict(&house.chain());
-        assert_eq!((taken.broken, taken.cut.unwrap().said_by), (None, None));
-    }
-
-    #[test]
-    fn a_crash_between_the_line_and_the_removal_loses_nothing_and_says_it_again() {
-        let house = House::new();
-        let mut files = house.files(1);
-        house.write(&mut files, 0..1);
-        let first = house.chain().join(Series::Access.file_name(1));
-        let text = fs::read(&first).unwrap();
-        house.write(&mut files, 1..3);
-        assert_eq!(house.indices(), [2, 3]);
-        fs::write(&first, text).unwrap();
-        let judged = verdict(&house.chain());
-        assert_eq!((judged.broken, judged.cut, judged.first_n), (None, None, 1), "nothing is missing");
-        house.write(&mut house.files(1), [3]);
-        assert_eq!(house.indices()[0], 2);
-        let judged = verdict(&house.chain());
-        assert!(judged.broken.is_none() && judged.cut.unwrap().said_by.is_some());
-    }
-
-    #[test]
-    fn while_a_legal_hold_stands_nothing_goes_and_a_hold_that_cannot_be_read_stands() {
-        let house = House::new();
-        house.holds.make().unwrap();
-        let why = || Why { by: "dana".to_owned(), why: "case 17".to_owned(), at_ms: START_MS };
-        let met = fieldpost_protocol::ForceId::try_new("met").unwrap();
-        let hold = house.holds.add((&met, None), (START_MS, START_MS + 1), why()).unwrap();
-        let mut files = house.files(1);
-        house.write(&mut files, 0..4);
-        assert_eq!(house.indices(), [1, 2, 3, 4]);
-        house.holds.release(hold.id, why()).unwrap();
-        let path = house.dir.path().join(crate::retention::HOLDS_FILE);
-        let good = fs::read(&path).unwrap();
-        fs::write(&path, "{").unwrap();
-        house.write(&mut files, 4..5);
-        assert_eq!(house.indices().len(), 5);
-        fs::write(&path, good).unwrap();
-        house.write(&mut files, 5..6);
-        assert_eq!(house.indices()[0], 2, "one at a time");
-        house.write(&mut files, 6..9);
-        assert_eq!(house.indices()[0], 5, "{:?}", house.indices());
-        assert_eq!(verdict(&house.chain()).broken, None);
-    }
-
-    #[test]
-    fn what_is_older_than_the_chain_goes_with_its_first_file_and_is_named() {
-        let house = House::new();
-        fs::write(house.dir.path().join("access.ndjson"), "{}\n").unwrap();
-        house.write(&mut house.files(1), 0..3);
-        assert!(!house.chain().join(SUPERSEDED).exists());
-        let mut named = Vec::new();
-        let judged = verify(&house.chain(), &[], &mut |line| {
-            named.extend(line.file.iter().filter(|_| line.what == "file_retired").cloned());
-            Ok(())
-        });
-        assert_eq!(judged.unwrap().broken, None);
-        assert!(named.iter().any(|file| file.name.as_deref() == Some(SUPERSEDED) && file.bytes == Some(3)));
-    }
-}
+mod tests;
