@@ -1,6 +1,8 @@
 //! The questions that a data-protection officer asks: who saw this unit, or this officer, and what did this person see.
 //!
-//! An officer is the devices that they wore while they wore them ([`crate::people::worn`]): the record names devices.
+//! An officer is the devices that they wore while they wore them ([`crate::people::worn`]): the record names devices. **A look at the past
+//! is about whoever wore the device at the time that was looked at** (`of`), whenever it happened; a look at the present about whoever wore it
+//! during the look. A line of an earlier version does not say which past it is about: it counts by its own time.
 //!
 //! **What was shown is not told from what must have been shown, but read from the bytes that were sent**
 //! ([`super::rebuild`]). Where the pictures are gone the look is named all the same, with what it can still prove.
@@ -14,6 +16,7 @@ use serde_json::Value;
 
 use super::files::PURPOSE;
 use super::line::{AccountNote, Line, ReadDigest};
+pub use super::look::Span;
 use super::look::covers;
 use super::rebuild::{Page, answer, walk};
 use super::verify::{Verdict, verify};
@@ -25,22 +28,14 @@ const SHOWN_MAX: usize = 5_000;
 /// Most looks in one answer; the rest is said to be missing.
 const LOOKS_MAX: usize = 10_000;
 
-/// A time from and until, Unix ms, both included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Span {
-    /// From.
-    pub from_ms: u64,
-    /// Until.
-    pub until_ms: u64,
-}
-
 /// Whom a question is about: a device, for a part of the time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct About {
-    /// The device.
-    pub unit: UnitId,
+struct About {
+    /// `force/device`.
+    unit: String,
     /// The part.
-    pub span: Span,
+    span: Span,
+    /// The question is about the device, not about who wore it: a look in the part counts, whatever past it was about.
+    is_of_device: bool,
 }
 
 /// An answer out of the access record.
@@ -92,6 +87,9 @@ pub struct Seen {
     pub fields: Vec<String>,
     /// How exact.
     pub precision: String,
+    /// Which past time they asked about; nothing if they were shown the present.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<Span>,
     /// Why, if they said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -137,61 +135,52 @@ enum Look {
     Page(Box<Page>),
 }
 
-/// Who was shown `unit` in `span`, what exactly, and who wore it.
+/// Who was shown `unit` in `span` or, whenever it was, as it was in `span`; what exactly, and who wore it.
 ///
 /// # Errors
 /// A file cannot be read.
 pub fn saw(place: Place<'_>, wearers: &Wearers, unit: &UnitId, span: Span) -> io::Result<Report> {
     let parts = wearers.parts_of(unit, span.from_ms, span.until_ms);
-    saw_all(place, &[About { unit: unit.clone(), span }], parts, span)
+    saw_all(place, &[About { unit: unit.to_string(), span, is_of_device: true }], parts, span)
 }
 
-/// Who was shown the devices that somebody wore in `span` while they wore them, as `parts` says, and what exactly.
+/// Who was shown the devices that somebody wore in `span` as they were while they wore them, as `parts` says, and what exactly.
 ///
 /// # Errors
 /// A file cannot be read.
 pub fn saw_worn(place: Place<'_>, parts: Parts, span: Span) -> io::Result<Report> {
     let about = parts.worn.iter().map(|part| About {
-        unit: part.unit.clone(),
+        unit: part.unit.to_string(),
         span: Span { from_ms: part.from_ms, until_ms: part.until_ms },
+        is_of_device: false,
     });
     let about: Vec<About> = about.collect();
     saw_all(place, &about, parts, span)
 }
 
 fn saw_all(place: Place<'_>, about: &[About], parts: Parts, span: Span) -> io::Result<Report> {
-    let is_about = |line: &Line| about.iter().any(|one| one.is_of(line));
-    let (looks, is_cut, verification) = collect(place.access, span, &is_about)?;
+    let is_about = |line: &Line, until_ms| about.iter().any(|one| one.is_in(line, until_ms));
+    let (looks, is_cut, verification) = collect(place.access, &is_about)?;
     let mut seen = Vec::with_capacity(looks.len());
     for look in looks {
-        let mut one = Seen::from(&look);
-        let mut meant = about.iter().filter(|about| about.is_in(&look)).peekable();
-        if meant.peek().is_none() {
-            continue;
-        }
-        for about in meant {
-            match shown_of(place, &look, &about.unit.to_string(), about.span) {
-                Ok(shown) => one.shown.extend(shown),
-                Err(error) => one.not_known = Some(error),
-            }
-        }
-        seen.push(one);
+        let until_ms = look.until_ms().unwrap_or(u64::MAX);
+        let meant = about.iter().filter(|about| about.is_in(look.line(), until_ms));
+        let (shown, not_known) = shown_of(place, &look, meant);
+        seen.push(Seen { shown, not_known, ..Seen::from(&look) });
     }
     let Parts { worn, is_cut: worn_is_cut } = parts;
     Ok(Report { purpose: PURPOSE, span, worn: Some(worn), worn_is_cut, looks: seen, is_cut, verification })
 }
 
 impl About {
-    fn is_of(&self, line: &Line) -> bool {
-        let unit = self.unit.to_string();
-        line.subjects.iter().any(|pattern| covers(pattern, &unit))
-    }
-
-    /// Whether the look shows the device within its part of the time.
-    fn is_in(&self, look: &Look) -> bool {
-        let line = look.line();
-        let until_ms = look.until_ms().unwrap_or(u64::MAX);
-        line.at_ms <= self.span.until_ms && until_ms >= self.span.from_ms && self.is_of(line)
+    /// Whether the look that `line` began, and that lasted until `until_ms`, shows the device within its part of the time.
+    fn is_in(&self, line: &Line, until_ms: u64) -> bool {
+        let look = Span { from_ms: line.at_ms, until_ms };
+        let is_then = match line.of {
+            Some(of) => of.meets(self.span) || (self.is_of_device && look.meets(self.span)),
+            None => look.meets(self.span),
+        };
+        is_then && line.subjects.iter().any(|pattern| covers(pattern, &self.unit))
     }
 }
 
@@ -200,39 +189,37 @@ impl About {
 /// # Errors
 /// A file cannot be read.
 pub fn looks(access: &Path, operator: &str, span: Span) -> io::Result<Report> {
-    let is_theirs = |line: &Line| line.operator == operator;
-    let (looks, is_cut, verification) = collect(access, span, &is_theirs)?;
+    let is_theirs = |line: &Line, until_ms| {
+        line.operator == operator && Span { from_ms: line.at_ms, until_ms }.meets(span)
+    };
+    let (looks, is_cut, verification) = collect(access, &is_theirs)?;
     let looks = looks.iter().map(Seen::from).collect();
     Ok(Report { purpose: PURPOSE, span, worn: None, worn_is_cut: false, looks, is_cut, verification })
 }
 
-/// Looks that fall into `span`, live pages with their whole interval.
-fn collect(
-    access: &Path,
-    span: Span,
-    is_wanted: &dyn Fn(&Line) -> bool,
-) -> io::Result<(Vec<Look>, bool, Verdict)> {
+/// Looks of which `is_wanted` says so: it is given the line that began one, and until when it lasted, Unix ms.
+fn collect(access: &Path, is_wanted: &dyn Fn(&Line, u64) -> bool) -> io::Result<(Vec<Look>, bool, Verdict)> {
     let mut looks: BTreeMap<u64, Look> = BTreeMap::new();
     let mut open: BTreeMap<u64, Page> = BTreeMap::new();
     let mut is_cut = false;
     let verdict = verify(access, &[], &mut |line| {
         open.values_mut().for_each(|page| page.take(line));
-        let ended: Vec<u64> =
-            open.iter().filter(|(_, page)| page.until_ms().is_some()).map(|(n, _)| *n).collect();
-        for n in ended {
-            looks.extend(open.remove(&n).map(|page| (n, Look::Page(Box::new(page)))));
-        }
-        if is_wanted(line) && line.at_ms <= span.until_ms {
-            match line.what.as_str() {
-                "stream_opened" => _ = open.insert(line.n, Page::opened_by(line.clone())),
-                "stream_closed" | "stream_order" => {}
-                _ if line.at_ms >= span.from_ms => {
-                    _ = looks.insert(line.n, Look::Answer(Box::new(line.clone())));
-                }
-                _ => {}
+        for (n, page) in open.extract_if(.., |_, page| page.until_ms().is_some()) {
+            if is_wanted(&page.opened, page.until_ms().unwrap_or(u64::MAX)) {
+                looks.insert(n, Look::Page(Box::new(page)));
             }
         }
-        looks.retain(|_, look| look.until_ms().is_none_or(|until_ms| until_ms >= span.from_ms));
+        match line.what.as_str() {
+            "stream_closed" | "stream_order" => {}
+            "stream_opened" if is_wanted(line, u64::MAX) => {
+                open.insert(line.n, Page::opened_by(line.clone()));
+            }
+            "stream_opened" => {}
+            _ if is_wanted(line, line.at_ms) => {
+                looks.insert(line.n, Look::Answer(Box::new(line.clone())));
+            }
+            _ => {}
+        }
         while looks.len() > LOOKS_MAX {
             is_cut = true;
             looks.pop_last();
@@ -243,45 +230,66 @@ fn collect(
     Ok((looks.into_values().collect(), is_cut, verdict))
 }
 
-fn shown_of(place: Place<'_>, look: &Look, unit: &str, span: Span) -> Result<Vec<Shown>, String> {
-    let mut sieve = Sieve::new(unit, span);
-    match look {
-        Look::Answer(line) if line.picture.is_some() => {
-            let bytes = answer(line, place.pictures).map_err(|error| error.to_string())?;
+/// What the look showed of those whom it is `about`, in one walk; and why not more is known.
+fn shown_of<'a>(
+    place: Place<'_>,
+    look: &Look,
+    about: impl Iterator<Item = &'a About>,
+) -> (Vec<Shown>, Option<String>) {
+    let mut sieve = Sieve::new(about);
+    let read = match look {
+        Look::Answer(line) if line.picture.is_some() => answer(line, place.pictures).map(|bytes| {
             let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
             sieve.rows("units", line.at_ms, &value["units"]);
             sieve.rows("alarm", line.at_ms, &value["alarms"]);
-        }
+        }),
         Look::Answer(line) if line.answer.is_some() => {
-            return Err("the answer is known by its SHA-256: hold what the person has against it".to_owned());
+            let words = "the answer is known by its SHA-256: hold what the person has against it";
+            return (Vec::new(), Some(words.to_owned()));
         }
-        Look::Answer(_) => {}
-        Look::Page(page) => {
-            walk(page, place.pictures, &mut |at_ms, bytes| {
-                sieve.bytes(at_ms, bytes);
-                if at_ms > span.until_ms { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
-            })
-            .map_err(|error| error.to_string())?;
-        }
-    }
-    Ok(sieve.finish())
+        Look::Answer(_) => Ok(()),
+        Look::Page(page) => walk(page, place.pictures, &mut |at_ms, bytes| {
+            sieve.bytes(at_ms, bytes);
+            if at_ms > sieve.until_ms { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+        }),
+    };
+    (sieve.finish(), read.err().map(|error| error.to_string()))
 }
 
-/// Picks one unit out of what was sent.
+/// Picks units, each for parts of the time, out of what was sent.
 struct Sieve<'a> {
-    unit: &'a str,
-    /// How the unit begins in JSON: looked for before anything is parsed.
-    marks: [Vec<u8>; 2],
-    span: Span,
+    units: BTreeMap<&'a str, Picked>,
+    /// After this nothing is picked.
+    until_ms: u64,
     held: Vec<u8>,
+}
+
+/// One unit.
+struct Picked {
+    /// How it begins in JSON: looked for before anything is parsed.
+    marks: [Vec<u8>; 2],
+    parts: Vec<Part>,
+}
+
+/// One part of the time.
+struct Part {
+    span: Span,
     before: BTreeMap<(&'static str, String), Shown>,
     shown: Vec<Shown>,
 }
 
 impl<'a> Sieve<'a> {
-    fn new(unit: &'a str, span: Span) -> Self {
-        let marks = [format!("\"id\":\"{unit}\"").into_bytes(), format!("\"unit\":\"{unit}\"").into_bytes()];
-        Self { unit, marks, span, held: Vec::new(), before: BTreeMap::new(), shown: Vec::new() }
+    fn new(about: impl Iterator<Item = &'a About>) -> Self {
+        let mut sieve = Self { units: BTreeMap::new(), until_ms: 0, held: Vec::new() };
+        for About { unit, span, .. } in about {
+            let mark = |key: &str| format!("\"{key}\":\"{unit}\"").into_bytes();
+            let picked = sieve.units.entry(unit);
+            let picked =
+                picked.or_insert_with(|| Picked { marks: [mark("id"), mark("unit")], parts: Vec::new() });
+            picked.parts.push(Part { span: *span, before: BTreeMap::new(), shown: Vec::new() });
+            sieve.until_ms = sieve.until_ms.max(span.until_ms);
+        }
+        sieve
     }
 
     /// Takes bytes of a stream; an event ends with an empty line.
@@ -291,7 +299,8 @@ impl<'a> Sieve<'a> {
             return;
         }
         let held = std::mem::take(&mut self.held);
-        if !self.marks.iter().any(|mark| held.windows(mark.len()).any(|window| window == mark)) {
+        let mut marks = self.units.values().flat_map(|picked| &picked.marks);
+        if !marks.any(|mark| held.windows(mark.len()).any(|window| window == mark)) {
             return;
         }
         for event in String::from_utf8_lossy(&held).split("\n\n") {
@@ -311,7 +320,19 @@ impl<'a> Sieve<'a> {
 
     fn row(&mut self, event: &'static str, at_ms: u64, row: &Value) {
         let key = if event == "units" { "id" } else { "unit" };
-        if row[key] != *self.unit || at_ms > self.span.until_ms {
+        let picked = row[key].as_str().and_then(|unit| self.units.get_mut(unit));
+        picked.into_iter().flat_map(|picked| &mut picked.parts).for_each(|part| part.row(event, at_ms, row));
+    }
+
+    fn finish(self) -> Vec<Shown> {
+        let parts = self.units.into_values().flat_map(|picked| picked.parts);
+        parts.flat_map(|part| part.before.into_values().chain(part.shown)).collect()
+    }
+}
+
+impl Part {
+    fn row(&mut self, event: &'static str, at_ms: u64, row: &Value) {
+        if at_ms > self.span.until_ms {
             return;
         }
         let shown = Shown { at_ms, was_there: at_ms < self.span.from_ms, event, row: row.clone() };
@@ -321,10 +342,6 @@ impl<'a> Sieve<'a> {
         } else if self.shown.len() < SHOWN_MAX {
             self.shown.push(shown);
         }
-    }
-
-    fn finish(self) -> Vec<Shown> {
-        self.before.into_values().chain(self.shown).collect()
     }
 }
 
@@ -364,6 +381,7 @@ impl From<&Look> for Seen {
             subjects: line.subjects.clone(),
             fields: line.fields.clone(),
             precision: line.precision.clone(),
+            of: line.of,
             reason: line.reason.clone(),
             account: line.account.clone(),
             answer: line.answer.clone(),

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::hash::{self, Hash};
-use super::look::{Field, Look, Precision, Subjects, What};
+use super::look::{Field, Look, Precision, Span, Subjects, What};
 use super::unseen::AnswerDigest;
 use crate::sabotage::{self, Sabotage};
 
@@ -40,6 +40,9 @@ pub struct Note {
     /// How exact; nothing if there are no fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
+    /// Which past time was asked about; nothing if the present was shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<Span>,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -185,6 +188,9 @@ pub struct Line {
     /// How exact.
     #[serde(default)]
     pub precision: String,
+    /// Which past time was asked about; versions before did not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<Span>,
     /// Why.
     #[serde(default)]
     pub reason: Option<String>,
@@ -247,6 +253,7 @@ impl Note {
             subjects: Subjects::nobody(),
             fields: &[],
             precision: None,
+            of: None,
             reason: None,
             account: None,
             answer: None,
@@ -283,6 +290,7 @@ impl From<Look> for Note {
             subjects: holds.subjects,
             precision: (!holds.fields.is_empty()).then_some(holds.precision),
             fields: holds.fields,
+            of: asked.of,
             reason: asked.reason,
             ..Self::own(asked.at_ms, asked.what)
         }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use fieldpost_protocol::ForceId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::live::unit::UnitId;
 
@@ -137,6 +137,15 @@ pub enum Precision {
     Metres(u32),
 }
 
+/// A time from and until, Unix ms, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// From.
+    pub from_ms: u64,
+    /// Until.
+    pub until_ms: u64,
+}
+
 /// What is in an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holds {
@@ -159,6 +168,8 @@ pub struct Asked {
     pub what: What,
     /// Why, if they said so: the force may ask for it, the law does not.
     pub reason: Option<String>,
+    /// Which past time the answer is about; nothing if it shows the present.
+    pub of: Option<Span>,
 }
 
 /// One access record before it has a place in the chain.
@@ -173,6 +184,14 @@ pub struct Look {
 /// Everything that live pages and live lists show of a unit.
 pub const LIVE_FIELDS: &[Field] =
     &[Field::Position, Field::Movement, Field::State, Field::Name, Field::Alarm];
+
+impl Span {
+    /// Whether the two have an instant in common.
+    #[must_use]
+    pub fn meets(self, other: Self) -> bool {
+        self.from_ms <= other.until_ms && other.from_ms <= self.until_ms
+    }
+}
 
 impl Subjects {
     /// Everybody.
@@ -285,6 +304,13 @@ impl Asked {
     pub fn because(mut self, reason: Option<&str>) -> Self {
         let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
         self.reason = reason.map(|reason| reason.chars().take(REASON_CHARS_MAX).collect());
+        self
+    }
+
+    /// The same, about a past time.
+    #[must_use]
+    pub fn of_time(mut self, from_ms: u64, until_ms: u64) -> Self {
+        self.of = Some(Span { from_ms, until_ms });
         self
     }
 

@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 fn asked(operator: &str) -> Asked {
     let who =
         Who { operator: operator.to_owned(), session: "1f2e".to_owned(), from: "127.0.0.1".parse().unwrap() };
-    Asked { at_ms: 1_795_000_000_123, who, what: What::UnitsRead, reason: None }
+    Asked { at_ms: 1_795_000_000_123, who, what: What::UnitsRead, reason: None, of: None }
 }
 
 fn look(operator: &str) -> Look {
@@ -161,4 +161,39 @@ fn the_record_of_an_earlier_version_is_put_beside_and_named() {
     assert_eq!(words(&chain(dir.path())), ["file_opened", "superseded", "units_read"]);
     assert_eq!(fs::read(dir.path().join(ACCESS_DIR).join("before-chain.ndjson")).unwrap(), b"{}\n");
     assert!(!dir.path().join("access.ndjson").exists());
+}
+
+#[test]
+fn a_look_at_the_past_is_about_whoever_wore_the_device_then() {
+    use super::answer::{Place, Span, saw, saw_worn};
+    use crate::people::{Parts, Wearer, Worn};
+    let dir = tempfile::tempdir().unwrap();
+    let unit: crate::live::unit::UnitId = "met/pc-1".parse().unwrap();
+    let track = |operator: &str, at_ms, of: Option<(u64, u64)>| {
+        let mut asked = Asked { at_ms, what: What::TrackRead, ..asked(operator) };
+        asked = of.into_iter().fold(asked, |asked, (from_ms, until_ms)| asked.of_time(from_ms, until_ms));
+        asked.of(Holds::live(Subjects::unit(&unit))).into()
+    };
+    // Worn from 200 to 299: looked at later, looked at then but as it was before, live, and by a version that did not say which past.
+    let notes = [
+        track("anna", 9_000, Some((250, 260))),
+        track("ben", 205, Some((100, 199))),
+        track("cleo", 210, None),
+        track("dana", 9_000, None),
+    ];
+    AccessFiles::new(dir.path()).append(&notes).unwrap();
+    let access = dir.path().join(ACCESS_DIR);
+    let place = Place { access: &access, pictures: dir.path() };
+    let span = Span { from_ms: 200, until_ms: 299 };
+    let worn = Worn { unit: unit.clone(), wearer: Wearer::default(), from_ms: 200, until_ms: 299 };
+    let report = saw_worn(place, Parts { worn: vec![worn], is_cut: false }, span).unwrap();
+    let who = |report: &super::answer::Report| -> Vec<String> {
+        report.looks.iter().map(|look| look.operator.clone()).collect()
+    };
+    assert_eq!(who(&report), ["anna", "cleo"]);
+    assert_eq!(report.looks[0].of, Some(Span { from_ms: 250, until_ms: 260 }));
+    // Of the device, whoever wore it, what was looked at in that time counts, too.
+    let report = saw(place, &crate::people::Wearers::default(), &unit, span).unwrap();
+    assert_eq!(who(&report), ["anna", "ben", "cleo"]);
+    assert_eq!(broken(dir.path()), None);
 }

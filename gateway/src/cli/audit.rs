@@ -227,7 +227,7 @@ fn print_seen(seen: &Seen) {
         None => String::new(),
     };
     output::line(&format!(
-        "{}{until}  {} from {} session {}  {}  {} of {}  {}{}{}",
+        "{}{until}  {} from {} session {}  {}  {} of {}  {}{}{}{}",
         time(seen.at_ms),
         seen.operator,
         seen.from,
@@ -236,6 +236,9 @@ fn print_seen(seen: &Seen) {
         seen.fields.join(","),
         seen.subjects.join(","),
         seen.precision,
+        seen.of
+            .map(|of| format!("  as of {} to {}", time(of.from_ms), time(of.until_ms)))
+            .unwrap_or_default(),
         seen.account.as_ref().map(|of| format!("  account {}: {}", of.name, of.change)).unwrap_or_default(),
         seen.reason.as_ref().map(|reason| format!("  \"{reason}\"")).unwrap_or_default(),
     ));

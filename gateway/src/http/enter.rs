@@ -262,6 +262,6 @@ pub(super) fn note_refusal(app: &App, Peer(from): Peer, name: &str) {
     // What is no name may be a password typed into the wrong field.
     let operator = Operator::try_new(name).map_or_else(|_| "-".to_owned(), |name| name.to_string());
     let who = Who { operator, session: "-".to_owned(), from };
-    let asked = Asked { at_ms: app.live.now_ms(), who, what: What::LoginRefused, reason: more };
+    let asked = Asked { at_ms: app.live.now_ms(), who, what: What::LoginRefused, reason: more, of: None };
     app.access.note(asked.event());
 }

@@ -335,7 +335,8 @@ impl App {
     /// Who asks for what, now.
     fn asked(&self, viewer: &Viewer, Peer(from): Peer, what: What) -> Asked {
         let who = Who { operator: viewer.operator.to_string(), session: viewer.session.to_string(), from };
-        Asked { at_ms: self.live.now_ms(), who, what, reason: None }.because(viewer.reason.as_deref())
+        Asked { at_ms: self.live.now_ms(), who, what, reason: None, of: None }
+            .because(viewer.reason.as_deref())
     }
 
     /// Makes a look durable before it happens.

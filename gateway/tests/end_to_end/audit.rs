@@ -19,7 +19,7 @@ fn record() -> (tempfile::TempDir, PathBuf) {
 
 fn look_of(files: &mut AccessFiles, n: u64) {
     let who = Who { operator: format!("op{n}"), session: "1f".to_owned(), from: [127, 0, 0, 1].into() };
-    let asked = Asked { at_ms: 1_795_000_000_000 + n, who, what: What::UnitsRead, reason: None };
+    let asked = Asked { at_ms: 1_795_000_000_000 + n, who, what: What::UnitsRead, reason: None, of: None };
     files.append(&[asked.of(Holds::live(Subjects::everyone())).into()]).unwrap();
 }
 
@@ -159,7 +159,7 @@ fn a_record_that_was_written_anew_is_found_by_a_head_that_was_kept_elsewhere() {
     let mut files = AccessFiles::new(forged.parent().unwrap());
     for _ in 0..30 {
         let who = Who { operator: "nobody".into(), session: "1f".into(), from: [127, 0, 0, 1].into() };
-        let asked = Asked { at_ms: 1, who, what: What::UnitsRead, reason: None };
+        let asked = Asked { at_ms: 1, who, what: What::UnitsRead, reason: None, of: None };
         files.append(&[asked.event().into()]).unwrap();
     }
     assert_eq!(verify(&forged, &[]).0, Some(0), "alone it is a good chain");

@@ -78,7 +78,7 @@ impl Journal for Looks {
 
 fn seen<T>(live: &Live, what: What, unseen: Unseen<T>) -> T {
     let who = Who { operator: "simulated".to_owned(), session: "-".to_owned(), from: [127, 0, 0, 1].into() };
-    let asked = Asked { at_ms: live.now_ms(), who, what, reason: None };
+    let asked = Asked { at_ms: live.now_ms(), who, what, reason: None, of: None };
     show_now(&mut Looks::default(), asked, unseen).expect("a counter takes every record")
 }
 

@@ -120,7 +120,8 @@ async fn answer_track(
         if is_geojson { TrackAnswer::GeoJson(geojson::collection(&view)) } else { TrackAnswer::Plain(view) }
     };
     let json = app.turns.answer(&viewer.session, read, form).await?;
-    let mut answer = app.answer(app.asked(viewer, peer, What::TrackRead), json).await;
+    let mut answer =
+        app.answer(app.asked(viewer, peer, What::TrackRead).of_time(from_ms, until_ms), json).await;
     if is_geojson && answer.status().is_success() {
         let geojson = HeaderValue::from_static("application/geo+json");
         answer.headers_mut().insert(header::CONTENT_TYPE, geojson);
@@ -197,7 +198,7 @@ async fn answer_at(
         shown: standing.as_ref().and_then(view::shown_of),
     };
     let json = app.turns.answer(&viewer.session, read, form).await?;
-    Ok(app.answer(app.asked(viewer, peer, What::PlaceRead), json).await)
+    Ok(app.answer(app.asked(viewer, peer, What::PlaceRead).of_time(at_ms, at_ms), json).await)
 }
 
 #[derive(Deserialize)]
@@ -240,7 +241,7 @@ pub(super) async fn units(
         }
     };
     match app.turns.answer(&viewer.session, read, form).await {
-        Ok(json) => app.answer(app.asked(&viewer, peer, What::ReplayRead), json).await,
+        Ok(json) => app.answer(app.asked(&viewer, peer, What::ReplayRead).of_time(at_ms, at_ms), json).await,
         Err(refused) => *refused,
     }
 }
@@ -308,7 +309,7 @@ async fn answer_alarms(
         }
     };
     let json = app.turns.answer(&viewer.session, read, form).await?;
-    Ok(app.answer(app.asked(viewer, peer, What::PastAlarmsRead), json).await)
+    Ok(app.answer(app.asked(viewer, peer, What::PastAlarmsRead).of_time(from_ms, until_ms), json).await)
 }
 
 fn alarm_of(cursor: &str) -> Checked<(u64, String)> {

@@ -97,7 +97,7 @@ async fn answer(
         render(&course, part, until_ms, |unit, at_ms| UnitName::at(unit, &roster, &wearers, at_ms))
     };
     let json = app.turns.answer(&viewer.session, read, form).await?;
-    Ok(app.answer(app.asked(viewer, peer, What::ReplayRead), json).await)
+    Ok(app.answer(app.asked(viewer, peer, What::ReplayRead).of_time(from_ms, until_ms), json).await)
 }
 
 /// Reads a part; a shorter one if it has too many rows.

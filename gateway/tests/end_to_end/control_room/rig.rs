@@ -141,7 +141,7 @@ impl Journal for HeldJournal {
 /// Opens what is unseen, for a test that is no browser.
 pub(crate) fn seen<T>(unseen: audit::Unseen<T>) -> T {
     let who = audit::Who { operator: "test".into(), session: "-".into(), from: [127, 0, 0, 1].into() };
-    let asked = audit::Asked { at_ms: 0, who, what: audit::What::UnitsRead, reason: None };
+    let asked = audit::Asked { at_ms: 0, who, what: audit::What::UnitsRead, reason: None, of: None };
     let dir = tempfile::tempdir().unwrap();
     audit::show_now(&mut AccessFiles::new(dir.path()), asked, unseen).unwrap()
 }
