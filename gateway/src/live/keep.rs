@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::Hub;
@@ -15,6 +15,25 @@ use crate::spool::{Cursor, Health, Lsn};
 const SNAPSHOT_MS: u64 = 500;
 /// A snapshot is renewed after so many records even without alarms, so that a restart replays few.
 const SNAPSHOT_RECORDS: u64 = 20_000;
+/// And after this if there is anything new: what its cursor has not passed stays in the spool beyond its period.
+const SNAPSHOT_AGE: Duration = Duration::from_secs(300);
+
+/// What the snapshot on disk holds.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    revision: u64,
+    lsn: Lsn,
+    at: Instant,
+}
+
+impl Written {
+    /// Whether it is to be renewed now that the alarms have this `revision` and are folded up to `lsn`; with `is_wanted` for
+    /// any news.
+    fn is_outdated(self, revision: u64, lsn: Lsn, is_wanted: bool) -> bool {
+        let is_wanted = is_wanted || self.at.elapsed() >= SNAPSHOT_AGE;
+        revision != self.revision || lsn.0 >= self.lsn.0 + SNAPSHOT_RECORDS || (is_wanted && lsn > self.lsn)
+    }
+}
 
 /// Keeps the alarm snapshot close behind the queue, and the spool's records until they are in it.
 pub(super) async fn keep_snapshot(hub: Arc<Hub>, mut cursor: Cursor, shutdown: CancellationToken) {
@@ -30,7 +49,7 @@ pub(super) async fn keep_snapshot(hub: Arc<Hub>, mut cursor: Cursor, shutdown: C
         // A full spool may need the room of the very records that only the next snapshot lets go.
         let is_full = hub.spool.committed_watch().borrow().health == Health::Full;
         if let Some(text) = hub.snapshot_due(&mut written, is_last || is_full) {
-            let written_lsn = written.map_or(Lsn(0), |(_, lsn)| lsn);
+            let written_lsn = written.map_or(Lsn(0), |written: Written| written.lsn);
             if !hub.write_snapshot(text).await {
                 written = None;
             } else if written_lsn > cursor.position()
@@ -47,19 +66,17 @@ pub(super) async fn keep_snapshot(hub: Arc<Hub>, mut cursor: Cursor, shutdown: C
 
 impl Hub {
     /// The text of a snapshot if one is due, or `is_wanted` and something has come since the last; notes in `written` what it holds.
-    fn snapshot_due(&self, written: &mut Option<(u64, Lsn)>, is_wanted: bool) -> Option<Vec<u8>> {
+    fn snapshot_due(&self, written: &mut Option<Written>, is_wanted: bool) -> Option<Vec<u8>> {
         let state = self.state();
         let (revision, lsn) = (state.alarms.revision(), state.alarms.folded());
         let is_due = match *written {
             None => lsn > Lsn(0),
-            Some((known, at)) => {
-                revision != known || lsn.0 >= at.0 + SNAPSHOT_RECORDS || (is_wanted && lsn > at)
-            }
+            Some(written) => written.is_outdated(revision, lsn, is_wanted),
         };
         if !is_due {
             return None;
         }
-        *written = Some((revision, lsn));
+        *written = Some(Written { revision, lsn, at: Instant::now() });
         Some(snapshot::render(&state.alarms))
     }
 
@@ -76,5 +93,25 @@ impl Hub {
             _ => {}
         }
         outcome.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_gateway_renews_its_snapshot_in_time_if_there_is_anything_new() {
+        let written = Written { revision: 7, lsn: Lsn(100), at: Instant::now() };
+        assert!(written.is_outdated(8, Lsn(101), false), "an alarm has changed");
+        assert!(!written.is_outdated(7, Lsn(101), false) && written.is_outdated(7, Lsn(101), true));
+        advance(SNAPSHOT_AGE - Duration::from_millis(1)).await;
+        assert!(!written.is_outdated(7, Lsn(101), false));
+        assert!(written.is_outdated(7, Lsn(100 + SNAPSHOT_RECORDS), false));
+        advance(Duration::from_millis(1)).await;
+        assert!(written.is_outdated(7, Lsn(101), false), "positions would outlive their period");
+        assert!(!written.is_outdated(7, Lsn(100), false), "nothing is new");
     }
 }

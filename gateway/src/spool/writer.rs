@@ -292,13 +292,21 @@ impl Writer {
         Ok(Phase::Written { end, last_lsn: first_lsn + u64::from(count) - 1, count, urgent })
     }
 
-    /// Whether it is time to leave a segment that is not full, and there is a spare beside the reserve.
+    /// Whether it is time to leave a segment that is not full: every cursor has passed the one before, and there is a spare
+    /// beside the reserve. So an outage of a sink fills segments before it takes the next.
     fn is_old(&self) -> bool {
         let settings = &self.shared.settings;
-        let age_ms = settings.clock.now_ms().saturating_sub(self.active.header.created_at_ms);
-        settings.seal_after_ms.is_some_and(|limit_ms| age_ms >= limit_ms)
-            && self.active.end > SEGMENT_HEADER_BYTES as u64
-            && lock(&self.shared.log).spares.len() > settings.reserve_segments()
+        let Some(limit_ms) = settings.seal_after_ms else { return false };
+        let SegmentHeader { base, created_at_ms, .. } = self.active.header;
+        // One of a time to come was made while the clock was ahead: nobody knows how old it is.
+        let is_due =
+            settings.clock.now_ms().checked_sub(created_at_ms).is_none_or(|age_ms| age_ms >= limit_ms);
+        if !is_due || self.active.end <= SEGMENT_HEADER_BYTES as u64 {
+            return false;
+        }
+        let log = lock(&self.shared.log);
+        log.slowest_cursor().is_none_or(|position| position + 1 >= base)
+            && log.spares.len() > settings.reserve_segments()
     }
 
     fn sync(&mut self, end: u64, last_lsn: u64, count: u32, urgent: bool) -> Result<Phase, WriteError> {

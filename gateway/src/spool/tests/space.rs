@@ -3,13 +3,15 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use super::super::faulty::FaultyDisk;
 use super::super::settings::Sabotage;
 use super::super::{
-    Clock, EntryClass, FullReason, Gap, GapReason, Health, Lsn, Spool, SpoolSettings, TryAppendError,
+    Clock, Crew, Cursor, EntryClass, FullReason, Gap, GapReason, Health, Lsn, Spool, SpoolSettings,
+    TryAppendError,
 };
-use super::{EVERYTHING, open, payload, read_to, segments, small, store};
+use super::{EVERYTHING, dir, open, payload, read_to, segments, small, store};
 
 async fn health_becomes(spool: &Spool, health: Health) {
     let mut watch = spool.committed_watch();
@@ -300,34 +302,96 @@ async fn a_spool_that_forgets_its_epochs_is_noticed() {
     assert!(found.ends_with("came back"), "{found}");
 }
 
+/// A spool with a sink, a keeper that works only when told, and a clock.
+struct Aging {
+    spool: Spool,
+    crew: Crew,
+    sink: Cursor,
+    now_ms: Arc<AtomicU64>,
+    disk: FaultyDisk,
+    began: Instant,
+}
+
+impl Aging {
+    fn new(settings: SpoolSettings) -> Self {
+        let (disk, now_ms) = (FaultyDisk::new(), Arc::new(AtomicU64::new(5_000)));
+        let shown_ms = Arc::clone(&now_ms);
+        let clock = Clock::new(move || shown_ms.load(Ordering::Relaxed));
+        let settings = SpoolSettings { clock, retain_ms: u64::MAX, ..settings };
+        let (spool, mut crew, _) = Spool::open_by_hand(&dir(), settings, Arc::new(disk.clone())).unwrap();
+        let sink = spool.cursor("sink").unwrap();
+        crew.tend();
+        Self { spool, crew, sink, now_ms, disk, began: Instant::now() }
+    }
+
+    fn store(&mut self, number: u64) {
+        let lsn = self.spool.try_append(EntryClass::Live, &payload(number)).unwrap();
+        while self.spool.committed() < lsn {
+            self.began += Duration::from_secs(1);
+            self.crew.step(self.began).unwrap();
+        }
+    }
+
+    async fn deliver(&mut self) {
+        self.sink.advance(self.spool.committed()).await.unwrap();
+    }
+
+    /// How many segments there are, after what was stored was found in them.
+    async fn segments(&self, stored: usize) -> usize {
+        let seen = read_to(&mut self.spool.reader(Lsn(1)), self.spool.committed()).await;
+        assert_eq!((seen.entries.len(), seen.gaps), (stored, vec![]));
+        segments(&self.disk).len()
+    }
+}
+
 #[tokio::test]
 async fn a_segment_is_left_when_it_is_old_but_not_for_a_file_of_the_reserve() {
-    let kept = || SpoolSettings { seal_after_ms: Some(1_000), ..small() };
+    let with_reserve = SpoolSettings { reserve_bytes: 2 * (16 << 10), ..small() };
     let cases = [
-        (kept(), 5, "each is old when the next record comes"),
-        (SpoolSettings { seal_after_ms: Some(1_001), ..small() }, 3, "every second one is"),
-        (SpoolSettings { seal_after_ms: None, ..small() }, 1, "only a full one is left"),
-        // Three segments and the reserve.
-        (
-            SpoolSettings { bytes_max: 5 * (16 << 10), reserve_bytes: 2 * (16 << 10), ..kept() },
-            3,
-            "no more room",
-        ),
+        (Some(1_000), small(), true, 5, "each is old when the next record comes"),
+        (Some(1_001), small(), true, 3, "every second one is"),
+        (None, small(), true, 1, "only a full one is left"),
+        (Some(1_000), with_reserve, false, 2, "the spare beside the reserve is used, and the keeper late"),
     ];
-    for (settings, wanted, why) in cases {
-        let (disk, now_ms) = (FaultyDisk::new(), Arc::new(AtomicU64::new(5_000)));
-        let clock = Arc::clone(&now_ms);
-        let clock = Clock::new(move || clock.load(Ordering::Relaxed));
-        let (spool, _) = open(&disk, SpoolSettings { clock, ..settings });
-        let _needs_everything = spool.cursor("sink").unwrap();
-        let mut newest = Lsn(0);
+    for (seal_after_ms, settings, is_tended, wanted, why) in cases {
+        let mut aging = Aging::new(SpoolSettings { seal_after_ms, ..settings });
         for number in 0..5 {
-            spool.tend().await;
-            newest = store(&spool, &payload(number)).await;
-            now_ms.fetch_add(1_000, Ordering::Relaxed);
+            if is_tended {
+                aging.crew.tend();
+            }
+            aging.store(number);
+            aging.deliver().await;
+            aging.now_ms.fetch_add(1_000, Ordering::Relaxed);
         }
-        assert_eq!(segments(&disk).len(), wanted, "{why}");
-        let seen = read_to(&mut spool.reader(Lsn(1)), newest).await;
-        assert_eq!((seen.entries.len(), seen.gaps), (5, vec![]), "{why}");
+        assert_eq!(aging.segments(5).await, wanted, "{why}");
     }
+}
+
+#[tokio::test]
+async fn an_outage_of_a_sink_does_not_take_a_segment_for_each_period() {
+    let mut aging = Aging::new(SpoolSettings { seal_after_ms: Some(1_000), ..small() });
+    for number in 0..40 {
+        aging.crew.tend();
+        aging.store(number);
+        aging.now_ms.fetch_add(1_000, Ordering::Relaxed);
+    }
+    assert_eq!(aging.segments(40).await, 2);
+    aging.deliver().await;
+    aging.crew.tend();
+    aging.store(40);
+    assert_eq!(aging.segments(41).await, 3, "the sink is back");
+}
+
+#[tokio::test]
+async fn a_segment_of_a_time_to_come_is_left_once() {
+    let mut aging = Aging::new(SpoolSettings { seal_after_ms: Some(1_000_000), ..small() });
+    aging.store(0);
+    aging.deliver().await;
+    aging.now_ms.store(4_000, Ordering::Relaxed);
+    for number in 1..10 {
+        aging.crew.tend();
+        aging.store(number);
+        aging.deliver().await;
+    }
+    assert_eq!(aging.segments(10).await, 2);
 }
