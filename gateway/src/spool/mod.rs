@@ -21,6 +21,7 @@
 //! | what | bound |
 //! |---|---|
 //! | memory | two batches of `pending_bytes_max`, `tail_bytes_max`, and a window of 64 KiB for each reader of files |
+//! | a [`Batch`] while somebody has it | for each entry the run (48 KiB and one entry, and its records decoded) or window (64 KiB, or one entry) it lies in, each once: few entries from far apart hold far more than their bytes |
 //! | disk | `bytes_max`, spares included; never exceeded, not even for alarms |
 //! | archive | `archive_bytes_max`; when it is reached segments stay |
 //! | one payload | [`PAYLOAD_BYTES_MAX`], and less than `pending_bytes_max` |

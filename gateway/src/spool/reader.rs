@@ -141,7 +141,11 @@ impl Reader {
         let mut portion = Portion::new(limits, filter);
         let mut next = self.next;
         let mut last = None;
-        while let Some((kept, from)) = lock(&self.shared.tail).at(next) {
+        loop {
+            // The writer needs the lock before each commit is told: it is not held while entries are looked at.
+            let found = lock(&self.shared.tail).at(next);
+            let Some((kept, from)) = found else { break };
+            let wanted_before = portion.count;
             let slots = &kept.run.slots()[from..];
             let mut is_taken = |slot: &&Slot| {
                 let payload_bytes = slot.payload().len();
@@ -155,7 +159,10 @@ impl Reader {
             let slots = from..from + taken_count;
             next += taken_count as u64;
             last = Some(kept.spot_before(slots.end));
-            portion.parts.push(Part { run: kept.run, slots, classes: filter.classes });
+            // A run is kept for as long as the batch is: not one of which nothing is wanted.
+            if portion.count > wanted_before {
+                portion.parts.push(Part { run: kept.run, slots, classes: filter.classes });
+            }
             if !is_whole {
                 break;
             }

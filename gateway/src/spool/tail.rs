@@ -15,7 +15,11 @@ use super::run::{Run, Slot};
 
 /// Entries of one batch in one buffer, about: with what goes with it, each allocation stays below the 128 KiB from where on the
 /// C library maps memory anew each time.
+#[cfg(not(test))]
 const RUN_BYTES: usize = 48 << 10;
+/// Small, so that the batches of tests are several runs.
+#[cfg(test)]
+const RUN_BYTES: usize = 512;
 
 /// See the module. Runs are dense: each begins with the number after the one before it.
 #[derive(Default)]
