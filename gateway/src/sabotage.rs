@@ -17,6 +17,8 @@ pub enum Sabotage {
     NewestByArrival,
     /// The loss ledger forgets every 50th record.
     ForgetInLedger,
+    /// The loss ledger counts every 50th record as one that it could not read.
+    MissInLedger,
     /// A forwarder and the live page have one lane: everything waits in the order in which it came.
     OneLane,
     /// What a force system did not take counts as taken.
@@ -78,12 +80,13 @@ pub enum CrashPoint {
 
 impl Sabotage {
     /// Every kind.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::AckBeforeCommit,
         Self::ForgetLastRecord,
         Self::DropOnOverflow,
         Self::NewestByArrival,
         Self::ForgetInLedger,
+        Self::MissInLedger,
         Self::OneLane,
         Self::DropFailedBatch,
         Self::StoreTwice,
@@ -115,6 +118,7 @@ impl Sabotage {
             Self::DropOnOverflow => "drop-on-overflow",
             Self::NewestByArrival => "newest-by-arrival",
             Self::ForgetInLedger => "forget-in-ledger",
+            Self::MissInLedger => "miss-in-ledger",
             Self::OneLane => "one-lane",
             Self::DropFailedBatch => "drop-failed-batch",
             Self::StoreTwice => "store-twice",

@@ -158,6 +158,9 @@ impl Ledger {
         if record.lsn <= self.folded {
             return;
         }
+        if sabotage::is(Sabotage::MissInLedger) && record.lsn.0.is_multiple_of(50) {
+            return self.miss(1, record.lsn);
+        }
         self.folded = record.lsn;
         if sabotage::is(Sabotage::ForgetInLedger) && record.lsn.0.is_multiple_of(50) {
             return;

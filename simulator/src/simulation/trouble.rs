@@ -7,6 +7,7 @@ use fieldpost_gateway::spool::faulty::Unsynced;
 use super::{
     event::{Event, Over},
     plan::Fault,
+    promise::Fact,
     run::Run,
 };
 
@@ -16,6 +17,9 @@ impl Run<'_> {
         let (_, fault) = self.plan.faults[index];
         self.trace.note(self.now_ms, b'F', &[index as u8], format_args!("fault: {fault:?}"));
         let device = self.trouble.index(self.bodies.len());
+        if matches!(fault, Fault::SyncFails { .. } | Fault::WriteFails { .. } | Fault::DiskFull { .. }) {
+            self.know(&Fact::DiskFails);
+        }
         match fault {
             Fault::GatewayKilled => self.crash_gateway(Unsynced::Kept, "killed"),
             Fault::GatewayPowerCut => {
@@ -94,6 +98,7 @@ impl Run<'_> {
     pub(super) fn crash_gateway(&mut self, unsynced: Unsynced, words: &str) {
         let Some(gateway) = self.gateway.take() else { return };
         self.trace.note(self.now_ms, b'C', &[], format_args!("gateway ends: {words}, {unsynced:?}"));
+        self.know(&Fact::Crashed);
         self.crashes += 1;
         self.gateway_life += 1;
         // First the disk: nothing that is dropped below may still reach it.

@@ -13,12 +13,13 @@ const SHIFT: [&str; 5] = ["check", "--officers", "20", "--hours", "8"];
 /// A broken gateway must be found within so many of them.
 const BROKEN_SEEDS: &str = "200";
 /// What the simulation must find.
-const WAYS: [&str; 7] = [
+const WAYS: [&str; 8] = [
     "ack-before-commit",
     "forget-last-record",
     "drop-on-overflow",
     "newest-by-arrival",
     "forget-in-ledger",
+    "miss-in-ledger",
     "erase-held",
     "keep-expired",
 ];

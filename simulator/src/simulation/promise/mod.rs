@@ -79,6 +79,10 @@ pub enum Fact<'a> {
     Found(&'a BTreeSet<RecordId>),
     /// The force system accepted an event of this key.
     Delivered(&'a str),
+    /// The gateway's disk has begun to be full, or to fail.
+    DiskFails,
+    /// The gateway has ended without a goodbye.
+    Crashed,
     /// The gateway's loss ledger says this.
     Accounts(&'a AccountsPage),
     /// Somebody holds what a device, or all, send.
