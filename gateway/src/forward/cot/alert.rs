@@ -54,9 +54,9 @@ pub(super) fn is_for_tak(alarm: &StandingAlarm) -> bool {
     alarm.origin == Origin::Device || (is_grave && alarm.queue == Queue::Operations)
 }
 
-/// The higher is told: the graver, then the newer.
-pub(super) fn rank(alarm: &StandingAlarm) -> (std::cmp::Reverse<Grade>, u64) {
-    (std::cmp::Reverse(alarm.grade), alarm.raised_at_ms)
+/// The higher is told: the graver, then what nobody has acknowledged, then the newer.
+pub(super) fn rank(alarm: &StandingAlarm) -> (std::cmp::Reverse<Grade>, bool, u64) {
+    (std::cmp::Reverse(alarm.grade), !alarm.is_acknowledged, alarm.raised_at_ms)
 }
 
 /// The alert. `place` is the unit's newest position, if it is known.

@@ -402,6 +402,18 @@ fn of_several_alarms_of_a_unit_the_gravest_stands_and_the_last_cancels() {
 }
 
 #[test]
+fn an_acknowledged_alarm_hides_none_of_its_grade_that_nobody_has_acknowledged() {
+    let mut picture = Picture::new(SPANS);
+    let older = StandingAlarm { raised_at_ms: RECEIVED_MS - 9_000, ..standing(&alarm_record(7)) };
+    let newer = StandingAlarm { is_acknowledged: true, ..standing(&alarm_record(8)) };
+    let told = picture.due(&[older.clone(), newer.clone()], RECEIVED_MS);
+    assert_eq!(told.iter().map(|cot| &*cot.key).collect::<Vec<_>>(), [alert::key(&older.id)]);
+    let older = StandingAlarm { is_acknowledged: true, ..older };
+    let told = picture.due(&[older, newer.clone()], RECEIVED_MS);
+    assert_eq!(told.iter().map(|cot| &*cot.key).collect::<Vec<_>>(), [alert::key(&newer.id)]);
+}
+
+#[test]
 fn an_alarm_that_the_book_has_not_got_yet_is_not_cancelled_for_an_older_one() {
     let mut picture = Picture::new(SPANS);
     let closed = StandingAlarm { closed_at_ms: Some(RECEIVED_MS - 500), ..standing(&alarm_record(3)) };

@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::door::Arrival;
-use super::metrics::{TakEnd, TakMetrics};
+use super::metrics::{TakEnd, TakMetrics, TakTaking};
 use super::parse::Heard;
 use super::sink::Job;
 use super::split::Protocol;
@@ -111,7 +111,6 @@ impl Guest {
                     self.next = arrival;
                     return Ok(if self.next.is_some() { TakEnd::CameAgain } else { TakEnd::Stopping });
                 }
-                heard = talk.hear() => self.answer(talk, &heard?).await?,
                 _ = tick.tick() => {
                     if is_past(not_after_s, self.teller.now_ms()) {
                         return Ok(TakEnd::Outdated);
@@ -129,6 +128,8 @@ impl Guest {
                     Some(()) => self.teller.tell_alarms(talk).await?,
                     None => return Ok(TakEnd::Stopping),
                 },
+                // Last: what it says must never hold up what it is told.
+                heard = talk.hear() => self.answer(talk, &heard?).await?,
             }
         }
     }
@@ -149,8 +150,15 @@ impl Guest {
                 let operator = self.acknowledges_as.as_ref();
                 if let Some(taking) = self.teller.take_alarm(talk, &heard.uid, operator).await? {
                     self.metrics.acknowledged(taking).inc();
-                    let result = taking.as_str();
-                    tracing::info!(client = self.teller.name(), result, "TAK client acknowledges an alarm");
+                    // These can come as fast as the client likes.
+                    if taking != TakTaking::TooSoon {
+                        let result = taking.as_str();
+                        tracing::info!(
+                            client = self.teller.name(),
+                            result,
+                            "TAK client acknowledges an alarm"
+                        );
+                    }
                 }
                 Ok(())
             }

@@ -9,15 +9,16 @@ use tokio::sync::{mpsc, watch};
 
 use super::door::Arrival;
 use super::metrics::{TakEnd, TakMetrics, TakTaking};
-use super::picture::Spans;
+use super::picture::{CANCEL_MS, Spans};
 use super::settings::Terms;
 use super::sink::TakSink;
 use crate::alarms::{AlarmId, Cause, Grade, Origin, Queue};
 use crate::audit::What;
+use crate::audit::line::Note;
 use crate::forward::Sink as _;
 use crate::forward::event::{Event, EventState, PassedOver, Renderer};
 use crate::forward::release::Release;
-use crate::forward::testing::{MemoryJournal, alarm_record, position_record};
+use crate::forward::testing::{MemoryJournal, RECEIVED_MS, alarm_record, position_record};
 use crate::live::order::ClockBounds;
 use crate::live::standing::{Acknowledging, Quiet, Situation, StandingAlarm};
 use crate::live::unit::{UnitId, UnitName};
@@ -26,6 +27,8 @@ use crate::record::Record;
 use crate::spool::Clock;
 
 const FOR_EVER_S: i64 = i64::MAX;
+/// Longer than an alarm has to stand before a cancel takes it.
+const A_LOOK: std::time::Duration = std::time::Duration::from_millis(CANCEL_MS + 1_000);
 
 /// One client's place, and who may come to it.
 struct Place {
@@ -52,8 +55,9 @@ impl Place {
         };
         let (release, recipient) = (Release::everything(), journal.recipient());
         let terms = Terms { name: "room".to_owned(), takes_protobuf: true, release, recipient, spans };
-        let sink =
-            TakSink::of_guest(arrivals, metrics.clone(), (terms, operator), situation, Clock::system());
+        let began = tokio::time::Instant::now();
+        let clock = Clock::new(move || RECEIVED_MS + u64::try_from(began.elapsed().as_millis()).unwrap());
+        let sink = TakSink::of_guest(arrivals, metrics.clone(), (terms, operator), situation, clock);
         Self { sink, journal, metrics, door }
     }
 
@@ -253,6 +257,7 @@ async fn cancelling_an_alert_takes_the_alarm_in_the_certificates_name_and_the_al
     client.write_all(cancel("fieldpost.test.sim.pc-0002-9-1-1").as_bytes()).await.unwrap();
     let no_cancel = cancel("fieldpost.test.sim.pc-0001-9-1-1").replace("cancel='true'", "");
     client.write_all(no_cancel.as_bytes()).await.unwrap();
+    tokio::time::sleep(A_LOOK).await;
     client.write_all(cancel("fieldpost.test.sim.pc-0001-9-1-1").as_bytes()).await.unwrap();
     let told = hear(&mut client, "Acknowledged, not closed.").await;
     assert!(told.contains("type=\"b-a-o-tbl\"") && !told.contains("b-a-o-can"), "{told}");
@@ -266,10 +271,56 @@ async fn a_client_that_may_not_takes_no_alarm_and_is_told_that_the_alert_stands(
     let place = Place::with(Arc::clone(&alarm) as Arc<dyn Situation>, None);
     let mut client = place.let_in(1 << 20, FOR_EVER_S).await;
     hear(&mut client, "</remarks>").await;
+    tokio::time::sleep(A_LOOK).await;
     client.write_all(cancel("fieldpost.test.sim.pc-0001-9-1-1").as_bytes()).await.unwrap();
     hear(&mut client, "Nobody has acknowledged.").await;
     assert_eq!(alarm.taken_by.lock().unwrap().len(), 0);
     assert_eq!(place.metrics.acknowledged(TakTaking::NotAllowed).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_takes_no_alarm_that_has_just_come_in_the_place_of_another() {
+    let alarm = one_alarm();
+    let situation = Arc::clone(&alarm) as Arc<dyn Situation>;
+    let place = Place::with(situation, Some(Operator::try_new("anna@tak").unwrap()));
+    let mut client = place.let_in(1 << 20, FOR_EVER_S).await;
+    hear(&mut client, "</remarks>").await;
+    tokio::time::sleep(A_LOOK).await;
+    let next = alarm_record(12).envelope().unwrap().head.seq;
+    alarm.alarm.lock().unwrap().id.seq = next;
+    alarm.changes.send_modify(|revision| *revision += 1);
+    hear(&mut client, "</remarks>").await;
+    client.write_all(cancel("fieldpost.test.sim.pc-0001-9-1-1").as_bytes()).await.unwrap();
+    hear(&mut client, "Nobody has acknowledged.").await;
+    assert_eq!(alarm.taken_by.lock().unwrap().len(), 0);
+    assert_eq!(place.metrics.acknowledged(TakTaking::TooSoon).get(), 1);
+    tokio::time::sleep(A_LOOK).await;
+    client.write_all(cancel("fieldpost.test.sim.pc-0001-9-1-1").as_bytes()).await.unwrap();
+    hear(&mut client, "Acknowledged, not closed.").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_cancels_holds_up_nothing_and_writes_a_line_every_few_seconds() {
+    let alarm = one_alarm();
+    let mut place = Place::with(Arc::clone(&alarm) as Arc<dyn Situation>, None);
+    let client = place.let_in(1 << 20, FOR_EVER_S).await;
+    let (mut hearing, mut saying) = tokio::io::split(client);
+    let flood = tokio::spawn(async move {
+        let cancel = cancel("fieldpost.test.sim.pc-0001-9-1-1");
+        while saying.write_all(cancel.as_bytes()).await.is_ok() {}
+    });
+    let ears = tokio::spawn(async move { tokio::io::copy(&mut hearing, &mut tokio::io::sink()).await });
+    let began = tokio::time::Instant::now();
+    let refused = place.metrics.acknowledged(TakTaking::TooSoon);
+    while refused.get() < 2_000 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(place.deliver(&[position_record(5)]).await, [EventState::Accepted]);
+    let again = |notes: &[Note]| notes.iter().filter(|note| note.what == What::RecordsDisclosedAgain).count();
+    let lines = again(&place.journal.notes.lock().unwrap()) as u64;
+    assert!((1..=2 + began.elapsed().as_secs() / 5).contains(&lines), "{lines} in {:?}", began.elapsed());
+    flood.abort();
+    ears.abort();
 }
 
 #[tokio::test(start_paused = true)]

@@ -39,13 +39,15 @@ pub enum TakTaking {
     Late,
     /// The client may not.
     NotAllowed,
+    /// The alarm, or its last cancel, is too new for the client to mean it.
+    TooSoon,
     /// It could not be stored, or the alarm is gone.
     Failed,
 }
 
 impl TakTaking {
     /// Every result.
-    pub const ALL: [Self; 4] = [Self::Taken, Self::Late, Self::NotAllowed, Self::Failed];
+    pub const ALL: [Self; 5] = [Self::Taken, Self::Late, Self::NotAllowed, Self::TooSoon, Self::Failed];
 
     /// The result as a metric label.
     #[must_use]
@@ -54,6 +56,7 @@ impl TakTaking {
             Self::Taken => "taken",
             Self::Late => "late",
             Self::NotAllowed => "not-allowed",
+            Self::TooSoon => "too-soon",
             Self::Failed => "failed",
         }
     }

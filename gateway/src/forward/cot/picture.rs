@@ -5,7 +5,9 @@
 //! reconnection, until a person has closed it: then a cancel is sent, again after a reconnection as long as the alert
 //! could still stand somewhere. A wearer's own cancel is a remark; so is that somebody has acknowledged.
 //!
-//! TAK knows one alert a unit. Of several alarms the gravest is told, of equals the newest; the cancel follows the last.
+//! TAK knows one alert a unit. Of several alarms the gravest is told, of equals one that nobody has acknowledged, of these the
+//! newest; the cancel follows the last. **A cancel takes no alarm that the other end was told less than [`CANCEL_MS`] ago**: who
+//! sent it may have looked at the one before.
 //! Pure: time and alarms come from the caller.
 //!
 //! Bounds: [`UNITS_MAX`] units of about 0.5 KiB; beyond, positions are sent all the same, in the order in which they come,
@@ -28,6 +30,8 @@ use crate::live::unit::{UnitId, UnitName};
 use crate::record::Record;
 use crate::sabotage::{self, Sabotage};
 
+/// An alarm stands for so long before a cancel takes it, and cancels of one alert are answered no more often.
+pub(super) const CANCEL_MS: u64 = 5_000;
 /// Most units remembered: as many as the live picture keeps.
 const UNITS_MAX: usize = 50_000;
 
@@ -102,6 +106,25 @@ struct Alert {
     told_ms: Option<u64>,
     /// Until when a client shows it.
     until_ms: u64,
+    /// Since when this alarm is the one that this connection was told.
+    since_ms: u64,
+    /// When a cancel of it was last passed on.
+    asked_ms: Option<u64>,
+    /// When it was last told because somebody had cancelled it.
+    answered_ms: Option<u64>,
+    /// Somebody has cancelled it: from then on it is due.
+    again_ms: Option<u64>,
+}
+
+/// What a cancel from the other end comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cancelled {
+    /// No alert of this uid stands on this connection.
+    Nothing,
+    /// The alert was told a moment ago, or was cancelled a moment ago.
+    TooSoon,
+    /// It is meant for this alarm.
+    Meant(AlarmId),
 }
 
 impl Picture {
@@ -258,16 +281,28 @@ impl Picture {
         let until_ms = now_ms.saturating_add(self.spans.alarm_stale_ms);
         let place = self.units.get(&uid::of(&alarm.id.unit, alarm.mode)).and_then(|known| known.cot.as_ref());
         let cot = alert::cot(alarm, place, now_ms, until_ms);
-        if let Some(told) = self.alerts.get(&uid) {
+        let told = self.alerts.get(&uid);
+        let is_asked = told.and_then(|told| told.again_ms).is_some_and(|again_ms| again_ms <= now_ms);
+        if let Some(told) = told {
             let is_same = told.cot.kind == cot.kind && told.cot.remarks == cot.remarks;
             let is_fresh = |told_ms: u64| now_ms < told_ms.saturating_add(self.spans.alarm_repeat_ms);
             let is_told = told.told_ms.is_some_and(is_fresh) || sabotage::is(Sabotage::TellOnce);
-            if is_same && is_told {
+            if is_same && is_told && !is_asked {
                 return None;
             }
         }
-        let alarm = alarm.id.clone();
-        self.alerts.insert(uid, Alert { alarm, cot: cot.clone(), told_ms: Some(now_ms), until_ms });
+        let stood = told.filter(|told| told.stands() && told.alarm == alarm.id);
+        let alert = Alert {
+            alarm: alarm.id.clone(),
+            cot: cot.clone(),
+            told_ms: Some(now_ms),
+            until_ms,
+            since_ms: stood.map_or(now_ms, |told| told.since_ms),
+            asked_ms: stood.and_then(|told| told.asked_ms),
+            answered_ms: if is_asked { Some(now_ms) } else { told.and_then(|told| told.answered_ms) },
+            again_ms: None,
+        };
+        self.alerts.insert(uid, alert);
         Some(cot)
     }
 
@@ -287,25 +322,36 @@ impl Picture {
             None if could_stand_ms <= now_ms => return None,
             _ => {}
         }
-        let until_ms = self.alerts.get(uid).map_or(could_stand_ms, |told| told.until_ms);
+        let told = self.alerts.get(uid);
         let cot = alert::cancel(alarm, now_ms, now_ms.saturating_add(self.spans.alarm_stale_ms));
-        let alarm = alarm.id.clone();
-        self.alerts
-            .insert(uid.to_owned(), Alert { alarm, cot: cot.clone(), told_ms: Some(now_ms), until_ms });
+        let alert = Alert {
+            alarm: alarm.id.clone(),
+            cot: cot.clone(),
+            told_ms: Some(now_ms),
+            until_ms: told.map_or(could_stand_ms, |told| told.until_ms),
+            since_ms: now_ms,
+            asked_ms: None,
+            answered_ms: told.and_then(|told| told.answered_ms),
+            again_ms: None,
+        };
+        self.alerts.insert(uid.to_owned(), alert);
         Some(cot)
     }
 
-    /// The alarm whose alert of this uid stands on this connection.
-    pub(crate) fn standing(&self, uid: &str) -> Option<&AlarmId> {
-        let stands = |alert: &&Alert| alert.told_ms.is_some() && alert.cot.kind != Kind::Cancel;
-        self.alerts.get(uid).filter(stands).map(|alert| &alert.alarm)
-    }
-
-    /// An alert is gone at the other end: it is due at once, if it still stands.
-    pub(crate) fn forget(&mut self, uid: &str) {
-        if let Some(alert) = self.alerts.get_mut(uid) {
-            alert.told_ms = None;
+    /// An alert is gone at the other end: it is due again, at once or [`CANCEL_MS`] after it was so last.
+    pub(crate) fn hear_cancel(&mut self, uid: &str, now_ms: u64) -> Cancelled {
+        let Some(alert) = self.alerts.get_mut(uid).filter(|alert| alert.stands()) else {
+            return Cancelled::Nothing;
+        };
+        let pause_over_ms = |then_ms: u64| then_ms.saturating_add(CANCEL_MS);
+        let due_ms = alert.answered_ms.map_or(now_ms, |then_ms| pause_over_ms(then_ms).max(now_ms));
+        alert.again_ms.get_or_insert(due_ms);
+        let is_early = |then_ms| now_ms < pause_over_ms(then_ms);
+        if is_early(alert.since_ms) || alert.asked_ms.is_some_and(is_early) {
+            return Cancelled::TooSoon;
         }
+        alert.asked_ms = Some(now_ms);
+        Cancelled::Meant(alert.alarm.clone())
     }
 
     /// A new connection knows nothing: the newest of every unit that is not stale, and from now on every alarm is due.
@@ -321,6 +367,13 @@ impl Picture {
             Some(Cot { battery_pct, battery_key, ..cot.clone() })
         };
         self.units.values_mut().filter_map(again).collect()
+    }
+}
+
+impl Alert {
+    /// This connection was told it, and not its end.
+    fn stands(&self) -> bool {
+        self.told_ms.is_some() && self.cot.kind != Kind::Cancel
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::message::Cot;
 use super::metrics::TakTaking;
-use super::picture::{Picture, Said};
+use super::picture::{Cancelled, Picture, Said};
 use super::scope;
 use super::settings::Terms;
 use super::sink::Job;
@@ -73,26 +73,30 @@ impl Teller {
     }
 
     /// The other end has ended the alert `uid` for itself. If it is one that stands: takes the alarm as `operator`, if there is
-    /// one, and tells it again, for it ends only when a person closes it. What became of that; `None`: no such alert.
+    /// one and they can have looked at it, and tells it again, for it ends only when a person closes it. Who cancels it over and over
+    /// is answered now and then ([`Picture::hear_cancel`]). What became of that; `None`: no such alert.
     pub(super) async fn take_alarm(
         &mut self,
         talk: &mut Talk,
         uid: &str,
         operator: Option<&Operator>,
     ) -> Result<Option<TakTaking>, End> {
-        let Some(alarm) = self.picture.standing(uid).cloned() else { return Ok(None) };
-        let taking = match operator {
-            None => TakTaking::NotAllowed,
-            Some(operator) => match self.situation.acknowledge(&alarm, operator).await {
-                Ok(()) => TakTaking::Taken,
-                Err(AcknowledgeError::Taken(_)) => TakTaking::Late,
-                Err(error) => {
-                    tracing::error!(client = self.name(), %error, "a TAK client's acknowledgement is not stored");
-                    TakTaking::Failed
+        let cancelled = self.picture.hear_cancel(uid, self.now_ms());
+        let taking = match (cancelled, operator) {
+            (Cancelled::Nothing, _) => return Ok(None),
+            (Cancelled::TooSoon, _) => TakTaking::TooSoon,
+            (Cancelled::Meant(_), None) => TakTaking::NotAllowed,
+            (Cancelled::Meant(alarm), Some(operator)) => {
+                match self.situation.acknowledge(&alarm, operator).await {
+                    Ok(()) => TakTaking::Taken,
+                    Err(AcknowledgeError::Taken(_)) => TakTaking::Late,
+                    Err(error) => {
+                        tracing::error!(client = self.name(), %error, "a TAK client's acknowledgement is not stored");
+                        TakTaking::Failed
+                    }
                 }
-            },
+            }
         };
-        self.picture.forget(uid);
         self.tell_alarms(talk).await?;
         Ok(Some(taking))
     }
