@@ -16,6 +16,7 @@ use super::{
     BatchPolicy, ClientFiles, FileSink, Forward, NatsSink, NmeaSink, RetryPolicy, Sink, TakManner, TakSink,
     WebhookSink,
 };
+use crate::forward::release::Forces;
 use crate::forward::webhook::SigningKeys;
 use crate::https::is_loopback;
 
@@ -82,6 +83,9 @@ pub(super) fn forward(
     let name = entry.text("name");
     let sink = read_sink(entry);
     let release = release(entry, served);
+    if let (Some(Sink::Nmea(_)), Some(release)) = (&sink, &release) {
+        one_force(entry, &release.forces);
+    }
     let batch = BatchPolicy {
         count_max: narrow(entry.integer("batch_count_max", 500, 1..=10_000)),
         bytes_max: narrow(entry.integer("batch_bytes_max", 262_144, 1_024..=16_777_216)),
@@ -230,12 +234,28 @@ fn nmea(entry: &Section<'_>) -> Option<Sink> {
         );
     }
     let sends_every_position = entry.choice("positions", &[("newest", false), ("every", true)]);
+    let sends_every_mode = entry.choice("modes", &[("actual", false), ("every", true)]);
     Some(Sink::Nmea(NmeaSink {
         url: url?.value,
         authority: authority?,
         client: client?,
         sends_every_position,
+        sends_every_mode,
     }))
+}
+
+/// A sentence names a unit by its device alone, and two forces may have one of the same name.
+fn one_force(entry: &Section<'_>, forces: &Forces) {
+    if !matches!(forces, Forces::Only(forces) if forces.len() <= 1) {
+        entry.report().mistake(
+            entry.origin(),
+            format!(
+                "`{}.release.forces` has more than one force, and NMEA cannot say whose a unit is",
+                entry.name()
+            ),
+            "name one force; give every other an output of its own",
+        );
+    }
 }
 
 /// Positions never leave the machine in clear text.

@@ -313,6 +313,8 @@ pub struct NmeaSink {
     pub client: Option<ClientFiles>,
     /// Whether positions are sent that newer ones of their unit have replaced.
     pub sends_every_position: bool,
+    /// Whether positions of exercises and tests are sent, too.
+    pub sends_every_mode: bool,
 }
 
 /// `[[forward.tak]]`.

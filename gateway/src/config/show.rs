@@ -270,6 +270,7 @@ fn sink(forward: &Forward, redact: bool) -> (&'static str, Table) {
             set_path(&mut entry, "certificate", nmea.client.as_ref().map(|client| &*client.certificate));
             set_path(&mut entry, "key", nmea.client.as_ref().map(|client| &*client.key));
             set(&mut entry, "positions", if nmea.sends_every_position { "every" } else { "newest" });
+            set(&mut entry, "modes", if nmea.sends_every_mode { "every" } else { "actual" });
             "nmea"
         }
         Sink::Tak(tak) => {

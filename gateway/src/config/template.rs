@@ -231,7 +231,10 @@ revocation_list = "pki/crl.pem"
 #key = "avl-client.key"
 # "newest": positions that newer ones of their unit have replaced are passed over; "every": they are sent too.
 #positions = "newest"
-#release = { forces = ["*"], classes = ["position"], fields = ["position", "movement"], marking = "official-sensitive" }
+# "actual": positions of exercises and tests are passed over, for no sentence says so; "every": they are sent too.
+#modes = "actual"
+# One force: no sentence says whose a unit is.
+#release = { forces = ["met"], classes = ["position"], fields = ["position", "movement"], marking = "official-sensitive" }
 #
 # Cursor on Target to a TAK server, both ends with a certificate (docs/sinks/tak.md).
 #[[forward.tak]]

@@ -91,6 +91,14 @@ fn every_mistake_is_named_at_once_with_its_line_and_help() {
 }
 
 #[test]
+fn an_nmea_output_is_released_one_force_by_name() {
+    let nmea = "\n[[forward.nmea]]\nurl = \"tcp://127.0.0.1:5017\"\n";
+    let lines = Bent::new().append(nmea).append(RELEASE_ALL).check(&[]).unwrap_err();
+    let expected = "`forward.nmea[0].release.forces` has more than one force";
+    assert!(lines.len() == 1 && lines[0].contains(expected), "{lines:#?}");
+}
+
+#[test]
 fn mistakes_after_a_syntax_error_are_still_found() {
     let bent = Bent::new().replace("#receive_max = 256", "receive_max = = 20").append("\n[lgo]\n");
     let lines = bent.check(&[]).unwrap_err();

@@ -79,11 +79,13 @@ pub enum PassedOver {
     Closed,
     /// Nobody is there to hear it.
     NobodyThere,
+    /// It is of an exercise or a test, and the output's protocol cannot say so.
+    NotActual,
 }
 
 impl PassedOver {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::NoWord, Self::Older, Self::Closed, Self::NobodyThere];
+    pub const ALL: [Self; 5] = [Self::NoWord, Self::Older, Self::Closed, Self::NobodyThere, Self::NotActual];
 
     /// The reason as a metric label.
     #[must_use]
@@ -93,6 +95,7 @@ impl PassedOver {
             Self::Older => "older",
             Self::Closed => "closed",
             Self::NobodyThere => "nobody-there",
+            Self::NotActual => "not-actual",
         }
     }
 }

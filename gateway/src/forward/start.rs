@@ -450,6 +450,7 @@ fn nmea_settings(nmea: &config::NmeaSink, settings: &ForwarderSettings) -> NmeaS
             client: client.map(|files| (files.certificate.clone(), files.key.clone())),
         },
         sends_every_position: nmea.sends_every_position,
+        sends_every_mode: nmea.sends_every_mode,
         clock: settings.clock,
         recipient: settings.recipient.clone(),
         wall: settings.wall.clone(),

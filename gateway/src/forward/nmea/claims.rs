@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fieldpost_protocol::{Class, FixSource, Position};
+use fieldpost_protocol::{Class, FixSource, Head, Mode, Position};
 use proptest::prelude::*;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -47,6 +47,7 @@ impl Site {
         let settings = NmeaSettings {
             server,
             sends_every_position,
+            sends_every_mode: true,
             clock: ClockBounds::default(),
             recipient: journal.recipient(),
             wall: Clock::system(),
@@ -89,6 +90,9 @@ fn a_sentence_is_written_digit_by_digit() {
     let expected = "\\s:pc-0001,c:1789999999*04\\$GPRMC,141319.123,A,5130.44400,N,00007.66548,W,2.60,90.00,210926,,,A*4D\r\n";
     assert_eq!(text, expected);
     assert!(page.contains(text.trim_end()), "docs/sinks/nmea.md shows this sentence");
+    let augmented = Position { source: FixSource::GNSS_AUGMENTED, ..position() };
+    let text = sentence::write("pc-0001", &augmented, RECEIVED_MS - 1_000);
+    assert_eq!(text, expected.replace(",A*4D", ",D*48"));
     let edge = Position {
         speed_cmps: None,
         course_turn256: Some(255),
@@ -161,6 +165,24 @@ async fn only_positions_that_are_the_newest_of_their_unit_are_sent_and_only_they
     let mut older = site.events(&[position_record(6)]);
     site.sink.deliver(&mut older).await.unwrap();
     assert_eq!(states(&older), [passed(PassedOver::Older)]);
+}
+
+#[tokio::test]
+async fn what_is_exercise_or_test_is_passed_over_unless_that_is_asked_for() {
+    let mut site = Site::new(false).await;
+    site.sink.settings.sends_every_mode = false;
+    let of_mode = |lsn: u64, mode| {
+        let mut buffer = [0; 64];
+        let head = Head { mode, ..head(Class::POSITION, u32::try_from(lsn).unwrap()) };
+        record_of(lsn, head, position().encode(&mut buffer).unwrap())
+    };
+    let mut events =
+        site.events(&[of_mode(5, Mode::Exercise), of_mode(6, Mode::Actual), of_mode(7, Mode::Test)]);
+    let (delivered, _server) = tokio::join!(site.sink.deliver(&mut events), accept(&site.listener));
+    delivered.unwrap();
+    let passed = EventState::PassedOver(PassedOver::NotActual);
+    assert_eq!(states(&events), [passed, EventState::Owed, passed]);
+    assert_eq!(site.disclosed(), ["sim.pc-0001.3.6"]);
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@
 //! ```
 //! **A position is on the disclosure log before its sentence is written, and what is not sent is not on it.** The protocol has words
 //! for positions alone; whatever else the output is released is passed over and counted. A location server shows what came last, so
-//! what is older than the newest sent of its unit is passed over, too, unless every position is asked for.
+//! what is older than the newest sent of its unit is passed over, too, unless every position is asked for. A sentence does not say
+//! that it is of an exercise or a test, nor of which force its unit is: what is not actual is passed over unless it is asked for,
+//! and the configuration lets such an output have one force.
 //!
 //! **The other side never says that it has anything.** A batch counts as taken when the connection took all its bytes; one that breaks
 //! before is sent again whole. What the operating systems still had between them when a connection broke is lost: the next
@@ -20,7 +22,7 @@ mod sentence;
 
 use std::collections::HashMap;
 
-use fieldpost_protocol::{Body, DeviceId, Position};
+use fieldpost_protocol::{Body, DeviceId, Mode, Position};
 
 use self::link::Link;
 use super::event::{ClockBounds, Event, EventState, PassedOver};
@@ -42,6 +44,8 @@ pub struct NmeaSettings {
     pub server: NmeaServer,
     /// Whether positions are sent that newer ones of their unit have replaced.
     pub sends_every_position: bool,
+    /// Whether positions of exercises and tests are sent, too.
+    pub sends_every_mode: bool,
     /// Which device clocks are believed.
     pub clock: ClockBounds,
     /// The way to the disclosure log.
@@ -84,10 +88,14 @@ impl NmeaSink {
             if event.state != EventState::Owed {
                 continue;
             }
-            let Some((unit, order, time_ms, position)) = self.position(event) else {
+            let Some((unit, mode, order, time_ms, position)) = self.position(event) else {
                 event.state = EventState::PassedOver(PassedOver::NoWord);
                 continue;
             };
+            if mode != Mode::Actual && !self.settings.sends_every_mode {
+                event.state = EventState::PassedOver(PassedOver::NotActual);
+                continue;
+            }
             let known = newest.get(&unit).or_else(|| self.newest.get(&unit));
             // The same once more is no older: a batch that failed comes again.
             if !self.settings.sends_every_position && known.is_some_and(|known| known.is_after(order)) {
@@ -101,8 +109,8 @@ impl NmeaSink {
         Ok(sentences)
     }
 
-    /// Whose, where in its history, when and where; `None` if it is no position.
-    fn position(&self, event: &Event) -> Option<(UnitId, Order, u64, Position)> {
+    /// Whose, in which mode, where in its history, when and where; `None` if it is no position.
+    fn position(&self, event: &Event) -> Option<(UnitId, Mode, Order, u64, Position)> {
         let record = event.record.as_ref()?;
         let envelope = record.envelope()?;
         let Ok(Body::Position(position)) = Body::decode(&envelope.head, envelope.body) else { return None };
@@ -113,7 +121,7 @@ impl NmeaSink {
         let order = Order::of(&envelope.head, time, record.lane, record.received_at_ms);
         let time_ms = time.believed_ms(record.received_at_ms).unwrap_or(record.received_at_ms);
         let unit = UnitId { force: record.force.clone(), device: record.device.clone() };
-        Some((unit, order, time_ms, position))
+        Some((unit, envelope.head.mode, order, time_ms, position))
     }
 
     async fn send(&mut self, sentences: &[Sentence], keys: &[&str]) -> Result<(), SinkError> {

@@ -33,8 +33,12 @@ fn rmc(position: &Position, time_ms: u64) -> String {
         position.course_turn256.map(|turn| hundredths((u64::from(turn) * 36_000 + 128) / 256 % 36_000));
     let (speed, course) = (speed.unwrap_or_default(), course.unwrap_or_default());
     let (clock, date) = (time.strftime("%H%M%S%.3f"), time.strftime("%d%m%y"));
-    // Autonomous if satellites said so; estimated is what there is for everything else.
-    let mode = if position.source == FixSource::GNSS { 'A' } else { 'E' };
+    // Autonomous or differential if satellites said so; estimated is what there is for everything else.
+    let mode = match position.source {
+        FixSource::GNSS => 'A',
+        FixSource::GNSS_AUGMENTED => 'D',
+        _ => 'E',
+    };
     write!(sentence, "GPRMC,{clock},A,{latitude},{longitude},{speed},{course},{date},,,{mode}")
         .expect("writing into a string cannot fail");
     sentence

@@ -15,9 +15,15 @@ const PAGE: &str = include_str!("../../../../docs/sinks/nmea.md");
 async fn a_parser_that_is_not_ours_reads_every_position_as_it_was() {
     let rig = Rig::new();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let appendix =
-        format!("[[forward.nmea]]\nurl = \"tcp://127.0.0.1:{port}\"\npositions = \"every\"\n{RELEASE_ALL}\n");
-    let values = TemplateValues { appendix, ..TemplateValues::default() };
+    let release = RELEASE_ALL.replacen("[\"*\"]", "[\"sim\"]", 1);
+    let appendix = format!(
+        "[[forward.nmea]]\nurl = \"tcp://127.0.0.1:{port}\"\npositions = \"every\"\nmodes = \"every\"\n{release}\n"
+    );
+    let values = TemplateValues {
+        appendix,
+        forces: vec![("sim".to_owned(), "Simulated".to_owned())],
+        ..TemplateValues::default()
+    };
     let made = init(&rig.path("gateway"), &InitOptions { values, ..InitOptions::default() }).unwrap();
     let config = Config::load(&made.config).unwrap();
     let log = disclosures(&rig.path("log"));
