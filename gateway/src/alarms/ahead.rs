@@ -9,11 +9,15 @@
 //! | a device's alarm, judged by what is folded so far | what a rule raises, and what makes an alarm graver |
 //! | taken back, acknowledged, delivered, confirmed | shelved, lowered, closed: whether that is done follows from the grade |
 //! | | time: ladders, silence; incidents |
+//! | | what a device itself says of a receipt (`Body::Heard`): which alarm it means follows from what is owed then |
+//!
+//! Two lanes note deeds, so they come in no order; they are laid over in that of the spool. What would change nothing is not
+//! noted, so a device that says the same again and again fills nothing.
 //!
 //! Bounds: [`DEEDS_MAX`] deeds of about 1 KiB. With more the lane waits, and alarms come in the order of the spool.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use fieldpost_protocol::{BootId, Receipt, Seq};
 
@@ -52,7 +56,7 @@ pub enum Deed {
 pub struct Ahead {
     entries: BTreeMap<AlarmId, Entry>,
     /// In the order of the spool.
-    order: VecDeque<(Lsn, AlarmId)>,
+    order: BTreeSet<(Lsn, AlarmId)>,
     changed: BTreeSet<AlarmId>,
     revision: u64,
     /// Alarms in `entries` that were raised there.
@@ -61,8 +65,8 @@ pub struct Ahead {
 
 #[derive(Debug, Default)]
 struct Entry {
-    deeds: Vec<(Lsn, Deed)>,
-    /// When SEEN was first sent, should the book not know the alarm yet.
+    deeds: BTreeMap<Lsn, Deed>,
+    /// When SEEN was first sent, while the book does not know who has the alarm.
     told_ms: Option<u64>,
 }
 
@@ -94,28 +98,50 @@ impl Deed {
     fn is_raised(&self) -> bool {
         matches!(self, Self::Raised(_))
     }
+
+    fn is_taken(&self) -> bool {
+        matches!(self, Self::Taken(_))
+    }
 }
 
 impl Entry {
     fn is_raised(&self) -> bool {
-        self.deeds.iter().any(|(_, deed)| deed.is_raised())
+        self.deeds.values().any(Deed::is_raised)
     }
 
     fn is_taken(&self) -> bool {
-        self.deeds.iter().any(|(_, deed)| matches!(deed, Deed::Taken(_)))
+        self.deeds.values().any(Deed::is_taken)
     }
 
     fn changes_receipts(&self) -> bool {
         let changes = |deed: &Deed| matches!(deed, Deed::Taken(_) | Deed::Accepted(_) | Deed::Confirmed(_));
-        self.deeds.iter().any(|(_, deed)| changes(deed))
+        self.deeds.values().any(changes)
+    }
+
+    /// Lays over `alarm` what was done before `end`; how many changes that is.
+    fn lay_over(&self, alarm: &mut Option<Alarm>, end: Lsn) -> u64 {
+        let mut changes_count = 0;
+        for (_, deed) in self.deeds.range(..end) {
+            changes_count += u64::from(deed.lay_over(alarm));
+            // Its wearer is told after somebody took it, as the story says.
+            if let (true, Some(told_ms), Some(alarm)) = (deed.is_taken(), self.told_ms, &mut *alarm) {
+                changes_count += u64::from(alarm.tell_wearer(told_ms));
+            }
+        }
+        changes_count
     }
 }
 
 impl Ahead {
-    /// Whether the lane may read on.
+    /// Whether the lane may read on: all that so many records can say finds room.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.order.len() < DEEDS_MAX
+    pub fn has_room_for(&self, records_count: usize) -> bool {
+        self.order.len() + records_count <= DEEDS_MAX
+    }
+
+    #[cfg(test)]
+    pub(crate) fn deeds_count(&self) -> usize {
+        self.order.len()
     }
 
     /// Whether the book has come to everything.
@@ -128,31 +154,46 @@ impl Ahead {
     pub fn raise(&mut self, book: &Book, lsn: Lsn, mut alarm: Alarm) {
         let of_unit_count = self.of(&alarm.id.unit).filter(|(_, entry)| entry.is_raised()).count();
         let is_known = book.knows(&alarm.id) || self.entries.get(&alarm.id).is_some_and(Entry::is_raised);
-        if is_known || !book.has_room_beside(&alarm.id.unit, self.raised_count, of_unit_count) {
+        if is_known
+            || !self.has_room_for(1)
+            || !book.has_room_beside(&alarm.id.unit, self.raised_count, of_unit_count)
+        {
             return;
         }
         alarm.tell(alarm.received_at_ms, EventKind::Raised, None, alarm.standing.grade.as_str());
         // Below every picture of it that the book will give: a page keeps the one with the higher number.
         alarm.standing.revision = 0;
         self.raised_count += 1;
-        self.note(lsn, &alarm.id.clone(), Deed::Raised(Box::new(alarm)));
+        self.insert(lsn, &alarm.id.clone(), Deed::Raised(Box::new(alarm)));
     }
 
-    /// The record at `lsn` says that something was done to an alarm. Records must come in ascending LSN.
-    pub fn note(&mut self, lsn: Lsn, id: &AlarmId, deed: Deed) {
-        self.entries.entry(id.clone()).or_default().deeds.push((lsn, deed));
-        self.order.push_back((lsn, id.clone()));
+    /// The record at `lsn` says that something was done to an alarm. If that changes nothing, or there is no room, the record
+    /// waits for its place.
+    pub fn note(&mut self, book: &Book, lsn: Lsn, id: &AlarmId, deed: Deed) {
+        let mut alarm = book.find(id).or_else(|| book.queued(id)).cloned();
+        if let Some(entry) = self.entries.get(id) {
+            entry.lay_over(&mut alarm, lsn);
+        }
+        if self.has_room_for(1) && deed.lay_over(&mut alarm) {
+            self.insert(lsn, id, deed);
+        }
+    }
+
+    fn insert(&mut self, lsn: Lsn, id: &AlarmId, deed: Deed) {
+        self.entries.entry(id.clone()).or_default().deeds.insert(lsn, deed);
+        self.order.insert((lsn, id.clone()));
         self.note_change(id);
     }
 
     /// The book has come to `through`: what was noted up to there stands in it.
     pub fn catch_up(&mut self, through: Lsn, book: &mut Book) {
-        while let Some((_, id)) = self.order.pop_front_if(|(lsn, _)| *lsn <= through) {
+        while self.order.first().is_some_and(|(lsn, _)| *lsn <= through) {
+            let Some((_, id)) = self.order.pop_first() else { return };
             let Some(entry) = self.entries.get_mut(&id) else { continue };
             let was_raised = entry.is_raised();
-            entry.deeds.retain(|(lsn, _)| *lsn > through);
+            entry.deeds.retain(|lsn, _| *lsn > through);
             self.raised_count -= usize::from(was_raised && !entry.is_raised());
-            if book.find(&id).is_some()
+            if !entry.is_taken()
                 && let Some(told_ms) = entry.told_ms.take()
             {
                 book.told(&(id.clone(), Receipt::Seen), told_ms);
@@ -167,11 +208,12 @@ impl Ahead {
     /// SEEN has been handed to its device's connection.
     pub fn told(&mut self, book: &mut Book, owed: &Owed, at_ms: u64) {
         let (id, receipt) = owed;
-        if book.find(id).is_some() {
-            book.told(owed, at_ms);
-        } else if let Some(entry) = self.entries.get_mut(id).filter(|_| *receipt == Receipt::Seen) {
-            entry.told_ms.get_or_insert(at_ms);
-            self.note_change(id);
+        match self.entries.get_mut(id).filter(|entry| entry.is_taken()) {
+            Some(entry) if *receipt == Receipt::Seen => {
+                entry.told_ms.get_or_insert(at_ms);
+                self.note_change(id);
+            }
+            _ => book.told(owed, at_ms),
         }
     }
 
@@ -204,15 +246,11 @@ impl<'a> Shown<'a> {
     pub fn find(self, id: &AlarmId) -> Option<Cow<'a, Alarm>> {
         let known = self.book.find(id);
         let Some(entry) = self.ahead.entries.get(id) else { return known.map(Cow::Borrowed) };
-        let mut alarm = known.cloned();
-        let mut is_changed = false;
-        for (_, deed) in &entry.deeds {
-            is_changed |= deed.lay_over(&mut alarm);
-        }
+        // One that was shown stays, should there be no room for it now.
+        let mut alarm = known.or_else(|| self.book.queued(id)).cloned();
+        let laid_over_count = entry.lay_over(&mut alarm, Lsn(u64::MAX));
         if let Some(alarm) = &mut alarm {
-            is_changed |= entry.told_ms.is_some_and(|told_ms| alarm.tell_wearer(told_ms));
-            // One for all of them: the book will count each, and a page must not take what it has then for older.
-            alarm.standing.revision += u64::from(is_changed);
+            alarm.standing.laid_over_count = laid_over_count;
         }
         alarm.map(Cow::Owned)
     }

@@ -260,6 +260,18 @@ pub struct Standing {
     /// Counts its changes, so that a page can tell which of two pictures of it is the newer.
     #[serde(default)]
     pub revision: u64,
+    /// How much the screen has laid over it that is not in `revision` yet; of an alarm in the book always 0.
+    #[serde(skip)]
+    pub laid_over_count: u64,
+}
+
+impl Standing {
+    /// Which of two pictures of the alarm is the newer. Every change in the book outweighs all that was laid over it, some of
+    /// which that very change may have made void.
+    pub(super) fn picture(&self) -> u64 {
+        const LAID_OVER_BITS: u32 = 8;
+        (self.revision << LAID_OVER_BITS) | self.laid_over_count.min((1 << LAID_OVER_BITS) - 1)
+    }
 }
 
 impl Default for Standing {
@@ -283,6 +295,7 @@ impl Default for Standing {
             silence_counted: false,
             story: Story::default(),
             revision: 0,
+            laid_over_count: 0,
         }
     }
 }

@@ -333,7 +333,7 @@ impl Book {
     }
 
     /// One that is not over, shown or waiting.
-    fn queued(&self, id: &AlarmId) -> Option<&Alarm> {
+    pub(super) fn queued(&self, id: &AlarmId) -> Option<&Alarm> {
         self.alarms.get(id).or_else(|| self.waiting.get(id))
     }
 

@@ -164,7 +164,7 @@ impl Judged {
             escalation: standing.escalation.clone(),
             closed: standing.closed.clone(),
             wearer: Wearer::of(alarm),
-            revision: standing.revision,
+            revision: standing.picture(),
         }
     }
 }

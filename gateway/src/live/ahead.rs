@@ -15,7 +15,7 @@ use crate::alarms::{Acknowledgement, AlarmId, Confirmed, Deed, Delivered, Owner}
 use crate::fingerprint::Fingerprint;
 use crate::record::{QuarantineReason, Record, RecordKind};
 
-/// Shows what one committed record says that `state` has not come to. Records of one lane must come in ascending LSN.
+/// Shows what one committed record says that `state` has not come to. Records of one lane must come in ascending LSN, those of two in no order.
 pub(super) fn look_ahead(state: &mut State, record: &Record) {
     if record.lsn <= state.folded() {
         return;
@@ -82,7 +82,7 @@ fn deed_of(record: &Record) -> Option<(AlarmId, Deed)> {
 /// What was done to an alarm that is not shown waits for its place.
 fn note(state: &mut State, record: &Record, id: &AlarmId, deed: Deed) {
     if state.shown().find(id).is_some() {
-        state.alarms_ahead.note(record.lsn, id, deed);
+        state.alarms_ahead.note(&state.alarms, record.lsn, id, deed);
         state.touch(&id.unit);
     }
 }
@@ -92,7 +92,12 @@ fn raise<E>(state: &mut State, told: &Told<'_>, body: &Result<Body<'_>, E>) {
         Ok(Body::AlarmCancel(cancel)) => {
             let id = AlarmId { unit: told.id.clone(), boot: cancel.boot, seq: cancel.seq, repeat: None };
             if let Some(id) = state.shown().newest_alike(&id) {
-                state.alarms_ahead.note(told.lsn, &id, Deed::TakenBack { at_ms: told.at_ms() });
+                state.alarms_ahead.note(
+                    &state.alarms,
+                    told.lsn,
+                    &id,
+                    Deed::TakenBack { at_ms: told.at_ms() },
+                );
                 state.touch(&told.id);
             }
             return;

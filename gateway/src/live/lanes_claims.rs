@@ -1,10 +1,10 @@
 //! What the lanes promise, whatever order they read in: against a fold of the same records one after another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fieldpost_protocol::{
-    AlarmCancel, AlarmCause, BootId, CancelReason, Class, Duty, Lane, Mode, Receipt, Seq,
+    AlarmCancel, AlarmCause, Body, BootId, CancelReason, Class, Duty, Lane, Mode, Receipt, Seq,
 };
 use proptest::prelude::*;
 
@@ -15,8 +15,10 @@ use super::state::State;
 use super::state::tests::{Device, NOW_MS, position};
 use super::unit::UnitId;
 use super::view;
+use crate::alarms::UNIT_OPEN_MAX;
 use crate::alarms::{
-    Acceptance, Acknowledgement, Action, Alarm, AlarmId, Book, ClockSaid, Confirmed, Origin, Outcome, Said,
+    Acceptance, Acknowledgement, Action, Alarm, AlarmId, AlarmRow, Book, ClockSaid, Confirmed, EventKind,
+    Origin, Outcome, Said,
 };
 use crate::record::{QuarantineReason, Record, RecordKind};
 use crate::spool::{EntryClass, Lsn};
@@ -26,6 +28,9 @@ use crate::spool::{EntryClass, Lsn};
 struct Tape {
     records: Vec<(EntryClass, Record)>,
     alarms: Vec<AlarmId>,
+    /// Raised or taken back above their device's quota, so not in the alarm lane, or under a repeated identity: what becomes of them may wait
+    /// for its place.
+    late: BTreeSet<(UnitId, BootId, Seq)>,
 }
 
 /// One thing that happens: what, to which device, seconds since the one before, a value.
@@ -50,13 +55,27 @@ impl Tape {
 
     fn push(&mut self, class: EntryClass, mut record: Record) {
         record.lsn = Lsn(self.records.len() as u64 + 1);
-        if class == EntryClass::Alarm
-            && let Some(envelope) = record.envelope()
+        if let Some(envelope) = record.envelope()
+            && envelope.head.class.is_alarm_family()
             && envelope.head.class != Class::ALARM_CANCEL
         {
             let unit = UnitId { force: record.force.clone(), device: record.device.clone() };
             let (boot, seq, repeat) = (envelope.head.boot, envelope.head.seq, record.repeat());
-            self.alarms.push(AlarmId { unit, boot, seq, repeat });
+            let id = AlarmId { unit, boot, seq, repeat };
+            let (boot, seq) = (id.boot, id.seq);
+            if class == EntryClass::Live
+                || self.alarms.iter().any(|of| (&of.unit, of.boot, of.seq) == (&id.unit, boot, seq))
+            {
+                self.late.insert((id.unit.clone(), boot, seq));
+            }
+            self.alarms.push(id);
+        }
+        if class == EntryClass::Live
+            && let Some(envelope) = record.envelope()
+            && let Ok(Body::AlarmCancel(cancel)) = Body::decode(&envelope.head, envelope.body)
+        {
+            let unit = UnitId { force: record.force.clone(), device: record.device.clone() };
+            self.late.insert((unit, cancel.boot, cancel.seq));
         }
         self.records.push((class, record));
     }
@@ -65,7 +84,9 @@ impl Tape {
         let latitude = 51_500_000 + i32::from(value);
         let alarm = self.alarms.get(usize::from(value) % self.alarms.len().max(1)).cloned();
         let live = |record| Some((EntryClass::Live, record));
-        let of_alarm = |record| Some((EntryClass::Alarm, record));
+        // Above its quota an alarm, or what takes it back, is stored as live.
+        let class = if value % 5 == 1 { EntryClass::Live } else { EntryClass::Alarm };
+        let of_alarm = |record| Some((class, record));
         let own = |record| Some((EntryClass::Internal, record));
         let done = |action| alarm.clone().map(|alarm| said(alarm, action, at_ms).record());
         match what {
@@ -103,7 +124,7 @@ impl Tape {
                 let is_above = value.is_multiple_of(2);
                 let (above, body) = (QuarantineReason::AboveCeiling, QuarantineReason::Body);
                 record.kind = RecordKind::Quarantine(if is_above { above } else { body });
-                of_alarm(record)
+                Some((EntryClass::Alarm, record))
             }
             10 => {
                 let (boot, seq) = alarm.map_or((BootId(1), Seq(0)), |id| (id.boot, id.seq));
@@ -153,16 +174,18 @@ struct Lanes<'t> {
     in_order: usize,
     alarms: usize,
     live: usize,
+    /// A wearer was told.
+    has_told: bool,
 }
 
 impl<'t> Lanes<'t> {
     fn new(tape: &'t Tape) -> Self {
-        Self { tape, state: state(), in_order: 0, alarms: 0, live: 0 }
+        Self { tape, state: state(), in_order: 0, alarms: 0, live: 0, has_told: false }
     }
 
     fn step(&mut self, which: u8) {
         let records = &self.tape.records;
-        match which % 4 {
+        match which % 5 {
             0 | 1 => {
                 let Some((_, record)) = records.get(self.in_order) else { return };
                 fold(&mut self.state, record);
@@ -173,7 +196,12 @@ impl<'t> Lanes<'t> {
                 let classes = [EntryClass::Alarm, EntryClass::Internal];
                 self.alarms = self.look(self.alarms, &classes);
             }
-            _ => self.live = self.look(self.live, &[EntryClass::Live]),
+            3 => self.live = self.look(self.live, &[EntryClass::Live]),
+            _ => {
+                let owed = self.state.shown().receipts_owed().find(|(_, receipt)| *receipt == Receipt::Seen);
+                self.has_told |= owed.is_some();
+                owed.iter().for_each(|owed| self.state.told(owed, NOW_MS + u64::from(which)));
+            }
         }
     }
 
@@ -184,6 +212,18 @@ impl<'t> Lanes<'t> {
         let Some(next) = next.map(|next| at + next) else { return at };
         look_ahead(&mut self.state, &self.tape.records[next].1);
         next + 1
+    }
+
+    /// A fold of what any reader has been through.
+    fn fold_of_what_was_read(&self) -> State {
+        let records = self.tape.records.iter().enumerate().filter(|(n, (class, _))| match class {
+            EntryClass::Live => *n < self.live.max(self.in_order),
+            EntryClass::Alarm | EntryClass::Internal => *n < self.alarms.max(self.in_order),
+            EntryClass::Backlog => *n < self.in_order,
+        });
+        let mut state = state();
+        records.for_each(|(_, (_, record))| fold(&mut state, record));
+        state
     }
 
     fn fold_the_rest(&mut self) {
@@ -217,6 +257,26 @@ fn done_to(alarm: &Alarm) -> impl PartialEq + std::fmt::Debug + use<> {
     (alarm.owner.clone(), alarm.cancelled_at_ms, receipts)
 }
 
+/// Which picture of an alarm it is, as a page tells.
+fn picture_of(alarm: &Alarm) -> u64 {
+    serde_json::to_value(AlarmRow::from(alarm)).unwrap()["revision"].as_u64().unwrap()
+}
+
+/// Takes out what no record says: when its wearer was told.
+fn forget_told(alarms: &mut [Alarm]) {
+    for alarm in alarms {
+        let mut story = serde_json::to_value(&alarm.standing.story).unwrap();
+        story.as_array_mut().unwrap().retain(|line| line["what"] != "told");
+        alarm.standing.story = serde_json::from_value(story).unwrap();
+        (alarm.standing.told_ms, alarm.standing.revision) = (None, 0);
+    }
+}
+
+/// The line of its story that says so.
+fn line_of(alarm: &Alarm, what: EventKind) -> Option<usize> {
+    alarm.standing.story.lines().iter().position(|line| line.what == what)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -232,7 +292,14 @@ proptest! {
         lanes.fold_the_rest();
         let mut whole = fold_all(&tape.records);
         // The same ones are dirty, so the same ones are compared.
-        prop_assert_eq!(picture(&mut lanes.state), picture(&mut whole));
+        let (mut by_lanes, mut in_order) = (picture(&mut lanes.state), picture(&mut whole));
+        if lanes.has_told {
+            for (_, kept, shown, _) in [&mut by_lanes, &mut in_order] {
+                forget_told(kept);
+                forget_told(shown);
+            }
+        }
+        prop_assert_eq!(by_lanes, in_order);
         let owed = |state: &State| state.shown().receipts_owed().collect::<Vec<_>>();
         prop_assert_eq!(owed(&lanes.state), owed(&whole));
         prop_assert_eq!(lanes.state.folded(), whole.folded());
@@ -249,22 +316,39 @@ proptest! {
     ) {
         let tape = Tape::of(&acts);
         let mut lanes = Lanes::new(&tape);
-        let mut revisions: BTreeMap<AlarmId, u64> = BTreeMap::new();
+        let mut pictures: BTreeMap<AlarmId, Alarm> = BTreeMap::new();
         for step in steps {
             lanes.step(step);
             let shown = lanes.state.shown();
-            for (id, before) in &revisions {
-                let now = shown.find(id).map(|alarm| alarm.standing.revision);
-                prop_assert!(now.is_some_and(|now| now >= *before), "{id} {now:?} {before}");
+            for (id, before) in &pictures {
+                // What a repeated identity means is known in its place: two lanes may have met its records the other way round.
+                if id.repeat.is_some() && tape.late.contains(&(id.unit.clone(), id.boot, id.seq)) {
+                    continue;
+                }
+                let now = shown.find(id);
+                prop_assert!(now.is_some(), "{id}");
+                let now = now.unwrap();
+                prop_assert!(picture_of(&now) >= picture_of(before), "{now:?} {before:?}");
+                if picture_of(&now) == picture_of(before) {
+                    let (lines, before_lines) = (&now.standing.story, &before.standing.story);
+                    prop_assert_eq!(lines.lines().len(), before_lines.lines().len());
+                }
             }
-            revisions = shown.all().map(|alarm| (alarm.id.clone(), alarm.standing.revision)).collect();
-            if step % 4 != 2 || lanes.alarms <= lanes.in_order {
+            pictures = shown.all().map(|alarm| (alarm.id.clone(), alarm.into_owned())).collect();
+            for alarm in pictures.values() {
+                if let Some(told) = line_of(alarm, EventKind::Told) {
+                    let taken = line_of(alarm, EventKind::Acknowledged);
+                    prop_assert!(taken.is_some_and(|taken| taken < told), "{:?}", alarm.standing.story);
+                }
+            }
+            if step % 5 != 2 || lanes.alarms <= lanes.in_order {
                 continue;
             }
-            let up_to_there = fold_all(&tape.records[..lanes.alarms]);
+            let up_to_there = lanes.fold_of_what_was_read();
             for alarm in up_to_there.alarms.iter() {
-                // An alarm of a rule is no device's: it waits for its place. So does what a repeated identity means.
-                if alarm.standing.origin == Origin::Device && alarm.id.repeat.is_none() {
+                // An alarm of a rule is no device's: it waits for its place.
+                let is_late = tape.late.contains(&(alarm.id.unit.clone(), alarm.id.boot, alarm.id.seq));
+                if alarm.standing.origin == Origin::Device && alarm.id.repeat.is_none() && !is_late {
                     let shown = shown.find(&alarm.id);
                     prop_assert!(shown.is_some(), "{}", alarm.id);
                     prop_assert_eq!(done_to(&shown.unwrap()), done_to(alarm));
@@ -318,6 +402,63 @@ fn off_duty_read_ahead_hides_the_position_at_once() {
         let place = lanes.state.unit(&"sim/pc-0001".parse().unwrap()).unwrap().report().place;
         assert_eq!(place.is_some(), n == 0, "step {n}");
     });
+}
+
+#[test]
+fn off_duty_hides_a_position_that_an_alarm_ahead_of_it_has_shown() {
+    let mut device = Device::new();
+    let mut tape = Tape::default();
+    tape.push(EntryClass::Live, device.position(1, Lane::Live, NOW_MS, NOW_MS));
+    tape.push(EntryClass::Live, device.status(Duty::OFF_DUTY, NOW_MS + 1_000));
+    let button = device.alarm(AlarmCause::BUTTON, Some(position(2)), NOW_MS + 2_000);
+    tape.push(EntryClass::Alarm, button);
+    let mut lanes = Lanes::new(&tape);
+    let is_shown = [0, 2, 0, 0].map(|step| {
+        lanes.step(step);
+        lanes.state.unit(&"sim/pc-0001".parse().unwrap()).unwrap().report().place.is_some()
+    });
+    assert_eq!(is_shown, [true, true, false, false]);
+}
+
+#[test]
+fn a_device_that_takes_its_alarm_back_for_ever_fills_nothing() {
+    let mut device = Device::new();
+    let mut tape = Tape::default();
+    tape.push(EntryClass::Alarm, device.alarm(AlarmCause::BUTTON, None, NOW_MS));
+    let id = tape.alarms[0].clone();
+    for n in 0..50 {
+        let mut buffer = [0; 64];
+        let cancel = AlarmCancel { boot: id.boot, seq: id.seq, reason: CancelReason::WEARER };
+        let body = cancel.encode(&mut buffer).unwrap();
+        let class = if n % 2 == 0 { EntryClass::Live } else { EntryClass::Alarm };
+        tape.push(class, device.record(Class::ALARM_CANCEL, body, Lane::Alarm, NOW_MS, NOW_MS));
+    }
+    let mut lanes = Lanes::new(&tape);
+    [2, 2, 3].repeat(25).into_iter().for_each(|step| lanes.step(step));
+    assert!(lanes.state.shown().get(&id).unwrap().cancelled_at_ms.is_some());
+    assert!(lanes.state.alarms_ahead.deeds_count() <= 3, "raised, and taken back in each lane");
+}
+
+#[test]
+fn an_alarm_that_was_shown_stays_when_the_fold_finds_no_room_for_it() {
+    let mut device = Device::new();
+    let mut tape = Tape::default();
+    for _ in 1..UNIT_OPEN_MAX {
+        tape.push(EntryClass::Alarm, device.alarm(AlarmCause::BUTTON, None, NOW_MS));
+    }
+    tape.push(EntryClass::Live, device.alarm(AlarmCause::BUTTON, None, NOW_MS));
+    tape.push(EntryClass::Alarm, device.alarm(AlarmCause::BUTTON, None, NOW_MS));
+    let id = tape.alarms[UNIT_OPEN_MAX].clone();
+    let taken =
+        Acknowledgement { alarm: id.to_string(), operator: "anna".to_owned(), at_ms: NOW_MS, seen_as: None };
+    tape.push(EntryClass::Internal, taken.record(&id));
+    let mut lanes = Lanes::new(&tape);
+    (1..UNIT_OPEN_MAX).for_each(|_| lanes.step(0));
+    for step in [2, 2, 0, 0, 0] {
+        lanes.step(step);
+        let shown = lanes.state.shown().find(&id).map(|alarm| alarm.owner.is_some());
+        assert_eq!(shown, Some(lanes.alarms == tape.records.len()), "step {step}");
+    }
 }
 
 #[test]

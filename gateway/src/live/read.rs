@@ -6,9 +6,10 @@
 //! live                 ----------> L ------------> L                      over the backlog
 //! alarms               --------------------> A ----------> A ----------->  over everything else
 //! ```
-//! **An alarm, and what people do to it, waits for no other record; what is live waits for no history.** The fold goes through all
-//! records in order and is the only truth; while more than a batch waits for it, two lanes run ahead of it and show what they
-//! find ([`super::ahead`]). What is kept, and where a restart goes on, are the fold's alone.
+//! **An alarm, and what people do to it, waits for no other record; what is live waits for no history.** A device's alarm above
+//! its quota is stored as live, and waits as such. The fold goes through all records in order and is the only truth; while more
+//! than a batch waits for it, two lanes run ahead of it and show what they find ([`super::ahead`]). What is kept, and where a
+//! restart goes on, are the fold's alone.
 //!
 //! The lanes cost nothing while the fold keeps up. Else a turn is alarms, one batch of live records and one batch in order, so
 //! the fold always goes on. Where a batch of live records has less history between them than records, that lane gains nothing
@@ -140,7 +141,7 @@ impl Lanes {
                 self.hub.note_shown(committed);
                 return Ok(());
             }
-            if !self.hub.state().alarms_ahead.has_room() {
+            if !self.hub.state().alarms_ahead.has_room_for(READ_LIMITS.count_max) {
                 return Ok(());
             }
             let wanted = Wanted { classes: &ALARM_CLASSES, through: committed, looked_max: LOOKED_MAX };
@@ -198,7 +199,11 @@ impl Hub {
         let records_count = batch.len() as u64;
         for record in batch.records() {
             match record {
-                Ok(record) => fold(&mut state, record),
+                Ok(record) => {
+                    fold(&mut state, record);
+                    // One by one: what was laid over has its place between two records.
+                    state.catch_up(record.lsn);
+                }
                 Err(_) => _ = self.metrics.live.records_unreadable.inc(),
             }
         }

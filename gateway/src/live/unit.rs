@@ -154,6 +154,11 @@ impl Unit {
         self.report.hear(told);
         said.into_iter().for_each(|said| said.tell(told, &mut self.report));
         self.ahead.take_if(|ahead| ahead.0 <= told.lsn);
+        // What a lane has stepped over counts too: above all a status that closes the duty gate.
+        if let Some((_, ahead)) = self.ahead.as_deref_mut().filter(|ahead| ahead.1.is_of_boot(told.order)) {
+            ahead.hear(told);
+            said.into_iter().for_each(|said| said.tell(told, ahead));
+        }
         // What was shown ahead of its place is no news.
         if told.lane != Lane::Backlog && !is_shown {
             self.changed_by_ms.get_or_insert(told.received_at_ms);
