@@ -187,7 +187,7 @@ fn a_look_at_the_past_is_about_whoever_wore_the_device_then() {
     let span = Span { from_ms: 200, until_ms: 299 };
     let worn = Worn { unit: unit.clone(), wearer: Wearer::default(), from_ms: 200, until_ms: 299 };
     let report = saw_worn(place, Parts { worn: vec![worn], is_cut: false }, span).unwrap();
-    let who = |report: &super::answer::Report| -> Vec<String> {
+    let who = |report: &answer::Report| -> Vec<String> {
         report.looks.iter().map(|look| look.operator.clone()).collect()
     };
     assert_eq!(who(&report), ["anna", "cleo"]);

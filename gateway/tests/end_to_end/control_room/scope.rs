@@ -233,7 +233,7 @@ async fn ask(browser: &Browser, probe: &Probe) -> (u16, String) {
 
 #[tokio::test]
 async fn no_call_tells_anything_of_a_force_that_its_viewer_does_not_see() {
-    let (site, room, alarm) = furnished().await;
+    let (site, room, alarm) = Box::pin(furnished()).await;
     for probe in probes(&alarm, site.now_ms()) {
         let Probe { call, path, .. } = &probe;
         let (status, said) = ask(&room.browser_as("anna", &Role::ALL, "sim").await, &probe).await;
@@ -256,7 +256,7 @@ async fn no_call_tells_anything_of_a_force_that_its_viewer_does_not_see() {
 
 #[tokio::test]
 async fn every_question_would_find_a_call_that_forgets_its_scope() {
-    let (site, room, alarm) = furnished().await;
+    let (site, room, alarm) = Box::pin(furnished()).await;
     // Refusals first: what is asked of a name changes it.
     for probe in probes(&alarm, site.now_ms()) {
         let Probe { call, path, .. } = &probe;
@@ -288,7 +288,7 @@ fn every_call_is_asked() {
 
 #[tokio::test]
 async fn a_stream_has_nothing_of_a_force_that_its_viewer_does_not_see() {
-    let (site, room, _) = furnished().await;
+    let (site, room, _) = Box::pin(furnished()).await;
     let mut theirs = room.browser_as("anna", &[Role::Operator], "sim").await.stream().await;
     let mut both = room.browser_as("ben", &[Role::Operator], "sim,kent").await.stream().await;
     let mut seen = String::new();

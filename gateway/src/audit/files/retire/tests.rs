@@ -231,7 +231,7 @@ fn a_file_that_cannot_be_removed_is_said_once_and_tried_again_every_hour() {
         said
     };
     let from_ms = START_MS + 3 * DAY_MS;
-    for at_ms in (from_ms..from_ms + 2 * REST_MS).step_by(LOOK_MS as usize) {
+    for at_ms in (0..2 * REST_MS / LOOK_MS).map(|n| from_ms + n * LOOK_MS) {
         files.append(&[Note::own(at_ms, What::GatewayStarted)]).unwrap();
     }
     assert_eq!((said(), house.indices()[0]), (1, 1));
