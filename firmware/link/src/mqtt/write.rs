@@ -11,7 +11,7 @@ const _: () = assert!(2 + 10 + 14 + 2 + ID_CHARS_MAX <= CONTROL_BYTES_MAX, "CONN
 const _: () = assert!(2 + 3 + (2 + TOPIC_BYTES_MAX + 1) <= CONTROL_BYTES_MAX, "SUBSCRIBE fits");
 
 const _: () =
-    assert!(1 + 4 + 2 + TOPIC_BYTES_MAX + 2 + 1 <= CONTROL_BYTES_MAX, "a PUBLISH without its payload fits");
+    assert!(1 + 4 + 2 + TOPIC_BYTES_MAX + 2 < CONTROL_BYTES_MAX, "a PUBLISH without its payload fits");
 
 /// A control packet.
 pub(crate) type Control = heapless::Vec<u8, CONTROL_BYTES_MAX>;
