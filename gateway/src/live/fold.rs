@@ -172,7 +172,8 @@ fn fold_confirmed(state: &mut State, record: &Record) {
     state.alarms.confirm(&said);
 }
 
-/// The device itself says that it has a receipt: of the alarm that said so, if its identity was used twice.
+/// The device itself says that it has a receipt: of the alarm that said so, if its identity was used
+/// twice; of the one that bears its number, if none is known by what it said.
 fn fold_heard(state: &mut State, told: &Told<'_>, heard: &Heard) {
     let AlarmId { unit, .. } = told.alarm_id();
     for repeat in [Some(Fingerprint(heard.print.0)), None] {
@@ -181,6 +182,10 @@ fn fold_heard(state: &mut State, told: &Told<'_>, heard: &Heard) {
             let (told_ms, at_ms) = (told.received_at_ms, told.received_at_ms);
             state.alarms.confirm(&Confirmed { alarm, receipt: heard.receipt, told_ms, at_ms });
             state.touch(&unit);
+            return;
+        }
+        // It is this one, and has its receipt: whoever else bears its number said something else.
+        if state.alarms.find(&alarm).is_some() {
             return;
         }
     }

@@ -373,6 +373,29 @@ fn a_unit_stays_within_its_stated_memory() {
 }
 
 #[test]
+fn what_a_device_has_heard_twice_confirms_no_other_alarm_of_the_same_number() {
+    let (mut state, mut device) = (state(), Device::new());
+    let first = device.alarm(AlarmCause::BUTTON, None, NOW_MS);
+    let mut second = Device::new().alarm(AlarmCause::BUTTON, Some(position(51_500_000)), NOW_MS);
+    second.lsn = device.alarm(AlarmCause::BUTTON, None, NOW_MS).lsn;
+    second.kind = RecordKind::Repeated;
+    [&first, &second].into_iter().for_each(|record| fold(&mut state, record));
+    let envelope = second.envelope().unwrap();
+    let (Head { boot, seq, .. }, print) = (envelope.head, Fingerprint::of_envelope(&envelope));
+    let own = AlarmId { unit: id(), boot, seq, repeat: None };
+    for alarm in [own.clone(), AlarmId { repeat: Some(print), ..own.clone() }] {
+        state.alarms.acknowledge(&alarm, Owner { operator: "bea".to_owned(), at_ms: NOW_MS });
+    }
+    for _ in 0..2 {
+        let heard = Heard { receipt: Receipt::Seen, boot, seq, print: print.print() };
+        let mut body = [0; 32];
+        let body = heard.encode(&mut body).unwrap();
+        fold(&mut state, &device.record(Class::HEARD, body, Lane::Live, NOW_MS + 5, NOW_MS + 5));
+    }
+    assert_eq!(state.alarms.receipts_owed().collect::<Vec<_>>(), [(own, Receipt::Seen)]);
+}
+
+#[test]
 fn what_a_device_says_it_has_heard_confirms_the_receipt_of_that_alarm_alone() {
     let (mut state, mut device) = (state(), Device::new());
     let record = device.alarm(AlarmCause::BUTTON, None, NOW_MS);
