@@ -57,6 +57,8 @@ pub struct Observed<'a> {
     pub lane: Lane,
     /// Real duty, exercise or test.
     pub mode: Mode,
+    /// Whether it raises an alarm of its own, which bears its identity.
+    pub is_alarm: bool,
     /// How people know its unit; may be empty where no rule can fire.
     pub callsign: &'a str,
 }
@@ -88,7 +90,8 @@ impl Book {
     /// Records must come in ascending LSN; those that are not new may be folded again.
     pub fn observe(&mut self, seen: &Observed<'_>, body: Option<&Body<'_>>, is_new: bool) {
         self.signals.of(seen.unit).hear(seen.received_at_ms);
-        if seen.repeat.is_some() && is_new {
+        // A rule's alarm bears its record's identity: it must not take the place of the one that its wearer raises.
+        if seen.repeat.is_some() && is_new && !seen.is_alarm {
             self.fire(seen, Trigger::IdentityRepeated, Vec::new());
         }
         match body {

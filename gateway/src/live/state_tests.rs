@@ -383,9 +383,12 @@ fn what_a_device_has_heard_twice_confirms_no_other_alarm_of_the_same_number() {
     let envelope = second.envelope().unwrap();
     let (Head { boot, seq, .. }, print) = (envelope.head, Fingerprint::of_envelope(&envelope));
     let own = AlarmId { unit: id(), boot, seq, repeat: None };
-    for alarm in [own.clone(), AlarmId { repeat: Some(print), ..own.clone() }] {
-        state.alarms.acknowledge(&alarm, Owner { operator: "bea".to_owned(), at_ms: NOW_MS });
+    let repeated = AlarmId { repeat: Some(print), ..own.clone() };
+    for alarm in [&own, &repeated] {
+        state.alarms.acknowledge(alarm, Owner { operator: "bea".to_owned(), at_ms: NOW_MS });
     }
+    let owed: Vec<_> = state.alarms.receipts_owed().collect();
+    assert_eq!(owed, [(own.clone(), Receipt::Seen), (repeated, Receipt::Seen)], "each press is its wearer's");
     for _ in 0..2 {
         let heard = Heard { receipt: Receipt::Seen, boot, seq, print: print.print() };
         let mut body = [0; 32];

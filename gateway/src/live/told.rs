@@ -2,6 +2,7 @@
 
 use fieldpost_protocol::{Alarm as AlarmBody, Body, Head, Lane, Position, Status};
 
+use super::fold::is_alarm;
 use super::order::{ClockBounds, JudgedTime, Order};
 use super::report::Report;
 use super::unit::UnitId;
@@ -55,6 +56,7 @@ impl<'a> Told<'a> {
             at_ms: self.at_ms(),
             lane: self.lane,
             mode: self.head.mode,
+            is_alarm: is_alarm(self.head.class),
             callsign,
         }
     }
