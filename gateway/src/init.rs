@@ -152,6 +152,14 @@ mod tests {
             ("ca.pem", "cad-ca.pem"),
             ("server.pem", "nats-client.pem"),
             ("server.key", "nats-client.key"),
+            ("ca.pem", "avl-ca.pem"),
+            ("server.pem", "avl-client.pem"),
+            ("server.key", "avl-client.key"),
+            ("ca.pem", "tiles-ca.pem"),
+            ("server.pem", "tak-server.pem"),
+            ("server.key", "tak-server.key"),
+            ("ca.pem", "tak-clients-ca.pem"),
+            ("crl.pem", "tak-clients-crl.pem"),
             ("ca.pem", "tak-ca.pem"),
             ("server.pem", "tak-client.pem"),
             ("server.key", "tak-client.key"),
@@ -161,7 +169,7 @@ mod tests {
         let template = fs::read_to_string(&made.config).unwrap();
         let written = Config::from_text(&made.config, &uncommented(&template), &[]).unwrap();
         let defaults = Config::from_text(&made.config, &template, &[]).unwrap();
-        assert_eq!(written.forwards.len(), 5);
+        assert_eq!(written.forwards.len(), 7);
         assert!(written.history.postgres.is_some() && defaults.history.postgres.is_none());
         assert_eq!(defaults.forwards.len(), 0);
         let numbers = |config: &Config| {

@@ -44,6 +44,7 @@ pub fn render(values: &TemplateValues) -> String {
         .replace("@CONTROL_ROOM@", &quoted(&values.control_room_listen))
         .replace("@METRICS@", &quoted(&values.metrics_listen))
         .replace("@FORCES@", forces.trim_end())
+        .replace("@FIRST_FORCE@", &quoted(values.forces.first().map_or("demo", |(id, _)| id)))
         .replace("@APPENDIX@", &values.appendix)
         .trim_end()
         .to_owned()
@@ -234,7 +235,7 @@ revocation_list = "pki/crl.pem"
 # "actual": positions of exercises and tests are passed over, for no sentence says so; "every": they are sent too.
 #modes = "actual"
 # One force: no sentence says whose a unit is.
-#release = { forces = ["met"], classes = ["position"], fields = ["position", "movement"], marking = "official-sensitive" }
+#release = { forces = [@FIRST_FORCE@], classes = ["position"], fields = ["position", "movement"], marking = "official-sensitive" }
 #
 # Cursor on Target to a TAK server, both ends with a certificate (docs/sinks/tak.md).
 #[[forward.tak]]
@@ -291,9 +292,9 @@ rules = "rules.toml"
 
 # The ground of the page's map. Default: the coast, from Natural Earth, and the streets.
 [map]
-# A PMTiles archive (version 3) of vector tiles or pictures. One that cannot be read costs the map, not the page.
-#pmtiles = "region.pmtiles"
-# Or a tile server of the force, asked by this gateway and by no browser: Web Mercator, vector tiles, PNG, JPEG or WebP.
+# Either a PMTiles archive (version 3) of vector tiles or pictures; one that cannot be read costs the map, not the page:
+#   pmtiles = "region.pmtiles"
+# or a tile server of the force, asked by this gateway and by no browser: Web Mercator, vector tiles, PNG, JPEG or WebP.
 #tiles = "https://tiles.force.example/county/{z}/{x}/{y}.pbf"
 # Who issued its certificate (PEM). Default: the authorities of this system.
 #authority = "tiles-ca.pem"

@@ -84,6 +84,11 @@ fn every_reason_stands_in_the_page_and_every_one_in_the_page_exists() {
     let events = include_str!("../../src/forward/event.rs");
     let theirs = events.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split_once("=> \""));
     real.extend(theirs.filter_map(|(_, name)| name.strip_suffix("\",")));
+    // Among the refusals of an output: what a person sent again and is released no more.
+    let refusals = include_str!("../../src/forward/refusals.rs");
+    real.extend(
+        refusals.split_once("\"reason\".to_owned(), \"").and_then(|(_, rest)| Some(rest.split_once('"')?.0)),
+    );
     let told: BTreeSet<&str> = quoted(section("Reasons")).filter(|word| *word != "reason").collect();
     assert_eq!(told, real);
 }
