@@ -143,8 +143,11 @@ pub async fn behind_broker(plan: &BrokerPlan, dir: &Path) -> Result<BrokerReport
     let units = Units::start(&house, &broker);
     let tape = Box::pin(evil.catch(6 * plan.device_count)).await?;
     units.everyone_has_stored(LIFE_COUNT).await?;
+    // A gateway remembers the newest that the other has; what is older it stores again, under the same key.
+    let evil = Evil::connect(&broker, house.evil.clone());
+    let newest = Box::pin(evil.catch(6 * plan.device_count)).await?;
     units.all_stored().await?;
-    let mut report = Box::pin(under_attack(&house, &broker, &tape.up, &units, &pair)).await?;
+    let mut report = Box::pin(under_attack(&house, &broker, &newest.up, &units, &pair)).await?;
     let mut lives = vec![units.end().await];
     let units = Box::pin(wiped(&house, &broker, &tape, &pair)).await?;
     units.everyone_has_stored(LIFE_COUNT).await?;
