@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
@@ -100,12 +99,7 @@ pub(super) async fn feed(
         let message = feed.next().await?;
         Some((Ok::<_, Infallible>(message), feed))
     });
-    let mut response = Response::new(Body::from_stream(messages));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    // Proxies that buffer would hold alarms back.
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    response
+    super::stream::answer(messages)
 }
 
 impl Feed {

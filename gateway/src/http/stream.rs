@@ -153,7 +153,14 @@ pub(super) async fn stream(
         feed.record.count(&frame);
         Some((Ok::<_, Infallible>(frame), feed))
     });
-    let mut response = Response::new(Body::from_stream(frames));
+    answer(frames)
+}
+
+/// An answer of Server-Sent Events.
+pub(super) fn answer(
+    events: impl futures_util::Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
+) -> Response {
+    let mut response = Response::new(Body::from_stream(events));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     // Proxies that buffer would hold alarms back.
