@@ -1,4 +1,6 @@
-//! TLS of a device: version 1.3 only, the server's certificate and name fully verified, its own certificate shown.
+//! TLS of a device: version 1.3 only, one cipher suite and one group as in the image
+//! ([decision 17](../../../docs/decisions/0017-tls-of-a-device.md)), the server's certificate and name fully verified, its own
+//! certificate shown.
 //!
 //! What a thousand devices have in common is built once: provider, roots, verifier.
 
@@ -8,7 +10,10 @@ use fieldpost_gateway::pki::Issued;
 use rustls::{
     ClientConfig, RootCertStore,
     client::{Resumption, WebPkiServerVerifier},
-    crypto::{CryptoProvider, aws_lc_rs},
+    crypto::{
+        CryptoProvider,
+        aws_lc_rs::{self, cipher_suite::TLS13_AES_128_GCM_SHA256, kx_group::SECP256R1},
+    },
     version::TLS13,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -31,7 +36,7 @@ impl DeviceTls {
     /// # Errors
     /// [`TlsError`] if the PEM holds no usable certificate.
     pub fn new(authority_pem: &str) -> Result<Self, TlsError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(provider());
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(authority_pem.as_bytes()) {
             roots.add(certificate.map_err(said)?).map_err(said)?;
@@ -57,6 +62,16 @@ impl DeviceTls {
         // As the device logic does; a cache for 256 sessions per device would be most of its memory.
         config.resumption = Resumption::disabled();
         Ok(Arc::new(config))
+    }
+}
+
+/// What an image offers, and nothing else: TLS13_AES_128_GCM_SHA256 and secp256r1.
+#[must_use]
+pub fn provider() -> CryptoProvider {
+    CryptoProvider {
+        cipher_suites: vec![TLS13_AES_128_GCM_SHA256],
+        kx_groups: vec![SECP256R1],
+        ..aws_lc_rs::default_provider()
     }
 }
 

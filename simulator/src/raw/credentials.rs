@@ -8,15 +8,17 @@ use std::{
 
 use fieldpost_gateway::pki::{Authority, AuthorityError, DeviceRequest, Issued, Validity};
 use fieldpost_protocol::{DeviceId, ForceId, Mode};
-use rustls::{ClientConfig, RootCertStore, client::Resumption, crypto::aws_lc_rs};
+use rustls::{ClientConfig, RootCertStore, client::Resumption};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+
+use crate::fleet::tls::provider;
 
 /// A device and what it shows to get in.
 #[derive(Clone)]
 pub struct Credentials {
     /// Its identity, and its MQTT client id.
     pub device: DeviceId,
-    /// TLS 1.3 with its certificate, trusting the authority alone.
+    /// TLS 1.3 with its certificate, trusting the authority alone; suite and group of an image.
     pub tls: Arc<ClientConfig>,
 }
 
@@ -73,7 +75,7 @@ fn credentials(
         .collect::<Result<Vec<_>, _>>()
         .map_err(material)?;
     let key = PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).map_err(material)?;
-    let mut tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let mut tls = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(material)?
         .with_root_certificates(Arc::clone(roots))
