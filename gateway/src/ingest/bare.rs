@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::commit::CommitBell;
-use super::{Door, IngestConfig, Pipe, connection, listener};
+use super::{Door, IngestConfig, Pipe, arrival, listener};
 use crate::dedup::Dedup;
 use crate::downlink::Downlink;
 use crate::metrics::Metrics;
@@ -55,6 +55,6 @@ impl BareDoor {
     pub fn serve<W: Pipe>(&self, pipe: W, identity: Identity) -> impl Future<Output = ()> + Send + use<W> {
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let (door, bell) = (Arc::clone(&self.door), Arc::clone(&self.bell));
-        connection::serve_on(ready(Ok((pipe, identity))), nowhere, door, bell)
+        arrival::serve_on(ready(Ok((pipe, identity))), nowhere, door, bell, None)
     }
 }

@@ -14,19 +14,16 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use prometheus_client::metrics::gauge::Gauge;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::codec;
-use super::commit::CommitBell;
-use super::desk::Desk;
+use super::Door;
+use super::arrival::{Arrival, Brought, Counted};
 use super::pipe::Pipe;
 use super::reason::Reason;
-use super::session::{Session, read_connect};
+use super::session::Session;
 use super::tls::Link;
-use super::{Door, IngestConfig};
-use crate::pki::{FrontDoorTls, Identity};
+use super::turns::{AT_ONCE_BYTES, Turn, Turns};
+use crate::sabotage::{self, Sabotage};
 use crate::spool::Lsn;
 
 /// Unwritten bytes above which nothing more is read: a client that does not read its PUBACKs gets no more.
@@ -53,170 +50,16 @@ struct Scratch {
     entry: BytesMut,
 }
 
-/// Lets one accepted connection arrive here, then hands it to `desk`, which serves it to its end.
-pub(super) async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    tls: FrontDoorTls,
-    door: Arc<Door>,
-    desk: Desk,
-) {
-    let counted = Counted::new(&door);
-    // PUBACKs are small and late already: they must not wait for more of their kind. A failure shows on first use.
-    _ = stream.set_nodelay(true);
-    let accepting = Link::accept(stream, &tls);
-    let Some((arrival, session)) = arrive(accepting, peer, &door, desk.bell()).await else { return };
-    if arrival.link.as_ref().is_some_and(Link::is_resumed) {
-        door.metrics.ingest.resumed.inc();
-    }
-    let Ok(arrival) = arrival.try_map(Link::detach) else { return };
-    let tracker = door.connections.clone();
-    // Boxed, here and there: a future keeps room for every step of a value that moves through it, for as long as it lives.
-    let brought = Box::new((arrival, session, door));
-    let served = async move {
-        // On the desk's thread now, whose event loop takes the socket over.
-        let Some(connection) = Connection::attach(brought) else { return };
-        connection.run(peer, counted).await;
-    };
-    desk.serve(served, &tracker);
-}
-
-/// Serves the connection that `accepting` brings to its end.
-pub(super) async fn serve_on<W: Pipe>(
-    accepting: impl Future<Output = Result<(W, Identity), (Reason, String)>>,
-    peer: SocketAddr,
-    door: Arc<Door>,
-    bell: Arc<CommitBell>,
-) {
-    let counted = Counted::new(&door);
-    // Boxed: arriving is done once, the connection stays for hours.
-    if let Some((arrival, session)) = Box::pin(arrive(accepting, peer, &door, &bell)).await {
-        Box::new(Connection::new(arrival, session, door)).run(peer, counted).await;
-    }
-}
-
-/// Counts a connection for as long as it is there, however it ends.
-struct Counted(Gauge);
-
-impl Counted {
-    fn new(door: &Door) -> Self {
-        let gauge = door.metrics.ingest.connections.clone();
-        gauge.inc();
-        Self(gauge)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
-/// From accept to CONNACK, under one deadline. `None` if the connection was refused, which is counted, logged and told.
-async fn arrive<W: Pipe>(
-    accepting: impl Future<Output = Result<(W, Identity), (Reason, String)>>,
-    peer: SocketAddr,
-    door: &Arc<Door>,
-    bell: &Arc<CommitBell>,
-) -> Option<(Arrival<W>, Session)> {
-    let config = door.config();
-    let mut arrival = Arrival { peer, identity: None, link: None, received: Vec::new(), out: Vec::new() };
-    let outcome = tokio::select! {
-        biased;
-        () = door.closing.cancelled() => Err(Reason::Draining.into()),
-        outcome = arrival.proceed(accepting, &config, door, bell) => outcome,
-        () = tokio::time::sleep(config.connect_deadline) => Err(Reason::ConnectDeadline.into()),
-    };
-    match outcome {
-        Ok(session) => Some((arrival, session)),
-        Err((reason, detail)) => {
-            arrival.refuse(door, reason, &detail);
-            if let Some(link) = arrival.link {
-                say_goodbye(link, arrival.out).await;
-            }
-            None
-        }
-    }
-}
-
-/// A connection on its way to CONNACK.
-struct Arrival<W> {
-    peer: SocketAddr,
-    identity: Option<Identity>,
-    link: Option<W>,
-    received: Vec<u8>,
-    out: Vec<u8>,
-}
-
-impl<W: Pipe> Arrival<W> {
-    async fn proceed(
-        &mut self,
-        accepting: impl Future<Output = Result<(W, Identity), (Reason, String)>>,
-        config: &Arc<IngestConfig>,
-        door: &Arc<Door>,
-        bell: &Arc<CommitBell>,
-    ) -> Result<Session, (Reason, String)> {
-        let (link, identity) = accepting.await?;
-        let link = self.link.insert(link);
-        let identity = self.identity.insert(identity);
-        loop {
-            if let Some(packet) = codec::split(&self.received, config.packet_bytes_max as usize)? {
-                let connect = read_connect(&packet, identity, &config.forces, &mut self.out)?;
-                let size = packet.size;
-                self.received.drain(..size);
-                let (identity, config, bell) = (identity.clone(), Arc::clone(config), Arc::clone(bell));
-                return Ok(Session::start(&connect, identity, config, door, bell, &mut self.out));
-            }
-            let received = &mut self.received;
-            let read = poll_fn(|cx| {
-                SCRATCH.with_borrow_mut(|Scratch { opened, .. }| {
-                    let read = link.poll_read(cx, opened);
-                    read.map_ok(|()| {
-                        received.extend_from_slice(opened);
-                        opened.len()
-                    })
-                })
-            });
-            if !matches!(read.await, Ok(count) if count > 0) {
-                return Err(Reason::PeerClosed.into());
-            }
-        }
-    }
-
-    fn refuse(&self, door: &Door, reason: Reason, detail: &str) {
-        door.metrics.ingest.refused(reason).inc();
-        let (peer, reason) = (self.peer, reason.as_str());
-        match &self.identity {
-            Some(identity) => {
-                tracing::warn!(%peer, unit = %identity, reason, detail, "connection refused");
-            }
-            None => {
-                if let Some(unsaid) = door.strangers.may_say(std::time::Instant::now()) {
-                    tracing::warn!(%peer, reason, detail, unsaid, "connection refused");
-                }
-            }
-        }
-    }
-}
-
-impl<W> Arrival<W> {
-    /// The same over another form of its link.
-    fn try_map<V, E>(self, form: impl FnOnce(W) -> Result<V, E>) -> Result<Arrival<V>, E> {
-        let Self { peer, identity, link, received, out } = self;
-        Ok(Arrival { peer, identity, link: link.map(form).transpose()?, received, out })
-    }
-}
-
-/// A device on its way from the handshake to its desk.
-type Brought = (Arrival<Link<std::net::TcpStream>>, Session, Arc<Door>);
-
 /// A connected device.
-struct Connection<W> {
+pub(super) struct Connection<W> {
     door: Arc<Door>,
     link: W,
     session: Session,
-    /// The beginning of a packet, or what a blocked session has not taken.
+    turns: Option<Arc<Turns>>,
+    /// The beginning of a packet, what a blocked session has not taken, or what waits for `turn`.
     kept: Vec<u8>,
+    /// Set while `kept` waits for it.
+    turn: Option<Turn>,
     /// MQTT bytes to write.
     out: Vec<u8>,
     /// When this poll began.
@@ -233,15 +76,20 @@ struct Connection<W> {
 
 impl Connection<Link> {
     /// What the handshake brought, on this thread's event loop; `None` if that takes no more.
-    fn attach(brought: Box<Brought>) -> Option<Box<Self>> {
-        let (arrival, session, door) = *brought;
+    pub(super) fn attach(brought: Box<Brought>) -> Option<Box<Self>> {
+        let (arrival, session, door, turns) = *brought;
         let arrival = arrival.try_map(Link::attach).ok()?;
-        Some(Box::new(Self::new(arrival, session, door)))
+        Some(Box::new(Self::new(arrival, session, door, Some(turns))))
     }
 }
 
 impl<W: Pipe> Connection<W> {
-    fn new(arrival: Arrival<W>, session: Session, door: Arc<Door>) -> Self {
+    pub(super) fn new(
+        arrival: Arrival<W>,
+        session: Session,
+        door: Arc<Door>,
+        turns: Option<Arc<Turns>>,
+    ) -> Self {
         tracing::debug!(peer = %arrival.peer, unit = %session.identity(), "device connected");
         let heard_at = Instant::now();
         Self {
@@ -249,7 +97,9 @@ impl<W: Pipe> Connection<W> {
             link: arrival.link.expect("a session starts on a link"),
             timer: Box::pin(sleep_until(heard_at + session.keep_alive())),
             session,
+            turns,
             kept: arrival.received,
+            turn: None,
             out: arrival.out,
             now: heard_at,
             heard_at,
@@ -260,7 +110,7 @@ impl<W: Pipe> Connection<W> {
     }
 
     /// Serves the device until the connection has ended.
-    async fn run(mut self: Box<Self>, peer: SocketAddr, counted: Counted) {
+    pub(super) async fn run(mut self: Box<Self>, peer: SocketAddr, counted: Counted) {
         let reason = poll_fn(|cx| self.poll(cx)).await;
         self.finish(peer, reason);
         match reason {
@@ -322,37 +172,59 @@ impl<W: Pipe> Connection<W> {
         Ok(())
     }
 
-    /// Whether the session takes no more, or the client takes no more.
+    /// Whether the session takes no more, the client takes no more, or enough waits for its turn.
     fn is_stopped(&self) -> bool {
-        self.session.uplink().is_blocked() || self.out.len() > OUT_BYTES_MAX
+        self.session.uplink().is_blocked()
+            || self.out.len() > OUT_BYTES_MAX
+            || self.turn.as_ref().is_some_and(Turn::is_full)
     }
 
     /// Reads until there is nothing, or reading is stopped.
     fn receive(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), Reason> {
-        if !self.kept.is_empty() && !self.session.uplink().is_blocked() {
+        self.turn.take_if(|turn| turn.has_come());
+        if !self.kept.is_empty() && self.turn.is_none() && !self.session.uplink().is_blocked() {
             self.feed_kept(&mut scratch.entry)?;
         }
         while !self.is_stopped() {
             let Poll::Ready(read) = self.link.poll_read(cx, &mut scratch.opened) else { break };
             let bytes = &scratch.opened[..];
-            match read {
-                // Not what TLS sent: damage on the way, or an attempt.
-                Err(error) if error.kind() == ErrorKind::InvalidData => return Err(Reason::Malformed),
-                Err(_) => return Err(Reason::PeerClosed),
-                Ok(()) if bytes.is_empty() => return Err(Reason::PeerClosed),
-                Ok(()) => {}
+            if let Some(end) = end_of(&read, bytes) {
+                // Before it went, it had said this.
+                if self.turn.take().is_some() {
+                    self.feed_kept(&mut scratch.entry)?;
+                }
+                return Err(end);
             }
             self.heard_at = self.now;
-            if self.kept.is_empty() {
+            if self.kept.is_empty() && bytes.len() <= AT_ONCE_BYTES {
                 let fed = self.session.feed(bytes, &mut scratch.entry, &mut self.out);
                 self.kept.extend_from_slice(&bytes[fed.used..]);
                 fed.end.map_or(Ok(()), Err)?;
             } else {
                 self.kept.extend_from_slice(bytes);
-                self.feed_kept(&mut scratch.entry)?;
+                self.turn = self.wait_for_turn(cx);
+                if self.turn.is_none() {
+                    self.feed_kept(&mut scratch.entry)?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// The turn that what is kept waits for; `None` if it is to be heard now.
+    fn wait_for_turn(&mut self, cx: &Context<'_>) -> Option<Turn> {
+        let turn = self.turn.take();
+        if (turn.is_none() && self.kept.len() <= AT_ONCE_BYTES) || sabotage::is(Sabotage::OneLane) {
+            return None;
+        }
+        let looked = turn.as_ref().map_or(0, |turn| turn.looked);
+        let looked = looked + self.session.can_wait(&self.kept[looked..])?;
+        let mut turn = match turn {
+            Some(turn) => turn,
+            None => self.turns.as_ref()?.ask(self.kept.len(), cx.waker())?,
+        };
+        turn.looked = looked;
+        turn.has_room_for(self.kept.len()).then_some(turn)
     }
 
     fn feed_kept(&mut self, entry: &mut BytesMut) -> Result<(), Reason> {
@@ -398,7 +270,7 @@ impl<W: Pipe> Connection<W> {
             // While reading is stopped, silence is ours.
             if due_at > Instant::now() {
                 self.timer.as_mut().reset(due_at);
-            } else if self.session.uplink().is_blocked() {
+            } else if self.session.uplink().is_blocked() || self.turn.is_some() {
                 self.heard_at = Instant::now();
             } else {
                 return Err(Reason::KeepAlive);
@@ -423,7 +295,17 @@ impl<W: Pipe> Connection<W> {
     }
 }
 
+/// Why a read is the connection's last, if it is.
+fn end_of(read: &std::io::Result<()>, bytes: &[u8]) -> Option<Reason> {
+    match read {
+        // Not what TLS sent: damage on the way, or an attempt.
+        Err(error) if error.kind() == ErrorKind::InvalidData => Some(Reason::Malformed),
+        Err(_) => Some(Reason::PeerClosed),
+        Ok(()) => bytes.is_empty().then_some(Reason::PeerClosed),
+    }
+}
+
 /// Writes what is left and closes, within [`CLOSE_DEADLINE`]. A peer that is gone, or too slow, misses it.
-async fn say_goodbye(mut link: impl Pipe, mut out: Vec<u8>) {
+pub(super) async fn say_goodbye(mut link: impl Pipe, mut out: Vec<u8>) {
     _ = tokio::time::timeout(CLOSE_DEADLINE, link.close(&mut out)).await;
 }

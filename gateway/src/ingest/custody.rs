@@ -218,6 +218,11 @@ pub(crate) fn is_alarm(payload: &[u8]) -> bool {
     Envelope::decode(payload).is_ok_and(|envelope| envelope.head.class.is_alarm_family())
 }
 
+/// Whether the payload is an alarm's, if it is an envelope at all: by the one byte that tells the class in every version.
+pub(super) fn may_be_alarm(payload: &[u8]) -> bool {
+    payload.get(1).is_some_and(|class| Class(*class).is_alarm_family())
+}
+
 fn class_of(lane: Lane) -> EntryClass {
     match lane {
         // What is not an alarm gets no reserve, whatever lane it came by.

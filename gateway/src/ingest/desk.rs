@@ -2,8 +2,9 @@
 //!
 //! **A connection is served by one thread from CONNACK to its end**, and that thread has its own event loop and its own
 //! bell. So what a commit makes due is written without waking another thread: one wake-up a desk and commit, however many
-//! connections wait for it. Handshakes, which cost a hundred times as much as a message, stay on the shared runtime: a
-//! thousand devices that come back at once do not stand in front of those that are there.
+//! connections wait for it. Whoever brings much waits for its turn ([`super::turns`]), so that an alarm does not.
+//! Handshakes, which cost a hundred times as much as a message, stay on the shared runtime: a thousand devices that come
+//! back at once do not stand in front of those that are there.
 //!
 //! ```text
 //! accept -> handshake, CONNECT (shared runtime) -> desk 0: sessions, bell   <- one wake-up a commit
@@ -22,6 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::commit::CommitBell;
+use super::turns::Turns;
 use crate::spool::CommitState;
 
 /// More than this many were never measured to help: one serves a million messages a second.
@@ -40,6 +42,7 @@ pub(super) struct Desks {
 pub(super) struct Desk {
     runtime: Handle,
     bell: Arc<CommitBell>,
+    turns: Arc<Turns>,
 }
 
 impl Desks {
@@ -71,7 +74,9 @@ impl Desk {
     ) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let bell = Arc::new(CommitBell::new(&commits.borrow()));
-        let desk = Self { runtime: runtime.handle().clone(), bell: Arc::clone(&bell) };
+        let turns = Arc::new(Turns::default());
+        let desk =
+            Self { runtime: runtime.handle().clone(), bell: Arc::clone(&bell), turns: Arc::clone(&turns) };
         std::thread::Builder::new().name(format!("front-door-{number}")).spawn(move || {
             runtime.block_on(async {
                 let following = async {
@@ -79,7 +84,7 @@ impl Desk {
                     // The spool is closed. What is served here hears of it from the bell and ends.
                     std::future::pending::<()>().await;
                 };
-                closing.run_until_cancelled(following).await;
+                closing.run_until_cancelled(async { tokio::join!(following, turns.give()) }).await;
             });
         })?;
         Ok(desk)
@@ -88,6 +93,11 @@ impl Desk {
     /// Tells the connections of this desk what is committed.
     pub(super) fn bell(&self) -> &Arc<CommitBell> {
         &self.bell
+    }
+
+    /// Who waits for its turn here.
+    pub(super) fn turns(&self) -> &Arc<Turns> {
+        &self.turns
     }
 
     /// Serves `connection` at this desk, counted by `tracker`.

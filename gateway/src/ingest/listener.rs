@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 use super::Door;
-use super::connection;
+use super::arrival;
 use super::desk::Desks;
 use super::reason::Reason;
 use crate::pki::FrontDoorTls;
@@ -39,7 +39,7 @@ pub(super) async fn accept(listener: TcpListener, tls: FrontDoorTls, door: Arc<D
                     continue;
                 }
                 let (tls, desk) = (tls.clone(), desks.next());
-                door.connections.spawn(connection::serve(stream, peer, tls, Arc::clone(&door), desk));
+                door.connections.spawn(arrival::serve(stream, peer, tls, Arc::clone(&door), desk));
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed");

@@ -14,10 +14,11 @@
 //! gateway would not publish it to anybody. 3.1.1 has no announcements: there a retain flag is ignored, a full window
 //! stops reading instead of ending the connection, and a foreign topic ends it.
 //!
-//! Bounds, per connection: one packet of `packet_bytes_max` in parts, 8 KiB of payloads held while the spool is full,
-//! `receive_max` PUBACKs under way, 16 KiB written but not taken by the client. The receive buffer is one per worker
-//! thread, not one per connection.
+//! Bounds, per connection: one packet of `packet_bytes_max` in parts, 32 KiB of payloads held while the spool is full,
+//! `receive_max` PUBACKs under way, 16 KiB written but not taken by the client, 34 KiB that wait for their turn (all of
+//! a desk together: 4 MiB). The receive buffer is one per worker thread, not one per connection.
 
+mod arrival;
 mod bare;
 mod client;
 mod codec;
@@ -35,6 +36,7 @@ mod reason;
 mod session;
 pub(crate) mod strangers;
 mod tls;
+mod turns;
 mod uplink;
 
 use std::io;

@@ -18,7 +18,7 @@ use super::client::Client;
 use super::codec::{self, Announcement, Connect, Kind, Packet, Version};
 use super::commit::CommitBell;
 use super::config::IngestConfig;
-use super::custody::{Counts, Custody};
+use super::custody::{Counts, Custody, may_be_alarm};
 use super::reason::Reason;
 use super::uplink::Uplink;
 use crate::dedup::DeviceSeen;
@@ -158,6 +158,23 @@ impl Session {
             Ok(())
         });
         Fed { used, end: end.err() }
+    }
+
+    /// How many bytes of `bytes` are whole packets, none of which must be heard at once. `None` if one must: an alarm, or
+    /// what is no MQTT.
+    pub(super) fn can_wait(&self, bytes: &[u8]) -> Option<usize> {
+        let packet_bytes_max = self.config.packet_bytes_max as usize;
+        let mut looked = 0;
+        while let Some(packet) = codec::split(&bytes[looked..], packet_bytes_max).ok()? {
+            if packet.kind == Kind::Publish {
+                let publish = codec::read_publish(self.client.version(), &packet).ok()?;
+                if may_be_alarm(publish.payload) {
+                    return None;
+                }
+            }
+            looked += packet.size;
+        }
+        Some(looked)
     }
 
     /// Runs `work` with the device's memory locked, then adds what it counted to the metrics.
