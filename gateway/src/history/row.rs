@@ -18,6 +18,7 @@ use crate::alarms::{Action, AlarmId, Cause, Grade};
 use crate::fingerprint::Fingerprint;
 use crate::live::order::{ClockBounds, JudgedTime};
 use crate::live::unit::UnitId;
+use crate::opened::Opened;
 use crate::record::{QuarantineReason, Record, RecordKind};
 
 /// A record of the live lane whose clock is further behind its receipt is dated by the receipt: the lane brings what is new.
@@ -162,12 +163,17 @@ impl Row {
     }
 
     /// The rows of a record: none, one, or for an alarm with a position two.
-    pub fn of_record(record: &Record, bounds: ClockBounds) -> impl Iterator<Item = (UnitId, Self)> + use<> {
+    pub fn of_record(
+        opened: &Opened<'_>,
+        bounds: ClockBounds,
+    ) -> impl Iterator<Item = (UnitId, Self)> + use<> {
+        let record = opened.record;
         let unit = UnitId { force: record.force.clone(), device: record.device.clone() };
         let rows = match record.kind {
-            RecordKind::Envelope | RecordKind::Repeated => record.envelope().map(|envelope| {
+            RecordKind::Envelope | RecordKind::Repeated => opened.envelope().map(|envelope| {
                 let print = record.repeat().map_or(0, |print| print.0);
-                of_envelope(&Told { record, unit: &unit, envelope: &envelope, bounds, print })
+                let told = Told { record, unit: &unit, envelope: &envelope, bounds, print };
+                of_envelope(&told, opened.body(&envelope))
             }),
             RecordKind::Quarantine(QuarantineReason::AboveCeiling) => None,
             RecordKind::Quarantine(_) => Envelope::decode(&record.payload).ok().map(|envelope| {
@@ -250,10 +256,10 @@ impl AlarmEvent {
     }
 }
 
-fn of_envelope(told: &Told<'_>) -> Rows {
+fn of_envelope<E>(told: &Told<'_>, body: Result<Body<'_>, E>) -> Rows {
     let head = told.head();
     let one = |row| [Some(row), None];
-    match Body::decode(head, told.envelope.body) {
+    match body {
         Ok(Body::Position(position)) => one(told.row(0, Said::Position(position))),
         Ok(Body::Status(status)) => {
             one(told.row(0, Said::Status { duty: status.duty, battery_pct: status.battery_pct }))

@@ -30,7 +30,8 @@ use crate::dedup;
 use crate::fingerprint::Fingerprint;
 use crate::live::unit::UnitId;
 use crate::live::unit_map::UnitMap;
-use crate::record::{Record, RecordKind};
+use crate::opened::Opened;
+use crate::record::RecordKind;
 use crate::sabotage::{self, Sabotage};
 use crate::spool::Lsn;
 
@@ -154,7 +155,12 @@ impl Ledger {
     }
 
     /// Folds one committed record. Records must come in ascending LSN; one that was folded before changes nothing.
-    pub fn fold(&mut self, record: &Record) {
+    pub fn fold<'r>(&mut self, record: impl Into<Opened<'r>>) {
+        self.fold_opened(&record.into());
+    }
+
+    fn fold_opened(&mut self, opened: &Opened<'_>) {
+        let record = opened.record;
         if record.lsn <= self.folded {
             return;
         }
@@ -166,9 +172,7 @@ impl Ledger {
             return;
         }
         let (fate, envelope) = match record.kind {
-            RecordKind::Envelope | RecordKind::Repeated => {
-                (Some(Fate::Stored), Envelope::decode(&record.payload).ok())
-            }
+            RecordKind::Envelope | RecordKind::Repeated => (Some(Fate::Stored), opened.envelope()),
             RecordKind::Quarantine(reason) => {
                 (Fate::quarantined(reason), Envelope::decode(&record.payload).ok())
             }

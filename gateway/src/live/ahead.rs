@@ -13,10 +13,12 @@ use super::state::State;
 use super::told::Told;
 use crate::alarms::{Acknowledgement, AlarmId, Confirmed, Deed, Delivered, Owner};
 use crate::fingerprint::Fingerprint;
+use crate::opened::Opened;
 use crate::record::{QuarantineReason, Record, RecordKind};
 
 /// Shows what one committed record says that `state` has not come to. Records of one lane must come in ascending LSN, those of two in no order.
-pub(super) fn look_ahead(state: &mut State, record: &Record) {
+pub(super) fn look_ahead(state: &mut State, opened: &Opened<'_>) {
+    let record = opened.record;
     if record.lsn <= state.folded() {
         return;
     }
@@ -44,11 +46,11 @@ pub(super) fn look_ahead(state: &mut State, record: &Record) {
             }
         }
         RecordKind::Envelope | RecordKind::Repeated => {
-            if let Ok(envelope) = Envelope::decode(&record.payload)
+            if let Some(envelope) = opened.envelope()
                 && envelope.head.class != Class::HEALTH
             {
                 let told = Told::of(record, &envelope.head, state.bounds);
-                let body = Body::decode(&envelope.head, envelope.body);
+                let body = opened.body(&envelope);
                 overhear(state, &told, &body);
                 if is_new {
                     raise(state, &told, &body);

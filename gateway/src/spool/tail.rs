@@ -60,6 +60,11 @@ pub(super) fn runs_of(batch: &[u8], base: u64, offset: u64) -> Vec<Kept> {
         runs.push(Kept { run, base, offset: offset + began as u64 });
     };
     for (lsn, class, payload) in sealed_records(batch) {
+        if slots.is_empty() {
+            // As many as there will be if they are all like the first: made once, not grown.
+            let entry_bytes = (payload.end - began).max(1);
+            slots.reserve((batch.len() - began).min(RUN_BYTES) / entry_bytes + 1);
+        }
         slots.push(Slot::new(lsn, class, payload.start - began..payload.end - began));
         ended = payload.end;
         if ended - began >= RUN_BYTES {
