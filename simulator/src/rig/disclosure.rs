@@ -1,24 +1,29 @@
 //! The gateway ends between disclosure log and send, at every point: **nothing was sent that is not on the log.**
 //!
 //! ```text
-//! bare devices -> gateway binary -> a force system over HTTP, a TAK server, a machine that fetches the feed
-//!                     |                      each counts every record that reaches it
+//! bare devices -> gateway binary -> a force system over HTTP, a TAK server, a TAK client, a location server (NMEA),
+//!                     |             a machine that fetches the feed: each counts every record that reaches it
 //!                     '- disclosure log      ended at a point of its code, or by kill -9 at a random instant, again and again
 //! ```
 //! After every end, before the next start: each record reached each party at most as often as the log names it. When all is
-//! over: both name the same records, so count(released) = count(disclosure log), and the chain holds.
+//! over: both name the same records, so count(released) = count(disclosure log), and the chain holds. **A TAK client that connects
+//! to the gateway is told how things are and not what it missed**: what an end kept from it stays on the log and may never be sent,
+//! and is counted; from the last start on nothing is.
 //!
 //! The points need a gateway with the feature `sabotage`, which ends itself there (`FIELDPOST_CRASH_AT`). The same build
 //! can send first and log behind it (`FIELDPOST_SABOTAGE=send-before-log`): this rig must find that with every party.
 
+mod cot;
 mod feed_client;
+mod location_server;
 mod named;
 mod party;
 mod received;
+mod tak_client;
 mod tak_server;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -27,7 +32,10 @@ use fieldpost_gateway::{audit::Series, sabotage::CrashPoint};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 pub use self::party::PartyKind;
-use self::{named::Named, party::Party};
+use self::{
+    named::{Disclosed, Named},
+    party::Party,
+};
 use super::{
     RigError,
     gateway::{Gateway, Launch, Setup},
@@ -73,7 +81,7 @@ pub struct DisclosureReport {
 pub struct Sent {
     /// Different records that reached it.
     pub released_count: u64,
-    /// Different records on the log. Must be the same.
+    /// Different records on the log. Must be the same, together with `interrupted_count`.
     pub logged_count: u64,
     /// Records that the log names once more because they were sent once more.
     pub again_count: u64,
@@ -81,7 +89,9 @@ pub struct Sent {
     pub unlogged_count: u64,
     /// Records on the log that never reached it. Must be 0 when all is over.
     pub never_sent_count: u64,
-    /// Acknowledged records that never reached it. Must be 0.
+    /// Of a party that is not told what it missed: records on the log that an end kept from it.
+    pub interrupted_count: u64,
+    /// Acknowledged records that are owed to it and never reached it. Must be 0.
     pub lost_count: u64,
 }
 
@@ -96,7 +106,8 @@ impl DisclosureReport {
 impl Sent {
     fn held(&self) -> bool {
         let wrong = self.unlogged_count + self.never_sent_count + self.lost_count;
-        wrong == 0 && self.released_count == self.logged_count && self.released_count > 0
+        let is_equal = self.released_count + self.interrupted_count == self.logged_count;
+        wrong == 0 && is_equal && self.released_count > 0
     }
 }
 
@@ -223,33 +234,67 @@ impl Rig {
 
     /// The last run: everything arrives, and the two counts are compared.
     async fn settle(&mut self, load: Load) -> Result<(), RigError> {
+        let before = self.when_counted().await?;
+        let greeted: Vec<_> = self.parties.iter().map(Party::greeted_count).collect();
         let mut gateway = tokio::task::block_in_place(|| self.setup.start(&self.launch))?;
         load.everyone_hears(1).await?;
+        for (party, greeted) in self.parties.iter().zip(&greeted) {
+            party.is_there(*greeted, HANG).await?;
+        }
+        // What is on its way now may have been stored before everybody was there: a window for each device.
+        let late: Vec<usize> = load.acknowledged().iter().map(|count| count + PACE.window).collect();
+        load.until(|now| now.iter().zip(&late).all(|(now, late)| now > late)).await?;
         let mut windows = load.end().await?;
         load::settle(&self.setup, &mut windows).await?;
-        let mut keys = Vec::new();
-        for (device, count) in self.setup.devices.iter().zip(load::counts(&windows)) {
-            keys.extend((0..count).map(|seq| load::key(device, seq)));
-        }
+        let counts = load::counts(&windows);
+        let (all, since) = (self.keys(&vec![0; late.len()], &counts), self.keys(&late, &counts));
+        let owed = |party: &Party| if party.greeted_count().is_some() { &since } else { &all };
         for party in &self.parties {
-            party.has_all(&keys, ARRIVAL_MAX).await;
+            party.has_all(owed(party), ARRIVAL_MAX).await;
         }
         gateway.terminate()?;
-        let mut named = self.when_counted().await?;
+        let named = self.when_counted().await?;
         for party in &self.parties {
             let name = party.kind().recipient();
-            let (disclosed, received) = (named.to.remove(name).unwrap_or_default(), party.received());
+            let cut_off = party.greeted_count().and_then(|_| before.to.get(name));
             let sent = self.report.sent.entry(name).or_default();
-            sent.lost_count = keys.iter().filter(|key| !received.contains_key(*key)).count() as u64;
-            let never = disclosed.times.keys().filter(|key| !received.contains_key(*key));
-            sent.never_sent_count = never.count() as u64;
-            sent.released_count = received.len() as u64;
-            sent.logged_count = disclosed.times.len() as u64;
-            sent.again_count = disclosed.again_count;
+            sent.judge(owed(party), &party.received(), named.to.get(name), cut_off);
         }
         let report = &mut self.report;
         (report.lines, report.torn, report.broken) = (named.lines, named.torn, named.broken);
         Ok(())
+    }
+
+    /// The keys of each device's records in these spans of sequences.
+    fn keys(&self, from: &[usize], to: &[usize]) -> Vec<String> {
+        let spans = self.setup.devices.iter().zip(from.iter().zip(to));
+        spans.flat_map(|(device, (from, to))| (*from..*to).map(|seq| load::key(device, seq))).collect()
+    }
+}
+
+impl Sent {
+    /// When all is over. `cut_off` is what the log had named before the last start, if the party is not told what it missed.
+    fn judge(
+        &mut self,
+        owed: &[String],
+        received: &HashMap<String, u32>,
+        named: Option<&Disclosed>,
+        cut_off: Option<&Disclosed>,
+    ) {
+        let Some(named) = named else { return };
+        let is_missing = |key: &&String| !received.contains_key(*key);
+        self.lost_count = owed.iter().filter(is_missing).count() as u64;
+        // Named as often as before the last start: that line was the one that an end cut off.
+        let is_cut_off = |key: &&String| {
+            cut_off
+                .is_some_and(|before| before.times.get(*key).is_some_and(|times| named.times[*key] == *times))
+        };
+        let (interrupted, never): (Vec<_>, Vec<_>) =
+            named.times.keys().filter(is_missing).partition(is_cut_off);
+        (self.interrupted_count, self.never_sent_count) = (interrupted.len() as u64, never.len() as u64);
+        self.released_count = received.len() as u64;
+        self.logged_count = named.times.len() as u64;
+        self.again_count = named.again_count;
     }
 }
 

@@ -30,6 +30,7 @@ use super::release::Recipient;
 use super::{RefuseReason, RetryReason, Sink, SinkError};
 use crate::live::order::{self, JudgedTime, Order};
 use crate::live::unit::UnitId;
+use crate::sabotage::{self, CrashPoint, Sabotage};
 use crate::spool::Clock;
 
 pub use self::link::{NmeaError, NmeaServer};
@@ -126,10 +127,24 @@ impl NmeaSink {
 
     async fn send(&mut self, sentences: &[Sentence], keys: &[&str]) -> Result<(), SinkError> {
         self.link.ready().await?;
-        let logged = self.settings.recipient.disclose_keys(self.settings.wall.now_ms(), keys).await;
-        logged.map_err(|error| SinkError::retry(RetryReason::Storage, error.to_string()))?;
         let text: String = sentences.iter().map(|sentence| sentence.text.as_str()).collect();
-        self.link.write(text.as_bytes()).await
+        sabotage::pass(CrashPoint::BeforeLog);
+        if sabotage::is(Sabotage::SendBeforeLog) {
+            self.link.write(text.as_bytes()).await?;
+            sabotage::pass(CrashPoint::BetweenLogAndSend);
+            self.disclose(keys).await?;
+        } else {
+            self.disclose(keys).await?;
+            sabotage::pass(CrashPoint::BetweenLogAndSend);
+            self.link.write(text.as_bytes()).await?;
+        }
+        sabotage::pass(CrashPoint::AfterSend);
+        Ok(())
+    }
+
+    async fn disclose(&self, keys: &[&str]) -> Result<(), SinkError> {
+        let logged = self.settings.recipient.disclose_keys(self.settings.wall.now_ms(), keys).await;
+        logged.map_err(|error| SinkError::retry(RetryReason::Storage, error.to_string()))
     }
 }
 

@@ -90,8 +90,13 @@ const TAK_ALARM: &[&str] =
     &["tak", "--without-free-tak-server", "--devices", "20", "--seconds", "1", "--stands", "6"];
 
 /// Of the rig `disclosure`: how often at each point, and with whom.
-const ENDED_AT_POINTS: &[&[&str]] =
-    &[&["--points", "2"], &["--points", "1", "--party", "tak"], &["--points", "1", "--party", "feed"]];
+const ENDED_AT_POINTS: &[&[&str]] = &[
+    &["--points", "2"],
+    &["--points", "1", "--party", "tak"],
+    &["--points", "1", "--party", "tak-client"],
+    &["--points", "1", "--party", "nmea"],
+    &["--points", "1", "--party", "feed"],
+];
 
 /// What breaks a gateway, and the rig that must find it.
 const BROKEN: &[(&str, &[&str])] = &[
@@ -120,6 +125,8 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("drop-closing", &["look", "--kills", "2"]),
     ("send-before-log", &["disclosure", "--party", "webhook", "--kills", "0", "--points", "1"]),
     ("send-before-log", &["disclosure", "--party", "tak", "--kills", "0", "--points", "1"]),
+    ("send-before-log", &["disclosure", "--party", "tak-client", "--kills", "0", "--points", "1"]),
+    ("send-before-log", &["disclosure", "--party", "nmea", "--kills", "0", "--points", "1"]),
     ("send-before-log", &["disclosure", "--party", "feed", "--kills", "0", "--points", "2"]),
     ("slow-alarm-journal", ALARM_LATENCY),
     ("wait-for-slowest", ALARM_LATENCY),

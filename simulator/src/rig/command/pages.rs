@@ -34,7 +34,7 @@ pub struct LookArguments {
 #[derive(Debug, Args)]
 pub struct DisclosureArguments {
     /// Who is sent records.
-    #[arg(long = "party", value_enum, value_delimiter = ',', default_values = ["webhook", "tak", "feed"])]
+    #[arg(long = "party", value_enum, value_delimiter = ',', default_values = ["webhook", "tak", "tak-client", "nmea", "feed"])]
     parties: Vec<PartyKind>,
     /// How often the gateway is killed at a random instant.
     #[arg(long, default_value_t = 20)]

@@ -2,11 +2,16 @@
 
 use std::{
     collections::HashMap,
+    io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
 
 use crate::rig::RigError;
 
@@ -32,6 +37,23 @@ impl Received {
     pub(super) fn open(&self) -> Open {
         self.0.open_count.send_modify(|count| *count += 1);
         Open(self.clone())
+    }
+
+    /// Takes connections for ever, each read by `read` to its end.
+    pub(super) async fn serve<R>(self, listener: TcpListener, read: impl Fn(TcpStream, Self) -> R)
+    where
+        R: Future<Output = io::Result<()>> + Send + 'static,
+    {
+        let mut connections = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let (reading, open) = (read(stream, self.clone()), self.open());
+            connections.spawn(async move {
+                // However it ends: what came whole is counted.
+                let _ = reading.await;
+                drop(open);
+            });
+            while connections.try_join_next().is_some() {}
+        }
     }
 
     /// A record has come whole.
