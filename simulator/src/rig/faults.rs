@@ -26,6 +26,7 @@ use super::{
     disk::Disk,
     gateway::{Gateway, Launch, SEGMENT_BYTES, Setup},
     load::{self, Account, Load, Pace},
+    spool,
 };
 use crate::{console, raw::Window};
 
@@ -214,7 +215,7 @@ async fn recover(
     load.everyone_hears(1).await?;
     let counts = load::counts(&load.end().await?);
     gateway.terminate()?;
-    Ok(Account::of(&setup.devices, &counts, &load::stored(&data.join("spool")).await?))
+    Ok(Account::of(&setup.devices, &counts, &spool::stored(&data.join("spool")).await?))
 }
 
 /// Waits for the fault; false if the load has become long without one.

@@ -18,6 +18,7 @@ use super::{
     gateway::{Launch, SEGMENT_BYTES, Setup},
     load::{self, Account, Load, Pace},
     sink::{HttpSink, Mood},
+    spool,
 };
 
 /// What was found.
@@ -74,7 +75,7 @@ pub async fn full_disk(binary: &Path, device_count: usize, dir: &Path) -> Result
     load::settle(&setup, &mut windows).await?;
     gateway.terminate()?;
     let account =
-        Account::of(&setup.devices, &load::counts(&windows), &load::stored(&data.join("spool")).await?);
+        Account::of(&setup.devices, &load::counts(&windows), &spool::stored(&data.join("spool")).await?);
     Ok(FullReport { before_count: before, found_room_count: after.saturating_sub(before), account })
 }
 

@@ -16,14 +16,11 @@ use std::{
     time::Duration,
 };
 
-use fieldpost_gateway::{
-    record::Record,
-    spool::{BatchLimits, Lsn, RealDisk, Spool, SpoolSettings},
-};
 use fieldpost_protocol::BootId;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::{sync::watch, task::JoinSet};
 
+use super::{RigError, spool};
 use crate::{
     bench::{Peer, PeerError, Server},
     console,
@@ -69,9 +66,9 @@ pub enum KillError {
     /// A process or a file.
     #[error("the rig cannot work: {0}")]
     Io(#[from] std::io::Error),
-    /// The spool does not open after the last stop.
-    #[error("the spool does not open: {0}")]
-    Spool(String),
+    /// The spool cannot be read after the last stop.
+    #[error(transparent)]
+    Spool(#[from] RigError),
     /// No record was acknowledged for this long under load.
     #[error("nothing was acknowledged for {0:?}: the gateway hangs")]
     Hang(Duration),
@@ -101,7 +98,7 @@ pub async fn kill_under_load(plan: &KillPlan, dir: &Path) -> Result<KillReport, 
     server.restart()?;
     windows = settle_everything(&server, windows).await?;
     server.terminate()?;
-    let stored = stored_keys(&server.dir().join("data/spool")).await?;
+    let stored = spool::stored(&server.dir().join("data/spool")).await?;
     Ok(count(plan.kill_count, &server.devices, &windows, &stored))
 }
 
@@ -173,26 +170,6 @@ async fn settle_everything(server: &Server, windows: Vec<Window>) -> Result<Vec<
         settled.push(window);
     }
     Ok(settled)
-}
-
-/// How often each key stands in the spool.
-async fn stored_keys(dir: &Path) -> Result<HashMap<String, u32>, KillError> {
-    let broken = |error: &dyn std::fmt::Display| KillError::Spool(error.to_string());
-    let (spool, _) =
-        Spool::open(dir, SpoolSettings::default(), Arc::new(RealDisk)).map_err(|e| broken(&e))?;
-    let last = spool.committed();
-    let mut keys = HashMap::new();
-    let mut reader = spool.reader(Lsn(1));
-    while reader.position() <= last {
-        let limits = BatchLimits { count_max: 4096, bytes_max: 1 << 20, age_ms_max: 0 };
-        let batch = reader.next_batch(limits).await.map_err(|e| broken(&e))?;
-        for entry in batch.entries() {
-            let record = Record::decode(entry.lsn, &entry.payload).map_err(|e| broken(&e))?;
-            *keys.entry(record.key()).or_insert(0) += 1;
-        }
-    }
-    spool.close().await;
-    Ok(keys)
 }
 
 fn count(

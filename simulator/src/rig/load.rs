@@ -6,7 +6,6 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -14,10 +13,6 @@ use std::{
     time::Duration,
 };
 
-use fieldpost_gateway::{
-    record::Record,
-    spool::{BatchLimits, Lsn, RealDisk, Spool, SpoolSettings},
-};
 use fieldpost_protocol::BootId;
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -208,26 +203,6 @@ pub(super) async fn settle(setup: &super::gateway::Setup, windows: &mut [Window]
         timeout(HANG, work).await.map_err(|_| RigError::Hang(HANG))?;
     }
     Ok(())
-}
-
-/// How often each key stands in a spool that nobody has open.
-pub(super) async fn stored(dir: &Path) -> Result<HashMap<String, u32>, RigError> {
-    let (spool, _) = Spool::open(dir, SpoolSettings::default(), Arc::new(RealDisk))
-        .map_err(RigError::cannot("open the spool"))?;
-    let last = spool.committed();
-    let mut keys = HashMap::new();
-    let mut reader = spool.reader(Lsn(1));
-    while reader.position() <= last {
-        let limits = BatchLimits { count_max: 4096, bytes_max: 1 << 20, age_ms_max: 0 };
-        let batch = reader.next_batch(limits).await.map_err(RigError::cannot("read the spool"))?;
-        for entry in batch.entries() {
-            let record =
-                Record::decode(entry.lsn, &entry.payload).map_err(RigError::cannot("decode a record"))?;
-            *keys.entry(record.key()).or_insert(0) += 1;
-        }
-    }
-    spool.close().await;
-    Ok(keys)
 }
 
 /// A record's key, as a spool and a force system know it.

@@ -25,6 +25,7 @@ mod postgres;
 mod power;
 mod sink;
 mod sinks;
+mod spool;
 mod systems;
 mod tak;
 

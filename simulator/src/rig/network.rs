@@ -20,6 +20,7 @@ use super::{
     error::tool,
     gateway::{Launch, Setup},
     load::{self, Account, Load, Pace},
+    spool,
 };
 
 /// What to do.
@@ -102,7 +103,7 @@ pub async fn bad_network(plan: &NetworkPlan, dir: &Path) -> Result<NetworkReport
     let mut windows = load.end().await?;
     load::settle(&setup, &mut windows).await?;
     gateway.terminate()?;
-    let stored = load::stored(&dir.join("gateway/data/spool")).await?;
+    let stored = spool::stored(&dir.join("gateway/data/spool")).await?;
     Ok(NetworkReport {
         dropped_count,
         reconnected_count,

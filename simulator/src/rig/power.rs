@@ -20,7 +20,8 @@ use super::{
     RigError,
     disk::Disk,
     gateway::{Launch, SEGMENT_BYTES, Setup},
-    load::{Account, Load, Pace, stored},
+    load::{Account, Load, Pace},
+    spool::stored,
 };
 use crate::console;
 

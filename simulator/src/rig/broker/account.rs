@@ -3,17 +3,13 @@
 use std::{
     collections::{BTreeSet, HashMap},
     path::Path,
-    sync::Arc,
 };
 
-use fieldpost_gateway::{
-    fingerprint::Fingerprint,
-    record::Record,
-    spool::{BatchLimits, Lsn, RealDisk, Spool, SpoolSettings},
-};
+use fieldpost_gateway::fingerprint::Fingerprint;
 use fieldpost_protocol::{Class, Envelope};
 
 use super::{BrokerReport, RigError, house::House, unit::Standing};
+use crate::rig::spool::each_record;
 
 /// A spool: how often each key stands in it, and what was said under each identity.
 #[derive(Debug, Default)]
@@ -26,27 +22,17 @@ pub(super) struct Held {
 
 /// Reads a spool that nobody has open.
 pub(super) async fn read(dir: &Path) -> Result<Held, RigError> {
-    let (spool, _) = Spool::open(dir, SpoolSettings::default(), Arc::new(RealDisk))
-        .map_err(RigError::cannot("open the spool"))?;
-    let last = spool.committed();
     let mut held = Held::default();
-    let mut reader = spool.reader(Lsn(1));
-    while reader.position() <= last {
-        let limits = BatchLimits { count_max: 4096, bytes_max: 1 << 20, age_ms_max: 0 };
-        let batch = reader.next_batch(limits).await.map_err(RigError::cannot("read the spool"))?;
-        for entry in batch.entries() {
-            let record =
-                Record::decode(entry.lsn, &entry.payload).map_err(RigError::cannot("decode a record"))?;
-            let key = record.key();
-            if let Ok(envelope) = Envelope::decode(&record.payload) {
-                held.answers += u64::from(envelope.head.class == Class::HEARD);
-                let print = Fingerprint::of_envelope(&envelope);
-                held.said.entry(identity_of(&key).to_owned()).or_default().insert(print);
-            }
-            *held.keys.entry(key).or_insert(0) += 1;
+    each_record(dir, |record| {
+        let key = record.key();
+        if let Ok(envelope) = Envelope::decode(&record.payload) {
+            held.answers += u64::from(envelope.head.class == Class::HEARD);
+            let print = Fingerprint::of_envelope(&envelope);
+            held.said.entry(identity_of(&key).to_owned()).or_default().insert(print);
         }
-    }
-    spool.close().await;
+        *held.keys.entry(key).or_insert(0) += 1;
+    })
+    .await?;
     Ok(held)
 }
 
