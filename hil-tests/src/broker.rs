@@ -11,20 +11,12 @@ use crate::Failure;
 
 /// Where Debian puts it.
 const BINARY: &str = "/usr/sbin/mosquitto";
-/// The gateway's name at the broker.
+/// The gateway's name at the broker, and in its access list.
 pub(crate) const GATEWAY_CLIENT: &str = "gateway-a";
 const START_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Devices their own topics, the gateway what gateways need; by the common name of the certificate.
-const ACCESS: &str = "\
-pattern write fp1/%u/alarm
-pattern write fp1/%u/live
-pattern write fp1/%u/backlog
-pattern read fp1/%u/down
-user gateway-a
-topic read fp1/+/+
-topic write fp1/+/down
-";
+/// As operators are told to write it.
+const ACCESS: &str = include_str!("../../docs/mosquitto/access");
 
 /// OpenSSL puts the client's certificate into its session tickets, and then they are longer than the image takes before it gives
 /// up (`firmware/link/src/tls/provider/guard.rs`). So: tickets that are only numbers (docs/BROKER.md).

@@ -12,22 +12,10 @@ use crate::bench::{free_port, until_it_listens};
 /// Where Debian puts it.
 const BINARY: &str = "/usr/sbin/mosquitto";
 
-/// Who may do what, by the common name of the client's certificate: a device its own topics, a gateway what gateways need.
-/// `evil` may do everything: a client that has the broker in its hands.
-const ACCESS: &str = "\
-pattern write fp1/%u/alarm
-pattern write fp1/%u/live
-pattern write fp1/%u/backlog
-pattern read fp1/%u/down
-user gateway-a
-topic read fp1/+/+
-topic write fp1/+/down
-user gateway-b
-topic read fp1/+/+
-topic write fp1/+/down
-user evil
-topic readwrite #
-";
+/// As operators are told to write it, for `gateway-a` and `gateway-b`.
+const ACCESS: &str = include_str!("../../../../docs/mosquitto/access");
+/// A client that has the broker in its hands.
+const EVIL: &str = "user evil\ntopic readwrite #\n";
 
 /// A broker. Ended when dropped.
 pub(super) struct Mosquitto {
@@ -56,7 +44,8 @@ impl Mosquitto {
             dir.display(),
             at("mosquitto.log"),
         );
-        std::fs::write(dir.join("access"), ACCESS).map_err(RigError::io("write the access list"))?;
+        std::fs::write(dir.join("access"), [ACCESS, EVIL].concat())
+            .map_err(RigError::io("write the access list"))?;
         std::fs::write(&config, text).map_err(RigError::io("write mosquitto's configuration"))?;
         let child = spawn(&config, port)?;
         Ok(Self { config, port, child })
