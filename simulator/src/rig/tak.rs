@@ -10,7 +10,7 @@
 //! In a first part a few units move while an alarm stands; in a second one many move fast. Alarms are told again every second
 //! with a stale time of three, so **so many seconds are as many tellings as a thirtieth of them in minutes** of the default
 //! (every 30 s): 20 s stand for 10 minutes. Behind FreeTAKServer the stale time is six: its own delay is not scaled. The
-//! default's is ten tellings.
+//! default's is ten tellings. With `--real-time` nothing is scaled.
 //!
 //! A gateway with the feature `sabotage` can leave escaping out (`skip-escape`), tell an alarm once (`tell-once`) or wait for a
 //! party for ever (`wait-for-tak`), to see this turn red.
@@ -66,6 +66,29 @@ pub struct TakPlan {
     pub lasts: Duration,
     /// How long the alarm stands.
     pub stands: Duration,
+    /// Alarms are told again as by default (every 30 s, standing for 300 s) and not thirty times as fast.
+    pub is_real_time: bool,
+    /// FreeTAKServer takes part in the second part, too. What it leaves out there is reported, and no verdict.
+    pub loads_free_tak_server: bool,
+}
+
+/// How often an alarm is told again, and for how long it stands if it is not.
+#[derive(Debug, Clone, Copy)]
+struct Telling {
+    repeat_s: u32,
+    stale_s: u32,
+}
+
+impl Telling {
+    /// `stale_s`: where alarms are told every second.
+    fn of(plan: &TakPlan, stale_s: u32) -> Self {
+        if plan.is_real_time { Self { repeat_s: 30, stale_s: 300 } } else { Self { repeat_s: 1, stale_s } }
+    }
+
+    /// For a configuration.
+    fn toml(self) -> String {
+        format!("alarm_repeat_s = {}\nalarm_stale_s = {}\n", self.repeat_s, self.stale_s)
+    }
 }
 
 /// What was found.
@@ -87,6 +110,10 @@ impl TakReport {
 
 /// Units of the first part: FreeTAKServer takes a hundred events a second from one connection when nothing else runs.
 const FEW: usize = 4;
+/// In seconds, where alarms are told every second.
+const STALE_S: u32 = 3;
+/// Behind FreeTAKServer.
+const STALE_S_BEHIND_SERVER: u32 = 6;
 /// From one record of such a unit to its next, in ms.
 const SLOWLY_MS: u64 = 500;
 /// Records that a unit sends at once in the second part.
@@ -120,10 +147,12 @@ async fn an_alarm(
     };
     let mut viewer = None;
     let door = port()?;
-    let mut sinks = xml.sink("pytak", papers) + &protobuf.sink("takproto", papers) + &papers.listener(door);
+    let telling = Telling::of(plan, STALE_S);
+    let mut sinks = sinks(&[&xml, &protobuf], papers, door, telling);
     if let Some(tak_server) = &tak_server {
         viewer = Some(Peer::client(plan, dir, papers, tak_server)?);
-        sinks += &tak_server.sink("fts", papers);
+        let telling = Telling::of(plan, STALE_S_BEHIND_SERVER);
+        sinks += &format!("{}{}", papers.sink("fts", tak_server.port), telling.toml());
     }
     let setup = Setup::new(&dir.join("alarm"), FEW + 1, &sinks)?;
     let gateway = start(plan, &setup, dir, port()?)?;
@@ -163,7 +192,15 @@ async fn many(plan: &TakPlan, dir: &Path, papers: &Papers, report: &mut TakRepor
     let xml = Peer::server(plan, dir, papers, "xml")?;
     let protobuf = Peer::server(plan, dir, papers, "protobuf")?;
     let (door, metrics) = (port()?, port()?);
-    let sinks = xml.sink("pytak", papers) + &protobuf.sink("takproto", papers) + &papers.listener(door);
+    let mut sinks = sinks(&[&xml, &protobuf], papers, door, Telling::of(plan, STALE_S));
+    let python = plan.free_tak_server.as_ref().filter(|_| plan.loads_free_tak_server);
+    let mut routed = None;
+    if let Some(python) = python {
+        let tak_server = FreeTakServer::start(python, &dir.join("loaded-fts"), papers).await?;
+        let viewer = Peer::client(plan, dir, papers, &tak_server)?;
+        sinks += &format!("{}positions = \"every\"\n", papers.sink("fts", tak_server.port));
+        routed = Some((tak_server, viewer));
+    }
     let setup = Setup::new(&dir.join("many"), plan.device_count, &sinks)?;
     let gateway = start(plan, &setup, dir, metrics)?;
     let guest = guest(plan, dir, papers, door).await?;
@@ -180,6 +217,10 @@ async fn many(plan: &TakPlan, dir: &Path, papers: &Papers, report: &mut TakRepor
         peer.until_all(&wanted).await;
         report.note(&format!("many.{}", peer.name), judge::judge(&peer.seen(), &wanted, None), None);
     }
+    if let Some((_server, viewer)) = &routed {
+        viewer.until_all(&wanted).await;
+        report.arrived.insert("many.fts".to_owned(), judge::judge(&viewer.seen(), &wanted, None));
+    }
     for (who, reason) in [(SLOW, "too-slow"), (HOSTILE_GUEST, "not-tak")] {
         if !is_cut_off(metrics, reason).await? {
             report.broken.push(format!("the {who} client was not cut off"));
@@ -187,6 +228,12 @@ async fn many(plan: &TakPlan, dir: &Path, papers: &Papers, report: &mut TakRepor
     }
     drop(gateway);
     Ok(())
+}
+
+/// The gateway's configuration for its outputs to TAK servers, and for its own listener.
+fn sinks(servers: &[&Peer], papers: &Papers, door: u16, telling: Telling) -> String {
+    let servers = servers.iter().map(|peer| peer.sink(papers) + &telling.toml());
+    servers.collect::<String>() + &papers.listener(door, &telling.toml())
 }
 
 impl TakReport {

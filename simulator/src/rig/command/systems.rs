@@ -144,6 +144,12 @@ pub struct TakArguments {
     /// A Python with FreeTAKServer.
     #[arg(long, env = "FIELDPOST_FREETAKSERVER", default_value = ".tools/freetakserver/bin/python")]
     free_tak_server: PathBuf,
+    /// Tell the alarm again as by default, every 30 s: `--stands 600` are then ten real minutes.
+    #[arg(long)]
+    real_time: bool,
+    /// FreeTAKServer in the second part, too: what it leaves out is reported.
+    #[arg(long, conflicts_with = "without_free_tak_server")]
+    load_free_tak_server: bool,
     /// Leave FreeTAKServer out.
     #[arg(long)]
     without_free_tak_server: bool,
@@ -257,6 +263,8 @@ impl TakArguments {
             rate: self.rate,
             lasts: Duration::from_secs(self.seconds),
             stands: Duration::from_secs(self.stands),
+            is_real_time: self.real_time,
+            loads_free_tak_server: self.load_free_tak_server,
         };
         let report = Box::pin(tak(&plan, dir)).await?;
         let held = report.held();

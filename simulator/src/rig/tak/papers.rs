@@ -64,15 +64,12 @@ impl Papers {
         )
     }
 
-    /// The gateway's configuration for TAK clients that connect to it.
-    pub(super) fn listener(&self, port: u16) -> String {
+    /// The gateway's configuration for TAK clients that connect to it; `telling` says how they are told alarms.
+    pub(super) fn listener(&self, port: u16, telling: &str) -> String {
         let [authority, certificate, key] =
             ["ca.pem", "server.pem", "server.key"].map(|name| self.file(name));
         let clients = [GUEST, SLOW, HOSTILE_GUEST].map(|name| {
-            format!(
-                "[[tak.client]]\nname = \"{name}\"\npositions = \"every\"\nalarm_repeat_s = 1\nalarm_stale_s = 3\n\
-                 {RELEASE_ALL}\n"
-            )
+            format!("[[tak.client]]\nname = \"{name}\"\npositions = \"every\"\n{telling}{RELEASE_ALL}\n")
         });
         format!(
             "[tak]\nlisten = \"127.0.0.1:{port}\"\nclient_authority = {authority:?}\ncertificate = {certificate:?}\n\

@@ -98,8 +98,8 @@ impl Peer {
     }
 
     /// The gateway's configuration for it.
-    pub(super) fn sink(&self, name: &str, papers: &Papers) -> String {
-        papers.sink(name, self.port) + "positions = \"every\"\nalarm_repeat_s = 1\nalarm_stale_s = 3\n"
+    pub(super) fn sink(&self, papers: &Papers) -> String {
+        papers.sink(self.name, self.port) + "positions = \"every\"\n"
     }
 
     pub(super) fn break_connections(&mut self) -> Result<(), RigError> {

@@ -17,7 +17,7 @@ const READY_MAX: Duration = Duration::from_secs(150);
 
 /// The server and its children. Killed when dropped.
 pub(super) struct FreeTakServer {
-    port: u16,
+    pub(super) port: u16,
     child: Child,
 }
 
@@ -57,11 +57,6 @@ impl FreeTakServer {
 
     pub(super) fn url(&self) -> String {
         format!("tls://127.0.0.1:{}", self.port)
-    }
-
-    /// The gateway's configuration for it.
-    pub(super) fn sink(&self, name: &str, papers: &Papers) -> String {
-        papers.sink(name, self.port) + "alarm_repeat_s = 1\nalarm_stale_s = 6\n"
     }
 }
 
