@@ -74,6 +74,11 @@ pub(super) fn few_enough(root: &Section<'_>, forwards: &[Forward]) {
     }
 }
 
+/// Records and bytes of the largest batch. A transaction of PostgreSQL costs as much as hundreds of rows.
+fn batch_of(kind: &str) -> (u64, u64) {
+    if kind == "postgres" { (5_000, 1 << 20) } else { (500, 256 << 10) }
+}
+
 pub(super) fn forward(
     entry: &Section<'_>,
     kind: &str,
@@ -86,9 +91,10 @@ pub(super) fn forward(
     if let (Some(Sink::Nmea(_)), Some(release)) = (&sink, &release) {
         one_force(entry, &release.forces);
     }
+    let (count_max, bytes_max) = batch_of(kind);
     let batch = BatchPolicy {
-        count_max: narrow(entry.integer("batch_count_max", 500, 1..=10_000)),
-        bytes_max: narrow(entry.integer("batch_bytes_max", 262_144, 1_024..=16_777_216)),
+        count_max: narrow(entry.integer("batch_count_max", count_max, 1..=10_000)),
+        bytes_max: narrow(entry.integer("batch_bytes_max", bytes_max, 1_024..=16_777_216)),
         age_ms_max: entry.integer("batch_age_ms_max", 50, 0..=60_000),
     };
     let retry = RetryPolicy {

@@ -158,8 +158,8 @@ revocation_list = "pki/crl.pem"
 # ---- Force systems -------------------------------------------------------------------------------------------------
 # Any number of sinks of each kind. Every sink has these keys:
 #   name               names its cursor and its metrics: a-z 0-9 _ -; default: the kind
-#   batch_count_max    a batch goes out at this many records (count), default 500
-#   batch_bytes_max    or this size (bytes), default 262144
+#   batch_count_max    a batch goes out at this many records (count), default 500; postgres 5000, or as many as take 250 ms
+#   batch_bytes_max    or this size (bytes), default 262144; postgres 1048576
 #   batch_age_ms_max   or when its oldest record has waited this long (milliseconds), default 50
 #   retry_delay_ms_min, retry_delay_ms_max   backoff between attempts (milliseconds), default 200 to 15000
 #   attempt_ms_max     how long one attempt may take (milliseconds), default 10000

@@ -242,7 +242,7 @@ fn accept(event: &mut Event) {
     event.state = EventState::Accepted;
 }
 
-fn owed_count(events: &[Event]) -> usize {
+pub(super) fn owed_count(events: &[Event]) -> usize {
     events.iter().filter(|event| event.state == EventState::Owed).count()
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::{Backoff, BackoffSettings, Random};
-use super::deliver::Delivery;
+use super::deliver::{self, Delivery};
 use super::event::{ClockBounds, Event, EventState, Gap, GapReason, Renderer, Withheld};
 use super::metrics::ForwarderMetrics;
 use super::refusals::Refusals;
@@ -190,7 +190,11 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
             self.observe_lag(self.now_ms());
             return Ok(Progress::Passed { has_more });
         }
+        let (owed_count, began) = (deliver::owed_count(&batch.events), Instant::now());
         let delivered = self.deliver(&mut batch.events, batch.oldest_ms).await;
+        if matches!(delivered, Ok(Delivery::Done)) {
+            self.source.took(owed_count, has_more, began.elapsed());
+        }
         // Before the cursor: after a crash in between the alarm comes again, and so does this.
         self.confirm(&mut batch.events).await;
         match delivered {

@@ -30,6 +30,7 @@ mod json;
 mod metrics;
 pub mod nats;
 pub mod nmea;
+mod pace;
 pub mod postgres;
 pub mod refusals;
 pub mod release;

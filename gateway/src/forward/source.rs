@@ -1,6 +1,7 @@
 //! Where a forwarder reads: committed entries in three lanes, each behind a durable cursor.
 
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -59,6 +60,10 @@ pub trait Source: Send {
         acceptance: &Acceptance,
         alarms: Vec<AlarmId>,
     ) -> impl Future<Output = Vec<AlarmId>> + Send;
+
+    /// The sink took `count` events of one read in that time; `is_full`: the lane goes on behind it. The next reads are as large
+    /// as fits.
+    fn took(&mut self, count: usize, is_full: bool, took: Duration);
 
     /// Committed entries behind the hindmost cursor.
     fn lag_records_count(&self) -> u64;

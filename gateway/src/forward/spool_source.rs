@@ -18,6 +18,7 @@ use bytes::BytesMut;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::event::{Gap, GapReason};
+use super::pace::Pace;
 use super::source::{Lane, Source, SourceError, Taken};
 use crate::alarms::{Acceptance, AlarmId};
 use crate::sabotage::{self, Sabotage};
@@ -49,6 +50,7 @@ pub struct SpoolSource {
     /// Gaps that one lane has met and others may meet again, the newest first.
     told: VecDeque<spool::Gap>,
     limits: BatchLimits,
+    pace: Pace,
 }
 
 impl SpoolSource {
@@ -67,7 +69,8 @@ impl SpoolSource {
     pub fn after(spool: &Spool, places: LanePositions, limits: BatchLimits) -> Self {
         let reader = |place: Lsn| spool.reader(place.next());
         let readers = [reader(places.alarm), reader(places.live), reader(places.backlog)];
-        let limits = BatchLimits { count_max: limits.count_max.max(1), ..limits };
+        let pace = Pace::new(limits.count_max);
+        let limits = BatchLimits { count_max: pace.count(), ..limits };
         Self {
             spool: spool.clone(),
             readers,
@@ -76,6 +79,7 @@ impl SpoolSource {
             ahead_since: None,
             told: VecDeque::new(),
             limits,
+            pace,
         }
     }
 
@@ -286,6 +290,11 @@ impl Source for SpoolSource {
         // Committed before the cursor passes the alarm, unless the disk has stopped taking anything.
         _ = timeout(CONFIRM_MAX, self.spool.wait_committed(noted)).await;
         alarms
+    }
+
+    fn took(&mut self, count: usize, is_full: bool, took: Duration) {
+        self.pace.note(count, is_full, took);
+        self.limits.count_max = self.pace.count();
     }
 
     fn lag_records_count(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::source::{Lane, Source, Taken};
 use super::spool_source::SpoolSource;
@@ -47,7 +47,7 @@ impl Bench {
 
     fn commit(&mut self) {
         // No batch waits for company.
-        self.now += std::time::Duration::from_secs(1);
+        self.now += Duration::from_secs(1);
         while self.crew.step(self.now) == Some(Wait::Nothing) {}
     }
 
@@ -121,6 +121,21 @@ async fn the_newest_overtake_and_what_they_skipped_follows_as_history_once() {
 }
 
 #[tokio::test]
+async fn reads_grow_while_the_sink_is_fast_and_a_jump_goes_to_the_last_read() {
+    let mut bench = Bench::new();
+    let limits = BatchLimits { count_max: 2_000, bytes_max: 1 << 20, age_ms_max: 0 };
+    let mut source = SpoolSource::open(&bench.spool, "sink", limits).unwrap();
+    bench.append(EntryClass::Live, 9_000);
+    for count in [500, 1_000, 2_000, 2_000] {
+        assert_eq!(deliver(&mut source, Lane::Live, 1).await.len(), count);
+        source.took(count, true, Duration::from_millis(1));
+    }
+    source.took(2_000, true, Duration::from_secs(1));
+    assert!(source.overtake());
+    assert_eq!(lsns(&deliver(&mut source, Lane::Live, 1).await), Vec::from_iter(8_001..=9_000));
+}
+
+#[tokio::test]
 async fn little_is_not_worth_a_jump() {
     let mut bench = Bench::new();
     let mut source = bench.source();
@@ -172,7 +187,7 @@ async fn a_lane_that_has_nothing_goes_along_and_its_cursor_follows_within_a_seco
     }
     bench.append(EntryClass::Live, 3);
     assert_eq!(lsns(&deliver(&mut source, Lane::Live, 9).await), [31, 32, 33]);
-    let waits = tokio::time::timeout(std::time::Duration::from_secs(5), source.wait()).await;
+    let waits = tokio::time::timeout(Duration::from_secs(5), source.wait()).await;
     assert!(waits.is_err(), "there is nothing");
     let position = bench.spool.stats().cursors[0].position;
     assert_eq!((source.lag_records_count(), position), (0, Lsn(33)));

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use fieldpost_protocol::{
@@ -138,6 +139,8 @@ pub(super) struct MemorySource {
     /// Alarms that the sink has, and whether there is room to note them.
     pub(super) confirmed: Arc<Mutex<Vec<String>>>,
     pub(super) is_full: bool,
+    /// What the forwarder said of each call: events, whether the lane went on behind them, and how long it took.
+    pub(super) took: Arc<Mutex<Vec<(usize, bool, Duration)>>>,
 }
 
 pub(super) fn taken(records: &[Record], through: u64) -> Taken {
@@ -170,7 +173,7 @@ impl Source for MemorySource {
         let has_alarm = || !self.alarms.lock().unwrap().is_empty();
         while !has_alarm() && self.batches.is_empty() && self.history.is_empty() {
             // Of virtual time: the test may have an alarm more.
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())
     }
@@ -202,6 +205,10 @@ impl Source for MemorySource {
         let taken = if self.is_full { 0 } else { alarms.len() };
         self.confirmed.lock().unwrap().extend(alarms[..taken].iter().map(ToString::to_string));
         alarms[taken..].to_vec()
+    }
+
+    fn took(&mut self, count: usize, is_full: bool, took: Duration) {
+        self.took.lock().unwrap().push((count, is_full, took));
     }
 
     fn lag_records_count(&self) -> u64 {

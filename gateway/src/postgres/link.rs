@@ -84,6 +84,13 @@ impl Link {
         Ok(self.client.batch_execute(&format!("SET search_path = {}", path.join(", "))).await?)
     }
 
+    /// The settings by which the server answers before it has written, if there are such: a session cannot change them.
+    pub(crate) async fn forgets_by(&self) -> Result<Option<String>, Fault> {
+        let sql = "SELECT string_agg(name, ', ' ORDER BY name) FROM pg_settings \
+                   WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off'";
+        Ok(self.client.query_one(sql, &[]).await?.get(0))
+    }
+
     /// The client library's handle.
     pub(crate) fn client(&self) -> &Client {
         &self.client

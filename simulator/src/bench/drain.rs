@@ -13,7 +13,8 @@ use crate::rig::{BacklogPlan, System, backlog};
 /// The spool cannot work, or records were lost: then no figure is worth anything.
 pub async fn drain(records: u64, dir: &Path) -> Result<Vec<Figure>, Box<dyn std::error::Error>> {
     let system = System::FarAway(Duration::ZERO);
-    let plan = BacklogPlan { records, system, live_per_s: 100, patience: Duration::from_secs(600) };
+    let plan =
+        BacklogPlan { records, system, live_per_s: 100, times_live: 0, patience: Duration::from_secs(600) };
     let before = Usage::of(std::process::id())?;
     let report = Box::pin(backlog(&plan, dir)).await?;
     let cpu_s = Usage::of(std::process::id())?.cpu_s - before.cpu_s;

@@ -62,6 +62,8 @@ pub struct BacklogPlan {
     pub system: System,
     /// Positions a second that keep coming, and a tenth as many alarms.
     pub live_per_s: u64,
+    /// The backlog must go at least so many times as fast as what comes, alarms included; 0: at any speed.
+    pub times_live: u64,
     /// After this the rig gives up.
     pub patience: Duration,
 }
@@ -87,8 +89,12 @@ pub struct BacklogReport {
     pub live_ms: Percentiles,
     /// Until the backlog was empty.
     pub drained_s: f64,
-    /// Records a second meanwhile.
+    /// Records of the backlog a second meanwhile, beside what came.
     pub drained_per_s: f64,
+    /// The same as a multiple of what came, and what it must be at least.
+    pub times_live: f64,
+    /// See [`BacklogPlan::times_live`].
+    pub times_live_min: u64,
     /// Records that never arrived.
     pub lost_count: usize,
     /// Arrivals beyond the first.
@@ -107,6 +113,7 @@ impl BacklogReport {
             && self.alarm_count > 0
             && self.alarm_ms.p99.is_some_and(|ms| ms <= ALARM_P99_MS_MAX)
             && self.newest_after_calls.is_some_and(|calls| calls <= NEWEST_CALLS_MAX)
+            && self.times_live >= self.times_live_min as f64
             && self.stored.is_none_or(|stored| stored == (self.issued_count, self.issued_count))
     }
 }
@@ -387,6 +394,9 @@ fn report(
     (lost_count, issued_count): (usize, u64),
 ) -> BacklogReport {
     let newest = heard.newest_after;
+    let drained_per_s = backlog_count as f64 / drained.as_secs_f64().max(0.001);
+    // A tenth of it more are alarms.
+    let comes_per_s = plan.live_per_s as f64 * 1.1;
     BacklogReport {
         backlog_count,
         system: plan.system.name(),
@@ -397,7 +407,9 @@ fn report(
         alarm_count: heard.alarms.count(),
         live_ms: heard.live.percentiles(),
         drained_s: drained.as_secs_f64(),
-        drained_per_s: backlog_count as f64 / drained.as_secs_f64().max(0.001),
+        drained_per_s,
+        times_live: drained_per_s / comes_per_s.max(1.0),
+        times_live_min: plan.times_live,
         lost_count,
         duplicate_count: heard.duplicate_count,
         issued_count,

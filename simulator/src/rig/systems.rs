@@ -37,10 +37,10 @@ impl System {
         }
     }
 
-    /// The batches of a forwarder to it, as its page recommends.
+    /// The batches of a forwarder to it, as they are by default.
     pub(super) fn limits(&self) -> BatchLimits {
         match self {
-            Self::Postgres => BatchLimits { count_max: 1_000, bytes_max: 1 << 20, age_ms_max: 50 },
+            Self::Postgres => BatchLimits { count_max: 5_000, bytes_max: 1 << 20, age_ms_max: 50 },
             _ => BatchLimits { count_max: 500, bytes_max: 256 << 10, age_ms_max: 50 },
         }
     }

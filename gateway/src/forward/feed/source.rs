@@ -81,6 +81,10 @@ impl Source for FeedSource {
         Vec::new()
     }
 
+    fn took(&mut self, count: usize, is_full: bool, took: Duration) {
+        self.spool.took(count, is_full, took);
+    }
+
     fn lag_records_count(&self) -> u64 {
         self.spool.lag_records_count()
     }

@@ -313,6 +313,22 @@ async fn nothing_counts_as_taken_by_a_server_that_refuses_our_certificate() {
 }
 
 #[tokio::test]
+async fn a_server_that_shows_a_strangers_certificate_is_told_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ours, others) = (Papers::make(dir.path(), "ours"), Papers::make(dir.path(), "others"));
+    let mut site = over_tls(&ours).await;
+    let acceptor = others.acceptor(&ours);
+    let mut events = site.events(&[position_record(5)]);
+    let (refused, accepted) = tokio::join!(site.sink.deliver(&mut events), async {
+        acceptor.accept(site.listener.accept().await.unwrap().0).await.map(drop)
+    });
+    assert!(accepted.is_err(), "we hung up");
+    assert!(matches!(refused, Err(SinkError::Retry { .. })), "{refused:?}");
+    assert_eq!(states(&events), [EventState::Owed]);
+    assert!(site.disclosed().is_empty());
+}
+
+#[tokio::test]
 async fn a_server_that_takes_our_certificate_is_told_over_tls() {
     let dir = tempfile::tempdir().unwrap();
     let ours = Papers::make(dir.path(), "ours");

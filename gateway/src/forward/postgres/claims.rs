@@ -1,5 +1,7 @@
 //! Claims of the PostgreSQL sink, against Debian's server.
 
+mod slow;
+
 use std::sync::{Arc, Mutex};
 
 use fieldpost_protocol::{

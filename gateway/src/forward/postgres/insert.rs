@@ -103,13 +103,17 @@ impl Prepared {
     }
 }
 
-/// In which days the rows of the batch stand from now on.
+/// In which days the rows of the batch stand from now on. Boots that are known for their days are left out first: `ON CONFLICT`
+/// locks every row that it meets, also where it changes nothing, and a lock is a write.
 const BOOTS: &str = "INSERT INTO boots AS b (force, device, boot, first_at, last_at)
-    SELECT force, device, boot, min(date_trunc('day', at, 'UTC')), max(date_trunc('day', at, 'UTC')) + interval '1 day'
-    FROM pg_temp.staged GROUP BY force, device, boot
+    SELECT force, device, boot, s.first_at, s.last_at
+    FROM (SELECT force, device, boot, min(date_trunc('day', at, 'UTC')) AS first_at,
+            max(date_trunc('day', at, 'UTC')) + interval '1 day' AS last_at
+        FROM pg_temp.staged GROUP BY force, device, boot) s
+    LEFT JOIN boots o USING (force, device, boot)
+    WHERE o.first_at IS NULL OR s.first_at < o.first_at OR s.last_at > o.last_at
     ON CONFLICT (force, device, boot) DO UPDATE
-    SET first_at = least(b.first_at, excluded.first_at), last_at = greatest(b.last_at, excluded.last_at)
-    WHERE excluded.first_at < b.first_at OR excluded.last_at > b.last_at";
+    SET first_at = least(b.first_at, excluded.first_at), last_at = greatest(b.last_at, excluded.last_at)";
 
 /// The rows of `table` whose key stands in no day yet. The look-up is a scalar query on purpose: the planner then asks the
 /// key's index in the days of that boot alone, whatever it believes of the tables' sizes.

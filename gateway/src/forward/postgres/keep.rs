@@ -115,7 +115,13 @@ async fn forget_boots(link: &Link, settings: &PostgresSettings, now_ms: u64) -> 
                    AND p.device = b.device AND p.boot = b.boot) AND NOT EXISTS (SELECT FROM alarms a WHERE a.force = b.force \
                    AND a.device = b.device AND a.boot = b.boot) AND NOT EXISTS (SELECT FROM events e WHERE e.force = b.force \
                    AND e.device = b.device AND e.boot = b.boot)";
-        link.run("retention", async { Ok(link.client().execute(sql, &[&before]).await?) }).await?;
+        let work = async {
+            // A writer that has just looked a boot up must find it there until it commits.
+            link.client().batch_execute(&lock_of(&settings.server.schema)).await?;
+            link.client().execute(sql, &[&before]).await?;
+            Ok(link.client().batch_execute("COMMIT").await?)
+        };
+        link.run("retention", work).await?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@
 
 mod insert;
 mod keep;
+mod piece;
 mod row;
 mod staged;
 
@@ -26,6 +27,7 @@ use tokio::task::AbortHandle;
 
 use self::insert::Batch;
 pub use self::keep::RetentionSettings;
+use self::piece::Piece;
 use super::event::{ClockBounds, Event, EventState};
 use super::{RefuseReason, Sink, SinkError};
 use crate::postgres::link::Link;
@@ -58,6 +60,9 @@ pub struct PostgresSettings {
 pub struct PostgresSink {
     settings: Arc<PostgresSettings>,
     session: Option<Session>,
+    piece: Piece,
+    /// By which settings the server may forget what it has answered, as far as it was said.
+    forgets_by: Option<String>,
     keeper: AbortHandle,
 }
 
@@ -73,12 +78,23 @@ impl PostgresSink {
     pub fn new(settings: PostgresSettings) -> Self {
         let settings = Arc::new(settings);
         let keeper = tokio::spawn(keep::run(Arc::clone(&settings))).abort_handle();
-        Self { settings, session: None, keeper }
+        Self { settings, session: None, piece: Piece::default(), forgets_by: None, keeper }
     }
 
-    async fn open(&self) -> Result<Session, Fault> {
+    async fn open(&mut self) -> Result<Session, Fault> {
         let server = &self.settings.server;
         let link = Link::open(server).await?;
+        let forgets_by = link.run("asking for its settings", link.forgets_by()).await?;
+        if let Some(settings) = &forgets_by
+            && forgets_by != self.forgets_by
+        {
+            tracing::warn!(
+                schema = server.schema,
+                settings,
+                "PostgreSQL answers before it has written: what it loses with its power is lost; turn these settings on"
+            );
+        }
+        self.forgets_by = forgets_by;
         link.run("checking the schema", schema::ensure(link.client(), &server.schema, &PLAN)).await?;
         let insert = link.run("preparing", insert::Prepared::new(link.client(), &server.schema)).await?;
         Ok(Session { link, insert })
@@ -136,10 +152,23 @@ impl Sink for PostgresSink {
     }
 
     async fn deliver(&mut self, events: &mut [Event]) -> Result<(), SinkError> {
-        self.attempt(events).await.map_err(|fault| match fault {
-            Fault::Again { reason, detail } => SinkError::Retry { reason, detail, after_ms: None },
-            Fault::Content(detail) => SinkError::Refuse { reason: RefuseReason::Content, detail },
-        })
+        let mut rest = events;
+        while let Some(first) = rest.iter().position(|event| event.state == EventState::Owed) {
+            rest = &mut rest[first..];
+            let (piece, behind) = rest.split_at_mut(self.piece.begin(rest.len()));
+            let done = self.attempt(piece).await;
+            self.piece.end(done.as_ref().err());
+            done.map_err(error_of)?;
+            rest = behind;
+        }
+        Ok(())
+    }
+}
+
+fn error_of(fault: Fault) -> SinkError {
+    match fault {
+        Fault::Again { reason, detail } => SinkError::Retry { reason, detail, after_ms: None },
+        Fault::Content(detail) => SinkError::Refuse { reason: RefuseReason::Content, detail },
     }
 }
 

@@ -56,7 +56,7 @@ pub struct ClusterArguments {
     /// The nats-server binary.
     #[arg(long, env = "FIELDPOST_NATS_SERVER", default_value = "nats-server")]
     nats_server: PathBuf,
-    /// A Python with nats-py.
+    /// A Python with nats-py and asyncpg.
     #[arg(long, default_value = "python3")]
     python: PathBuf,
     #[command(flatten)]
@@ -118,6 +118,9 @@ pub struct BacklogArguments {
     /// Positions a second that keep coming, and a tenth as many alarms.
     #[arg(long, default_value_t = 100)]
     live_per_s: u64,
+    /// Red if the backlog goes slower than so many times what comes meanwhile.
+    #[arg(long, default_value_t = 0)]
+    times_live: u64,
     /// The nats-server binary.
     #[arg(long, env = "FIELDPOST_NATS_SERVER", default_value = "nats-server")]
     nats_server: PathBuf,
@@ -245,6 +248,7 @@ impl BacklogArguments {
                 SystemName::Nats => System::Nats(self.nats_server),
             },
             live_per_s: self.live_per_s,
+            times_live: self.times_live,
             patience: Duration::from_secs(self.patience_s),
         };
         let report = Box::pin(backlog(&plan, dir)).await?;
