@@ -176,7 +176,7 @@ const looks = (unit) => ({
   purpose: 'For: lawfulness, self-monitoring, integrity and security, criminal proceedings (DPA 2018 s.62(4)).',
   looks: [
     { n: 41, operator: 'kaur', from: '10.4.1.7', what: 'stream', at_ms: now() - 900_000, until_ms: now() - 60_000, subjects: [unit], fields: ['position', 'state'], precision: 'full', shown: [{ at_ms: now() - 800_000, event: 'units', row: { duty: 'available', position: { lat: 52.2, lon: -1.44 } } }] },
-    { n: 44, operator: 'demo', from: '10.4.1.9', what: 'track', at_ms: now() - 120_000, subjects: [unit, 'sim/rv-0001', 'sim/rv-0002', 'sim/rv-0003'], fields: ['position'], precision: 'full', reason: 'Incident 2217' },
+    { n: 44, operator: 'demo', from: '10.4.1.9', what: 'track', at_ms: now() - 120_000, subjects: [unit, 'sim/rv-0001', 'sim/rv-0002', 'sim/rv-0003'], fields: ['position'], precision: 'full', of: { from_ms: now() - 90_000_000, until_ms: now() - 86_400_000 }, reason: 'Incident 2217' },
   ],
   is_cut: false,
   verification: { lines: 48, broken: null },

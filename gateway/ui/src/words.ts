@@ -195,6 +195,13 @@ const dayFormat = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'num
 /** `Sun 22 Nov`. */
 export const dayInWords = (time_ms: number): string => dayFormat.format(time_ms);
 
+/** `Sun 22 Nov 01:00:00 to 02:00:00`; the second day is named if it is another; an instant once. */
+export function spanInWords(from_ms: number, until_ms: number): string {
+  const [from, until] = [from_ms, until_ms].map((at_ms) => [dayInWords(at_ms), timeOfDay(at_ms)]) as [[string, string], [string, string]];
+  const end = from[0] === until[0] ? until[1] : until.join(' ');
+  return from_ms === until_ms ? from.join(' ') : `${from.join(' ')} to ${end}`;
+}
+
 /** A short duration: `0.8 s`, `12 s`, `3 min`. */
 export const durationInWords = (duration_ms: number): string =>
   duration_ms < 10 * SECOND_MS ? `${(duration_ms / SECOND_MS).toFixed(1)} s` : ageInWords(duration_ms);

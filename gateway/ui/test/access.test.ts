@@ -24,6 +24,13 @@ describe('an answer out of the access record', () => {
     expect(render(LookTable, { props: { report: looks(500) } }).body).not.toContain('drawn');
   });
 
+  it('says of which past time a look was, and of none if the present was shown', () => {
+    const from_ms = new Date(2026, 10, 22, 1, 0).getTime();
+    const body = (of: LookRow['of']) => render(LookTable, { props: { report: { ...looks(0), looks: [{ ...look(1), ...(of ? { of } : {}) }] } } }).body;
+    expect(body({ from_ms, until_ms: from_ms + 3_600_000 })).toContain('Of the past: Sun 22 Nov 01:00:00 to 02:00:00');
+    expect(body(undefined)).not.toContain('Of the past');
+  });
+
   it('says who wore the device that was looked at, and in words if nobody is known', () => {
     const body = (worn: LookReport['worn'], worn_is_cut = false) => render(LookTable, { props: { report: { ...looks(1), ...(worn ? { worn } : {}), worn_is_cut } } }).body;
     expect(body([{ unit: 'met/pc-1', officer: 'PC <b>1234</b>', from_ms: 1, until_ms: 2 }])).toContain('was worn by PC &lt;b>1234&lt;/b>');

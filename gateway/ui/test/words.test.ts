@@ -27,6 +27,15 @@ describe('age in words', () => {
     expect(words.cutInWords(count, 500, is_cut)).toBe(expected);
   });
 
+  it.each([
+    [[22, 1], [22, 2], 'Sun 22 Nov 01:00:00 to 02:00:00'],
+    [[22, 23], [23, 1], 'Sun 22 Nov 23:00:00 to Mon 23 Nov 01:00:00'],
+    [[22, 1], [22, 1], 'Sun 22 Nov 01:00:00'],
+  ])('the span of day and hour %j to %j is "%s"', ([day, hour], [last_day, last_hour], expected) => {
+    const at = (on = 0, o_clock = 0): number => new Date(2026, 10, on, o_clock).getTime();
+    expect(words.spanInWords(at(day, hour), at(last_day, last_hour))).toBe(expected);
+  });
+
   it('says "just now" and "ago"', () => {
     expect(words.agoInWords(100)).toBe('just now');
     expect(words.agoInWords(61_000)).toBe('1 min ago');

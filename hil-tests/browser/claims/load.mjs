@@ -5,11 +5,10 @@ import { atWork } from '../at_work.mjs';
 const UNITS = 10_000;
 /** Seconds of news over which the cost is taken. */
 const SECONDS = 8;
-/**
- * Script on the main thread, of each second. Software drawing (no graphics card here) is told apart:
- * it is not the page's and a console has a card.
- */
-const SCRIPT_MS_MAX = 600;
+/** Script on the main thread, ms of each second. */
+const SCRIPT_MS_MAX = 400;
+/** All that the main thread does, ms of each second. Here it draws in software; a console has a graphics card. */
+const MAIN_MS_MAX = 750;
 /** From a key to what it does, while the news goes on. */
 const ANSWER_MS_MAX = 4_000;
 
@@ -40,7 +39,8 @@ export async function costs(run, page, seconds) {
   await cdp.send('Network.enable');
   await cdp.send('Performance.enable');
   const [before, began] = [await metrics(cdp), { ...news }];
-  await run.until(page, (_seen, until_ms) => Date.now() >= until_ms, Date.now() + seconds * 1_000);
+  // Nothing asks the page meanwhile: `inspect()` of so many units at every frame costs more than the news.
+  await new Promise((resolve) => setTimeout(resolve, seconds * 1_000));
   const [after, told] = [await metrics(cdp), { units: news.units - began.units, bytes: news.bytes - began.bytes }];
   const took_s = after.Timestamp - before.Timestamp;
   const perSecond = (name) => Math.round(((after[name] - before[name]) / took_s) * 1_000);
@@ -58,9 +58,10 @@ export async function costs(run, page, seconds) {
 }
 
 /** Throws if a page with ten thousand units is not usable. */
-export function bounded({ updates_per_second, main_thread_script_ms_per_s, rows_drawn, key_to_choice_ms }) {
+export function bounded({ updates_per_second, main_thread_script_ms_per_s, main_thread_all_ms_per_s, rows_drawn, key_to_choice_ms }) {
   if (updates_per_second < 100) throw new Error(`only ${updates_per_second} updates a second came: nothing was measured`);
   if (main_thread_script_ms_per_s > SCRIPT_MS_MAX) throw new Error(`${main_thread_script_ms_per_s} ms of script a second`);
+  if (main_thread_all_ms_per_s > MAIN_MS_MAX) throw new Error(`the main thread was busy for ${main_thread_all_ms_per_s} ms a second`);
   if (rows_drawn === 0 || rows_drawn > 60) throw new Error(`${rows_drawn} rows are drawn`);
   if (!(key_to_choice_ms <= ANSWER_MS_MAX)) throw new Error(`a key took ${key_to_choice_ms} ms`);
 }

@@ -43,6 +43,9 @@ async function duties(run, browser, sabotage, gateway) {
   await inThemes(run, page, 'duties');
   await page.keyboard.press('Escape');
   await page.keyboard.press('Escape');
+  // For the access log, below.
+  await page.keyboard.press('r');
+  await run.until(page, (seen) => seen.replay.active && seen.replay.loaded === 1);
   await done(run, page);
 }
 
@@ -96,9 +99,16 @@ async function access(run, browser, sabotage, gateway) {
     await page.locator('details li').first().waitFor({ timeout: run.timeout });
   });
   await inThemes(run, page, 'access-log');
-  await run.claim('what_an_operator_saw_is_answered_and_is_on_record_itself', async () => {
+  await run.claim('a_replay_is_on_record_with_the_hour_that_was_replayed', async () => {
     await page.getByLabel('Question').selectOption('operator');
     await page.getByLabel('Operator', { exact: true }).focus();
+    await page.keyboard.type('the-supervisor');
+    await page.keyboard.press('Enter');
+    await page.locator('td', { hasText: /Replay read\s*Of the past: .+ to / }).first().waitFor({ timeout: run.timeout });
+    await run.picture(page, 'access-log-past-light');
+  });
+  await run.claim('what_an_operator_saw_is_answered_and_is_on_record_itself', async () => {
+    await page.getByLabel('Operator', { exact: true }).fill('');
     await page.keyboard.type('the-data-protection');
     await page.keyboard.press('Enter');
     await page.locator('td', { hasText: 'Audit read' }).first().waitFor({ timeout: run.timeout });

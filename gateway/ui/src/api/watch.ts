@@ -44,6 +44,8 @@ export interface LookRow {
   subjects: string[];
   fields: string[];
   precision: string;
+  /** The past time that was asked about; missing if the present was shown. */
+  of?: { from_ms: number; until_ms: number };
   reason?: string;
   /** What was done to which account. */
   account?: { name: string; change: string };

@@ -2,10 +2,10 @@
  * The living map: takes what is known, draws it, and says what it drew.
  *
  * ```text
- * show(scene) -> glide -> difference -> sources units, chosen, raised + alarm buttons -> frame
+ * show(scene) -> pace -> glide -> difference -> sources units, chosen, raised + alarm buttons -> frame
  * ```
  * It owns no facts: every scene replaces the one before, and only what differs is handed to the
- * map's worker. Positions move for `GLIDE_MS` at most, and not at all if the operator asked for less
+ * map's worker. News of positions keep a pace (pace.ts); an alarm and what the operator chose are drawn at once. Positions move for `GLIDE_MS` at most, and not at all if the operator asked for less
  * motion, if there are many units, or if the machine is too slow to draw it.
  */
 import { boxOf, mainBox, type Box } from '../geo';
@@ -19,6 +19,7 @@ import { UnitDiff, unitFeature, type Drawing, type UnitFeature } from './feature
 import { Glide } from './glide';
 import { drawByName, PIXEL_RATIO } from './icons';
 import { coastOf, kilometreGrid, placesOf } from './outline';
+import { Pace } from './pace';
 import { isDark, onPaletteChange, palette, type Palette } from './palette';
 import { mapStyle, NOTHING, paints, type SourceName } from './style';
 import { LABEL_ZOOM_MIN } from './style_units';
@@ -56,13 +57,17 @@ export class MapView {
   readonly camera: Camera;
   readonly #glide = new Glide();
   readonly #diff = new UnitDiff();
+  readonly #pace = new Pace();
   readonly #markers: AlarmMarkers;
   readonly #images = new Set<string>();
   readonly #given = new Set<SourceName>();
+  /** What small sources were handed last: the same again would be drawn again. */
+  readonly #features = new Map<SourceName, string>();
   readonly #undo: (() => void)[] = [];
   #base: Base | null = null;
   #scene: Scene | null = null;
   #frame = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #slow = false;
   #loaded = false;
 
@@ -91,7 +96,11 @@ export class MapView {
     this.map.setMissingStyleImageResolver((id) => this.#drawImage(id));
     this.map.on('load', () => {
       this.#loaded = true;
-      this.#redraw();
+      this.#draw();
+    });
+    this.map.on('idle', () => {
+      this.#pace.drawn(performance.now());
+      if (this.#timer !== undefined) this.#drawInTime();
     });
     this.map.on('moveend', () => this.events.moved());
     this.map.on('zoom', () => container.classList.toggle('is-far', this.map.getZoom() < LABEL_ZOOM_MIN));
@@ -105,6 +114,7 @@ export class MapView {
 
   remove(): void {
     cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#timer);
     for (const undo of this.#undo) undo();
     this.map.remove();
   }
@@ -146,15 +156,37 @@ export class MapView {
   }
 
   setTrail(trail: Trail): void {
-    this.whenLoaded(() => this.#setData('trail', { ...NOTHING, features: trailFeatures(trail) }));
+    this.whenLoaded(() => this.#setFeatures('trail', trailFeatures(trail)));
   }
 
-  /** Draws a scene; positions that changed glide from where they are drawn now. */
+  /** Draws a scene: at once if the operator or an alarm changed it, news of positions at their pace. */
   show(scene: Scene): void {
+    const before = this.#scene;
     this.#scene = scene;
+    const isNews = before?.selected === scene.selected && before.isPast === scene.isPast && before.alarms === scene.alarms;
+    if (isNews && !this.#isAnimated(scene)) this.#drawInTime();
+    else this.#draw();
+  }
+
+  #isAnimated({ isPast, units }: Scene): boolean {
+    return !isPast && !this.#slow && !calm.matches && !document.hidden && units.size <= GLIDING_UNITS_MAX;
+  }
+
+  #drawInTime(): void {
+    clearTimeout(this.#timer);
+    const wait_ms = this.#pace.wait_ms(performance.now());
+    if (wait_ms === 0) this.#draw();
+    else this.#timer = setTimeout(() => this.#draw(), wait_ms);
+  }
+
+  /** Draws what is known now; positions that changed glide from where they are drawn. */
+  #draw(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const scene = this.#scene;
+    if (scene === null) return;
     const now_ms = performance.now();
-    const animated =
-      !scene.isPast && !this.#slow && !calm.matches && !document.hidden && scene.units.size <= GLIDING_UNITS_MAX;
+    const animated = this.#isAnimated(scene);
     const ids = new Set<string>();
     for (const unit of scene.units.values()) {
       ids.add(unit.id);
@@ -195,7 +227,12 @@ export class MapView {
   /** Units with a position that the present view does not show. */
   outsideCount(): number {
     const bounds = this.map.getBounds();
-    return this.places().filter((place) => !bounds.contains([place.lon, place.lat])).length;
+    const [west, south, east, north] = [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()];
+    let count = 0;
+    for (const { position: place } of this.#scene?.units.values() ?? []) {
+      if (place !== null && (place.lon < west || place.lon > east || place.lat < south || place.lat > north)) count += 1;
+    }
+    return count;
   }
 
   metresPerPixel(): number {
@@ -217,6 +254,15 @@ export class MapView {
     this.#source(source)?.setData(data);
   }
 
+  /** Hands over a few features; true if they are others than before. */
+  #setFeatures(source: SourceName, features: GeoJSON.Feature[]): boolean {
+    const text = JSON.stringify(features);
+    if (this.#features.get(source) === text) return false;
+    this.#features.set(source, text);
+    this.#setData(source, { ...NOTHING, features });
+    return true;
+  }
+
   #redraw(): void {
     cancelAnimationFrame(this.#frame);
     const scene = this.#scene;
@@ -227,10 +273,13 @@ export class MapView {
       placeOf: (unit) => this.#glide.at(unit.id, began_ms) ?? (unit.position as Place),
     };
     const { add, remove } = this.#diff.next(scene.units.values(), drawing);
-    if (add.length + remove.length > 0) void this.#source('units')?.updateData({ add, remove });
-    this.#drawChosen(scene, drawing);
-    const raised = this.#markers.show(scene, drawing);
-    this.#setData('raised', { ...NOTHING, features: raised });
+    const hasMoved = add.length + remove.length > 0;
+    if (hasMoved) void this.#source('units')?.updateData({ add, remove });
+    const isOther = [
+      this.#setFeatures('chosen', this.#chosen(scene, drawing)),
+      this.#setFeatures('raised', this.#markers.show(scene, drawing)),
+    ];
+    if (hasMoved || isOther.includes(true)) this.#pace.began(began_ms);
     if (!this.camera.isFramed) {
       const box = mainBox(this.places());
       if (box !== null) this.camera.frameOnce(box);
@@ -239,13 +288,13 @@ export class MapView {
   }
 
   /** The selected unit and the alarmed ones are never inside a cluster. */
-  #drawChosen(scene: Scene, drawing: Drawing): void {
+  #chosen(scene: Scene, drawing: Drawing): UnitFeature[] {
     const features: UnitFeature[] = [];
     for (const id of new Set([...scene.alarms.keys(), ...(scene.selected === null ? [] : [scene.selected])])) {
       const unit = scene.units.get(id);
       if (unit?.position) features.push(unitFeature(unit, drawing.placeOf(unit), drawing));
     }
-    this.#setData('chosen', { ...NOTHING, features });
+    return features;
   }
 
   #nextFrame(before_ms: number): void {

@@ -2,6 +2,9 @@
  * The records of the chosen unit in the past hour from the gateway's history, and what this page saw
  * since; the trail is the last 15 minutes of them. Without history (an older gateway, no permission) it is what this page saw.
  *
+ * What a device kept while it was out of reach comes later and by the backlog: when it is back, or its gaps change, the history is
+ * read once more, and the old track stays until the new one is here.
+ *
  * **Only the chosen unit is asked for**: another choice ends the request before, and a gateway that has too much to do is asked
  * again when it says so, as long as the unit is chosen.
  */
@@ -15,6 +18,8 @@ import { room } from './room.svelte';
 
 export const TRAIL_MS = 15 * 60_000;
 const NOTHING: Track = { points: [], gaps: [], next: null };
+/** So long after a device is back, or a gap of it changed, most of its backlog is stored. Every reading is on the access record. */
+const REREAD_MS = 3_000;
 /** Where a gateway does not say when to ask again. */
 const AGAIN_S = 1;
 
@@ -30,6 +35,9 @@ class TrackDesk {
   #seen = new Seen();
   #seenCount = $state(0);
   #unit: string | null = null;
+  /** Whether the device was connected, and what it owed. */
+  #owed = '';
+  #soon: ReturnType<typeof setTimeout> | undefined;
   /** Ends what was asked about the choice before. */
   #left = new AbortController();
 
@@ -61,9 +69,21 @@ class TrackDesk {
       }
     }
     const key = unit === null ? null : `${unit.id} ${isLive ? 'live' : from_ms}`;
-    if (key === this.#unit) return;
-    this.#unit = key;
-    this.#track = NOTHING;
+    const owed = unit === null || !isLive ? '' : JSON.stringify([unit.connected, unit.gaps ?? []]);
+    const isOther = owed !== this.#owed;
+    this.#owed = owed;
+    if (key !== this.#unit) {
+      this.#unit = key;
+      this.#track = NOTHING;
+      this.#ask(unit, from_ms, until_ms);
+    } else if (isOther) {
+      this.#soon ??= setTimeout(() => this.#ask(unit, clock.read_ms() - (until_ms - from_ms), clock.read_ms()), REREAD_MS);
+    }
+  }
+
+  #ask(unit: Unit | null, from_ms: number, until_ms: number): void {
+    clearTimeout(this.#soon);
+    this.#soon = undefined;
     this.#left.abort();
     this.#left = new AbortController();
     if (unit !== null && room.offers('history')) void this.#read(unit.id, from_ms, until_ms, this.#left.signal);
