@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
+import { Noise } from './noise.mjs';
 
 const run = promisify(execFile);
 /** The only force that the simulator's devices belong to. */
@@ -129,9 +130,20 @@ export class Gateway {
     this.#fleet = spawn(join(this.#binaries, 'fieldpost-sim'), ['run', ...options, ...target], { stdio: ['pipe', 'ignore', 'ignore'] });
   }
 
-  /** `press pc-0001`, `fall ..`, `rise ..`, `stay ..` (on duty and in radio reach): within a second it happens to the device. */
+  /**
+   * `press pc-0001`, `fall ..`, `rise ..`, `hide ..` (out of radio reach), `rattle ..` (more records at once than its store has room
+   * for), `stay ..` (on duty and in radio reach): within a second it happens to the device.
+   */
   order(words) {
     this.#fleet.stdin.write(`${words}\n`);
+  }
+
+  /** A device of its own that sends what nobody can read, until it is ended. */
+  async noise(device) {
+    const folder = join(this.#base, device);
+    await this.about('pki', 'issue', '--force', FORCE, '--device', device, '--mode', 'test', '--out', folder);
+    const [host, port] = this.#listen.front_door.split(':');
+    return Noise.begin({ host, port: Number(port), folder, device });
   }
 
   /** What it counts under this name. */

@@ -1,5 +1,5 @@
 // A shift at the control-room page: keyboard, two operators, lost sessions and hostile names against a real gateway with
-// a real fleet; gaps on demand, every look and 10,000 units against the stand-in.
+// a real fleet; floods, every look and 10,000 units against the stand-in.
 //
 //   node shift.mjs --binaries DIR --screenshots DIR [--chromium PATH] [--timeout-s 60] [--only NAME] [--sabotage NAME]
 //
@@ -7,6 +7,8 @@
 // `--sabotage` breaks the page on purpose (sabotage.mjs); the run must then fail.
 import { parseArgs } from 'node:util';
 import { launch, Run } from './chromium.mjs';
+import { blind } from './claims/blind.mjs';
+import { gaps } from './claims/gaps.mjs';
 import { byKeyboard } from './claims/keyboard.mjs';
 import { hostileNames } from './claims/hostile.mjs';
 import { load } from './claims/load.mjs';
@@ -38,9 +40,9 @@ if (!option.binaries || !option.screenshots || (option.sabotage !== '' && !(opti
   process.exit(2);
 }
 
-const REAL = { login, keyboard: byKeyboard, race, hostile: hostileNames, pages, sessions };
+const REAL = { login, keyboard: byKeyboard, race, hostile: hostileNames, gaps, pages, sessions };
 /** Each with a gateway of its own. */
-const ALONE = { strict, map: mapServer };
+const ALONE = { strict, map: mapServer, blind };
 const STOOD_IN = { replay: replays, themes, load };
 /** Minutes long, and only if it is named. */
 const LONG = { scale };

@@ -97,7 +97,7 @@ struct RunFleet {
     /// Seconds between positions of every device. Default: as the firmware decides.
     #[arg(long, value_name = "SECONDS")]
     interval: Option<u16>,
-    /// Do what standard input says, a line each: press, fall, rise or stay, and the device. Its end ends the run.
+    /// Do what standard input says, a line each: press, fall, rise, hide, rattle or stay, and the device. Its end ends the run.
     #[arg(long)]
     obey: bool,
     #[command(flatten)]

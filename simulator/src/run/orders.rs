@@ -1,5 +1,5 @@
-//! Orders from standard input, a line each: `press pc-0001`, `fall pc-0001`, `rise pc-0001`, `stay pc-0001`: in radio reach
-//! and on duty from now on.
+//! Orders from standard input, a line each: `press pc-0001`, `fall ..`, `rise ..`, `hide ..`: out of radio reach, `rattle ..`: more
+//! records at once than its store has room for, `stay ..`: in radio reach and on duty from now on.
 //!
 //! For a test that drives a real fleet from outside. **A line that means nothing is said and passed over**; the end of the
 //! input ends the run. Lines are read on a thread of their own, as a terminal's reading cannot be cancelled.
@@ -29,7 +29,7 @@ impl Orders {
             for line in std::io::stdin().lock().lines().map_while(Result::ok) {
                 let Some(spoken) = understood(&line, &numbers) else {
                     console::progress(&format!(
-                        "not understood: {line}; say press, fall, rise or stay, and a device"
+                        "not understood: {line}; say press, fall, rise, hide, rattle or stay, and a device"
                     ));
                     continue;
                 };
@@ -56,6 +56,8 @@ fn understood(line: &str, numbers: &HashMap<String, usize>) -> Option<Spoken> {
         "press" => Order::Press,
         "fall" => Order::Fall,
         "rise" => Order::GetUp,
+        "hide" => Order::OutOfReach,
+        "rattle" => Order::Rattle,
         "stay" => Order::AllInReach,
         _ => return None,
     };

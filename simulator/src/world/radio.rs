@@ -9,17 +9,18 @@ const LOST_EVERY_S: f64 = 300.0;
 #[derive(Debug, Clone)]
 pub struct Radio {
     lost_left_s: f64,
-    kept: bool,
+    /// Whether it works, where that is no luck any more.
+    held: Option<bool>,
 }
 
 impl Radio {
     pub(super) fn new(_: &mut Dice) -> Self {
-        Self { lost_left_s: 0.0, kept: false }
+        Self { lost_left_s: 0.0, held: None }
     }
 
-    /// From now on it always works.
-    pub(super) fn keep_in_reach(&mut self) {
-        self.kept = true;
+    /// From now on it always works, or never.
+    pub(super) fn hold(&mut self, works: bool) {
+        self.held = Some(works);
     }
 
     /// A second passes where there is `signal` or not: whether the gateway can be reached.
@@ -28,6 +29,6 @@ impl Radio {
         if dice.happens(1.0 / LOST_EVERY_S) {
             self.lost_left_s = dice.between(4.0, 18.0);
         }
-        self.kept || (signal && self.lost_left_s <= 0.0)
+        self.held.unwrap_or(signal && self.lost_left_s <= 0.0)
     }
 }

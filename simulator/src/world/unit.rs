@@ -38,6 +38,10 @@ pub enum Order {
     Respond(Point),
     /// Back on duty and in radio reach for good: the end of a run, when everything owed has to come in.
     AllInReach,
+    /// Out of radio reach, until it is back in reach for good.
+    OutOfReach,
+    /// The switch of its camera bounces, [`RATTLES`] times in a second: more records than its store has room for.
+    Rattle,
 }
 
 /// Everything that happened to a unit within one second.
@@ -79,6 +83,7 @@ pub struct Unit {
     takes_breaks: bool,
     is_down: bool,
     presses: bool,
+    rattles: bool,
     responding: bool,
     holster_open_left_s: u32,
     recording_left_s: u32,
@@ -91,6 +96,9 @@ const DRAWS_PER_S: f64 = 1.0 / (25.0 * 8.0 * 3_600.0);
 /// A break comes this often, in seconds, and lasts [`BREAK_S`].
 const BREAK_EVERY_S: u64 = 1_800;
 const BREAK_S: u64 = 110;
+
+/// As many as the whole store of a simulated device has room for ([`crate::fleet::source::OUTBOX_COUNT`]).
+const RATTLES: usize = 256;
 
 impl Unit {
     /// Unit number `number` of the force of a seed. `town` must be the town of the same seed.
@@ -111,6 +119,7 @@ impl Unit {
             takes_breaks: true,
             is_down: false,
             presses: false,
+            rattles: false,
             responding: false,
             holster_open_left_s: 0,
             recording_left_s: 0,
@@ -154,9 +163,11 @@ impl Unit {
                 self.mover.hurry_to(town, place);
             }
             Order::AllInReach => {
-                self.radio.keep_in_reach();
+                self.radio.hold(true);
                 self.takes_breaks = false;
             }
+            Order::OutOfReach => self.radio.hold(false),
+            Order::Rattle => self.rattles = true,
         }
     }
 
@@ -223,6 +234,10 @@ impl Unit {
 
     fn sensor_events(&mut self) -> Vec<SensorEvent> {
         let mut events = Vec::new();
+        if std::mem::take(&mut self.rattles) {
+            let bounce = SensorEvent { code: EventCode::CAMERA_BUFFERING, index: 0, value: 0 };
+            events.resize(RATTLES, bounce);
+        }
         let mut event = |code| events.push(SensorEvent { code, index: 0, value: 0 });
         match self.identity.kind {
             UnitKind::Officer => {
