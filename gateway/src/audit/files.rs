@@ -17,6 +17,7 @@
 //! to be seen.
 
 mod end;
+mod newest;
 mod retire;
 
 use std::fs::{self, File, OpenOptions};
@@ -27,12 +28,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use self::end::end_of;
+use self::newest::{Newest, sync};
 pub use self::retire::KeepLines;
 use super::hash::{self, Hash};
 use super::line::{FileNote, Line, Note};
 use super::look::What;
 use super::series::Series;
-use crate::sabotage::{self, CrashPoint};
 
 /// Directory of the access record in the data directory.
 pub const ACCESS_DIR: &str = "access";
@@ -42,7 +43,7 @@ pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub const PURPOSE: &str = "Data Protection Act 2018 s.62(4): only to verify the lawfulness of processing, to assist \
 with self-monitoring, to ensure the integrity and security of personal data, or for criminal proceedings";
 
-const HEAD_FILE: &str = "head.json";
+pub(super) const HEAD_FILE: &str = "head.json";
 const SUPERSEDED: &str = "before-chain.ndjson";
 /// What versions before the chain wrote, in the data directory.
 const BEFORE: &str = "access.ndjson";
@@ -78,18 +79,6 @@ pub struct AccessFiles {
     newest: Option<Newest>,
     /// An error left the newest file in an unknown state.
     is_suspect: bool,
-}
-
-/// The file that is appended to.
-#[derive(Debug)]
-struct Newest {
-    file: File,
-    index: u32,
-    bytes: u64,
-    /// When its first line was written, Unix ms.
-    began_ms: u64,
-    n: u64,
-    hash: Hash,
 }
 
 impl AccessFiles {
@@ -294,64 +283,6 @@ impl Journal for AccessFiles {
     }
 }
 
-impl Newest {
-    /// Whether the chain comes to this head, or past it.
-    fn reaches(&self, head: &Head) -> bool {
-        self.n > head.n || (self.n == head.n && self.hash.to_string() == head.hash)
-    }
-
-    /// Writes the notes and returns once they are durable.
-    fn write(&mut self, notes: &[Note]) -> io::Result<()> {
-        self.write_behind(b"", notes)
-    }
-
-    /// Writes `start` and the notes at one go, and returns once they are durable.
-    fn write_behind(&mut self, start: &[u8], notes: &[Note]) -> io::Result<()> {
-        let mut text = start.to_vec();
-        let (mut n, mut hash) = (self.n, self.hash);
-        for note in notes {
-            n += 1;
-            hash = note.write(&mut text, n, &hash);
-        }
-        let is_disclosure = notes.iter().any(|note| note.disclosure.is_some());
-        if is_disclosure && sabotage::ends_at(CrashPoint::HalfALine) {
-            _ = self.file.write_all(&text[..text.len() / 2]);
-            std::process::abort();
-        }
-        self.file.write_all(&text)?;
-        if is_disclosure {
-            sabotage::pass(CrashPoint::BeforeSync);
-        }
-        sync(&self.file)?;
-        (self.n, self.hash) = (n, hash);
-        self.bytes += text.len() as u64;
-        Ok(())
-    }
-
-    /// The line that a file begins with.
-    fn say_opened(&mut self, at_ms: u64) -> io::Result<()> {
-        let mut note = Note::own(at_ms, What::FileOpened);
-        note.file = Some(FileNote {
-            previous: Some(self.hash.to_string()),
-            purpose: Some(PURPOSE.to_owned()),
-            ..FileNote::default()
-        });
-        self.write(&[note])
-    }
-
-    fn say_torn(&mut self, line_feed: &[u8], torn: &[u8], at_ms: u64) -> io::Result<()> {
-        let mut note = Note::own(at_ms, What::TornTail);
-        note.file = Some(FileNote {
-            previous: Some(self.hash.to_string()),
-            bytes: Some(torn.len() as u64),
-            sha256: Some(hash::of(torn).to_string()),
-            ..FileNote::default()
-        });
-        tracing::warn!(bytes = torn.len(), "a torn line of the chain was ended");
-        self.write_behind(line_feed, &[note])
-    }
-}
-
 /// Reads the head.
 ///
 /// # Errors
@@ -397,9 +328,4 @@ pub fn indices(dir: &Path) -> io::Result<Vec<u32>> {
     }
     found.sort_unstable();
     Ok(found)
-}
-
-#[expect(clippy::disallowed_methods, reason = "not the spool's; a test holds the whole journal back instead")]
-fn sync(file: &File) -> io::Result<()> {
-    file.sync_all()
 }

@@ -24,7 +24,8 @@ use super::super::hash::{self, Hash};
 use super::super::line::{FileNote, Note};
 use super::super::look::What;
 use super::end::end_of;
-use super::{AccessFiles, Newest, SUPERSEDED, indices, sync};
+use super::newest::{Newest, sync};
+use super::{AccessFiles, SUPERSEDED, indices};
 use crate::retention::Holds;
 
 /// Between a file that was removed and the look at the next.
