@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -21,6 +21,7 @@ use super::look::covers;
 use super::rebuild::{Page, answer, walk};
 use super::verify::{Verdict, verify};
 use crate::live::unit::UnitId;
+use crate::people::assignments::ASSIGNMENTS_FILE;
 use crate::people::{Parts, Wearers, Worn};
 
 /// Most versions of one unit in one look: above what ten minutes show.
@@ -128,6 +129,14 @@ pub struct Place<'a> {
     pub access: &'a Path,
     /// The picture journal's.
     pub pictures: &'a Path,
+}
+
+impl Place<'_> {
+    /// Who wore what: beside the access record, in the data directory as in a copy.
+    #[must_use]
+    pub fn assignments(&self) -> PathBuf {
+        self.access.with_file_name(ASSIGNMENTS_FILE)
+    }
 }
 
 enum Look {

@@ -401,10 +401,10 @@ pub(crate) struct Reason {
 
 #[derive(Debug, Args)]
 pub(crate) struct AuditDir {
-    /// The access record's directory, or a copy of it [default: `access` in the configuration's data_dir]
+    /// The access record's directory, or a copy of it: assignments are read beside it [default: `access` in the configuration's data_dir]
     #[arg(long = "dir", value_name = "DIR")]
     pub(crate) access: Option<PathBuf>,
-    /// The picture journal's directory [default: `pictures` in the configuration's data_dir]
+    /// The picture journal's directory [default: `pictures` beside the access record]
     #[arg(long, value_name = "DIR")]
     pub(crate) pictures: Option<PathBuf>,
     #[command(flatten)]
@@ -516,7 +516,7 @@ pub(crate) enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Copy the record, its verification and a manifest of hashes into one directory
+    /// Copy the record, who wore what, a verification and a manifest of hashes into one directory
     Export {
         #[command(flatten)]
         dir: AuditDir,

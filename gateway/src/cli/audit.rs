@@ -40,7 +40,7 @@ pub(super) fn dispatch(command: &AuditCommand) -> Result<(), CliError> {
         }
         AuditCommand::Saw { dir, about, span, json } => {
             let (dirs, span) = (dirs(dir)?, span.span());
-            let wearers = wearers(dir, about)?;
+            let wearers = wearers(&dirs, about)?;
             let report = match (&about.unit, &about.officer) {
                 (Some(unit), _) => answer::saw(dirs.place(), &wearers, unit, span),
                 (None, officer) => {
@@ -115,13 +115,11 @@ impl SpanArgs {
 }
 
 fn dirs(dir: &AuditDir) -> Result<Dirs, CliError> {
-    let data_dir = match &dir.access {
-        Some(_) => None,
-        None => Some(load(&dir.config)?.data_dir),
+    let access = match &dir.access {
+        Some(access) => access.clone(),
+        None => load(&dir.config)?.data_dir.join(ACCESS_DIR),
     };
-    let below = |name: &str| data_dir.as_ref().map(|dir| dir.join(name)).unwrap_or_default();
-    let access = dir.access.clone().unwrap_or_else(|| below(ACCESS_DIR));
-    let pictures = dir.pictures.clone().unwrap_or_else(|| below(PICTURES_DIR));
+    let pictures = dir.pictures.clone().unwrap_or_else(|| access.with_file_name(PICTURES_DIR));
     if !access.is_dir() {
         let message = format!("{} does not exist: nobody has looked at anything yet", access.display());
         return Err(CliError::new(Exit::Unavailable, message));
@@ -129,12 +127,14 @@ fn dirs(dir: &AuditDir) -> Result<Dirs, CliError> {
     Ok(Dirs { access, pictures })
 }
 
-/// Who wore what: not in a copy of the access record, so read from the data directory of the configuration.
-fn wearers(dir: &AuditDir, about: &AboutArgs) -> Result<Wearers, CliError> {
-    if dir.access.is_some() && about.officer.is_none() {
-        return Ok(Wearers::default());
+/// Who wore what: beside the access record, in the data directory as in an export.
+fn wearers(dirs: &Dirs, about: &AboutArgs) -> Result<Wearers, CliError> {
+    let file = dirs.place().assignments();
+    if about.officer.is_some() && !file.is_file() {
+        let message = format!("{} is not there: nobody knows who wore what. Ask with --unit", file.display());
+        return Err(CliError::new(Exit::Unavailable, message));
     }
-    let assignments = Assignments::new(&load(&dir.config)?.data_dir);
+    let assignments = Assignments::of(file);
     assignments.refresh()?;
     Ok(assignments.wearers().clone())
 }

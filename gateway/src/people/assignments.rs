@@ -112,7 +112,13 @@ impl Assignments {
     /// The assignments in `data_dir`; the file need not be there yet.
     #[must_use]
     pub fn new(data_dir: &Path) -> Self {
-        Self { path: data_dir.join(ASSIGNMENTS_FILE), wearers: Wearers::default(), read: Arc::default() }
+        Self::of(data_dir.join(ASSIGNMENTS_FILE))
+    }
+
+    /// The assignments of a file or of a copy of it.
+    #[must_use]
+    pub fn of(path: PathBuf) -> Self {
+        Self { path, wearers: Wearers::default(), read: Arc::default() }
     }
 
     /// What is known of who wears what, as of the last [`Assignments::refresh`].

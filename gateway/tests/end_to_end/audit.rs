@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use fieldpost_gateway::audit::files::{ACCESS_DIR, file_name};
 use fieldpost_gateway::audit::{AccessFiles, Asked, Holds, Journal as _, Subjects, What, Who};
 
+use fieldpost_gateway::people::assignments::NewAssignment;
+use fieldpost_gateway::people::{Assignments, By};
+
 use crate::process::binary;
 
 /// A record of looks over several files.
@@ -171,12 +174,33 @@ fn a_record_that_was_written_anew_is_found_by_a_head_that_was_kept_elsewhere() {
 fn an_export_is_one_command_and_verifies_without_fieldpost() {
     let (dir, access) = record();
     let out = dir.path().join("export");
+    let worn = NewAssignment {
+        force: "sim".to_owned(),
+        device: "pc-0001".to_owned(),
+        officer: "PC 1234".to_owned(),
+        callsign: String::new(),
+        vehicle: String::new(),
+        role: String::new(),
+        from_ms: 1_794_999_000_000,
+        until_ms: 1_795_001_000_000,
+    };
+    let by = By { who: "eve".to_owned(), at_ms: 1 };
+    Assignments::new(dir.path()).assign(&[worn], &by).unwrap();
     let made =
         binary().args(["audit", "export", "--dir"]).arg(&access).arg("--out").arg(&out).output().unwrap();
     assert_eq!(made.status.code(), Some(0), "{}", String::from_utf8_lossy(&made.stderr));
     let mut sums = std::process::Command::new("sha256sum");
     assert!(sums.args(["-c", "--quiet", "manifest.sha256"]).current_dir(&out).status().unwrap().success());
     assert_eq!(verify(&out.join(ACCESS_DIR), &[]).0, Some(0));
+    // With it goes who wore what, so that the copy answers for an officer where there is no gateway.
+    let saw = |officer: &str| {
+        let asked =
+            ["audit", "saw", "--from", "2026-01-01T00:00:00Z", "--to", "2027-01-01T00:00:00Z", "--officer"];
+        let saw = binary().args(asked).arg(officer).arg("--dir").arg(out.join(ACCESS_DIR)).output().unwrap();
+        assert_eq!(saw.status.code(), Some(0), "{}", String::from_utf8_lossy(&saw.stderr));
+        String::from_utf8(saw.stdout).unwrap().lines().count()
+    };
+    assert_eq!((saw("PC 1234"), saw("PC 77")), (20, 0));
     let again =
         binary().args(["audit", "export", "--dir"]).arg(&access).arg("--out").arg(&out).output().unwrap();
     assert_eq!(again.status.code(), Some(73), "it never writes into what is there");
