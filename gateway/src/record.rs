@@ -36,6 +36,8 @@ pub enum RecordKind {
     Clock,
     /// From here on another rule file is in force; the payload is JSON written by `alarms`.
     Rules,
+    /// The rules raised an alarm, or graded one; the payload is JSON written by `alarms`.
+    Verdict,
 }
 
 impl RecordKind {
@@ -135,6 +137,7 @@ impl Record {
             RecordKind::Confirmed => (6, 0),
             RecordKind::Clock => (7, 0),
             RecordKind::Rules => (8, 0),
+            RecordKind::Verdict => (9, 0),
         };
         out.reserve(14 + unit.0.len() + unit.1.len() + payload.len());
         out.put_slice(&[kind, reason, lane_code(lane), ceiling as u8]);
@@ -178,6 +181,7 @@ impl Record {
             6 => RecordKind::Confirmed,
             7 => RecordKind::Clock,
             8 => RecordKind::Rules,
+            9 => RecordKind::Verdict,
             _ => return None,
         };
         Some(Self {
@@ -308,6 +312,7 @@ mod tests {
             RecordKind::Confirmed,
             RecordKind::Clock,
             RecordKind::Rules,
+            RecordKind::Verdict,
         ];
         for kind in kinds {
             let mut bytes = BytesMut::new();

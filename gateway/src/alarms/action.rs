@@ -269,7 +269,7 @@ impl Acceptance {
     }
 }
 
-fn own(alarm: &AlarmId, at_ms: u64, kind: RecordKind, said: &impl Serialize) -> Record {
+pub(super) fn own(alarm: &AlarmId, at_ms: u64, kind: RecordKind, said: &impl Serialize) -> Record {
     let payload = serde_json::to_vec(said).expect("strings and numbers are JSON");
     Record {
         lsn: Lsn(0),

@@ -255,6 +255,9 @@ pub struct Standing {
     pub confirmed_ms: Option<u64>,
     /// It was raised because its unit fell silent: that happens once.
     pub silence_counted: bool,
+    /// How many verdicts there are on it.
+    #[serde(default)]
+    pub verdicts_count: u32,
     /// What happened to it.
     pub story: Story,
     /// Counts its changes, so that a page can tell which of two pictures of it is the newer.
@@ -293,6 +296,7 @@ impl Default for Standing {
             told_ms: None,
             confirmed_ms: None,
             silence_counted: false,
+            verdicts_count: 0,
             story: Story::default(),
             revision: 0,
             laid_over_count: 0,

@@ -15,6 +15,7 @@ use super::figures::Figures;
 use super::id::AlarmId;
 use super::rules::Rules;
 use super::signals::SignalMap;
+use super::verdict::{Unsaid, Verdict};
 use super::{ALARMS_MAX, CLOSED_MAX, OWED_MAX, TAKEN_MIN, UNIT_OPEN_MAX, WAITING_MAX};
 use crate::live::unit::UnitId;
 use crate::spool::Lsn;
@@ -49,6 +50,8 @@ pub struct Book {
     pub(super) time: Time,
     /// The alarms shown last, for incidents.
     pub(super) recent: VecDeque<AlarmId>,
+    /// What the rules found and no record says yet.
+    pub(super) unsaid: Unsaid,
 }
 
 impl Default for Book {
@@ -70,6 +73,7 @@ impl Default for Book {
             signals: SignalMap::default(),
             time: Time::default(),
             recent: VecDeque::new(),
+            unsaid: Unsaid::default(),
         }
     }
 }
@@ -95,13 +99,15 @@ pub struct Kept {
     pub time: Time,
     /// What units did lately.
     pub signals: SignalMap,
+    /// Verdicts that no record says yet.
+    pub unsaid: Vec<Verdict>,
 }
 
 impl Book {
     /// A book as a snapshot left it.
     #[must_use]
     pub fn restored(kept: Kept) -> Self {
-        let Kept { alarms, waiting, closed, owed, folded, figures, rules, time, signals } = kept;
+        let Kept { alarms, waiting, closed, owed, folded, figures, rules, time, signals, unsaid } = kept;
         let mut newest: Vec<_> =
             alarms.iter().map(|alarm| (alarm.received_at_ms, alarm.id.clone())).collect();
         newest.sort_unstable();
@@ -124,6 +130,7 @@ impl Book {
             rules: rules.unwrap_or_else(Rules::built_in),
             signals,
             time,
+            unsaid: unsaid.into_iter().collect(),
             ..Self::default()
         };
         newest.iter().for_each(|(_, id)| book.note_recent(id));
@@ -158,6 +165,7 @@ impl Book {
             return;
         }
         alarm.tell(alarm.received_at_ms, EventKind::Raised, None, alarm.standing.grade.as_str());
+        let verdict = alarm.found_first();
         if self.has_room_for(&alarm.id.unit) {
             self.show(alarm);
         } else if self.waiting.len() < WAITING_MAX
@@ -166,8 +174,9 @@ impl Book {
             self.revision += 1;
             self.waiting.insert(alarm.id.clone(), alarm);
         } else {
-            self.refuse();
+            return self.refuse();
         }
+        self.unsaid.add(verdict);
     }
 
     /// An alarm found no room at all.

@@ -22,6 +22,7 @@ use super::grade::Grade;
 use super::id::AlarmId;
 use super::rules::{Rule, Trigger};
 use super::signals::Seen;
+use super::verdict::Finding;
 use super::{ALARMS_MAX, distance_m};
 use crate::fingerprint::Fingerprint;
 use crate::live::unit::UnitId;
@@ -300,9 +301,11 @@ impl Book {
         if to < alarm.standing.grade {
             alarm.standing.grade = to;
             alarm.tell(at_ms, EventKind::GradeRaised, None, format!("{}: {words}", to.as_str()));
+            let verdict = alarm.found(Finding::Graded, at_ms, &words);
             if to == Grade::P1 && alarm.standing.shelf.take().is_some() {
                 alarm.tell(at_ms, EventKind::Unshelved, None, "a P1 is never shelved");
             }
+            self.unsaid.add(verdict);
         }
         self.note_change(id);
         self.group(id);
@@ -323,6 +326,8 @@ impl Book {
         let Some(alarm) = self.shown_mut(&id) else { return };
         alarm.standing.cleared_at_ms = Some(seen.at_ms);
         alarm.tell(seen.at_ms, EventKind::Cleared, None, "");
+        let verdict = alarm.found(Finding::Cleared, seen.at_ms, "");
+        self.unsaid.add(verdict);
         self.note_change(&id);
     }
 

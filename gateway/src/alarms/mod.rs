@@ -8,7 +8,8 @@
 //! SPOOL -- alarm, cancel, acknowledged, delivered --> Book --> page (SSE), snapshot file
 //!   ^                                                  |
 //!   |---- Acknowledged <-- operator                    '-- DELIVERED, SEEN --> wearer (receipts)
-//!   '---- Delivered <-- forwarder: a force system has it
+//!   |---- Delivered <-- forwarder: a force system has it
+//!   '---- Verdict <-- the rules, for the history
 //! ```
 //!
 //! Bounds: [`ALARMS_MAX`] unacknowledged alarms of 400 bytes, and as many in all with [`TAKEN_MIN`] on top: over that the
@@ -34,6 +35,7 @@ pub mod rules;
 mod rules_record;
 pub mod signals;
 pub mod snapshot;
+mod verdict;
 
 pub(crate) use action::Delivered;
 pub use action::{Acknowledgement, Action, Confirmed, Refusal, SHELF_MINUTES_MAX, Said, TEXT_BYTES_MAX};
@@ -51,6 +53,7 @@ pub use id::{AlarmId, AlarmIdError};
 pub use judge::{LATE_MS, Observed};
 pub use row::{AlarmRow, LonLat};
 pub use rules_record::RulesSaid;
+pub use verdict::{Finding, UNSAID_MAX, Verdict};
 
 /// Most alarms kept: one of every worn device of the largest force, at once, is 10,000; 16,384 x 400 bytes = 6.5 MB.
 pub const ALARMS_MAX: usize = 16_384;

@@ -24,6 +24,7 @@ use super::figures::Figures;
 use super::row::KeptRow;
 use super::rules::Rules;
 use super::signals::Memory;
+use super::verdict::Verdict;
 use crate::config;
 use crate::sealed;
 pub use crate::sealed::SealedError as SnapshotError;
@@ -62,6 +63,9 @@ struct Contents {
     /// Receipts for alarms that have left the queue; left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     owed: Vec<(String, Receipt)>,
+    /// Verdicts that no record says yet; left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unsaid: Vec<Verdict>,
 }
 
 /// Reads the snapshot in `data_dir`; `None` if there is none.
@@ -98,6 +102,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Book, &'static str> {
         rules: rules(contents.rules.as_deref())?,
         time: contents.time,
         signals: contents.memory.into_iter().collect(),
+        unsaid: contents.unsaid,
     }))
 }
 
@@ -125,6 +130,7 @@ pub fn render(book: &Book) -> Vec<u8> {
         time: book.time().clone(),
         memory: book.signals.memory(book.time().now_ms),
         owed,
+        unsaid: book.unsaid().cloned().collect(),
     })
 }
 

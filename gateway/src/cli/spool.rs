@@ -148,6 +148,7 @@ fn line(entry: &ExportedEntry<'_>) -> serde_json::Value {
         RecordKind::Confirmed => ("confirmed", None),
         RecordKind::Clock => ("clock", None),
         RecordKind::Rules => ("rules", None),
+        RecordKind::Verdict => ("verdict", None),
     };
     json!({
         "lsn": entry.lsn,

@@ -3,7 +3,7 @@
 use super::row::Row;
 use super::standing::Standing;
 use super::task::History;
-use super::{AlarmStory, Alarms, Found, HistoryError, Sees, Track};
+use super::{AlarmStory, Alarms, Found, HistoryError, HistoryStore, STANDING_MS, Sees, Track};
 use crate::audit::look::LIVE_FIELDS;
 use crate::audit::{Field, Holds, Precision, Subjects, Unseen};
 use crate::live::unit::UnitId;
@@ -67,13 +67,56 @@ impl History {
         Ok(Unseen::new(Course { start, rows }, holds))
     }
 
-    /// Alarms raised in a time.
+    /// Alarms raised in a time; `with_standing` also those raised in [`STANDING_MS`] before that nobody had closed when it began.
     ///
     /// # Errors
     /// [`HistoryError::Storage`].
-    pub async fn alarms(&self, question: Alarms) -> Result<Unseen<Found<AlarmStory>>, HistoryError> {
+    pub async fn alarms(
+        &self,
+        question: Alarms,
+        with_standing: bool,
+    ) -> Result<Unseen<Found<AlarmStory>>, HistoryError> {
         let fields: &'static [Field] = &[Field::Position, Field::Name, Field::Alarm];
         let holds = Holds { subjects: question.sees.subjects(), fields, precision: Precision::Full };
-        self.store().alarms(question).await.map(|found| Unseen::new(found, holds))
+        let found = if with_standing {
+            standing(self.store(), question).await?
+        } else {
+            self.store().alarms(question).await?
+        };
+        Ok(Unseen::new(found, holds))
+    }
+}
+
+/// Read at once while alarms of earlier days are looked through.
+const LOOKED_AT_ONCE: usize = 500;
+
+/// The alarms of a question, and before them those that stood when its time began.
+pub(super) async fn standing(
+    store: &dyn HistoryStore,
+    asked: Alarms,
+) -> Result<Found<AlarmStory>, HistoryError> {
+    let (from_ms, alarms_max) = (asked.from_ms, asked.alarms_max);
+    let mut question =
+        Alarms { from_ms: from_ms.saturating_sub(STANDING_MS), alarms_max: LOOKED_AT_ONCE, ..asked };
+    let mut found = Found { items: Vec::new(), has_more: false, damaged: Vec::new() };
+    loop {
+        let part = store.alarms(question.clone()).await?;
+        found.damaged.extend(
+            part.damaged.iter().filter(|times| !found.damaged.contains(times)).copied().collect::<Vec<_>>(),
+        );
+        let last = part.items.last().map(|story| (story.raised.at_ms, story.event.alarm.clone()));
+        let shown =
+            part.items.into_iter().filter(|story| story.raised.at_ms >= from_ms || story.stands_at(from_ms));
+        for story in shown {
+            if found.items.len() == alarms_max {
+                found.has_more = true;
+                return Ok(found);
+            }
+            found.items.push(story);
+        }
+        match last.filter(|_| part.has_more) {
+            Some(last) => question.after = Some(last),
+            None => return Ok(found),
+        }
     }
 }

@@ -106,6 +106,9 @@ pub trait HistoryStore: Send + Sync + 'static {
 /// How far back a unit's last report is looked for: as long as the live page keeps a silent unit.
 pub const LOOK_BACK_MS: u64 = 24 * 3_600_000;
 
+/// How far back an alarm is looked for that still stood: the longest that one may wait for its closing before a replay misses it.
+pub const STANDING_MS: u64 = 7 * 24 * 3_600_000;
+
 /// Which forces' units an answer may hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sees {
@@ -167,6 +170,14 @@ pub struct AlarmStory {
     pub event: AlarmEvent,
     /// What happened since, with its time.
     pub since: Vec<(u64, AlarmEvent)>,
+}
+
+impl AlarmStory {
+    /// Whether nobody had closed it by `at_ms`.
+    #[must_use]
+    pub fn stands_at(&self, at_ms: u64) -> bool {
+        !self.since.iter().any(|(closed_ms, event)| event.what == "closed" && *closed_ms <= at_ms)
+    }
 }
 
 /// What was found.

@@ -9,10 +9,10 @@ use std::io;
 use std::sync::Arc;
 
 use super::files::Inner;
-use super::row::{AlarmEvent, Row, RowClass};
+use super::row::{AlarmEvent, Row, RowClass, RowKey};
 use super::segment::{Segment, SegmentError, SegmentReader, hash_of};
 use super::standing::Standing;
-use super::table::{HOUR_MS, Slot, Table, in_order};
+use super::table::{Slot, Table, aftermath_ms, in_order};
 use super::{AlarmStory, Alarms, Found, HistoryError, LOOK_BACK_MS, Sees, Track};
 use crate::live::unit::UnitId;
 
@@ -211,7 +211,7 @@ impl Inner {
 
     pub(super) fn alarms(&self, question: &Alarms) -> Result<Found<AlarmStory>, HistoryError> {
         let mut found = Found { items: Vec::new(), has_more: false, damaged: Vec::new() };
-        for slot in self.slots(RowClass::Alarms, question.from_ms, question.until_ms) {
+        'slots: for slot in self.slots(RowClass::Alarms, question.from_ms, question.until_ms) {
             let mut raised = BTreeMap::new();
             self.every(slot, &mut found.damaged, &|_| false, &mut |unit, rows| {
                 let within =
@@ -230,31 +230,43 @@ impl Inner {
             for (unit, raised, event) in raised.into_values() {
                 if found.items.len() >= question.alarms_max {
                     found.has_more = true;
-                    return Ok(found);
+                    break 'slots;
                 }
-                let since = self.since(&unit, &raised, &event.alarm)?;
-                found.items.push(AlarmStory { unit, raised, event, since });
+                found.items.push(AlarmStory { unit, raised, event, since: Vec::new() });
             }
         }
+        self.follow(&mut found.items)?;
         Ok(found)
     }
 
-    /// What happened to an alarm after it was raised.
-    fn since(
-        &self,
-        unit: &UnitId,
-        raised: &Row,
-        alarm: &str,
-    ) -> Result<Vec<(u64, AlarmEvent)>, HistoryError> {
-        let mut since = Vec::new();
-        // An acknowledgement may be dated before an alarm whose device's clock is ahead.
-        for slot in self.slots(RowClass::Alarms, raised.at_ms.saturating_sub(HOUR_MS), u64::MAX) {
-            for row in self.rows(slot, unit, &mut Vec::new())? {
-                let event = row.alarm_event().filter(|event| event.alarm == alarm && event.what != "raised");
-                since.extend(event.map(|event| (row.at_ms, event)));
-            }
+    /// Enters what happened to alarms after they were raised, in one pass over the hours since the first of them.
+    fn follow(&self, stories: &mut [AlarmStory]) -> Result<(), HistoryError> {
+        let Some(first_ms) = stories.iter().map(|story| aftermath_ms(&story.raised)).min() else {
+            return Ok(());
+        };
+        let units: BTreeSet<u64> = stories.iter().map(|story| hash_of(&story.unit)).collect();
+        let places = stories.iter().enumerate();
+        let places: BTreeMap<(UnitId, String), usize> =
+            places.map(|(at, story)| ((story.unit.clone(), story.event.alarm.clone()), at)).collect();
+        let mut since: BTreeMap<(usize, RowKey), AlarmEvent> = BTreeMap::new();
+        for slot in self.slots(RowClass::Alarms, first_ms, u64::MAX) {
+            self.every(slot, &mut Vec::new(), &|hash| !units.contains(&hash), &mut |unit, rows| {
+                for row in rows {
+                    let Some(event) = row.alarm_event().filter(|event| event.what != "raised") else {
+                        continue;
+                    };
+                    let at = places.get(&(unit.clone(), event.alarm.clone()));
+                    if let Some(at) = at.filter(|at| row.at_ms >= aftermath_ms(&stories[**at].raised)) {
+                        since.insert((*at, row.key()), event);
+                    }
+                }
+                Ok(())
+            })?;
         }
-        Ok(since)
+        for ((at, key), event) in since {
+            stories[at].since.push((key.at_ms, event));
+        }
+        Ok(())
     }
 }
 

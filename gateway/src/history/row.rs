@@ -9,12 +9,13 @@
 //! | status | [`Said::Status`] |
 //! | alarm family, readable or in quarantine | [`Said::Alarm`] "raised" |
 //! | alarm cancel, acknowledged, delivered, lowered, closed | [`Said::Alarm`] with its word, and the grade if the record has it |
+//! | verdict of the rules | [`Said::Alarm`] "raised" (by a rule), "graded" or "cleared", with grade, rule and reason |
 //! | health, sensor events, loss, rubbish | none |
 
 use fieldpost_protocol::{Alarm, Body, Class, ClockQuality, Duty, Envelope, Head, Lane, Mode, Position};
 use serde::{Deserialize, Serialize};
 
-use crate::alarms::{Action, AlarmId, Cause, Grade};
+use crate::alarms::{Action, AlarmId, Cause, Finding, Grade, RuleRef, Verdict};
 use crate::fingerprint::Fingerprint;
 use crate::live::order::{ClockBounds, JudgedTime};
 use crate::live::unit::UnitId;
@@ -77,7 +78,7 @@ pub enum RowClass {
 pub struct AlarmEvent {
     /// The alarm's id.
     pub alarm: String,
-    /// `raised`, `cancelled`, `acknowledged`, `delivered`, `lowered` or `closed`.
+    /// `raised`, `graded`, `cleared`, `cancelled`, `acknowledged`, `delivered`, `lowered` or `closed`.
     pub what: String,
     /// The operator or force system.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,6 +92,15 @@ pub struct AlarmEvent {
     /// How grave it was then, if the record says so: what a person saw it as, or lowered it to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grade: Option<Grade>,
+    /// The rule that gave the grade; of `raised`, the rule that raised it: then no device did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleRef>,
+    /// Whether a person or a switch reported it; else it is inferred. Known where the rule is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_fact: Option<bool>,
+    /// Why it has the grade, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
 }
 
 /// What a person or a force system did to an alarm, as its record has it.
@@ -185,6 +195,7 @@ impl Row {
             RecordKind::Acknowledged => deed(record, "acknowledged", None),
             RecordKind::Delivered => deed(record, "delivered", None),
             RecordKind::AlarmAction => of_action(record),
+            RecordKind::Verdict => of_verdict(record),
             // The gateway's own words on the time, its rules, and what reached a device.
             RecordKind::Confirmed | RecordKind::Clock | RecordKind::Rules => None,
         };
@@ -238,20 +249,31 @@ impl Told<'_> {
         let id = AlarmId { unit: self.unit.clone(), boot: head.boot, seq: head.seq, repeat };
         let position = body.and_then(|body| body.position);
         let event = AlarmEvent {
-            alarm: id.to_string(),
-            what: "raised".to_owned(),
-            by: None,
             cause: Some(body.map_or(Cause::Unknown, |body| body.cause.into())),
             position_udeg: position.map(|position| (position.longitude_udeg, position.latitude_udeg)),
-            // Its grade is judged from more than this record.
-            grade: None,
+            // Its grade is judged from more than this record: a verdict says it.
+            ..AlarmEvent::of(id.to_string(), "raised")
         };
         self.row(0, event.said())
     }
 }
 
 impl AlarmEvent {
-    fn said(&self) -> Said {
+    pub(super) fn of(alarm: String, what: &str) -> Self {
+        Self {
+            alarm,
+            what: what.to_owned(),
+            by: None,
+            cause: None,
+            position_udeg: None,
+            grade: None,
+            rule: None,
+            is_fact: None,
+            because: None,
+        }
+    }
+
+    pub(super) fn said(&self) -> Said {
         Said::Alarm(serde_json::to_string(self).expect("strings and numbers are JSON").into())
     }
 }
@@ -272,15 +294,7 @@ fn of_envelope<E>(told: &Told<'_>, body: Result<Body<'_>, E>) -> Rows {
         }
         Ok(Body::AlarmCancel(cancel)) => {
             let id = AlarmId { unit: told.unit.clone(), boot: cancel.boot, seq: cancel.seq, repeat: None };
-            let event = AlarmEvent {
-                alarm: id.to_string(),
-                what: "cancelled".to_owned(),
-                by: None,
-                cause: None,
-                position_udeg: None,
-                grade: None,
-            };
-            one(told.row(0, event.said()))
+            one(told.row(0, AlarmEvent::of(id.to_string(), "cancelled").said()))
         }
         // An unknown class of the alarm family, or an alarm whose body is not readable: still an alarm.
         Ok(Body::Unknown(_)) | Err(_)
@@ -305,16 +319,36 @@ fn of_action(record: &Record) -> Option<Rows> {
 /// The row of something done to an alarm; `grade` if it has another from then on.
 fn deed(record: &Record, what: &str, grade: Option<Grade>) -> Option<Rows> {
     let deed: Deed = serde_json::from_slice(&record.payload).ok()?;
+    let at_ms = deed.at_ms.unwrap_or(record.received_at_ms);
     let event = AlarmEvent {
-        alarm: deed.alarm,
-        what: what.to_owned(),
         by: deed.operator.or(deed.by),
-        cause: None,
-        position_udeg: None,
         grade: grade.or(deed.seen_as),
+        ..AlarmEvent::of(deed.alarm, what)
     };
-    let row = Row {
-        at_ms: deed.at_ms.unwrap_or(record.received_at_ms),
+    Some([Some(own_row(record, at_ms, &event)), None])
+}
+
+/// What the rules found.
+fn of_verdict(record: &Record) -> Option<Rows> {
+    let verdict: Verdict = serde_json::from_slice(&record.payload).ok()?;
+    let is_raised = verdict.what == Finding::Raised;
+    let event = AlarmEvent {
+        cause: is_raised.then_some(verdict.cause),
+        position_udeg: verdict.position_udeg.filter(|_| is_raised),
+        grade: Some(verdict.grade),
+        rule: Some(verdict.rule),
+        is_fact: Some(verdict.is_fact),
+        because: Some(verdict.because).filter(|because| !because.is_empty()),
+        ..AlarmEvent::of(verdict.alarm.to_string(), verdict.what.as_str())
+    };
+    let row = own_row(record, verdict.at_ms, &event);
+    Some([Some(Row { seq: verdict.n, mode: verdict.mode.parse().ok()?, ..row }), None])
+}
+
+/// The row of one of the gateway's own records.
+fn own_row(record: &Record, at_ms: u64, event: &AlarmEvent) -> Row {
+    Row {
+        at_ms,
         received_at_ms: record.received_at_ms,
         // No device's sequence: what tells two of the gateway's own records apart is what they say.
         boot: 0,
@@ -324,6 +358,5 @@ fn deed(record: &Record, what: &str, grade: Option<Grade>) -> Option<Rows> {
         clock: ClockQuality::Network,
         is_backlog: false,
         said: event.said(),
-    };
-    Some([Some(row), None])
+    }
 }

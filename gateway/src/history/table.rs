@@ -88,3 +88,9 @@ pub(super) fn in_order(rows: &mut Vec<Row>) {
     rows.sort_unstable_by_key(Row::key);
     rows.dedup_by_key(|row| row.key());
 }
+
+/// From when on something may have happened to the alarm that `raised` raised: an acknowledgement may be dated before an alarm whose
+/// device's clock is ahead. From the beginning of the hour before.
+pub(super) fn aftermath_ms(raised: &Row) -> u64 {
+    raised.at_ms.saturating_sub(HOUR_MS) / HOUR_MS * HOUR_MS
+}

@@ -31,6 +31,7 @@ mod login;
 pub mod openapi;
 mod page;
 mod people;
+mod question;
 mod reason;
 mod stall;
 mod stream;

@@ -12,6 +12,7 @@
 //! | alarm cancel | a mark on the alarm |
 //! | acknowledged | the alarm has its owner |
 //! | delivered | a force system has the alarm |
+//! | verdict | none: what the rules found is said, and need not be again |
 //! | quarantined alarm whose head is readable | an alarm of unknown cause |
 //! | under a repeated identity | the same, its alarm beside the other; the page says whose identities repeat |
 //! | health | nothing: it is not for this page |
@@ -22,7 +23,7 @@ use super::state::State;
 use super::told::{Said, Told};
 use crate::alarms::{
     self, Acknowledgement, Alarm, AlarmId, Cause, ClockSaid, Confirmed, Delivered, Owner, ReceiptState,
-    RulesSaid, rules::Trigger,
+    RulesSaid, Verdict, rules::Trigger,
 };
 use crate::fingerprint::Fingerprint;
 use crate::opened::Opened;
@@ -48,6 +49,7 @@ fn fold_opened(state: &mut State, opened: &Opened<'_>) {
         RecordKind::Confirmed if to_alarms => fold_confirmed(state, record),
         RecordKind::Clock if to_alarms => fold_clock(state, record),
         RecordKind::Rules if to_alarms => fold_rules(state, record),
+        RecordKind::Verdict if to_alarms => fold_verdict(state, record),
         kind if kind.is_gateways_own() => {}
         // A frame above its device's ceiling must never look real, so not even its alarm is raised.
         RecordKind::Quarantine(QuarantineReason::AboveCeiling) => {}
@@ -210,4 +212,9 @@ fn fold_rules(state: &mut State, record: &Record) {
             "rules of a newer version cannot be read: the old ones stay in force"
         );
     }
+}
+
+fn fold_verdict(state: &mut State, record: &Record) {
+    let Ok(said) = serde_json::from_slice::<Verdict>(&record.payload) else { return };
+    state.alarms.said(&said);
 }

@@ -47,6 +47,7 @@ mod ring;
 mod start;
 mod tasks;
 mod told;
+mod verdicts;
 
 use std::fmt;
 use std::path::PathBuf;

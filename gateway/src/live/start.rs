@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::board::Board;
 use super::devices::Devices;
 use super::state::State;
-use super::{Hub, Journalled, Live, Settings, clock, keep, read, receipts, tasks};
+use super::{Hub, Journalled, Live, Settings, clock, keep, read, receipts, tasks, verdicts};
 use crate::alarms::Book;
 use crate::alarms::snapshot::{self, SnapshotError};
 use crate::audit::pictures::{PictureFiles, PictureHead};
@@ -128,6 +128,7 @@ pub fn prepare(
         Box::pin(tasks::follow_connections(Arc::clone(&hub), connections, shutdown.clone())),
         Box::pin(receipts::send_receipts(Arc::clone(&hub), shutdown.clone())),
         Box::pin(clock::keep(Arc::clone(&hub), shutdown.clone())),
+        Box::pin(verdicts::say(Arc::clone(&hub), committed, shutdown.clone())),
         keep,
     ];
     Ok((Live { hub }, tasks))

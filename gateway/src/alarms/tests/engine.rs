@@ -17,7 +17,7 @@ use crate::live::state::State;
 use crate::live::unit::UnitId;
 use crate::record::{Record, RecordKind};
 
-const START_MS: u64 = 1_795_000_000_000;
+pub(super) const START_MS: u64 = 1_795_000_000_000;
 /// A hundred metres of latitude, in micro-degrees.
 const HUNDRED_M_UDEG: i32 = 899;
 
@@ -67,7 +67,7 @@ impl Tape {
         self.records.push(record);
     }
 
-    fn event(&mut self, device: &str, at_ms: u64, code: EventCode, value: i32) -> AlarmId {
+    pub(super) fn event(&mut self, device: &str, at_ms: u64, code: EventCode, value: i32) -> AlarmId {
         let mut buffer = [0; 64];
         let event = SensorEvent { code, index: 0, value };
         let body = event.encode(&mut buffer).unwrap();
@@ -582,13 +582,13 @@ pub(super) fn picture(state: &State) -> Vec<Alarm> {
     book.iter().chain(book.waiting()).chain(book.closed()).cloned().collect()
 }
 
-mod replay {
+pub(super) mod replay {
     use proptest::prelude::*;
 
     use super::*;
 
     /// Anything that may be in a spool: (what, which device, seconds since the one before, a value).
-    fn tape(acts: &[(u8, u8, u16, u8)]) -> Tape {
+    pub(in super::super) fn tape(acts: &[(u8, u8, u16, u8)]) -> Tape {
         let mut tape = Tape::default();
         let mut ids: Vec<AlarmId> = Vec::new();
         let mut at_ms = START_MS;

@@ -1,6 +1,7 @@
 mod engine;
 mod figures;
 mod machine;
+mod verdicts;
 
 use super::*;
 use crate::spool::{Lsn, RealDisk};

@@ -9,7 +9,7 @@ use tokio_postgres::types::ToSql;
 
 use super::super::row::{AlarmEvent, Row, RowClass, RowKey};
 use super::super::standing::Standing;
-use super::super::table::HOUR_MS;
+use super::super::table::aftermath_ms;
 use super::super::{AlarmStory, Alarms, Found, HistoryError, LOOK_BACK_MS, Sees, Track};
 use super::row::{alarm_columns, alarm_of, movement_columns, movement_of};
 use super::{ASKING_MAX, Inner};
@@ -192,7 +192,7 @@ impl Inner {
         }
         let items = stories.into_iter().map(|(unit, raised, event)| {
             let mut since = since.get(&(unit.clone(), event.alarm.clone())).cloned().unwrap_or_default();
-            since.retain(|(at_ms, _)| *at_ms >= earliest_ms(&raised));
+            since.retain(|(at_ms, _)| *at_ms >= aftermath_ms(&raised));
             AlarmStory { unit, raised, event, since }
         });
         Ok(Found { items: items.collect(), has_more, damaged: Vec::new() })
@@ -226,7 +226,7 @@ impl Inner {
 
     /// What the database has of what happened to those alarms.
     async fn since(&self, stories: &[(UnitId, Row, AlarmEvent)]) -> Result<Vec<(UnitId, Row)>, Fault> {
-        let Some(from_ms) = stories.iter().map(|(_, raised, _)| earliest_ms(raised)).min() else {
+        let Some(from_ms) = stories.iter().map(|(_, raised, _)| aftermath_ms(raised)).min() else {
             return Ok(Vec::new());
         };
         let sql = format!(
@@ -240,11 +240,6 @@ impl Inner {
         let rows = self.query(&sql, &[&time_of(from_ms), &forces, &devices, &alarms]).await?;
         rows.iter().map(alarm_of).collect()
     }
-}
-
-/// An acknowledgement may be dated before an alarm whose device's clock is ahead: from the beginning of the hour before.
-fn earliest_ms(raised: &Row) -> u64 {
-    raised.at_ms.saturating_sub(HOUR_MS) / HOUR_MS * HOUR_MS
 }
 
 /// One more than is asked for, to see whether there is more.

@@ -59,15 +59,7 @@ fn status(at_ms: u64, seq: u32, duty: Duty) -> Row {
 }
 
 fn alarm(at_ms: u64, seq: u32, what: &str, id: &str) -> Row {
-    let event = AlarmEvent {
-        alarm: id.to_owned(),
-        what: what.to_owned(),
-        by: None,
-        cause: None,
-        position_udeg: None,
-        grade: None,
-    };
-    row(at_ms, seq, Said::Alarm(serde_json::to_string(&event).unwrap().into()))
+    row(at_ms, seq, AlarmEvent::of(id.to_owned(), what).said())
 }
 
 /// A place where a kind of store keeps its rows, for the claims that hold for every kind.

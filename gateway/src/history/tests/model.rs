@@ -231,6 +231,30 @@ pub(super) async fn alarms_are_found_with_what_became_of_them(bed: &impl Bed) {
     let none =
         ["sim/pc-0000/1/0", "sim/pc-0000/1/1", "sim/pc-0000/1/2", "sim/pc-0000/1/3", "sim/pc-0000/1/4"];
     assert_eq!(told, none.map(|id| (id, usize::from(id.ends_with('3')))));
+
+    // An hour later four of the five still stand; whoever asks for them is given them before what is new.
+    let closed = alarm(NOON_MS + 5, 91, "closed", "sim/pc-0000/1/1");
+    let new = alarm(NOON_MS + HOUR_MS, 92, "raised", "sim/pc-0000/1/92");
+    store.take(vec![(name(0), closed), (name(0), new)]).await.unwrap();
+    let later = |after| Alarms {
+        from_ms: NOON_MS + HOUR_MS,
+        until_ms: NOON_MS + 2 * HOUR_MS,
+        alarms_max: 3,
+        ..question(after)
+    };
+    let names = |found: &super::super::Found<super::super::AlarmStory>| {
+        found
+            .items
+            .iter()
+            .map(|story| story.event.alarm.rsplit('/').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let first = super::super::ask::standing(&*store, later(None)).await.unwrap();
+    assert_eq!((names(&first), first.has_more), (["0", "2", "3"].map(str::to_owned).to_vec(), true));
+    let last = first.items.last().map(|story| (story.raised.at_ms, story.event.alarm.clone()));
+    let rest = super::super::ask::standing(&*store, later(last)).await.unwrap();
+    assert_eq!((names(&rest), rest.has_more), (["4", "92"].map(str::to_owned).to_vec(), false));
+    assert_eq!(names(&store.alarms(later(None)).await.unwrap()), ["92"], "raised in that time");
     let nobody = Alarms { sees: Sees::Only(std::collections::BTreeSet::default()), ..question(None) };
     assert!(store.alarms(nobody).await.unwrap().items.is_empty());
 }

@@ -1,5 +1,5 @@
-//! A track as GeoJSON (RFC 7946): a Point for each position, with all that is known of it, and a LineString for each run of
-//! positions without a gap.
+//! The past as GeoJSON (RFC 7946): of a track a Point for each position, with all that is known of it, and a LineString for each run of
+//! positions without a gap; of alarms a Feature each.
 //!
 //! **No line crosses a gap or the antimeridian**: there the run ends and another begins. Longitude comes first. Foreign members
 //! `gaps` and `next` are those of the JSON answer.
@@ -7,7 +7,8 @@
 use serde_json::{Value, json};
 
 use super::TrackView;
-use super::view::PointView;
+use super::alarms::AlarmsView;
+use super::view::{AlarmView, PointView};
 
 /// The track as a FeatureCollection.
 pub(super) fn collection(track: &TrackView) -> Value {
@@ -18,6 +19,25 @@ pub(super) fn collection(track: &TrackView) -> Value {
         "features": points.chain(lines).collect::<Vec<_>>(),
         "gaps": track.gaps,
         "next": track.next,
+    })
+}
+
+/// Alarms as a FeatureCollection: a Feature each, without a geometry (RFC 7946, 3.2) where nobody knows the place.
+pub(super) fn alarms(view: &AlarmsView) -> Value {
+    let feature = |alarm: &AlarmView| {
+        let mut properties = json!(alarm);
+        if let Some(properties) = properties.as_object_mut() {
+            properties.remove("position");
+        }
+        let place = alarm.position.as_ref();
+        let geometry = place.map(|place| json!({"type": "Point", "coordinates": [place.lon, place.lat]}));
+        json!({"type": "Feature", "geometry": geometry, "properties": properties})
+    };
+    json!({
+        "type": "FeatureCollection",
+        "features": view.alarms.iter().map(feature).collect::<Vec<_>>(),
+        "gaps": view.gaps,
+        "next": view.next,
     })
 }
 

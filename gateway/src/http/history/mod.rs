@@ -10,8 +10,9 @@
 //! | `at?unit&at_ms` | one unit: where it was, and what the page showed |
 //! | `units?at_ms` | every unit as it was |
 //! | `replay?from_ms&until_ms&step_ms[&cursor]` | frames: all units, then what changes |
-//! | `alarms?from_ms&until_ms[&limit&cursor]` | alarms raised, each with what became of it |
+//! | `alarms?from_ms&until_ms[&standing&limit&cursor&format=geojson]` | alarms raised, each with what became of it |
 
+mod alarms;
 mod gaps;
 mod geojson;
 mod question;
@@ -22,31 +23,28 @@ mod view;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use self::gaps::{Lost, between, lost};
-use self::question::{
-    ALARMS_DEFAULT, ALARMS_MAX, Checked, POINTS_DEFAULT, POINTS_MAX, SPAN_MS_MAX, bad, cursor_of, limit,
-    row_of, span, time,
-};
-use self::view::{AlarmView, GapView, PastUnit, PointView};
+use self::question::{POINTS_DEFAULT, POINTS_MAX, SPAN_MS_MAX, cursor_of, row_of};
+use self::view::{GapView, PastUnit, PointView};
 use super::listener::Peer;
+use super::question::{Asked, Checked, bad, limit, read, span, time, unit_seen_by};
 use super::viewer::{Forces, Viewer};
 use super::{App, refusal};
-use crate::alarms::AlarmId;
 use crate::audit::What;
 use crate::history::ask::Course;
 use crate::history::row::Row;
 use crate::history::standing::Standing;
-use crate::history::{AlarmStory, Alarms, Found, HistoryError, Sees, Track};
+use crate::history::{Found, HistoryError, Sees, Track};
 use crate::ledger::view::LedgerView;
 use crate::live::unit::{UnitId, UnitName};
 use crate::live::view::PositionView;
 
+pub(super) use alarms::alarms;
 pub(super) use replay::replay;
 pub(super) use turns::Turns;
 
@@ -71,10 +69,11 @@ struct TrackView {
     next: Option<String>,
 }
 
+/// An answer in the form that was asked for.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum TrackAnswer {
-    Plain(TrackView),
+enum Formed<T> {
+    Plain(T),
     GeoJson(serde_json::Value),
 }
 
@@ -83,7 +82,7 @@ pub(super) async fn track(
     State(app): State<Arc<App>>,
     Extension(viewer): Extension<Viewer>,
     Extension(peer): Extension<Peer>,
-    question: Result<Query<TrackQuestion>, QueryRejection>,
+    question: Asked<TrackQuestion>,
 ) -> Response {
     match answer_track(&app, &viewer, peer, question).await {
         Ok(answer) => answer,
@@ -95,38 +94,46 @@ async fn answer_track(
     app: &App,
     viewer: &Viewer,
     peer: Peer,
-    question: Result<Query<TrackQuestion>, QueryRejection>,
+    question: Asked<TrackQuestion>,
 ) -> Checked<Response> {
-    let Query(question) = question.map_err(|_| {
-        bad("ask with unit=FORCE/DEVICE, from_ms and until_ms; limit, cursor and format=geojson may be added")
-    })?;
-    let is_geojson = match question.format.as_deref() {
-        None | Some("json") => false,
-        Some("geojson") => true,
-        Some(_) => return Err(bad("format must be json or geojson")),
-    };
-    let unit = unit_of(viewer, &question.unit)?;
+    let words =
+        "ask with unit=FORCE/DEVICE, from_ms and until_ms; limit, cursor and format=geojson may be added";
+    let question = read(question, words)?;
+    let is_geojson = is_geojson(question.format.as_deref())?;
+    let unit = unit_seen_by(viewer, &question.unit)?;
     let (from_ms, until_ms) = span(question.from_ms, question.until_ms, SPAN_MS_MAX)?;
     let rows_max = limit(question.limit, POINTS_DEFAULT, POINTS_MAX)?;
     let after = question.cursor.as_deref().map(row_of).transpose()?;
     let ledger = app.ledger.clone();
     let question = Track { unit: unit.clone(), from_ms, until_ms, after, rows_max };
     let history = app.history.clone();
-    let read = async move { history.track(question).await };
+    let found = async move { history.track(question).await };
     // Beside the runtime, as is all of this: an account may be long, and its lock taken.
     let form = move |found: Found<Row>| {
         let lost = lost(&LedgerView::of(&ledger.lock(), &unit));
         let view = track_view(&unit, (from_ms, until_ms), &found, after, &lost);
-        if is_geojson { TrackAnswer::GeoJson(geojson::collection(&view)) } else { TrackAnswer::Plain(view) }
+        if is_geojson { Formed::GeoJson(geojson::collection(&view)) } else { Formed::Plain(view) }
     };
-    let json = app.turns.answer(&viewer.session, read, form).await?;
-    let mut answer =
-        app.answer(app.asked(viewer, peer, What::TrackRead).of_time(from_ms, until_ms), json).await;
+    let json = app.turns.answer(&viewer.session, found, form).await?;
+    let asked = app.asked(viewer, peer, What::TrackRead).of_time(from_ms, until_ms);
+    Ok(typed(app.answer(asked, json).await, is_geojson))
+}
+
+fn is_geojson(format: Option<&str>) -> Checked<bool> {
+    match format {
+        None | Some("json") => Ok(false),
+        Some("geojson") => Ok(true),
+        Some(_) => Err(bad("format must be json or geojson")),
+    }
+}
+
+/// The answer under its type.
+fn typed(mut answer: Response, is_geojson: bool) -> Response {
     if is_geojson && answer.status().is_success() {
         let geojson = HeaderValue::from_static("application/geo+json");
         answer.headers_mut().insert(header::CONTENT_TYPE, geojson);
     }
-    Ok(answer)
+    answer
 }
 
 fn track_view(
@@ -172,7 +179,7 @@ pub(super) async fn at(
     State(app): State<Arc<App>>,
     Extension(viewer): Extension<Viewer>,
     Extension(peer): Extension<Peer>,
-    question: Result<Query<AtQuestion>, QueryRejection>,
+    question: Asked<AtQuestion>,
 ) -> Response {
     match answer_at(&app, &viewer, peer, question).await {
         Ok(answer) => answer,
@@ -180,24 +187,19 @@ pub(super) async fn at(
     }
 }
 
-async fn answer_at(
-    app: &App,
-    viewer: &Viewer,
-    peer: Peer,
-    question: Result<Query<AtQuestion>, QueryRejection>,
-) -> Checked<Response> {
-    let Query(question) = question.map_err(|_| bad("ask with unit=FORCE/DEVICE and at_ms"))?;
-    let unit = unit_of(viewer, &question.unit)?;
+async fn answer_at(app: &App, viewer: &Viewer, peer: Peer, question: Asked<AtQuestion>) -> Checked<Response> {
+    let question = read(question, "ask with unit=FORCE/DEVICE and at_ms")?;
+    let unit = unit_seen_by(viewer, &question.unit)?;
     let at_ms = time(question.at_ms)?;
     let name = UnitName::at(&unit, &app.live.roster(), app.live.wearers(), at_ms);
     let history = app.history.clone();
-    let read = async move { history.at(&unit, at_ms).await };
+    let found = async move { history.at(&unit, at_ms).await };
     let form = move |standing: Option<Standing>| AtView {
         at_ms,
         unit: standing.as_ref().map(|standing| view::unit_of(standing, &name)),
         shown: standing.as_ref().and_then(view::shown_of),
     };
-    let json = app.turns.answer(&viewer.session, read, form).await?;
+    let json = app.turns.answer(&viewer.session, found, form).await?;
     Ok(app.answer(app.asked(viewer, peer, What::PlaceRead).of_time(at_ms, at_ms), json).await)
 }
 
@@ -220,16 +222,15 @@ pub(super) async fn units(
     State(app): State<Arc<App>>,
     Extension(viewer): Extension<Viewer>,
     Extension(peer): Extension<Peer>,
-    question: Result<Query<UnitsQuestion>, QueryRejection>,
+    question: Asked<UnitsQuestion>,
 ) -> Response {
-    let at_ms = question.map_err(|_| bad("ask with at_ms")).and_then(|Query(question)| time(question.at_ms));
-    let at_ms = match at_ms {
+    let at_ms = match read(question, "ask with at_ms").and_then(|question| time(question.at_ms)) {
         Ok(at_ms) => at_ms,
         Err(refused) => return *refused,
     };
     let (history, sees) = (app.history.clone(), sees(&viewer));
     // Nothing that follows the time is asked for: an empty window.
-    let read = async move { history.course(at_ms, at_ms, sees, 0).await };
+    let found = async move { history.course(at_ms, at_ms, sees, 0).await };
     let (roster, wearers) = (app.live.roster(), app.live.wearers().clone());
     let form = move |course: Course| {
         let name = |standing: &Standing| UnitName::at(&standing.unit, &roster, &wearers, standing.at_ms);
@@ -240,82 +241,10 @@ pub(super) async fn units(
             gaps: damaged(&course.start.damaged),
         }
     };
-    match app.turns.answer(&viewer.session, read, form).await {
+    match app.turns.answer(&viewer.session, found, form).await {
         Ok(json) => app.answer(app.asked(&viewer, peer, What::ReplayRead).of_time(at_ms, at_ms), json).await,
         Err(refused) => *refused,
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AlarmsQuestion {
-    from_ms: u64,
-    until_ms: u64,
-    limit: Option<usize>,
-    cursor: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct AlarmsView {
-    alarms: Vec<AlarmView>,
-    next: Option<String>,
-    gaps: Vec<GapView>,
-}
-
-/// `GET /api/v1/history/alarms`.
-pub(super) async fn alarms(
-    State(app): State<Arc<App>>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(peer): Extension<Peer>,
-    question: Result<Query<AlarmsQuestion>, QueryRejection>,
-) -> Response {
-    match answer_alarms(&app, &viewer, peer, question).await {
-        Ok(answer) => answer,
-        Err(refused) => *refused,
-    }
-}
-
-async fn answer_alarms(
-    app: &App,
-    viewer: &Viewer,
-    peer: Peer,
-    question: Result<Query<AlarmsQuestion>, QueryRejection>,
-) -> Checked<Response> {
-    let Query(question) =
-        question.map_err(|_| bad("ask with from_ms and until_ms; limit and cursor may be added"))?;
-    let (from_ms, until_ms) = span(question.from_ms, question.until_ms, SPAN_MS_MAX)?;
-    let alarms_max = limit(question.limit, ALARMS_DEFAULT, ALARMS_MAX)?;
-    let after = question.cursor.as_deref().map(alarm_of).transpose()?;
-    let question = Alarms { from_ms, until_ms, after, alarms_max, sees: sees(viewer) };
-    let history = app.history.clone();
-    let read = async move { history.alarms(question).await };
-    let (live, roster, wearers) = (app.live.clone(), app.live.roster(), app.live.wearers().clone());
-    let form = move |found: Found<AlarmStory>| {
-        let ids: Vec<Option<AlarmId>> =
-            found.items.iter().map(|story| story.event.alarm.parse().ok()).collect();
-        let grades = live.grades_of(ids.iter().flatten());
-        let grade = |id: &Option<AlarmId>| grades.get(id.as_ref()?).copied();
-        let name = |story: &AlarmStory| UnitName::at(&story.unit, &roster, &wearers, story.raised.at_ms);
-        let last = found.items.last().filter(|_| found.has_more);
-        AlarmsView {
-            alarms: found
-                .items
-                .iter()
-                .zip(&ids)
-                .map(|(story, id)| AlarmView::of(story, &name(story), grade(id)))
-                .collect(),
-            next: last.map(|story| format!("{}.{}", story.raised.at_ms, story.event.alarm)),
-            gaps: damaged(&found.damaged),
-        }
-    };
-    let json = app.turns.answer(&viewer.session, read, form).await?;
-    Ok(app.answer(app.asked(viewer, peer, What::PastAlarmsRead).of_time(from_ms, until_ms), json).await)
-}
-
-fn alarm_of(cursor: &str) -> Checked<(u64, String)> {
-    let read =
-        cursor.split_once('.').and_then(|(at_ms, alarm)| Some((at_ms.parse().ok()?, alarm.to_owned())));
-    read.ok_or_else(|| bad("cursor must be the `next` of the answer before"))
 }
 
 fn damaged(times: &[(u64, u64)]) -> Vec<GapView> {
@@ -326,16 +255,6 @@ fn sees(viewer: &Viewer) -> Sees {
     match &viewer.forces {
         Forces::All => Sees::All,
         Forces::These(forces) => Sees::Only(forces.as_ref().clone()),
-    }
-}
-
-/// The unit of a question; one of a force that the viewer does not see is answered like one that does not exist.
-fn unit_of(viewer: &Viewer, text: &str) -> Checked<UnitId> {
-    let unit = text.parse::<UnitId>().map_err(|_| bad("a unit is FORCE/DEVICE"))?;
-    if viewer.sees(&unit.force) {
-        Ok(unit)
-    } else {
-        Err(Box::new(refusal(StatusCode::NOT_FOUND, "there is no such unit")))
     }
 }
 

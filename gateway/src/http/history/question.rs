@@ -1,14 +1,9 @@
-//! What a question to the history may say, and within which bounds.
-//!
-//! **A question that is not understood is refused in one sentence that says what would be**; nothing is guessed.
+//! The bounds of questions to the history, and the places where an answer goes on.
 
 use std::fmt::Write as _;
 
-use axum::http::StatusCode;
-use axum::response::Response;
-
 use crate::history::row::RowKey;
-use crate::http::refusal;
+use crate::http::question::{Checked, bad};
 
 /// Longest time that one question may span: a month.
 pub(crate) const SPAN_MS_MAX: u64 = 31 * 24 * 3_600_000;
@@ -26,44 +21,6 @@ pub(crate) const POINTS_DEFAULT: usize = 1_000;
 pub(crate) const ALARMS_MAX: usize = 500;
 /// Alarms in one answer, if the question does not say.
 pub(crate) const ALARMS_DEFAULT: usize = 100;
-/// The end of the year 9999 in Unix ms: what a date can still be written for.
-pub(crate) const TIME_MS_MAX: u64 = 253_402_300_799_999;
-
-/// Or the refusal that is the answer.
-pub(super) type Checked<T> = Result<T, Box<Response>>;
-
-pub(super) fn bad(words: &str) -> Box<Response> {
-    Box::new(refusal(StatusCode::BAD_REQUEST, words))
-}
-
-/// A time from the question.
-pub(super) fn time(at_ms: u64) -> Checked<u64> {
-    if at_ms <= TIME_MS_MAX {
-        Ok(at_ms)
-    } else {
-        Err(bad("a time is Unix milliseconds before the year 10000"))
-    }
-}
-
-/// A span of time from the question, at most `ms_max` long.
-pub(super) fn span(from_ms: u64, until_ms: u64, ms_max: u64) -> Checked<(u64, u64)> {
-    let (from_ms, until_ms) = (time(from_ms)?, time(until_ms)?);
-    if from_ms >= until_ms {
-        return Err(bad("from_ms must be before until_ms"));
-    }
-    if until_ms - from_ms > ms_max {
-        return Err(bad(&format!("at most {} hours in one question", ms_max / 3_600_000)));
-    }
-    Ok((from_ms, until_ms))
-}
-
-/// A limit from the question.
-pub(super) fn limit(asked: Option<usize>, default: usize, max: usize) -> Checked<usize> {
-    match asked.unwrap_or(default) {
-        limit if (1..=max).contains(&limit) => Ok(limit),
-        _ => Err(bad(&format!("limit must be from 1 to {max}"))),
-    }
-}
 
 /// A row as the cursor of the answer that ends with it.
 pub(super) fn cursor_of(key: RowKey) -> String {
@@ -89,6 +46,13 @@ pub(super) fn row_of(cursor: &str) -> Checked<RowKey> {
     read().ok_or_else(|| bad("cursor must be the `next` of the answer before"))
 }
 
+/// The alarm that a cursor means: when it was raised, and its name.
+pub(super) fn alarm_of(cursor: &str) -> Checked<(u64, String)> {
+    let read =
+        cursor.split_once('.').and_then(|(at_ms, alarm)| Some((at_ms.parse().ok()?, alarm.to_owned())));
+    read.ok_or_else(|| bad("cursor must be the `next` of the answer before"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,15 +64,5 @@ mod tests {
         for rubbish in ["", "1", "1.2.3.4", "1.2.3.4.5.6", "a.1.1.1.1", "-1.1.1.1.1", "1.2.3.4.256"] {
             assert_eq!(row_of(rubbish).unwrap_err().status(), 400, "{rubbish}");
         }
-    }
-
-    #[test]
-    fn spans_and_limits_have_bounds() {
-        assert_eq!(span(1, 2, 10).unwrap(), (1, 2));
-        for (from, until) in [(2, 2), (3, 2), (0, 11), (0, u64::MAX)] {
-            assert!(span(from, until, 10).is_err(), "{from} {until}");
-        }
-        assert!(limit(Some(0), 5, 10).is_err() && limit(Some(11), 5, 10).is_err());
-        assert_eq!(limit(None, 5, 10).unwrap(), 5);
     }
 }

@@ -7,13 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::question::{Checked, REPLAY_MS_MAX, STEP_MS_MAX, STEP_MS_MIN, bad, span};
+use super::question::{REPLAY_MS_MAX, STEP_MS_MAX, STEP_MS_MIN};
 use super::view::{GoneView, PastUnit, unit_of};
 use super::{damaged, sees};
 use crate::audit::{Unseen, What};
@@ -23,6 +22,7 @@ use crate::history::task::History;
 use crate::history::{HistoryError, LOOK_BACK_MS, Sees};
 use crate::http::App;
 use crate::http::listener::Peer;
+use crate::http::question::{self, Asked, Checked, bad, span};
 use crate::http::viewer::Viewer;
 use crate::live::unit::{UnitId, UnitName};
 
@@ -58,7 +58,7 @@ pub(crate) async fn replay(
     State(app): State<Arc<App>>,
     Extension(viewer): Extension<Viewer>,
     Extension(peer): Extension<Peer>,
-    question: Result<Query<ReplayQuestion>, QueryRejection>,
+    question: Asked<ReplayQuestion>,
 ) -> Response {
     match answer(&app, &viewer, peer, question).await {
         Ok(answer) => answer,
@@ -70,10 +70,9 @@ async fn answer(
     app: &App,
     viewer: &Viewer,
     peer: Peer,
-    question: Result<Query<ReplayQuestion>, QueryRejection>,
+    question: Asked<ReplayQuestion>,
 ) -> Checked<Response> {
-    let Query(question) =
-        question.map_err(|_| bad("ask with from_ms, until_ms and step_ms; cursor may be added"))?;
+    let question = question::read(question, "ask with from_ms, until_ms and step_ms; cursor may be added")?;
     let (from_ms, until_ms) = span(question.from_ms, question.until_ms, REPLAY_MS_MAX)?;
     let step_ms = question.step_ms;
     if !(STEP_MS_MIN..=STEP_MS_MAX).contains(&step_ms) {

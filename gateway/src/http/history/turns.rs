@@ -16,10 +16,10 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
-use super::question::Checked;
 use super::refused;
 use crate::audit::Unseen;
 use crate::history::HistoryError;
+use crate::http::question::Checked;
 use crate::http::refusal;
 
 /// Answers under way: as many as the smallest machine has processors.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::alarms::Grade;
+use crate::alarms::{Grade, RuleRef};
 use crate::history::AlarmStory;
 use crate::history::row::{AlarmEvent, Row, Said};
 use crate::history::standing::Standing;
@@ -55,9 +55,17 @@ pub(super) struct AlarmView {
     /// The newest that is known: while the queue has the alarm, the queue's.
     #[serde(skip_serializing_if = "Option::is_none")]
     grade: Option<Grade>,
+    /// The rule that gave the last grade that the record knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<RuleRef>,
+    /// Who raised it: a device, or a rule of the gateway.
+    origin: &'static str,
+    /// Whether a person or a switch reported it; else it is inferred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_fact: Option<bool>,
     raised_at_ms: u64,
     received_at_ms: u64,
-    position: Option<LonLat>,
+    pub(super) position: Option<LonLat>,
     state: &'static str,
     cancelled_at_ms: Option<u64>,
     acknowledged_by: Option<String>,
@@ -67,9 +75,9 @@ pub(super) struct AlarmView {
 }
 
 #[derive(Debug, Serialize)]
-struct LonLat {
-    lon: f64,
-    lat: f64,
+pub(super) struct LonLat {
+    pub(super) lon: f64,
+    pub(super) lat: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -80,6 +88,9 @@ struct EventView {
     /// How grave it was then, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     grade: Option<Grade>,
+    /// Why it has that grade, where a rule gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<String>,
 }
 
 impl PointView {
@@ -152,21 +163,31 @@ impl AlarmView {
             what: event.what,
             who: event.by,
             grade: event.grade,
+            because: event.because,
         };
+        let newest_first = || story.since.iter().rev().map(|(_, event)| event).chain([&story.event]);
         Self {
             id: story.event.alarm.clone(),
             unit: story.unit.to_string(),
             callsign: name.callsign.to_string(),
             cause: story.event.cause,
             mode: story.raised.mode.as_str(),
-            grade: now.or_else(|| story.since.iter().rev().find_map(|(_, event)| event.grade)),
+            grade: now.or_else(|| newest_first().find_map(|event| event.grade)),
+            rule: newest_first().find_map(|event| event.rule.clone()),
+            origin: if story.event.rule.is_some() { "rule" } else { "device" },
+            is_fact: newest_first().find_map(|event| event.is_fact),
             raised_at_ms: story.raised.at_ms,
             received_at_ms: story.raised.received_at_ms,
             position: story
                 .event
                 .position_udeg
                 .map(|(lon, lat)| LonLat { lon: degrees(lon), lat: degrees(lat) }),
-            state: if taken.is_some() { "acknowledged" } else { "unacknowledged" },
+            state: match taken {
+                _ if first("closed").is_some() => "closed",
+                None => "unacknowledged",
+                Some(_) if first("cancelled").or_else(|| first("cleared")).is_some() => "cleared",
+                Some(_) => "acknowledged",
+            },
             cancelled_at_ms: first("cancelled").map(|(at_ms, _)| *at_ms),
             acknowledged_by: taken.and_then(|(_, event)| event.by.clone()),
             acknowledged_at_ms: taken.map(|(at_ms, _)| *at_ms),

@@ -33,8 +33,8 @@ use fieldpost_gateway::postgres::Server;
 use fieldpost_gateway::record::{Record, RecordKind};
 use fieldpost_gateway::spool::{Disk, EntryClass, Lsn, RealDisk, Spool, SpoolSettings};
 use fieldpost_protocol::{
-    Alarm, AlarmCause, BootId, Class, ClockQuality, DeviceId, Envelope, FixSource, ForceId, Head, Lane, Mode,
-    Position, Receipt, ReportReason, Seq,
+    Alarm, AlarmCause, BootId, Class, ClockQuality, DeviceId, Envelope, EventCode, FixSource, ForceId, Head,
+    Lane, Mode, Position, Receipt, ReportReason, SensorEvent, Seq,
 };
 use tempfile::TempDir;
 use tokio::sync::{broadcast, watch};
@@ -357,6 +357,19 @@ impl Site {
         self.record(device, Class::POSITION, Lane::Live, body.encode(&mut buffer).unwrap())
     }
 
+    /// What a sensor noticed; a rule may raise an alarm of this id for it.
+    pub(crate) fn event(&self, device: &str, code: EventCode) -> (AlarmId, Record) {
+        let mut buffer = [0; 64];
+        let event = SensorEvent { code, index: 0, value: 0 };
+        let record = self.record(device, Class::SENSOR_EVENT, Lane::Live, event.encode(&mut buffer).unwrap());
+        (self.id_of(device, &record), record)
+    }
+
+    fn id_of(&self, device: &str, record: &Record) -> AlarmId {
+        let head = record.envelope().unwrap().head;
+        AlarmId { unit: self.unit(device), boot: head.boot, seq: head.seq, repeat: None }
+    }
+
     pub(crate) fn alarm(&self, device: &str) -> (AlarmId, Record) {
         let alarm = Alarm {
             cause: AlarmCause::OFFICER_DOWN,
@@ -366,8 +379,7 @@ impl Site {
         };
         let mut buffer = [0; 64];
         let record = self.record(device, Class::ALARM, Lane::Alarm, alarm.encode(&mut buffer).unwrap());
-        let head = record.envelope().unwrap().head;
-        (AlarmId { unit: self.unit(device), boot: head.boot, seq: head.seq, repeat: None }, record)
+        (self.id_of(device, &record), record)
     }
 }
 
