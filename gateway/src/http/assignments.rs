@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Query, State};
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use super::listener::Peer;
+use super::question::{Asked, Checked, maybe_unit, read, time};
 use super::viewer::Viewer;
 use super::{App, not_shown, refusal};
 use crate::audit::{Field, Holds, Subjects, Unseen, What};
@@ -39,23 +40,25 @@ struct View {
     next_after: Option<String>,
 }
 
+/// A unit, a time, and after which unit to go on.
+fn asked(question: Asked<Question>) -> Checked<(Option<UnitId>, Option<u64>, Option<UnitId>)> {
+    let words = "ask with unit=FORCE/DEVICE, or with at_ms=UNIX_MS and after=FORCE/DEVICE";
+    let Question { unit, at_ms, after } = read(question, words)?;
+    Ok((maybe_unit(unit.as_deref())?, at_ms.map(time).transpose()?, maybe_unit(after.as_deref())?))
+}
+
 /// `GET /api/v1/assignments`: who wears what at `at_ms` (now), or all that was written of one `unit`, the newest first.
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     Extension(viewer): Extension<Viewer>,
     Extension(peer): Extension<Peer>,
-    question: Result<Query<Question>, QueryRejection>,
+    question: Asked<Question>,
 ) -> Response {
-    let parse = |text: Option<String>| text.map(|text| text.parse::<UnitId>()).transpose();
-    let parsed = question.ok().and_then(|Query(Question { unit, at_ms, after })| {
-        Some((parse(unit).ok()?, at_ms.unwrap_or_else(|| app.live.now_ms()), parse(after).ok()?))
-    });
-    let Some((unit, at_ms, after)) = parsed else {
-        return refusal(
-            StatusCode::BAD_REQUEST,
-            "ask with unit=FORCE/DEVICE, or with at_ms=UNIX_MS and after=FORCE/DEVICE",
-        );
+    let (unit, past_ms, after) = match asked(question) {
+        Ok(asked) => asked,
+        Err(refused) => return *refused,
     };
+    let at_ms = past_ms.unwrap_or_else(|| app.live.now_ms());
     let wearers = app.wearers();
     let (subjects, assignments) = match &unit {
         Some(unit) if viewer.sees(&unit.force) => (Subjects::unit(unit), wearers.of_unit(unit, PAGE_MAX)),
@@ -69,7 +72,12 @@ pub(super) async fn list(
     let next_after = assignments.last().filter(|_| is_full).map(|last| last.unit.to_string());
     let view = View { assignments, next_after };
     let view = Unseen::new(view, Holds::no_position(subjects, &[Field::Name])).json();
-    app.answer(app.asked(&viewer, peer, What::AssignmentsRead), view).await
+    let asked = app.asked(&viewer, peer, What::AssignmentsRead);
+    let asked = match past_ms.filter(|_| unit.is_none()) {
+        Some(past_ms) => asked.of_time(past_ms, past_ms),
+        None => asked,
+    };
+    app.answer(asked, view).await
 }
 
 /// `POST /api/v1/assignments`: one more; 204 once it is durable.

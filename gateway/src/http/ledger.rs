@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
 
 use super::listener::Peer;
+use super::question::{Asked, Checked, maybe_unit, read};
 use super::viewer::{Forces, Viewer};
 use super::{App, refusal};
 use crate::audit::{Field, Holds, Subjects, Unseen, What};
@@ -32,19 +32,21 @@ pub(super) struct Question {
     after: Option<String>,
 }
 
+fn asked(question: Asked<Question>) -> Checked<(Option<UnitId>, Option<UnitId>)> {
+    let question = read(question, "ask with device=FORCE/DEVICE or after=FORCE/DEVICE")?;
+    Ok((maybe_unit(question.device.as_deref())?, maybe_unit(question.after.as_deref())?))
+}
+
 /// `GET /api/v1/ledger`.
 pub(super) async fn ledger(
     State(app): State<Arc<App>>,
     Extension(viewer): Extension<Viewer>,
     Extension(peer): Extension<Peer>,
-    question: Result<Query<Question>, QueryRejection>,
+    question: Asked<Question>,
 ) -> Response {
-    let parse = |text: Option<String>| text.map(|text| text.parse::<UnitId>()).transpose();
-    let question = question
-        .ok()
-        .and_then(|Query(Question { device, after })| Some((parse(device).ok()?, parse(after).ok()?)));
-    let Some((device, after)) = question else {
-        return refusal(StatusCode::BAD_REQUEST, "ask with device=FORCE/DEVICE or after=FORCE/DEVICE");
+    let (device, after) = match asked(question) {
+        Ok(units) => units,
+        Err(refused) => return *refused,
     };
     let subjects = match (&device, &viewer.forces) {
         (Some(unit), _) => Subjects::unit(unit),
