@@ -2,21 +2,25 @@
 //!
 //! Everything here is a fold of committed records but one thing, which is marked: when a receipt was first *sent*.
 
+mod kept;
+mod receipts;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use fieldpost_protocol::{BootId, Receipt, Seq};
+use fieldpost_protocol::{BootId, Seq};
 
-use super::action::{Confirmed, Said};
-use super::alarm::{Acceptance, Alarm, Owed, Owner};
+pub use self::kept::Kept;
+use super::action::Said;
+use super::alarm::{Alarm, Owed, Owner};
 use super::clock::Time;
 use super::event::EventKind;
 use super::figures::Figures;
 use super::id::AlarmId;
 use super::rules::Rules;
 use super::signals::SignalMap;
-use super::verdict::{Unsaid, Verdict};
-use super::{ALARMS_MAX, CLOSED_MAX, OWED_MAX, TAKEN_MIN, UNIT_OPEN_MAX, WAITING_MAX};
+use super::verdict::Unsaid;
+use super::{ALARMS_MAX, CLOSED_MAX, TAKEN_MIN, UNIT_OPEN_MAX, WAITING_MAX};
 use crate::live::unit::UnitId;
 use crate::spool::Lsn;
 
@@ -78,66 +82,7 @@ impl Default for Book {
     }
 }
 
-/// What a snapshot keeps of a book.
-#[derive(Debug, Default)]
-pub struct Kept {
-    /// What is shown.
-    pub alarms: Vec<Alarm>,
-    /// What waits for room.
-    pub waiting: Vec<Alarm>,
-    /// What people closed, oldest first.
-    pub closed: Vec<Alarm>,
-    /// Receipts of alarms that have left.
-    pub owed: BTreeSet<Owed>,
-    /// Records up to here are in it.
-    pub folded: Lsn,
-    /// What is left of others.
-    pub figures: Figures,
-    /// The rules in force; `None`: the built-in ones.
-    pub rules: Option<Arc<Rules>>,
-    /// Time by the records.
-    pub time: Time,
-    /// What units did lately.
-    pub signals: SignalMap,
-    /// Verdicts that no record says yet.
-    pub unsaid: Vec<Verdict>,
-}
-
 impl Book {
-    /// A book as a snapshot left it.
-    #[must_use]
-    pub fn restored(kept: Kept) -> Self {
-        let Kept { alarms, waiting, closed, owed, folded, figures, rules, time, signals, unsaid } = kept;
-        let mut newest: Vec<_> =
-            alarms.iter().map(|alarm| (alarm.received_at_ms, alarm.id.clone())).collect();
-        newest.sort_unstable();
-        let owes = |alarm: &&Alarm| alarm.receipts_owed().next().is_some();
-        let owing = alarms.iter().chain(&waiting).filter(owes).map(|alarm| alarm.id.clone()).collect();
-        let changed = alarms.iter().map(|alarm| alarm.id.clone()).collect();
-        let by_id = |alarms: Vec<Alarm>| alarms.into_iter().map(|alarm| (alarm.id.clone(), alarm)).collect();
-        let open_count = alarms.iter().filter(|alarm| alarm.owner.is_none()).count();
-        let (alarms, waiting, closed) = (by_id(alarms), by_id(waiting), closed.into());
-        let mut book = Self {
-            alarms,
-            open_count,
-            waiting,
-            folded,
-            changed,
-            owed,
-            owing,
-            closed,
-            figures,
-            rules: rules.unwrap_or_else(Rules::built_in),
-            signals,
-            time,
-            unsaid: unsaid.into_iter().collect(),
-            ..Self::default()
-        };
-        newest.iter().for_each(|(_, id)| book.note_recent(id));
-        book.show_waiting();
-        book
-    }
-
     /// Whether the record at `lsn` is still to be folded; marks it folded.
     pub fn takes(&mut self, lsn: Lsn) -> bool {
         let takes = lsn > self.folded;
@@ -237,13 +182,6 @@ impl Book {
         self.show_waiting();
     }
 
-    fn owe(&mut self, receipts: impl Iterator<Item = Owed>) {
-        self.owed.extend(receipts);
-        while self.owed.len() > OWED_MAX {
-            self.owed.pop_first();
-        }
-    }
-
     /// Whether the alarm is here, in whatever state.
     pub(super) fn knows(&self, id: &AlarmId) -> bool {
         let is_closed = || self.closed.iter().any(|alarm| alarm.id == *id);
@@ -284,48 +222,6 @@ impl Book {
         }
     }
 
-    /// A force system has the alarm. The first one stays.
-    pub fn accept(&mut self, id: &AlarmId, acceptance: Acceptance) {
-        let Some(alarm) = self.alarms.get_mut(id).or_else(|| self.waiting.get_mut(id)) else { return };
-        if alarm.accept(acceptance) {
-            self.note_change(id);
-        }
-    }
-
-    /// Every receipt that a device has not confirmed: DELIVERED before SEEN.
-    pub fn receipts_owed(&self) -> impl Iterator<Item = Owed> {
-        let of_queue = self.owing.iter().filter_map(|id| self.queued(id)).flat_map(Alarm::receipts_owed);
-        of_queue.chain(self.owed.iter().cloned())
-    }
-
-    /// SEEN has been handed to its device's connection. The only thing here that no record says: a mark until the device
-    /// confirms, whose record then says both.
-    pub fn told(&mut self, owed: &Owed, at_ms: u64) {
-        let (id, receipt) = owed;
-        let Some(alarm) = self.find_mut(id).filter(|_| *receipt == Receipt::Seen) else { return };
-        if alarm.tell_wearer(at_ms) {
-            self.note_change(id);
-        }
-    }
-
-    /// Whether the device owes an answer to a receipt for this alarm.
-    #[must_use]
-    pub fn awaits(&self, id: &AlarmId, receipt: Receipt) -> bool {
-        self.owed.contains(&(id.clone(), receipt))
-            || self.find(id).is_some_and(|alarm| alarm.receipts_owed().any(|(_, owed)| owed == receipt))
-    }
-
-    /// The device has confirmed a receipt.
-    pub fn confirm(&mut self, confirmed: &Confirmed) {
-        let id = &confirmed.alarm;
-        if self.owed.remove(&(id.clone(), confirmed.receipt)) {
-            self.revision += 1;
-        }
-        if self.find_mut(id).is_some_and(|alarm| confirmed.apply(alarm)) {
-            self.note_change(id);
-        }
-    }
-
     /// Every alarm that is not over, shown or waiting.
     pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Alarm> {
         self.alarms.values_mut().chain(self.waiting.values_mut())
@@ -344,12 +240,6 @@ impl Book {
     /// One that is not over, shown or waiting.
     pub(super) fn queued(&self, id: &AlarmId) -> Option<&Alarm> {
         self.alarms.get(id).or_else(|| self.waiting.get(id))
-    }
-
-    /// Receipts owed for alarms that have left the queue.
-    #[must_use]
-    pub fn owed(&self) -> &BTreeSet<Owed> {
-        &self.owed
     }
 
     /// One alarm.
