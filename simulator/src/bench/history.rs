@@ -6,7 +6,7 @@ use std::{path::Path, time::Instant};
 
 use fieldpost_gateway::{
     history::{
-        FileStore, HistoryStore as _, Sees, Settings, Track,
+        FileStore, HistoryError, HistoryStore as _, Sees, Settings, Track,
         row::{Row, Said},
     },
     live::unit::UnitId,
@@ -31,7 +31,11 @@ const ASKED_EVERY: usize = 100;
 /// # Errors
 /// The store cannot be written, or an answer is not whole: then no figure is worth anything.
 pub async fn history(units_count: u32, dir: &Path) -> Outcome<Vec<Figure>> {
-    let store = FileStore::open(Settings::new(dir.to_owned()))?.0;
+    history_in(units_count, Settings::new(dir.to_owned())).await
+}
+
+async fn history_in(units_count: u32, settings: Settings) -> Outcome<Vec<Figure>> {
+    let store = FileStore::open(settings)?.0;
     let names = (0..units_count).map(|n| format!("metropolitan/pc-{n:06}").parse::<UnitId>());
     let units = names.collect::<Result<Vec<_>, _>>()?;
     let rows_count = f64::from(units_count) * f64::from(SECONDS);
@@ -42,7 +46,15 @@ pub async fn history(units_count: u32, dir: &Path) -> Outcome<Vec<Figure>> {
 
     let before = Usage::of(std::process::id())?.cpu_s;
     for second in 0..SECONDS {
-        store.take(units.iter().zip(0..).map(|(unit, n)| (unit.clone(), row(second, n))).collect()).await?;
+        let rows = || units.iter().zip(0..).map(|(unit, n)| (unit.clone(), row(second, n))).collect();
+        // As the gateway's task does: where there is no room, what is there is written first.
+        match store.take(rows()).await {
+            Err(HistoryError::Full) => {
+                store.settle(NOON_MS).await?;
+                store.take(rows()).await?;
+            }
+            taken => taken?,
+        }
         if second % SETTLED_EVERY == SETTLED_EVERY - 1 {
             store.settle(NOON_MS).await?;
         }
@@ -117,5 +129,12 @@ mod tests {
         assert_eq!(figures.len(), 5);
         let bytes = figures.iter().find(|figure| figure.unit == "bytes a row").unwrap().value;
         assert!((5.0..200.0).contains(&bytes), "{bytes} bytes a row");
+    }
+
+    #[tokio::test]
+    async fn a_history_without_room_for_more_rows_writes_those_it_has_and_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { rows_max: 60, ..Settings::new(dir.path().to_owned()) };
+        assert_eq!(history_in(20, settings).await.unwrap().len(), 5, "every row is given back");
     }
 }
