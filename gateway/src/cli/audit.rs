@@ -185,7 +185,9 @@ fn print_report(report: &Report, json: bool) {
         output::note(&format!("{from} to {until}  {} was worn by {who}", worn.unit));
     }
     if report.worn_is_cut {
-        output::note("more was assigned in that time than is known here: see assignments.ndjson");
+        output::note(
+            "more was assigned in that time than is known here: ask for a shorter time, or see assignments.ndjson",
+        );
     }
     report.looks.iter().for_each(print_seen);
     let cut = if report.is_cut { ", and more: ask for a shorter time" } else { "" };

@@ -110,7 +110,7 @@ impl Wearers {
     pub fn parts_of(&self, unit: &UnitId, from_ms: u64, until_ms: u64) -> Parts {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         let of_unit = table.by_unit.get(unit).into_iter().flatten();
-        let (worn, is_cut) = parts_of(of_unit, (from_ms, until_ms));
+        let (worn, is_cut) = parts_of(of_unit, (from_ms, until_ms), |_| true);
         Parts { worn, is_cut: is_cut || from_ms < table.forgotten_to_ms }
     }
 
@@ -129,8 +129,8 @@ impl Wearers {
             if !all.iter().any(|one| is_theirs(&one.wearer)) {
                 continue;
             }
-            let (worn, is_cut) = parts_of(all.iter(), (from_ms, until_ms));
-            parts.worn.extend(worn.into_iter().filter(|part| is_theirs(&part.wearer)));
+            let (worn, is_cut) = parts_of(all.iter(), (from_ms, until_ms), is_theirs);
+            parts.worn.extend(worn);
             parts.is_cut |= is_cut;
             if parts.worn.len() > PARTS_MAX {
                 parts.worn.truncate(PARTS_MAX);

@@ -36,10 +36,11 @@ pub struct Parts {
 }
 
 /// The parts of `from_ms..=until_ms` in which `assignments`, which are all of one unit in the order in which they were written, say
-/// who wore it. At most [`PARTS_MAX`], the ones written last; true if there are more.
+/// that somebody wore it whom the question `is_about`. At most [`PARTS_MAX`] of theirs, the ones written last; true if there are more.
 pub(super) fn parts_of<'a>(
     assignments: impl DoubleEndedIterator<Item = &'a Assignment>,
     (from_ms, until_ms): (u64, u64),
+    is_about: impl Fn(&Wearer) -> bool,
 ) -> (Vec<Worn>, bool) {
     // What no assignment written later covers.
     let mut open = vec![(from_ms, until_ms)];
@@ -53,8 +54,10 @@ pub(super) fn parts_of<'a>(
                 rest.push((from, until));
                 continue;
             }
-            let (unit, wearer) = (one.unit.clone(), one.wearer.clone());
-            parts.push(Worn { unit, wearer, from_ms: first, until_ms: last });
+            if is_about(&one.wearer) {
+                let (unit, wearer) = (one.unit.clone(), one.wearer.clone());
+                parts.push(Worn { unit, wearer, from_ms: first, until_ms: last });
+            }
             rest.extend((from < first).then(|| (from, first - 1)));
             rest.extend((last < until).then(|| (last + 1, until)));
         }
@@ -88,7 +91,7 @@ mod tests {
     #[test]
     fn a_device_that_was_lent_for_a_while_is_the_lenders_before_and_after() {
         let all = [assignment(1, "anna", 100, 200), assignment(2, "ben", 140, 160)];
-        let (parts, is_cut) = parts_of(all.iter(), (120, 250));
+        let (parts, is_cut) = parts_of(all.iter(), (120, 250), |_| true);
         let said =
             parts.iter().map(|part| (part.wearer.officer.as_deref().unwrap(), part.from_ms, part.until_ms));
         let said: Vec<_> = said.collect();
@@ -99,8 +102,18 @@ mod tests {
     #[test]
     fn however_often_a_device_changes_hands_an_answer_is_bounded_and_says_so() {
         let all: Vec<_> = (0..1_000).map(|n| assignment(n, "anna", n * 10, n * 10 + 5)).collect();
-        let (parts, is_cut) = parts_of(all.iter(), (0, u64::MAX));
+        let (parts, is_cut) = parts_of(all.iter(), (0, u64::MAX), |_| true);
         assert_eq!((parts.len(), is_cut), (PARTS_MAX, true));
+    }
+
+    #[test]
+    fn an_officer_who_had_a_device_of_the_pool_once_is_found_behind_all_who_had_it_since() {
+        let ben = assignment(0, "ben", 0, 5);
+        let others = (1..1_000).map(|n| assignment(n, "anna", n * 10, n * 10 + 5));
+        let all: Vec<_> = [ben].into_iter().chain(others).collect();
+        let is_ben = |wearer: &Wearer| wearer.officer.as_deref() == Some("ben");
+        let (parts, is_cut) = parts_of(all.iter(), (0, u64::MAX), is_ben);
+        assert_eq!((parts.len(), is_cut), (1, false));
     }
 
     proptest! {
@@ -117,7 +130,7 @@ mod tests {
             let wearers = Wearers::default();
             wearers.take(all.clone());
             let span = (from_ms, from_ms + length);
-            let (parts, is_cut) = parts_of(all.iter(), span);
+            let (parts, is_cut) = parts_of(all.iter(), span, |_| true);
             prop_assert!(!is_cut);
             for at_ms in 0..100 {
                 let of_parts: Vec<_> =
