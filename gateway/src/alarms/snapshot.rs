@@ -33,8 +33,8 @@ use crate::spool::{Disk, Lsn};
 /// File name in the data directory.
 pub const SNAPSHOT_FILE: &str = "alarms.json";
 /// Largest snapshot read: [`super::ALARMS_MAX`] alarms, [`super::TAKEN_MIN`] taken ones, [`super::WAITING_MAX`] that wait and
-/// [`super::CLOSED_MAX`] closed ones, of 3 KiB, and [`super::OWED_MAX`] receipts of 160 bytes: 110 MiB. One whose story is
-/// full of notes has up to 24 KiB; a thousand of those fit as well.
+/// [`super::CLOSED_MAX`] closed ones, of 3 KiB, [`super::OWED_MAX`] receipts of 160 bytes and [`super::UNSAID_MAX`] verdicts of 400:
+/// 117 MiB. One whose story is full of notes has up to 24 KiB; a thousand of those fit as well.
 const SNAPSHOT_BYTES_MAX: u64 = 144 * 1024 * 1024;
 const VERSION: u32 = 1;
 
