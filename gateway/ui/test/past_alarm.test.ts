@@ -26,6 +26,12 @@ describe('an alarm of the past', () => {
     expect(states).toEqual(['unacknowledged', 'acknowledged', 'cleared']);
   });
 
+  it('of a rule is cleared when the rule found its reason gone, and has the grades that the rules gave it', () => {
+    const ofRule = past([event(1_000, 'raised', 'P2'), event(2_000, 'graded', 'P1'), event(3_000, 'acknowledged', 'P1'), event(4_000, 'cleared')]);
+    expect([1_500, 2_500, 4_500].map((at_ms) => asOf(ofRule, at_ms)?.grade)).toEqual(['P2', 'P1', 'P1']);
+    expect(asOf(ofRule, 4_500)?.state).toBe('cleared');
+  });
+
   it('is never shown less grave than it may have been', () => {
     const open = past([event(1_000, 'raised'), event(3_000, 'acknowledged', 'P2')], { grade: 'P1' });
     expect(asOf(open, 2_000)?.grade).toBe('P2');

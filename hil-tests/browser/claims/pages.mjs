@@ -104,8 +104,10 @@ async function access(run, browser, sabotage, gateway) {
     await page.getByLabel('Operator', { exact: true }).focus();
     await page.keyboard.type('the-supervisor');
     await page.keyboard.press('Enter');
-    await page.locator('td', { hasText: /Replay read\s*Of the past: .+ to / }).first().waitFor({ timeout: run.timeout });
-    await run.picture(page, 'access-log-past-light');
+    const look = page.locator('td', { hasText: /Replay read\s*Of the past: .+ to / }).first();
+    await look.waitFor({ timeout: run.timeout });
+    await look.scrollIntoViewIfNeeded();
+    await run.picture(page, 'access-log-past-contrast');
   });
   await run.claim('what_an_operator_saw_is_answered_and_is_on_record_itself', async () => {
     await page.getByLabel('Operator', { exact: true }).fill('');

@@ -13,6 +13,16 @@ export function barScale(values: readonly number[], height_px: number): { max: n
   return { max, y: (value) => Math.round((height_px - (value / max) * height_px) * 10) / 10 };
 }
 
+/** Lines of text need so much. */
+const TEXT_PX = 12;
+
+/** Where the words beside the lines stand: each at its line, and none over the one below it. Lowest first. */
+export function wordsY(lines_y: readonly number[]): number[] {
+  const placed: number[] = [];
+  for (const y of lines_y) placed.push(Math.min(y, (placed.at(-1) ?? Infinity) - TEXT_PX));
+  return placed;
+}
+
 const SECOND_MS = 1_000;
 /** Half a second to five minutes. */
 const FROM_MS = SECOND_MS / 2;

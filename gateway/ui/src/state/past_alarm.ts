@@ -26,7 +26,7 @@ export function asOf(alarm: PastAlarm, at_ms: number): Alarm | null {
   const isOver = had('closed') || (alarm.closed?.at_ms ?? Infinity) <= at_ms;
   if (alarm.received_at_ms > at_ms || isOver) return null;
   const isAnswered = alarm.acknowledged_at_ms !== null && alarm.acknowledged_at_ms <= at_ms;
-  const state = !isAnswered ? 'unacknowledged' : had('cancelled') ? 'cleared' : 'acknowledged';
+  const state = !isAnswered ? 'unacknowledged' : had('cancelled') || had('cleared') ? 'cleared' : 'acknowledged';
   const grade = gradeAt(alarm, at_ms);
   return { ...alarm, state, ...(grade === undefined ? {} : { grade }) };
 }
