@@ -77,7 +77,7 @@ pub struct BacklogReport {
     pub system: &'static str,
     /// Positions a second that came meanwhile.
     pub live_per_s: u64,
-    /// Calls it had answered when it had the position that was newest as it came back, that one included.
+    /// Calls it had answered when it had the position that was newest as it came back, or a newer one; that call included.
     pub newest_after_calls: Option<u64>,
     /// And how long that was.
     pub newest_after_ms: Option<u128>,
@@ -125,7 +125,8 @@ struct Heard {
     calls_count: u64,
     /// Key, and since when it is owed; the class.
     owed: HashMap<String, (Instant, EntryClass)>,
-    newest: Option<String>,
+    /// When the newest position was appended that it has not heard of because it is away.
+    newest_at: Option<Instant>,
     newest_after: Option<(u64, Duration)>,
     alarms: Latencies,
     live: Latencies,
@@ -175,14 +176,21 @@ impl<S: Sink> Sink for Watched<S> {
 }
 
 impl Heard {
-    fn accept(&mut self, key: &str, is_back_at: Instant) {
-        if self.newest.as_deref() == Some(key) && self.newest_after.is_none() {
-            self.newest_after = Some((self.calls_count, is_back_at.elapsed()));
+    fn note_newest(&mut self, at: Instant) {
+        if self.is_back_at.is_none() {
+            self.newest_at = Some(at);
         }
+    }
+
+    fn accept(&mut self, key: &str, is_back_at: Instant) {
         let Some((since, class)) = self.owed.remove(key) else {
             self.duplicate_count += 1;
             return;
         };
+        let is_as_new = self.newest_at.is_some_and(|newest_at| since >= newest_at);
+        if class == EntryClass::Live && is_as_new && self.newest_after.is_none() {
+            self.newest_after = Some((self.calls_count, is_back_at.elapsed()));
+        }
         let waited_us = u64::try_from(since.max(is_back_at).elapsed().as_micros()).unwrap_or(u64::MAX);
         match class {
             EntryClass::Alarm => self.alarms.add(waited_us),
@@ -202,8 +210,8 @@ struct Devices {
 }
 
 impl Devices {
-    /// Appends the next record; returns its key.
-    async fn append(&mut self, class: EntryClass, age_ms: u64) -> Result<String, SpoolError> {
+    /// Appends the next record.
+    async fn append(&mut self, class: EntryClass, age_ms: u64) -> Result<(), SpoolError> {
         let number = self.issued;
         self.issued += 1;
         let device = format!("pc-{:04}", number % DEVICES);
@@ -216,9 +224,9 @@ impl Devices {
         self.bytes.clear();
         record.encode(&mut self.bytes);
         let key = record.key();
-        self.force_system.lock().owed.insert(key.clone(), (Instant::now(), class));
+        self.force_system.lock().owed.insert(key, (Instant::now(), class));
         self.spool.append(class, &self.bytes).await?;
-        Ok(key)
+        Ok(())
     }
 
     async fn fill(&mut self, count: u64) -> Result<(), SpoolError> {
@@ -240,11 +248,9 @@ impl Devices {
             let due = began.elapsed().as_millis() as u64 * per_s / 1_000;
             while sent < due {
                 sent += 1;
-                let key = self.append(EntryClass::Live, 0).await?;
-                let is_away = self.force_system.lock().is_back_at.is_none();
-                if is_away {
-                    self.force_system.lock().newest = Some(key);
-                }
+                let at = Instant::now();
+                self.append(EntryClass::Live, 0).await?;
+                self.force_system.lock().note_newest(at);
                 if sent.is_multiple_of(10) {
                     self.append(EntryClass::Alarm, 0).await?;
                 }

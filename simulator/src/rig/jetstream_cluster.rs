@@ -6,8 +6,9 @@
 //! devices -> gateway -> forwarder -> three nats-servers, a stream with three replicas -> consume.py of docs/sinks/nats.md
 //!                                      1. the stream's leader killed, started again        killed too, and started again:
 //!                                      2. the gateway's server paused                      it goes on where it was
-//!                                      3. the gateway's server cut off from the other two
-//!                    '- forwarder -> proxy -> PostgreSQL    4. answers lost, then all four killed: a scaled two-hour outage
+//!                                      3. the gateway's server cut off from the other two           |
+//!                    '- forwarder -> proxy -> PostgreSQL, which has the consumer's database too  <---'
+//!                                      4. answers lost, then all four killed: a scaled two-hour outage
 //! ```
 //!
 //! Through 1 to 3 the stream must go on while the fault lasts: two of three are enough. Time is scaled by [`SCALE`]: the duplicate
@@ -45,7 +46,7 @@ pub struct ClusterPlan {
     pub binary: PathBuf,
     /// The nats-server binary.
     pub nats_server: PathBuf,
-    /// A Python with nats-py.
+    /// A Python with nats-py and asyncpg.
     pub python: PathBuf,
     /// Devices.
     pub device_count: usize,
@@ -119,7 +120,7 @@ pub async fn jetstream_cluster(plan: &ClusterPlan, dir: &Path) -> Result<Cluster
     })?;
     let load = Load::start(setup.address, &setup.devices, Load::fresh(plan.device_count), PACE);
     load.everyone_hears(10).await?;
-    let mut consumer = Consumer::new(&plan.python, &dir.join("consumer"))?;
+    let mut consumer = Consumer::new(&plan.python, &dir.join("consumer"), &database)?;
     Cluster::goes_on(50, STANDSTILL_MAX).await?;
     consumer.run(&urls)?;
     let standstill = one_by_one(&mut cluster, &mut consumer, &urls).await?;
@@ -135,7 +136,7 @@ pub async fn jetstream_cluster(plan: &ClusterPlan, dir: &Path) -> Result<Cluster
         .zip(&counts)
         .flat_map(|(device, count)| (0..*count).map(|seq| load::key(device, seq)))
         .collect();
-    let mut report = judge(&mut consumer, &urls, &keys, plan.arrival_max).await?;
+    let mut report = judge(&mut consumer, &database, &urls, &keys, plan.arrival_max).await?;
     report.standstill_ms_max = standstill.as_millis();
     report.outage_s = plan.outage.as_secs();
     while settled.elapsed() < plan.arrival_max {
@@ -205,11 +206,12 @@ async fn outage(cluster: &mut Cluster, database: &mut Beside, lasts: Duration) -
 
 async fn judge(
     consumer: &mut Consumer,
+    database: &Beside,
     urls: &[String],
     keys: &[String],
     most: Duration,
 ) -> Result<ClusterReport, RigError> {
-    let found = consumer.ids_with(keys, most).await?;
+    let found = consumer.ids_with(database, keys, most).await?;
     let expected: HashMap<String, u32> = keys.iter().map(|key| (key.clone(), 0)).collect();
     let lost_count = keys.iter().filter(|key| !found.contains(*key)).count();
     let (stream, lost_by_stream_count) = match Box::pin(collect(&urls[0], &expected, most)).await {

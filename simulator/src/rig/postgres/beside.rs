@@ -1,8 +1,12 @@
-//! A PostgreSQL output beside others: its answers are lost, then the server is gone, then it is back.
+//! A PostgreSQL output beside others: its answers are lost, then the server is gone, then it is back. A consumer of another
+//! output has a database of its own on it.
 //!
 //! **What it committed before, the gateway cannot know: it comes again, and stands in the tables once all the same.**
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use fieldpost_gateway::config::RELEASE_ALL;
 use tokio::task::block_in_place;
@@ -26,8 +30,9 @@ impl Beside {
             let cluster = Cluster::start(&[])?;
             cluster.sql(
                 "postgres",
-                "CREATE ROLE gateway LOGIN; CREATE SCHEMA fieldpost AUTHORIZATION gateway",
+                "CREATE ROLE gateway LOGIN; CREATE SCHEMA fieldpost AUTHORIZATION gateway; CREATE ROLE cad LOGIN",
             )?;
+            cluster.sql("postgres", "CREATE DATABASE cad OWNER cad")?;
             Ok(cluster)
         });
         let cluster = cluster.map_err(RigError::io("start PostgreSQL"))?;
@@ -42,6 +47,18 @@ impl Beside {
              retry_delay_ms_max = 500\nattempt_ms_max = 2000\n{RELEASE_ALL}\n",
             self.proxy.port()
         )
+    }
+
+    /// Where the consumer of docs/sinks/nats.md writes.
+    pub(in crate::rig) fn url_of_consumer(&self) -> String {
+        self.cluster.url("cad", "cad")
+    }
+
+    /// Every id in the consumer's table, which has each once.
+    pub(in crate::rig) fn ids_of_consumer(&self) -> Result<HashSet<String>, RigError> {
+        let ids = block_in_place(|| self.cluster.sql("cad", "SELECT id FROM event"));
+        let ids = ids.map_err(RigError::io("ask the consumer's database"))?;
+        Ok(ids.lines().map(str::to_owned).collect())
     }
 
     /// From now on the answer to a COMMIT is lost; returns when one was.
