@@ -5,26 +5,37 @@
 //!
 //! | identity | content | verdict |
 //! |---|---|---|
-//! | not appended yet | - | new; but if a later boot had begun by then, the boot id is used again: repeats |
-//! | appended | remembered, the same | again: counted, not appended |
-//! | appended | remembered, another | repeats: appended under a key of its own |
+//! | any | remembered, the same | again: counted, not appended |
+//! | any | remembered, another | repeats: appended under a key of its own |
 //! | appended | forgotten | an alarm: repeats. Else new if its time fits what was appended of its boot (a sink that has it drops it by its key), repeats if not |
+//! | unknown | none | new; but if a later boot had begun by then, the boot id is used again: repeats |
+//!
+//! **No content is forgotten because there are holes.** Behind a broker each gateway of a group has a part of a device's numbers and
+//! holes between them: of every second number 64 ranges tell no more than 128 numbers.
 //!
 //! ```text
 //! Dedup: 16 shards of unit -> Arc<DeviceSeen>            a session holds its own Arc: one lock nobody else wants
 //! DeviceSeen: newest boots -> ascending ranges of sequences   [0..=41] [60..=60]
-//!             newest records -> fingerprints; newest alarms likewise, which positions do not push out
+//!             newest 992 records or more -> fingerprints
+//!             newest 16 alarms -> fingerprints, which positions do not push out
 //! ```
 //! Identities come back from the loss ledger at start, so that a boot id is known again after a year; fingerprints from the
 //! spool's tail, those of alarms from the ledger.
+
+mod alarms;
+mod boot;
+mod contents;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fieldpost_protocol::{BootId, ClockQuality, DeviceId, Envelope, ForceId, Head, Seq};
-use serde::{Deserialize, Serialize};
 
+pub use self::alarms::ALARMS_MAX;
+pub use self::boot::BootTimes;
+pub(crate) use self::contents::Contents;
+use self::{alarms::Alarms, boot::BootSeen};
 use crate::fingerprint::Fingerprint;
 use crate::ledger::Ledger;
 use crate::quota::Quota;
@@ -39,12 +50,12 @@ pub struct DedupBounds {
     pub devices_max: usize,
     /// Boots per device; beyond it the one heard of longest ago is forgotten.
     pub boots_max: usize,
-    /// Ranges per boot; beyond it the lowest is forgotten.
+    /// Ranges per boot; beyond it the lowest is forgotten, and what is remembered of its contents is not.
     pub ranges_max: usize,
 }
 
 impl Default for DedupBounds {
-    /// 100,000 devices (a force has 40,000) x 8 boots x 64 ranges: at most 4 KiB a device and 3 KiB of fingerprints; 300 B
+    /// 100,000 devices (a force has 40,000) x 8 boots x 64 ranges: at most 4 KiB a device and 5.5 KiB of fingerprints; 300 B
     /// for one that has sent nothing since the start.
     fn default() -> Self {
         Self { devices_max: 100_000, boots_max: 8, ranges_max: 64 }
@@ -56,12 +67,6 @@ const SHARDS: usize = 16;
 /// Entries read back at start: what a thousand messages a second leave in four minutes, read in well under a second.
 /// The contents of what was appended longer ago are forgotten.
 pub const REBUILD_ENTRIES_MAX: u64 = 262_144;
-
-/// Records of a device whose contents are remembered: eight batches of 32, which is the device logic's window.
-const RECENT_MAX: usize = 256;
-
-/// Alarms of a device whose contents are remembered.
-pub const ALARMS_MAX: usize = 16;
 
 /// How far a boot may begin before the end of an earlier one without that being odd: clocks are set late and drift.
 const BOOTS_OVERLAP_MS_MAX: u64 = 5 * 60_000;
@@ -101,44 +106,14 @@ pub struct DeviceSeen {
 pub struct Seen {
     /// Heard of longest ago first.
     boots: Vec<BootSeen>,
-    recent: Recent<RECENT_MAX>,
-    alarms: Recent<ALARMS_MAX>,
+    contents: Contents,
+    alarms: Alarms,
     /// The newest entry appended for the device: once it is committed, so is every record remembered here.
     newest: Lsn,
     /// What the device has taken of what all share.
     pub(crate) quota: Quota,
     boots_max: usize,
     ranges_max: usize,
-}
-
-#[derive(Debug)]
-struct BootSeen {
-    boot: BootId,
-    /// First and last sequence, ascending, with a hole between any two.
-    ranges: Vec<(u32, u32)>,
-    times: BootTimes,
-}
-
-/// What the times of a boot's records say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct BootTimes {
-    /// Earliest time by a clock set from outside, Unix ms.
-    #[serde(rename = "t0", default, skip_serializing_if = "Option::is_none")]
-    first_ms: Option<u64>,
-    /// Latest time by a clock that is set, Unix ms.
-    #[serde(rename = "t1", default, skip_serializing_if = "Option::is_none")]
-    last_ms: Option<u64>,
-    /// The boot id was used again: its times say nothing any more.
-    #[serde(rename = "r", default, skip_serializing_if = "std::ops::Not::not")]
-    is_repeated: bool,
-}
-
-/// The fingerprints of the newest records, at most `MAX`.
-#[derive(Debug, Default)]
-struct Recent<const MAX: usize> {
-    entries: Vec<(BootId, Seq, Fingerprint)>,
-    /// The oldest, once there are `MAX`.
-    at: usize,
 }
 
 impl Dedup {
@@ -246,8 +221,8 @@ impl Seen {
     fn new(bounds: DedupBounds) -> Self {
         Self {
             boots: Vec::new(),
-            recent: Recent::default(),
-            alarms: Recent::default(),
+            contents: Contents::default(),
+            alarms: Alarms::default(),
             newest: Lsn(0),
             quota: Quota::default(),
             boots_max: bounds.boots_max.max(1),
@@ -271,19 +246,24 @@ impl Seen {
         if sabotage::is(Sabotage::StoreTwice) {
             return Verdict::New;
         }
-        let Some(boot) = self.find(head.boot).filter(|boot| boot.contains(head.seq.0)) else {
-            return if self.is_boot_over(head) { Verdict::Repeats } else { Verdict::New };
+        let unheard = || if self.is_boot_over(head) { Verdict::Repeats } else { Verdict::New };
+        let Some(boot) = self.find(head.boot).filter(|boot| !boot.ends_before(head.seq.0)) else {
+            return unheard();
         };
-        let remembered =
-            [self.alarms.find(head.boot, head.seq, print), self.recent.find(head.boot, head.seq, print)];
-        if remembered.contains(&Some(true)) {
-            Verdict::Again
-        } else if remembered.contains(&Some(false)) || head.class.is_alarm_family() || !boot.times.allow(head)
-        {
-            Verdict::Repeats
-        } else {
-            Verdict::New
+        match self.remembers(head, print) {
+            Some(true) => Verdict::Again,
+            Some(false) => Verdict::Repeats,
+            None if !boot.contains(head.seq.0) => unheard(),
+            None if head.class.is_alarm_family() || !boot.times.allow(head) => Verdict::Repeats,
+            None => Verdict::New,
         }
+    }
+
+    /// Whether this is one of the contents remembered under the identity; `None` if none is.
+    fn remembers(&self, head: &Head, print: Fingerprint) -> Option<bool> {
+        let found =
+            [self.alarms.find(head.boot, head.seq, print), self.contents.find(head.boot, head.seq, print)];
+        found.into_iter().flatten().reduce(|any, same| any || same)
     }
 
     /// Whether a later boot had begun when the record was made, so that its boot id is in use for the second time.
@@ -303,7 +283,7 @@ impl Seen {
     pub fn alarm_print(&self, boot: BootId, seq: Seq, repeat: Option<Fingerprint>) -> Option<Fingerprint> {
         let is_repeated = self.find(boot).is_some_and(|of_boot| of_boot.times.is_repeated);
         // The first of two may have been forgotten: the other must not be taken for it.
-        let is_certain = !is_repeated || self.alarms.entries.len() < ALARMS_MAX;
+        let is_certain = !is_repeated || !self.alarms.is_full();
         repeat.or_else(|| self.alarms.oldest(boot, seq).filter(|_| is_certain))
     }
 
@@ -325,10 +305,9 @@ impl Seen {
         let boot = self.boot(head.boot);
         boot.insert(head.seq.0, head.seq.0, ranges_max);
         boot.times.note(head, repeats);
+        self.contents.add(head.boot, head.seq, print);
         if head.class.is_alarm_family() {
             self.alarms.add(head.boot, head.seq, print);
-        } else {
-            self.recent.add(head.boot, head.seq, print);
         }
     }
 
@@ -350,78 +329,6 @@ impl Seen {
     /// Notes an entry without a sequence: quarantined bytes that are no envelope.
     pub fn advance(&mut self, lsn: Lsn) {
         self.newest = self.newest.max(lsn);
-    }
-}
-
-impl BootTimes {
-    /// Whether a record of forgotten content may be one of the boot's.
-    fn allow(self, head: &Head) -> bool {
-        let is_set = head.clock != ClockQuality::Unset;
-        is_set && !self.is_repeated && self.last_ms.is_some_and(|last| head.time_ms <= last)
-    }
-
-    /// Notes a record of the boot, and whether it repeats an identity.
-    pub fn note(&mut self, head: &Head, repeats: bool) {
-        self.is_repeated |= repeats;
-        if self.is_repeated || head.clock == ClockQuality::Unset {
-            return;
-        }
-        self.last_ms = self.last_ms.max(Some(head.time_ms));
-        if head.clock != ClockQuality::Holdover {
-            self.first_ms = Some(self.first_ms.map_or(head.time_ms, |first| first.min(head.time_ms)));
-        }
-    }
-}
-
-impl<const MAX: usize> Recent<MAX> {
-    fn add(&mut self, boot: BootId, seq: Seq, print: Fingerprint) {
-        let entry = (boot, seq, print);
-        if self.entries.len() < MAX {
-            self.entries.push(entry);
-        } else {
-            self.entries[self.at] = entry;
-            self.at = (self.at + 1) % MAX;
-        }
-    }
-
-    /// The content that was heard first under the identity.
-    fn oldest(&self, boot: BootId, seq: Seq) -> Option<Fingerprint> {
-        let (newer, older) = self.entries.split_at(self.at);
-        let mut in_order = older.iter().chain(newer);
-        in_order.find(|entry| (entry.0, entry.1) == (boot, seq)).map(|entry| entry.2)
-    }
-
-    /// Whether the content is one of those remembered under the identity; `None` if there are none.
-    fn find(&self, boot: BootId, seq: Seq, print: Fingerprint) -> Option<bool> {
-        let mut alike = self.entries.iter().filter(|entry| (entry.0, entry.1) == (boot, seq)).peekable();
-        alike.peek()?;
-        Some(alike.any(|entry| entry.2 == print))
-    }
-}
-
-impl BootSeen {
-    fn contains(&self, seq: u32) -> bool {
-        // From the end: a device mostly sends its newest.
-        let candidate = self.ranges.iter().rev().find(|(first, _)| *first <= seq);
-        candidate.is_some_and(|(_, last)| seq <= *last)
-    }
-
-    /// Adds `first..=last`, joining what it touches.
-    fn insert(&mut self, first: u32, last: u32, ranges_max: usize) {
-        // What ends before `first` and does not touch it stays in front; what begins after `last` likewise behind.
-        let from =
-            self.ranges.partition_point(|(_, end)| end.checked_add(1).is_some_and(|next| next < first));
-        let to = self.ranges.partition_point(|(begin, _)| *begin <= last.saturating_add(1));
-        if from == to {
-            self.ranges.insert(from, (first, last));
-            if self.ranges.len() > ranges_max {
-                self.ranges.remove(0);
-            }
-        } else {
-            let joined = (first.min(self.ranges[from].0), last.max(self.ranges[to - 1].1));
-            self.ranges[from] = joined;
-            self.ranges.drain(from + 1..to);
-        }
     }
 }
 

@@ -4,41 +4,30 @@
 //! could make one has the key of the device or of the gateways. It is memory alone: a gateway that was away has missed what was
 //! said meanwhile, and stores such a record a second time, under the same key.
 
-use std::collections::VecDeque;
-
 use fieldpost_protocol::{BootId, NamedRecord, Proven};
 
+use crate::dedup::Contents;
+use crate::fingerprint::Fingerprint;
 use crate::sabotage::{self, Sabotage};
 
-/// Records of a device remembered, the one heard of last at the end: 3 KiB a device at most. A device has at most 256 on their
-/// way.
-const RECORDS_MAX: usize = 256;
-
-/// By boot, number and content.
+/// By boot, number and content, as far back as a gateway knows what it has stored itself.
 #[derive(Debug, Default)]
-pub(super) struct Elsewhere(VecDeque<(BootId, NamedRecord)>);
+pub(super) struct Elsewhere(Contents);
 
 impl Elsewhere {
     /// Takes what a receipt says.
     pub(super) fn learn(&mut self, proven: &Proven) {
         for record in &proven.records {
-            let heard = (proven.boot, *record);
-            if self.0.contains(&heard) {
-                continue;
+            if !self.has(proven.boot, *record) {
+                self.0.add(proven.boot, record.seq, Fingerprint(record.print.0));
             }
-            if self.0.len() >= RECORDS_MAX {
-                self.0.pop_front();
-            }
-            self.0.push_back(heard);
         }
     }
 
     /// Whether another gateway has it.
     pub(super) fn has(&self, boot: BootId, record: NamedRecord) -> bool {
-        if sabotage::is(Sabotage::NameByNumber) {
-            return self.0.iter().any(|(of, known)| (*of, known.seq) == (boot, record.seq));
-        }
-        self.0.contains(&(boot, record))
+        let found = self.0.find(boot, record.seq, Fingerprint(record.print.0));
+        found == Some(true) || (found.is_some() && sabotage::is(Sabotage::NameByNumber))
     }
 }
 
@@ -67,13 +56,13 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_keeps_the_newest() {
+    fn the_newest_are_known_however_often_they_are_said() {
         let mut elsewhere = Elsewhere::default();
-        for n in 0..1000 {
+        for n in 0..2000 {
             elsewhere.learn(&said(1, record(n, n)));
             elsewhere.learn(&said(1, record(n, n)));
         }
-        assert_eq!(elsewhere.0.len(), RECORDS_MAX);
-        assert!(elsewhere.has(BootId(1), record(999, 999)) && elsewhere.has(BootId(1), record(744, 744)));
+        assert!(elsewhere.has(BootId(1), record(1999, 1999)) && elsewhere.has(BootId(1), record(1008, 1008)));
+        assert!(!elsewhere.has(BootId(1), record(0, 0)), "memory is bounded");
     }
 }

@@ -98,9 +98,28 @@ fn an_alarm_is_dropped_only_if_that_very_alarm_is_remembered() {
 }
 
 #[test]
+fn alarms_that_are_sent_again_together_are_known_however_many_they_are() {
+    let mut seen = seen(2, 64);
+    let alarms: Vec<_> = (0..10 * ALARMS_MAX as u32).map(|seq| alarm(1, seq, T0_MS)).collect();
+    assert!(alarms.iter().all(|alarm| seen.takes(alarm) == Verdict::New));
+    assert!(alarms.iter().all(|alarm| seen.takes(alarm) == Verdict::Again));
+}
+
+#[test]
+fn an_alarm_that_ledger_and_spool_both_tell_of_takes_one_place() {
+    let mut alarms = Alarms::default();
+    for seq in (0..ALARMS_MAX as u32).chain(0..ALARMS_MAX as u32 / 2) {
+        alarms.add(BootId(1), Seq(seq), Fingerprint(seq));
+    }
+    for seq in 0..ALARMS_MAX as u32 {
+        assert_eq!(alarms.find(BootId(1), Seq(seq), Fingerprint(seq)), Some(true), "{seq}");
+    }
+}
+
+#[test]
 fn a_redelivery_whose_content_is_forgotten_is_stored_again_under_the_same_key() {
     let mut seen = seen(2, 64);
-    for seq in 0..2 * RECENT_MAX as u32 {
+    for seq in 0..2_048 {
         seen.takes(&head(1, seq, T0_MS + u64::from(seq)));
     }
     assert_eq!(seen.judges(&head(1, 0, T0_MS)), Verdict::New);
@@ -161,6 +180,41 @@ fn a_connected_device_is_never_forgotten() {
     for (n, seen) in held.iter().enumerate() {
         let again = dedup.device(&force, &DeviceId::try_new(&format!("d{n}")).unwrap());
         assert!(Arc::ptr_eq(seen, &again));
+    }
+}
+
+/// Seen behind a real broker: a redelivery 190 records later was stored again, and every content was remembered.
+#[test]
+fn a_redelivery_is_known_however_many_holes_came_after_it() {
+    let mut seen = seen(2, 64);
+    let every_second = || (0..900).step_by(2).map(|seq| head(1, seq, T0_MS + u64::from(seq)));
+    assert!(every_second().all(|head| seen.takes(&head) == Verdict::New));
+    assert!(!seen.contains(BootId(1), Seq(0)), "the ranges tell no more");
+    assert!(every_second().all(|head| seen.takes(&head) == Verdict::Again));
+    assert_eq!(seen.takes(&head(1, 0, T0_MS + 5_000)), Verdict::Repeats, "of another life");
+}
+
+proptest! {
+    /// A gateway of a group behind a broker gets some of a device's numbers, and the broker says any of them again as long as it
+    /// likes: up to 990 records later none is stored a second time.
+    #[test]
+    fn what_a_broker_says_again_is_stored_once(
+        turns in proptest::collection::vec((1u32..5, 0usize..990, any::<bool>()), 1..1_200))
+    {
+        let mut seen = seen(2, 64);
+        let of = |seq: u32, is_alarm| {
+            let time_ms = T0_MS + u64::from(seq);
+            if is_alarm { alarm(1, seq, time_ms) } else { head(1, seq, time_ms) }
+        };
+        let mut came = Vec::new();
+        let mut newest = 0;
+        for (step, ago, is_alarm) in turns {
+            newest += step;
+            prop_assert_eq!(seen.takes(&of(newest, is_alarm)), Verdict::New);
+            came.push(of(newest, is_alarm));
+            let again = &came[came.len().saturating_sub(1 + ago)];
+            prop_assert_eq!(seen.takes(again), Verdict::Again, "{} at {}", again.seq.0, newest);
+        }
     }
 }
 
