@@ -35,7 +35,6 @@ const SHARE: &[&[&str]] = &[
     &["jetstream-outage", "--seconds", "10"],
     &["clocks", "--seconds", "2"],
     &["broker", "--kills", "6"],
-    &["broker", "--kills", "0"],
     &["backlog", "--records", "100000"],
     ALARM_LATENCY,
     ALL_BACK_AT_ONCE,

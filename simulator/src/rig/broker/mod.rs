@@ -7,8 +7,9 @@
 //!                          '-- evil: forges, changes, repeats, speaks as others, answers as the gateway
 //! ```
 //!
-//! Where nothing is killed, every device has two lives: it is wiped, keeps its key, and counts boots and sequences from the beginning again while `evil` says
-//! again what gateways answered to its first life. **What a gateway stored of one life lets go of nothing of the other.**
+//! Every device has two lives, with half of the kills in each: it is wiped, keeps its key, and counts boots and sequences from the
+//! beginning again while `evil` says again what gateways answered to its first life. **What a gateway stored of one life lets go of
+//! nothing of the other.**
 //!
 //! **By key.** Two gateways own two memories of duplicates. What one has said STORED of the other hears, and does not store;
 //! what a kill cuts off between the two can stand in both spools, under one key, and a force system takes it once. Such
@@ -46,8 +47,7 @@ use crate::{console, fleet::connection::FrontDoor};
 /// What must happen does so far sooner, even on a busy machine.
 const HANG: Duration = Duration::from_secs(90);
 
-/// Records of a first life, which a second gives the same numbers: more than it owes while no gateway answers, which travel
-/// together, and below what a gateway remembers of others.
+/// Records of a life, before anything is killed: more than a device owes while no gateway answers, which travel together.
 const LIFE_COUNT: u32 = 200;
 
 /// What to do.
@@ -78,6 +78,8 @@ pub struct BrokerReport {
     pub lost_count: u64,
     /// More than once in one spool. Must be 0.
     pub duplicate_count: u64,
+    /// The first of these, each with how far apart it stands.
+    pub twice: Vec<String>,
     /// In both spools, under one key: taken once by whoever takes it by key.
     pub in_both_count: u64,
     /// In a spool, of no device, or under a key that no device made. Must be 0.
@@ -119,6 +121,15 @@ impl BrokerReport {
     }
 }
 
+/// What is killed.
+struct Faults {
+    dice: StdRng,
+    mosquitto: Mosquitto,
+    pair: Pair,
+    /// Kills of a gateway so far, and as many of mosquitto.
+    done: usize,
+}
+
 /// Both gateways.
 struct Pair {
     setups: Vec<(Setup, SocketAddr)>,
@@ -131,48 +142,54 @@ struct Pair {
 /// # Errors
 /// [`RigError`] if the rig itself cannot work.
 pub async fn behind_broker(plan: &BrokerPlan, dir: &Path) -> Result<BrokerReport, RigError> {
-    let mut dice = StdRng::seed_from_u64(plan.seed);
     let house = block_in_place(|| House::new(dir, plan.device_count.max(2)))?;
-    let mut mosquitto = block_in_place(|| Mosquitto::start(&house.broker_dir))?;
-    let mut pair = block_in_place(|| Pair::start(&house, mosquitto.port, &plan.binary))?;
+    let mosquitto = block_in_place(|| Mosquitto::start(&house.broker_dir))?;
     let broker = FrontDoor {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, mosquitto.port)),
         server_name: "127.0.0.1".to_owned(),
     };
+    let pair = block_in_place(|| Pair::start(&house, mosquitto.port, &plan.binary))?;
+    let mut faults = Faults { dice: StdRng::seed_from_u64(plan.seed), mosquitto, pair, done: 0 };
     let evil = Evil::connect(&broker, house.evil.clone());
     let units = Units::start(&house, &broker);
     let tape = Box::pin(evil.catch(6 * plan.device_count)).await?;
     units.everyone_has_stored(LIFE_COUNT).await?;
-    for round in 0..plan.kill_count {
-        units.everyone_hears().await?;
-        // The instants of the faults, not waits for something to be ready.
-        sleep(Duration::from_millis(dice.random_range(0..400))).await;
-        block_in_place(|| pair.kill_and_restart(round % 2))?;
-        units.everyone_hears().await?;
-        sleep(Duration::from_millis(dice.random_range(0..400))).await;
-        block_in_place(|| mosquitto.kill().and_then(|()| mosquitto.restart()))?;
-        console::progress(&format!("killed {} of {} times", round + 1, plan.kill_count));
-    }
-    // A gateway remembers the newest that the other has; what is older it stores again, under the same key.
-    let evil = Evil::connect(&broker, house.evil.clone());
-    let newest = Box::pin(evil.catch(6 * plan.device_count)).await?;
     units.all_stored().await?;
-    let mut report = Box::pin(under_attack(&house, &broker, &newest.up, &units, &pair)).await?;
-    report.killed_count = plan.kill_count;
+    let mut report = Box::pin(under_attack(&house, &broker, &tape.up, &units, &faults.pair)).await?;
+    units.go_on();
+    faults.kill(plan.kill_count.div_ceil(2), &units).await?;
+    units.all_stored().await?;
     let mut lives = vec![units.end().await];
-    // A gateway remembers 256 contents of numbers used twice (docs/SECURITY.md): the second life stays short.
-    if plan.kill_count == 0 {
-        let units = Box::pin(wiped(&house, &broker, &tape, &pair)).await?;
-        units.everyone_has_stored(LIFE_COUNT).await?;
-        units.everyone_is_told().await?;
-        units.all_stored().await?;
-        lives.push(units.end().await);
-    }
-    block_in_place(|| pair.end())?;
+    let units = Box::pin(wiped(&house, &broker, &tape, &faults.pair)).await?;
+    units.everyone_has_stored(LIFE_COUNT).await?;
+    faults.kill(plan.kill_count, &units).await?;
+    units.everyone_is_told().await?;
+    units.all_stored().await?;
+    lives.push(units.end().await);
+    report.killed_count = faults.done;
+    block_in_place(|| faults.pair.end())?;
     report.device_count = house.devices.len() as u64;
     let spools = [account::read(&house.spool("a")).await?, account::read(&house.spool("b")).await?];
     account::account(&house, &lives, &spools, &mut report);
     Ok(report)
+}
+
+impl Faults {
+    /// Kills a gateway, and then mosquitto, until that was done so often in all.
+    async fn kill(&mut self, count: usize, units: &Units) -> Result<(), RigError> {
+        while self.done < count {
+            units.everyone_hears().await?;
+            // The instants of the faults, not waits for something to be ready.
+            sleep(Duration::from_millis(self.dice.random_range(0..400))).await;
+            block_in_place(|| self.pair.kill_and_restart(self.done % 2))?;
+            units.everyone_hears().await?;
+            sleep(Duration::from_millis(self.dice.random_range(0..400))).await;
+            block_in_place(|| self.mosquitto.kill().and_then(|()| self.mosquitto.restart()))?;
+            self.done += 1;
+            console::progress(&format!("killed {} times", self.done));
+        }
+        Ok(())
+    }
 }
 
 /// The second life of every device begins while no gateway can answer, and `evil` answers instead.

@@ -180,9 +180,8 @@ impl Running {
     }
 
     fn fix(&mut self) {
-        self.next_fix += Duration::from_millis(
-            FIX_MS.start + u64::from(next(&mut self.state)) % (FIX_MS.end - FIX_MS.start),
-        );
+        let gap_ms = FIX_MS.start + u64::from(next(&mut self.state)) % (FIX_MS.end - FIX_MS.start);
+        self.next_fix = Instant::now() + Duration::from_millis(gap_ms);
         let now_ms = self.now_ms();
         if self.device.ledger().owed > 200 {
             return;

@@ -72,6 +72,11 @@ impl Units {
         self.everyone(|_, now| now.issued > 0 && now.owed == 0).await
     }
 
+    /// Sends again.
+    pub(super) fn go_on(&self) {
+        self.phase.send_replace(Phase::Load);
+    }
+
     pub(super) async fn end(mut self) -> Vec<Standing> {
         self.phase.send_replace(Phase::Stop);
         while self.running.join_next().await.is_some() {}
