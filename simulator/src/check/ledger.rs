@@ -9,15 +9,17 @@
 //!      \-> declared lost (a loss record)    \-> the page
 //! ```
 
+mod sink;
+mod verdict;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use fieldpost_protocol::{Body, Class, Envelope, Lane};
 
-use super::account::{Account, Truth, differences};
+use self::sink::SinkLedger;
+pub use self::{sink::SinkCount, verdict::Balance};
 use super::latency::Latencies;
 
-/// Most examples of each fault kept for the report.
-const EXAMPLES_MAX: usize = 5;
 /// Positions that wait for the page to show them, per device; older ones are given up as overtaken.
 const WAITING_FOR_PAGE_MAX: usize = 512;
 
@@ -79,21 +81,6 @@ struct DeviceLedger {
     waiting_for_page: VecDeque<(u64, u64)>,
 }
 
-/// What one sink received.
-#[derive(Debug)]
-struct SinkLedger {
-    name: String,
-    arrived: BTreeMap<(usize, u32), Vec<bool>>,
-    /// Highest sequence seen of (device, boot, lane).
-    newest: BTreeMap<(usize, u32, u8), u32>,
-    count: u64,
-    duplicates_raw: u64,
-    duplicates_after_key: u64,
-    unknown: Vec<String>,
-    out_of_order: Vec<RecordId>,
-    latencies: Latencies,
-}
-
 /// The whole truth of a run.
 #[derive(Debug)]
 pub struct Ledger {
@@ -105,40 +92,6 @@ pub struct Ledger {
     page: Latencies,
     published_count: u64,
     republished_count: u64,
-}
-
-/// What one sink got, counted at the end.
-#[derive(Debug, Clone)]
-pub struct SinkCount {
-    /// Its name.
-    pub name: String,
-    /// Different records that arrived.
-    pub count: u64,
-    /// Stored records that never arrived.
-    pub lost: u64,
-    /// Deliveries beyond the first of a key: allowed, delivery is at least once.
-    pub duplicates_raw: u64,
-    /// Records that stay double when the key is applied: never allowed.
-    pub duplicates_after_key: u64,
-    /// Arrivals that no device issued.
-    pub unknown: u64,
-    /// Records that arrived after a younger one of their lane.
-    pub out_of_order: u64,
-    /// Publish to arrival.
-    pub latencies: Latencies,
-}
-
-/// The ledger's balance.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Balance {
-    /// Sequences issued by the devices.
-    pub issued: u64,
-    /// Acknowledged by the gateway.
-    pub stored: u64,
-    /// Declared lost by their device.
-    pub declared_lost: u64,
-    /// Neither: still in a device's outbox, or gone.
-    pub open: u64,
 }
 
 impl Ledger {
@@ -229,24 +182,12 @@ impl Ledger {
             self.sinks[sink].note_unknown(key);
             return Arrival::Unknown;
         };
-        let entry = *self.entry(record);
-        let Some(published_us) = entry.published_us else {
+        let Entry { published_us, lanes, .. } = *self.entry(record);
+        let Some(published_us) = published_us else {
             self.sinks[sink].note_unknown(key);
             return Arrival::Unknown;
         };
-        let sink = &mut self.sinks[sink];
-        if sink.mark(record) {
-            sink.duplicates_raw += 1;
-            return Arrival::Again(record);
-        }
-        sink.count += 1;
-        // A new key over a content that another key already delivered: the key failed to tell them apart.
-        if content.is_some_and(|content| content.record != record) {
-            sink.duplicates_after_key += 1;
-        }
-        sink.latencies.add(now_us.saturating_sub(published_us));
-        sink.check_order(record, content.map_or(entry.lanes, order_bit));
-        Arrival::First(record)
+        self.sinks[sink].take(record, content, lanes, now_us.saturating_sub(published_us))
     }
 
     /// The page showed a device's position of this device time: everything up to it has been shown or overtaken.
@@ -299,140 +240,6 @@ impl Ledger {
         &self.page
     }
 
-    /// Every issued sequence, sorted by its state.
-    #[must_use]
-    pub fn balance(&self) -> Balance {
-        let mut balance = Balance::default();
-        for boot in self.devices.iter().flat_map(|device| device.boots.values()) {
-            balance.issued += u64::from(boot.issued);
-            for seq in 0..boot.issued {
-                match boot.entries.get(seq as usize) {
-                    Some(entry) if entry.stored_us.is_some() => balance.stored += 1,
-                    Some(entry) if entry.declared_lost => balance.declared_lost += 1,
-                    _ => balance.open += 1,
-                }
-            }
-        }
-        balance
-    }
-
-    /// What every sink got.
-    #[must_use]
-    pub fn sink_counts(&self) -> Vec<SinkCount> {
-        self.sinks
-            .iter()
-            .map(|sink| SinkCount {
-                name: sink.name.clone(),
-                count: sink.count,
-                lost: self.stored_records().filter(|record| !sink.has(*record)).count() as u64,
-                duplicates_raw: sink.duplicates_raw,
-                duplicates_after_key: sink.duplicates_after_key,
-                unknown: sink.unknown.len() as u64,
-                out_of_order: sink.out_of_order.len() as u64,
-                latencies: sink.latencies.clone(),
-            })
-            .collect()
-    }
-
-    /// Everything that broke a promise, in words; empty if the run was good.
-    #[must_use]
-    pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        let balance = self.balance();
-        if balance.open > 0 {
-            let keys = self.open_records().take(EXAMPLES_MAX).map(|record| self.key(record));
-            faults.push(format!("{} records were issued and never stored: {}", balance.open, list(keys)));
-        }
-        for sink in &self.sinks {
-            let missing: Vec<RecordId> = self.stored_records().filter(|record| !sink.has(*record)).collect();
-            if !missing.is_empty() {
-                let keys = missing.iter().take(EXAMPLES_MAX).map(|record| self.key(*record));
-                faults.push(format!(
-                    "{}: {} stored records are missing: {}",
-                    sink.name,
-                    missing.len(),
-                    list(keys)
-                ));
-            }
-            if sink.duplicates_after_key > 0 {
-                faults.push(format!("{}: {} duplicates after the key", sink.name, sink.duplicates_after_key));
-            }
-            if !sink.out_of_order.is_empty() {
-                let keys = sink.out_of_order.iter().take(EXAMPLES_MAX).map(|record| self.key(*record));
-                faults.push(format!(
-                    "{}: {} out of order: {}",
-                    sink.name,
-                    sink.out_of_order.len(),
-                    list(keys)
-                ));
-            }
-            if !sink.unknown.is_empty() {
-                let keys = sink.unknown.iter().take(EXAMPLES_MAX).cloned();
-                faults.push(format!(
-                    "{}: {} that no device issued: {}",
-                    sink.name,
-                    sink.unknown.len(),
-                    list(keys)
-                ));
-            }
-        }
-        faults
-    }
-
-    /// Records that are missing anywhere: never stored, or stored and not in every sink.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        let missing = |record: &RecordId| !self.sinks.iter().all(|sink| sink.has(*record));
-        self.open_records().count() as u64 + self.stored_records().filter(missing).count() as u64
-    }
-
-    /// Every difference between the truth and the gateway's own ledger, in words.
-    #[must_use]
-    pub fn compare(&self, accounts: &[Account]) -> Vec<String> {
-        let mut found = Vec::new();
-        for device in &self.devices {
-            let unit = format!("{}/{}", self.force, device.name);
-            let account = accounts.iter().find(|account| account.unit == unit);
-            let boots = account.map_or(&[][..], |account| &account.boots);
-            for (id, boot) in &device.boots {
-                let said = boots.iter().find(|said| said.boot == *id);
-                found.extend(differences(&unit, *id, &boot.truth(), said));
-            }
-            let unheard = boots.iter().filter(|said| !device.boots.contains_key(&said.boot));
-            found.extend(unheard.map(|said| format!("{unit}: the ledger knows a boot {}", said.boot)));
-        }
-        found
-    }
-
-    /// Whether every stored record has arrived in every sink.
-    #[must_use]
-    pub fn all_delivered(&self) -> bool {
-        self.sinks.iter().all(|sink| self.stored_records().all(|record| sink.has(record)))
-    }
-
-    fn stored_records(&self) -> impl Iterator<Item = RecordId> + '_ {
-        self.records()
-            .filter(|(_, entry)| entry.is_some_and(|entry| entry.stored_us.is_some()))
-            .map(|(id, _)| id)
-    }
-
-    fn open_records(&self) -> impl Iterator<Item = RecordId> + '_ {
-        let is_open = |entry: Option<&Entry>| {
-            entry.is_none_or(|entry| entry.stored_us.is_none() && !entry.declared_lost)
-        };
-        self.records().filter(move |(_, entry)| is_open(*entry)).map(|(id, _)| id)
-    }
-
-    fn records(&self) -> impl Iterator<Item = (RecordId, Option<&Entry>)> + '_ {
-        self.devices.iter().enumerate().flat_map(|(device, ledger)| {
-            ledger.boots.iter().flat_map(move |(boot, entries)| {
-                (0..entries.issued).map(move |seq| {
-                    (RecordId { device, boot: *boot, seq }, entries.entries.get(seq as usize))
-                })
-            })
-        })
-    }
-
     fn entry(&mut self, record: RecordId) -> &mut Entry {
         let boot = self.devices[record.device].boots.entry(record.boot).or_default();
         let at = record.seq as usize;
@@ -465,71 +272,6 @@ impl Ledger {
     }
 }
 
-impl Boot {
-    /// What became of every sequence issued.
-    fn truth(&self) -> Vec<Truth> {
-        let of = |seq: u32| match self.entries.get(seq as usize) {
-            Some(entry) if entry.stored_us.is_some() => Truth::Acknowledged,
-            Some(entry) if entry.declared_lost => Truth::DeclaredLost,
-            _ => Truth::Open,
-        };
-        (0..self.issued).map(of).collect()
-    }
-}
-
-impl SinkLedger {
-    fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            arrived: BTreeMap::new(),
-            newest: BTreeMap::new(),
-            count: 0,
-            duplicates_raw: 0,
-            duplicates_after_key: 0,
-            unknown: Vec::new(),
-            out_of_order: Vec::new(),
-            latencies: Latencies::default(),
-        }
-    }
-
-    fn has(&self, record: RecordId) -> bool {
-        let boot = self.arrived.get(&(record.device, record.boot));
-        boot.and_then(|seqs| seqs.get(record.seq as usize)).copied().unwrap_or(false)
-    }
-
-    /// Marks a record as arrived; true if it was already.
-    fn mark(&mut self, record: RecordId) -> bool {
-        let seqs = self.arrived.entry((record.device, record.boot)).or_default();
-        let at = record.seq as usize;
-        if seqs.len() <= at {
-            seqs.resize(at + 1, false);
-        }
-        std::mem::replace(&mut seqs[at], true)
-    }
-
-    fn note_unknown(&mut self, key: &str) {
-        self.unknown.push(key.to_owned());
-    }
-
-    /// Within a lane sequences rise. If a record was published in two lanes, because its connection broke, and nobody
-    /// says by which it came, it is not judged.
-    fn check_order(&mut self, record: RecordId, lanes: u8) {
-        if lanes.count_ones() != 1 {
-            return;
-        }
-        let newest = self.newest.entry((record.device, record.boot, lanes)).or_insert(record.seq);
-        if record.seq < *newest {
-            self.out_of_order.push(record);
-        }
-        *newest = record.seq.max(*newest);
-    }
-}
-
-/// What was overtaken is in an order of its own.
-fn order_bit(content: Content) -> u8 {
-    if content.overtaken { 16 } else { lane_bit(content.lane) }
-}
-
 fn lane_bit(lane: Lane) -> u8 {
     match lane {
         Lane::Alarm => 1,
@@ -537,8 +279,4 @@ fn lane_bit(lane: Lane) -> u8 {
         Lane::Backlog => 4,
         Lane::Health => 8,
     }
-}
-
-fn list(keys: impl Iterator<Item = String>) -> String {
-    keys.collect::<Vec<_>>().join(", ")
 }
