@@ -54,11 +54,22 @@ impl Running {
         sink: S,
         journal: &testing::MemoryJournal,
     ) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let recipient = journal.recipient();
+        Self::start_in(tempfile::tempdir().unwrap(), source, sink, |settings| settings.recipient = recipient)
+    }
+
+    /// With what is in the folder already.
+    fn start_in<S: Sink + 'static>(
+        dir: tempfile::TempDir,
+        source: MemorySource,
+        sink: S,
+        adapt: impl FnOnce(&mut ForwarderSettings),
+    ) -> Self {
         let stop = CancellationToken::new();
         let metrics = ForwardMetrics::default();
         let cursor = Arc::clone(&source.cursor);
-        let settings = ForwarderSettings { recipient: journal.recipient(), ..settings(dir.path()) };
+        let mut settings = settings(dir.path());
+        adapt(&mut settings);
         let handles = metrics.forwarder(&settings.name);
         let forwarder = Forwarder::with_handles(settings, source, sink, handles, stop.clone());
         Self { cursor, metrics, stop, task: tokio::spawn(forwarder.run()), dir }

@@ -38,6 +38,7 @@ impl Running {
         self.files().list().unwrap().into_iter().map(|refused| refused.id).collect()
     }
 
+    /// Waits until nothing that was asked for is left: virtual time runs on as long as nothing else can.
     async fn until_done(&self) {
         let done = async {
             while self.files().has_work().unwrap() {
@@ -94,18 +95,11 @@ async fn what_is_not_released_any_more_stays_among_the_refusals() {
     let files = RefusedFiles::new(path.clone());
     files.ask(&asked(Wish::Retry, &[])).unwrap();
     let release = Release { fields: Fields::of(&[Field::Sensor]), ..Release::everything() };
-    let settings = ForwarderSettings { refusals: path, release, ..settings(dir.path()) };
     let sink = MemorySink::new(|_| Ok(()));
     let accepted = Arc::clone(&sink.accepted);
-    let handles = ForwardMetrics::default().forwarder("cad");
-    let stop = CancellationToken::new();
-    let forwarder = Forwarder::with_handles(settings, MemorySource::default(), sink, handles, stop.clone());
-    let running = tokio::spawn(forwarder.run());
-    while files.has_work().unwrap() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    stop.cancel();
-    running.await.unwrap();
+    let running =
+        Running::start_in(dir, MemorySource::default(), sink, |settings| settings.release = release);
+    running.until_done().await;
     assert_eq!(*accepted.lock().unwrap(), [""; 0]);
     let left = files.list().unwrap();
     assert_eq!((left[0].id.as_str(), left[0].reason.as_str()), ("sim.pc-0001.3.1", "withheld"));
@@ -226,19 +220,10 @@ async fn what_a_crash_left_to_be_sent_again_is_sent_at_the_next_start() {
     files.carry_out(&request, &wanted).unwrap();
     std::fs::write(&path, text).unwrap();
     files.ask(&wanted).unwrap();
-    let mut settings = settings(dir.path());
-    settings.refusals.clone_from(&path);
     let sink = MemorySink::new(|_| Ok(()));
     let accepted = Arc::clone(&sink.accepted);
-    let handles = ForwardMetrics::default().forwarder("cad");
-    let stop = CancellationToken::new();
-    let forwarder = Forwarder::with_handles(settings, MemorySource::default(), sink, handles, stop.clone());
-    let running = tokio::spawn(forwarder.run());
-    while files.has_work().unwrap() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    stop.cancel();
-    running.await.unwrap();
+    let running = Running::start_in(dir, MemorySource::default(), sink, |_| {});
+    running.until_done().await;
     assert_eq!(*accepted.lock().unwrap(), keys([1, 2, 1, 2]), "at least once, under the same keys");
     assert!(files.list().unwrap().is_empty());
 }
