@@ -106,7 +106,7 @@ impl<S: Storage> Device<S> {
         self.unissued.remove(cause);
         let prints = self.outbox.alarm_prints(alarm.boot, alarm.seq);
         self.heard.follow(alarm, prints);
-        self.rules.note_raised(Active { id: alarm, cause, silent, raised_ms: Some(now_ms) });
+        self.rules.note_raised(Active { id: alarm, cause, silent, prints, raised_ms: Some(now_ms) });
         self.remember_alarms();
         if is_emergency(cause) {
             self.sampler.begin_emergency(now_ms);

@@ -28,7 +28,7 @@ pub(super) struct Heard {
 #[derive(Debug, Clone, Copy)]
 struct Followed {
     alarm: AlarmId,
-    /// What it may have been sent as; of one raised before a restart not known.
+    /// What it may have been sent as; `None` if nobody remembers, and then no proven receipt is its.
     prints: Option<[Print; 2]>,
     progress: Option<Receipt>,
     /// When DELIVERED and SEEN were last answered for, behind a broker, in seconds since the start and one; 0 never.
@@ -80,10 +80,10 @@ impl Heard {
         is_due
     }
 
-    /// Whether a proven receipt may be one for this alarm: it said that, or nobody here remembers what it said.
+    /// Whether a proven receipt may be one for this alarm.
     fn may_have_said(&self, alarm: AlarmId, print: Print) -> bool {
         let followed = self.alarms.iter().find(|followed| followed.alarm == alarm);
-        followed.is_some_and(|followed| followed.prints.is_none_or(|prints| prints.contains(&print)))
+        followed.and_then(|followed| followed.prints).is_some_and(|prints| prints.contains(&print))
     }
 
     fn followed(&self, receipts: &Receipts) -> heapless::Vec<AlarmId, ALARMS_REMEMBERED> {
@@ -150,10 +150,10 @@ impl<S: Storage> Device<S> {
     fn on_proven(&mut self, now_ms: u64, proven: &Proven) {
         for NamedRecord { seq, print } in &proven.records {
             let alarm = AlarmId { boot: proven.boot, seq: *seq };
-            // SEEN of an alarm from before a restart: of this start's own alarms it is known what they said.
+            // SEEN of an alarm from before a restart that the wearer has taken back, while it is still owed.
             if proven.receipt == Receipt::Seen && proven.boot != self.outbox.boot() {
-                let prints = self.outbox.alarm_prints(alarm.boot, alarm.seq);
-                self.heard.follow(alarm, prints);
+                let owed = self.outbox.alarm_prints(alarm.boot, alarm.seq);
+                owed.into_iter().for_each(|prints| self.heard.follow(alarm, Some(prints)));
             }
             if self.heard.may_have_said(alarm, *print) {
                 self.on_alarm_receipt(alarm, proven.receipt);

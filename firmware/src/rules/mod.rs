@@ -27,7 +27,7 @@ mod posture;
 mod pre_alarm;
 mod weapon;
 
-use fieldpost_protocol::{AlarmCause, BootId, Duty, EventCode, Power, SensorEvent, Seq};
+use fieldpost_protocol::{AlarmCause, BootId, Duty, EventCode, Power, Print, SensorEvent, Seq};
 
 use self::{check_in::CheckIn, posture::Watch, pre_alarm::PreAlarms, weapon::Weapons};
 use crate::sensor::motion::Severity;
@@ -106,6 +106,8 @@ pub(crate) struct Active {
     pub(crate) id: AlarmId,
     pub(crate) cause: AlarmCause,
     pub(crate) silent: bool,
+    /// What it may have been sent as: a receipt must name one of them. `None` if nobody remembers.
+    pub(crate) prints: Option<[Print; 2]>,
     /// `None` if an earlier start raised it: then a new press is a new call.
     pub(crate) raised_ms: Option<u64>,
 }

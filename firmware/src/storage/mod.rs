@@ -22,7 +22,7 @@ pub use self::{
 pub const ENTRY_BYTES_MAX: usize = 72;
 
 /// Longest note: what a device remembers across restarts beside its records.
-pub const NOTE_BYTES_MAX: usize = 112;
+pub const NOTE_BYTES_MAX: usize = 144;
 
 /// The note's bytes, opaque to the storage.
 pub type Note = heapless::Vec<u8, NOTE_BYTES_MAX>;

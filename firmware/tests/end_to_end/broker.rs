@@ -191,6 +191,61 @@ fn a_receipt_of_an_earlier_life_of_the_device_erases_nothing() {
     assert_eq!(wiped.device.ledger().owed, 0, "its own are heard");
 }
 
+/// A device that pressed its button after so long, and the alarm as it was sent.
+fn pressed(after_ms: u64) -> (Bench<Ram>, Published) {
+    let mut bench = Bench::new(behind_broker());
+    bench.now_ms += after_ms;
+    bench.connect(false);
+    bench.walk(3);
+    bench.drain();
+    bench.device.on_button(bench.now_ms, false);
+    let alarm = bench.drain().into_iter().find(|one| one.class() == Class::ALARM).unwrap();
+    (bench, alarm)
+}
+
+/// Whether hearing this tells the wearer anything about an alarm.
+fn tells(bench: &mut Bench<Ram>, said: &Downlink) -> bool {
+    bench.notices.clear();
+    hear(bench, &KEY, said);
+    let answers = bench.drain();
+    let is_told = bench.notices.iter().any(|notice| matches!(notice, Notice::AlarmReceipt { .. }));
+    assert_eq!(
+        is_told,
+        answers.iter().any(|one| one.class() == Class::HEARD),
+        "the gateway hears what the wearer does"
+    );
+    is_told
+}
+
+#[test]
+fn seen_of_an_earlier_life_is_not_believed_after_a_restart_either() {
+    let (_, earlier) = pressed(0);
+    let (mut bench, alarm) = pressed(60_000);
+    assert_eq!((earlier.head().boot, earlier.head().seq), (alarm.head().boot, alarm.head().seq));
+    // Stored, so that the outbox no longer says what the alarm was.
+    hear(&mut bench, &KEY, &proven(Receipt::Stored, std::slice::from_ref(&alarm))[0]);
+    let mut bench = bench.restart(behind_broker());
+    bench.connect(false);
+    let [of_earlier, of_this] =
+        [&earlier, &alarm].map(|alarm| proven(Receipt::Seen, std::slice::from_ref(alarm)).remove(0));
+    assert!(!tells(&mut bench, &of_earlier), "nobody has seen this alarm");
+    assert!(tells(&mut bench, &of_this), "somebody has");
+}
+
+#[test]
+fn seen_of_an_alarm_that_the_device_no_longer_knows_tells_nobody_anything() {
+    let (mut bench, alarm) = pressed(0);
+    let seen = &proven(Receipt::Seen, std::slice::from_ref(&alarm))[0];
+    bench.device.on_cancel(bench.now_ms);
+    let mut owing = bench.restart(behind_broker());
+    owing.connect(false);
+    assert!(tells(&mut owing, seen), "taken back, and still owed: it says what it was");
+    hear(&mut owing, &KEY, &proven(Receipt::Stored, std::slice::from_ref(&alarm))[0]);
+    let mut bench = owing.restart(behind_broker());
+    bench.connect(false);
+    assert!(!tells(&mut bench, seen));
+}
+
 #[test]
 fn a_receipt_by_number_alone_is_not_heard_behind_a_broker() {
     let (mut bench, _) = online();

@@ -20,6 +20,8 @@ use crate::storage::{ENTRY_BYTES_MAX, Entry, Key, Region, StorageError};
 
 /// Sectors of the largest partition: 256 KiB of 4 KiB each.
 pub(super) const SECTOR_COUNT_MAX: usize = 64;
+/// The longest record here: notes have sectors of their own.
+pub(super) const ENTRY_RECORD_BYTES_MAX: usize = record_bytes(ENTRY_BYTES_MAX);
 /// A place in the index counts words, in 16 bits.
 pub(super) const REGION_BYTES_MAX: u32 = (1 << 16) * 4;
 /// A failed write is tried in another place so many times.
@@ -221,7 +223,7 @@ impl Log {
         place: u32,
         bytes: &mut [u8; RECORD_BYTES_MAX],
     ) -> Result<Found, StorageError> {
-        let until = self.end_of(self.sector_of(place)).min(place + RECORD_BYTES_MAX as u32);
+        let until = self.end_of(self.sector_of(place)).min(place + ENTRY_RECORD_BYTES_MAX as u32);
         let bytes = &mut bytes[..(until - place) as usize];
         medium.read(self.address(place), bytes)?;
         Ok(record::examine(bytes))

@@ -1,7 +1,7 @@
 //! The device note: a few bytes that the device logic wants back after a restart. The last one written wins.
 //!
 //! Two sectors, appended to in turn. **The sector that is erased never holds the newest note**, so a power cut leaves the note
-//! before. A damaged sector may bring an older note back, or none: what is in it must be safe to forget. A sector takes 30
+//! before. A damaged sector may bring an older note back, or none: what is in it must be safe to forget. A sector takes 25
 //! notes or more between erases, and a note that says nothing new is not written.
 
 use embedded_storage_async::nor_flash::NorFlash;

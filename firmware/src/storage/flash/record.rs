@@ -16,7 +16,7 @@ use crc::{CRC_32_ISO_HDLC, Crc, Table};
 /// Words 0 to 3.
 pub(super) const HEAD_BYTES: usize = 16;
 /// Longest body: a device note.
-pub(super) const BODY_BYTES_MAX: usize = 112;
+pub(super) const BODY_BYTES_MAX: usize = 144;
 /// Longest record.
 pub(super) const RECORD_BYTES_MAX: usize = HEAD_BYTES + BODY_BYTES_MAX;
 /// Where word 3 is.

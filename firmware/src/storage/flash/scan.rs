@@ -13,7 +13,7 @@
 use embedded_storage_async::nor_flash::NorFlash;
 
 use super::{
-    log::{Log, SECTOR_COUNT_MAX, SectorState, place_of, word_of},
+    log::{ENTRY_RECORD_BYTES_MAX, Log, SECTOR_COUNT_MAX, SectorState, place_of, word_of},
     medium::Medium,
     record::{Found, HEAD_BYTES, Kind, MARK_OFFSET, RECORD_BYTES_MAX, REMOVED, record_bytes},
     sector::{HEADER_BYTES, SectorHeader},
@@ -42,7 +42,7 @@ struct Survey {
 struct Walk {
     /// The sector that the last record says is about to be erased.
     erasing: Option<usize>,
-    /// Longest stretch of noise without an erased word in it, in bytes. A torn record has one at most every 128 bytes: its
+    /// Longest stretch of noise without an erased word in it, in bytes. A torn record has one at most every 88 bytes: its
     /// word 3 is erased, and word 0 unless the cut came there.
     solid_noise_bytes_max: u32,
     /// Runs of noise.
@@ -63,7 +63,7 @@ impl Log {
                 continue;
             }
             let walk = self.survey(medium, sector, &mut survey)?;
-            if walk.solid_noise_bytes_max > RECORD_BYTES_MAX as u32 {
+            if walk.solid_noise_bytes_max > ENTRY_RECORD_BYTES_MAX as u32 {
                 unreadable.push(sector).expect("there are as many places as sectors");
             } else {
                 medium.report.writes_torn = medium.report.writes_torn.wrapping_add(walk.torn);

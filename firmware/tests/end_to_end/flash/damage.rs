@@ -4,7 +4,7 @@ use std::vec::Vec;
 
 use fieldpost_firmware::{
     CounterState, FlashReport, FlashStorage, Storage, StorageError,
-    storage::{Damage, Entry, FlashMap, Note, Partition},
+    storage::{Damage, Entry, FlashMap, NOTE_BYTES_MAX, Note, Partition},
 };
 use fieldpost_protocol::{Body, BootId, Envelope, LossReason};
 
@@ -194,7 +194,7 @@ fn the_boot_counter_goes_round_its_sectors() {
 fn a_damaged_note_brings_the_one_before_and_then_none() {
     let chip = filled_chip();
     mount(&chip).write_note(&Note::from_slice(b"off duty").unwrap()).unwrap();
-    let second = SMALL.notes.start as usize + 16 + 112;
+    let second = SMALL.notes.start as usize + 16 + NOTE_BYTES_MAX;
     chip.zero(second + 16, 8);
     let mut note = Note::new();
     assert!(mount(&chip).read_note(&mut note).unwrap());

@@ -4,7 +4,7 @@ use std::vec::Vec;
 
 use fieldpost_firmware::{
     RamStorage, Storage, StorageError,
-    storage::{Entry, Key, Partition},
+    storage::{Entry, Key, NOTE_BYTES_MAX, Partition},
 };
 use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
@@ -32,7 +32,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => (0..3usize, 0..40usize).prop_map(|(partition, at)| Act::RemoveFront(partition, at)),
         1 => Just(Act::Restart),
         1 => Just(Act::Boot),
-        1 => prop::collection::vec(any::<u8>(), 0..=112).prop_map(Act::Note),
+        1 => prop::collection::vec(any::<u8>(), 0..=NOTE_BYTES_MAX).prop_map(Act::Note),
     ];
     prop::collection::vec(act, 1..300)
 }

@@ -59,7 +59,7 @@ fn an_operation_costs_the_same_however_much_is_owed() {
             });
             println!("{owed}  next       {}  {}  {}", next.0, next.1, next.2);
             // A binary search and the record.
-            assert!(next.0 <= 14 && next.1 <= 13 * 4 + 128);
+            assert!(next.0 <= 14 && next.1 <= 13 * 4 + 88);
         }
         let remove = cost(&chip, || storage.remove(keys[owed / 2]).unwrap());
         println!("{owed}  remove     {}  {}  {}", remove.0, remove.1, remove.2);
