@@ -156,6 +156,24 @@ async fn a_verified_gateway_that_misbehaves_loses_the_connection_and_nothing_pan
     }
 }
 
+#[tokio::test]
+async fn session_tickets_that_nobody_asked_for_are_passed_over_as_long_as_they_fit() {
+    // As OpenSSL and Java send them with the device's certificate inside, and one that no buffer takes.
+    for (lengths, expected) in [
+        (vec![713, 713], Heard::Connected { session_present: false }),
+        (vec![1974], Heard::Connected { session_present: false }),
+        (vec![2100], Heard::Disconnected(End::Tls(TlsFailure::TooLarge))),
+    ] {
+        let given = lengths.clone();
+        let (address, server) = ENROLLED.server(move |tcp, forger| rogue::give_tickets(tcp, forger, &given));
+        let tls = ENROLLED.tls(Checks::ALL, BUILT_UNIX_S);
+        let mut link = Link::start(address, tls, &device(), TestClock::good());
+        assert_eq!(link.connect().await, expected, "{lengths:?}");
+        drop(link);
+        let _ = tokio::task::spawn_blocking(|| server.join()).await.expect("joined");
+    }
+}
+
 /// Every check of the verifier, and an attack that only it stops.
 const WORTH: [(Refusal, Attack); 8] = [
     (Refusal::Role, Attack::ClientOnly),

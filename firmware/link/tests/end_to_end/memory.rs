@@ -88,6 +88,16 @@ fn a_good_handshake_takes_what_the_documents_say() {
 }
 
 #[test]
+fn session_tickets_of_a_gateway_cost_no_more_than_its_handshake_and_those_of_a_stranger_little() {
+    let (bytes, outcome, _) = peak(|tcp, forger| rogue::give_tickets(tcp, forger, &[713, 713, 1974, 1974]));
+    assert_eq!(outcome, Ok(()));
+    assert!(bytes <= 8192, "{bytes} bytes; docs/FIRMWARE.md says 8 KiB");
+    let (bytes, outcome, _) = peak(|tcp, _| rogue::give_a_ticket_first(tcp));
+    assert_eq!(outcome, Err(TlsFailure::Protocol));
+    assert!(bytes <= HEAP_BYTES_MAX / 2, "{bytes} bytes");
+}
+
+#[test]
 fn no_babble_of_a_stranger_is_believed_panics_or_fills_the_heap() {
     let mut failures = Vec::new();
     for seed in 0..150 {

@@ -4,13 +4,18 @@
 //! and 2 KiB of Certificate 330 certificates, which take 40 KiB of heap; a device has 32. So a message is refused by its
 //! length, and a Certificate by its count, before rustls sees it. (A message beyond the receive buffer never gets here.)
 //!
+//! Nobody asks for session tickets, and brokers send them all the same: with the device's certificate in it OpenSSL's has 713
+//! bytes, Java's 1,974. rustls reads one into two allocations and drops it; a stranger's it refuses. So a ticket may be as
+//! long as the receive buffer.
+//!
 //! The handshake stream is read byte by byte, so that it does not matter how messages are cut into records.
 
-/// Longest message but Certificate. The gateway's longest is CertificateVerify: 79 bytes.
+/// Longest message but Certificate and NewSessionTicket. The gateway's longest is CertificateVerify: 79 bytes.
 const MESSAGE_BYTES_MAX: usize = 512;
 /// A gateway and two authorities.
 const CERTIFICATES_MAX: u8 = 3;
 
+const NEW_SESSION_TICKET: u8 = 4;
 const CERTIFICATE: u8 = 11;
 const HEADER_BYTES: u8 = 4;
 
@@ -85,9 +90,10 @@ impl Guard {
         }
         self.header_bytes = 0;
         self.left = (self.header & 0x00FF_FFFF) as usize;
-        let is_certificate = self.header >> 24 == u32::from(CERTIFICATE);
-        self.certificates = is_certificate.then(Certificates::new);
-        if is_certificate || self.left <= MESSAGE_BYTES_MAX { Ok(()) } else { Err(Excess) }
+        let [kind, ..] = self.header.to_be_bytes();
+        self.certificates = (kind == CERTIFICATE).then(Certificates::new);
+        let is_bounded_elsewhere = matches!(kind, CERTIFICATE | NEW_SESSION_TICKET);
+        if is_bounded_elsewhere || self.left <= MESSAGE_BYTES_MAX { Ok(()) } else { Err(Excess) }
     }
 }
 
@@ -148,6 +154,8 @@ mod tests {
             certificate(3),
             message(15, &[0; 79]),
             message(20, &[0; 32]),
+            message(NEW_SESSION_TICKET, &[0; 1970]),
+            message(NEW_SESSION_TICKET, &[0; 709]),
         ];
         for piece in 1..64 {
             assert_eq!(pass(&mut Guard::default(), &flight.concat(), piece), Ok(()), "in pieces of {piece}");

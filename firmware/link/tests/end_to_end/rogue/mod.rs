@@ -201,6 +201,32 @@ pub(crate) fn say_after_connack(tcp: TcpStream, forger: &Forger, packets: &[u8])
     Some(())
 }
 
+/// A gateway as it should be, but for session tickets of these lengths that nobody asked for; then it answers the CONNECT
+/// and ends.
+#[allow(dead_code, reason = "the host's: the bench rig has a broker that sends them")]
+pub(crate) fn give_tickets(tcp: TcpStream, forger: &Forger, lengths: &[usize]) -> Option<()> {
+    let mut server = Server::accept(tcp)?;
+    shake_hands(&mut server, forger, Attack::None)?;
+    for length in lengths {
+        server.say_in_one_record(&ticket(*length, 0))?;
+    }
+    let Next::Application(_) = server.next() else { return None };
+    let record = server.seal(CONNACK);
+    server.send(&record)?;
+    server.end();
+    server.drain(&mut Seen::default());
+    Some(())
+}
+
+/// A stranger whose first word is a session ticket, as long as fits and with as many extensions.
+#[allow(dead_code, reason = "the host's: only there the heap is measured")]
+pub(crate) fn give_a_ticket_first(tcp: TcpStream) -> Option<()> {
+    let mut server = Server::accept(tcp)?;
+    server.say_in_one_record(&ticket(2020, 480))?;
+    server.drain(&mut Seen::default());
+    Some(())
+}
+
 /// Serves one connection until the device ends it.
 pub(crate) fn serve(tcp: TcpStream, forger: &Forger, attack: Attack) -> Seen {
     let mut seen = Seen::default();
@@ -336,6 +362,15 @@ fn certificate(chain: &[Vec<u8>]) -> Vec<u8> {
     let entries: Vec<u8> =
         chain.iter().flat_map(|entry| [with_length(3, entry), vec![0, 0]].concat()).collect();
     message(11, &[vec![0], with_length(3, &entries)].concat())
+}
+
+/// A NewSessionTicket of so many bytes in all (RFC 8446 section 4.6.1).
+fn ticket(length: usize, extension_count: u16) -> Vec<u8> {
+    let extensions = with_length(2, &extensions(extension_count));
+    // Type and length, lifetime, age, nonce, the ticket's own length.
+    let start = [[0; 8].as_slice(), &[1, 7]].concat();
+    let room = length - 4 - start.len() - 2 - extensions.len();
+    message(4, &[start, with_length(2, &vec![0x55; room]), extensions].concat())
 }
 
 /// Extensions of numbers that nobody has assigned.
