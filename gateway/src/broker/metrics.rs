@@ -24,6 +24,8 @@ pub struct BrokerMetrics {
     pub duplicates: Counter,
     /// Messages of whose records another gateway has said STORED.
     pub stored_elsewhere: Counter,
+    /// Messages that devices sealed with an envelope key that is being replaced.
+    pub former_key: Counter,
     /// Sealed frames sent to devices.
     pub sent: Counter,
     /// Frames for devices that were let go: no connection, or the broker takes no more. Each is sent again when its cause
@@ -49,6 +51,7 @@ impl Default for BrokerMetrics {
             refused_each,
             duplicates: Counter::default(),
             stored_elsewhere: Counter::default(),
+            former_key: Counter::default(),
             sent: Counter::default(),
             unsent: Counter::default(),
         }
@@ -69,6 +72,7 @@ impl BrokerMetrics {
             ("messages", "Messages that came through brokers", &self.messages),
             ("duplicates", "Messages of which every record was stored before", &self.duplicates),
             ("stored_elsewhere", "Messages that another gateway has said STORED of", &self.stored_elsewhere),
+            ("former_key", "Messages sealed with an envelope key that is being replaced", &self.former_key),
             ("sent", "Sealed frames sent to devices", &self.sent),
             ("unsent", "Frames for devices that were let go", &self.unsent),
         ];

@@ -45,7 +45,7 @@ use crate::forward::backoff::{Backoff, BackoffSettings};
 use crate::ingest::IngestConfig;
 use crate::ingest::strangers::StrangersLog;
 use crate::metrics::Metrics;
-use crate::pki::FrontDoorTls;
+use crate::pki::{FrontDoorTls, Identity};
 use crate::spool::{Clock, Spool};
 
 /// Frames for devices that wait for a station.
@@ -91,8 +91,11 @@ struct Shared {
     complaints: Complaints,
 }
 
-/// What may be said of refused messages in the log.
-struct Complaints(StrangersLog);
+/// What may be said of messages in the log.
+struct Complaints {
+    refused: StrangersLog,
+    former_key: StrangersLog,
+}
 
 impl Brokers {
     /// The brokers of a configuration, none of them connected yet. `tls` judges the devices' certificates.
@@ -100,7 +103,7 @@ impl Brokers {
     pub fn new(config: &Config, tls: &FrontDoorTls) -> Self {
         let post = |link: &BrokerLink| {
             let (errands, waiting) = mpsc::channel(ERRANDS_MAX);
-            let register = Arc::new(Register::new(link, tls.clone()));
+            let register = Arc::new(Register::new(link, tls.clone(), Clock::system()));
             Post { link: link.clone(), register, errands, waiting: Mutex::new(Some(waiting)) }
         };
         Self {
@@ -122,7 +125,7 @@ impl Brokers {
                 dedup: dedup.clone(),
                 metrics: Arc::clone(metrics),
                 clock: Clock::system(),
-                complaints: Complaints(StrangersLog::new(Instant::now())),
+                complaints: Complaints::new(Instant::now()),
             };
             let (posts, closing) = (Arc::clone(&self.posts), closing.clone());
             self.tasks.spawn(async move {
@@ -132,7 +135,7 @@ impl Brokers {
         self.tasks.close();
     }
 
-    /// Takes certificates, forces and clock bounds of a new configuration; everything else needs a restart.
+    /// Takes certificates, envelope keys, forces and clock bounds of a new configuration; everything else needs a restart.
     pub fn reload(&self, config: &Config) {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(IngestConfig::new(config));
         for post in self.posts.iter() {
@@ -148,13 +151,14 @@ impl Brokers {
         named.into_iter().any(|enrolled| enrolled.identity.force == *force)
     }
 
-    /// Hands a frame for a device to the broker that it is behind. False if there is none, or it takes no more now. True
-    /// does not mean that the device has it: the device says so by a record of its own.
+    /// Hands a frame for a device to the broker that it is behind, once for each key that the device may have: which one it
+    /// was told, only its next record says. False if there is none, or it takes no more now. True does not mean that the
+    /// device has it: the device says so by a record of its own.
     pub fn send(&self, force: &ForceId, device: &DeviceId, frame: &Frame) -> bool {
         let mut is_sent = false;
         for post in self.posts.iter() {
             let named = post.register.good(device.as_str());
-            if let Some(device) = named.into_iter().find(|enrolled| enrolled.identity.force == *force) {
+            for device in named.into_iter().filter(|enrolled| enrolled.identity.force == *force) {
                 let kept_s = u32::try_from(ERRAND_KEPT.as_secs()).unwrap_or(u32::MAX);
                 is_sent |= post.errands.try_send(Errand { device, frame: frame.clone(), kept_s }).is_ok();
             }
@@ -236,9 +240,21 @@ impl Shared {
 }
 
 impl Complaints {
+    fn new(now: Instant) -> Self {
+        Self { refused: StrangersLog::new(now), former_key: StrangersLog::new(now) }
+    }
+
+    /// Names a device that still seals with a key that is being replaced: once, and at most ten a second.
+    fn name_former(&self, device: &Enrolled) {
+        if device.is_to_be_named(|| self.former_key.may_say(Instant::now()).is_some()) {
+            let Identity { force, device, .. } = &device.identity;
+            tracing::info!(%force, %device, "a device still seals with the former envelope key");
+        }
+    }
+
     /// At most ten lines a second, whatever a broker sends. The topic is shown if it is one: it names a device.
     fn say(&self, refusal: Refusal, topic: &[u8]) {
-        let Some(unsaid) = self.0.may_say(Instant::now()) else { return };
+        let Some(unsaid) = self.refused.may_say(Instant::now()) else { return };
         let named = std::str::from_utf8(topic).ok();
         let device = named
             .and_then(|topic| fieldpost_protocol::topic::parse_uplink(topic).ok())
@@ -255,3 +271,6 @@ fn random() -> u32 {
     _ = aws_lc_rs::rand::fill(&mut bytes);
     u32::from_le_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,8 @@ pub enum Refusal {
     Algorithm,
     /// The tag was not made for this frame, lane and device: forged, changed on its way, or another device's.
     Tag,
+    /// The device made the tag, with an envelope key that has ended: it is to be told the new one.
+    KeyEnded,
     /// Larger than anything the spool takes.
     TooLarge,
     /// No room in the spool: the device has it and sends it again.
@@ -31,7 +33,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, so that each is a time series from the first scrape.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Topic,
         Self::Quality,
         Self::DeviceUnknown,
@@ -41,6 +43,7 @@ impl Refusal {
         Self::TagMissing,
         Self::Algorithm,
         Self::Tag,
+        Self::KeyEnded,
         Self::TooLarge,
         Self::NoRoom,
     ];
@@ -58,6 +61,7 @@ impl Refusal {
             Self::TagMissing => "tag-missing",
             Self::Algorithm => "algorithm",
             Self::Tag => "tag",
+            Self::KeyEnded => "key-ended",
             Self::TooLarge => "too-large",
             Self::NoRoom => "no-room",
         }

@@ -1,74 +1,63 @@
-//! The devices behind brokers: who they are, and the key each proves itself with.
+//! The devices behind brokers: who they are, and the keys each may prove itself with.
 //!
 //! **Identity comes from a certificate here too**: not one that was shown in a handshake, but one that the operator has put
 //! among `devices`. It must stand the same test as at the front door (authority, dates, revocation list), asked again every
-//! [`RECHECK`]. The key is agreed on the device's first message (about 0.1 ms) and kept.
+//! [`RECHECK`]. A key is agreed on the device's first message (about 0.1 ms) and kept.
+//!
+//! While the gateways' envelope key is replaced there are two keys a certificate. The former has an end, and **from that
+//! instant nothing that it made is believed**; what a device then still has, it seals anew once it is told the new one.
+
+mod enrolled;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use fieldpost_protocol::{EnvelopeKey, Lane, topic};
+use fieldpost_protocol::{Lane, topic};
 use rustls_pki_types::{CertificateDer, UnixTime};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::elsewhere::Elsewhere;
+pub(super) use self::enrolled::Enrolled;
 use super::refusal::Refusal;
 use crate::config::BrokerLink;
 use crate::config::material::EnvelopeSecret;
-use crate::pki::{FrontDoorTls, Identity, device_identity};
-use crate::sabotage::{self, Sabotage};
+use crate::pki::{FrontDoorTls, device_identity};
+use crate::spool::Clock;
 
 /// How old an answer about a certificate may be: what a revocation takes at most after the list was read.
 const RECHECK: Duration = Duration::from_secs(30);
+
+/// By the name in their topics.
+type Devices = HashMap<Box<str>, Vec<Arc<Enrolled>>>;
 
 /// Every device of one broker.
 #[derive(Debug)]
 pub(super) struct Register {
     tls: FrontDoorTls,
-    devices: RwLock<HashMap<Box<str>, Vec<Arc<Enrolled>>>>,
-}
-
-/// One certificate of one device.
-#[derive(Debug)]
-pub(super) struct Enrolled {
-    pub(super) identity: Identity,
-    certificate: CertificateDer<'static>,
-    /// An uncompressed point.
-    public_key: Vec<u8>,
-    secret: Arc<EnvelopeSecret>,
-    key: OnceLock<Option<EnvelopeKey>>,
-    /// When the certificate was last looked at, and whether it was good.
-    checked: Mutex<Option<(Instant, bool)>>,
-    elsewhere: Mutex<Elsewhere>,
+    clock: Clock,
+    devices: RwLock<Devices>,
 }
 
 impl Register {
-    /// The devices of `link`; `tls` judges their certificates.
-    pub(super) fn new(link: &BrokerLink, tls: FrontDoorTls) -> Self {
-        let register = Self { tls, devices: RwLock::default() };
+    /// The devices of `link`; `tls` judges their certificates at the time of `clock`.
+    pub(super) fn new(link: &BrokerLink, tls: FrontDoorTls, clock: Clock) -> Self {
+        let register = Self { tls, clock, devices: RwLock::default() };
         register.renew(link);
         register
     }
 
-    /// Takes the certificates anew. What is known of a device stays if its certificate does.
+    /// Takes certificates and envelope keys anew. What is known of a device stays if its certificate does.
     pub(super) fn renew(&self, link: &BrokerLink) {
         let mut known = self.devices.write().unwrap_or_else(PoisonError::into_inner);
-        let mut renewed: HashMap<Box<str>, Vec<Arc<Enrolled>>> = HashMap::new();
+        let mut renewed = Devices::new();
         let mut odd_count = 0;
         for certificate in link.devices.iter() {
-            let Some(enrolled) = Enrolled::new(certificate, &link.secret) else {
+            let Some(all) = with_each_key(&known, link, certificate) else {
                 odd_count += 1;
                 continue;
             };
-            let name: Box<str> = enrolled.identity.device.as_str().into();
-            let kept = known.get(&name).and_then(|of_name| {
-                of_name.iter().find(|one| one.certificate == *certificate && one.secret.is(&link.secret))
-            });
-            let kept = kept.map_or_else(|| Arc::new(enrolled), Arc::clone);
-            // The list may have changed with the certificates.
-            *lock(&kept.checked) = None;
-            renewed.entry(name).or_default().push(kept);
+            for one in all {
+                renewed.entry(one.identity.device.as_str().into()).or_default().push(one);
+            }
         }
         if odd_count > 0 {
             let path = link.devices_path.display();
@@ -85,18 +74,21 @@ impl Register {
     pub(super) fn admit(&self, topic: &[u8], payload: &[u8]) -> Result<(Arc<Enrolled>, Lane), Refusal> {
         let topic = std::str::from_utf8(topic).map_err(|_| Refusal::Topic)?;
         let (device, lane) = topic::parse_uplink(topic).map_err(|_| Refusal::Topic)?;
-        let mut refusal = Refusal::DeviceUnknown;
+        let (mut untrue, mut over) = (Refusal::DeviceUnknown, None);
         for enrolled in self.named(device) {
-            let outcome = self.judge(&enrolled).and_then(|()| enrolled.prove(lane, payload));
-            match outcome {
-                Ok(()) => return Ok((enrolled, lane)),
-                Err(why) => refusal = why,
+            match enrolled.prove(lane, payload) {
+                Err(why) => untrue = why,
+                Ok(()) => match self.judge(&enrolled) {
+                    Ok(()) => return Ok((enrolled, lane)),
+                    Err(why) => over = Some(why),
+                },
             }
         }
-        Err(refusal)
+        // Says more: the tag is true, and what made it is over.
+        Err(over.unwrap_or(untrue))
     }
 
-    /// The certificates of a device, by the name in its topics: a broker's clients share one space of names.
+    /// A device's certificates, each with every key: a broker's clients share one space of names.
     fn named(&self, device: &str) -> Vec<Arc<Enrolled>> {
         let devices = self.devices.read().unwrap_or_else(PoisonError::into_inner);
         devices.get(device).cloned().unwrap_or_default()
@@ -109,13 +101,19 @@ impl Register {
         named
     }
 
+    /// Whether certificate and key are good now.
     fn judge(&self, enrolled: &Enrolled) -> Result<(), Refusal> {
+        let now_ms = self.clock.now_ms();
+        if enrolled.has_ended(now_ms) {
+            return Err(Refusal::KeyEnded);
+        }
         let mut checked = lock(&enrolled.checked);
         let is_good = match *checked {
             Some((at, is_good)) if at.elapsed() < RECHECK => is_good,
             _ => {
                 let chain = [enrolled.certificate.clone()];
-                let is_good = self.tls.recheck(&chain, UnixTime::now()).is_ok();
+                let now = UnixTime::since_unix_epoch(Duration::from_millis(now_ms));
+                let is_good = self.tls.recheck(&chain, now).is_ok();
                 *checked = Some((Instant::now(), is_good));
                 is_good
             }
@@ -124,44 +122,27 @@ impl Register {
     }
 }
 
-impl Enrolled {
-    /// `None` if the certificate is no device's, or its key not of P-256.
-    fn new(certificate: &CertificateDer<'static>, secret: &Arc<EnvelopeSecret>) -> Option<Self> {
-        let identity = device_identity(certificate).ok()?;
-        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-        let public_key = parsed.public_key().subject_public_key.data.to_vec();
-        // 0x04, then both coordinates of 32 bytes (SEC 1, 2.3.3).
-        (public_key.len() == 65 && public_key[0] == 4).then(|| Self {
-            identity,
-            certificate: certificate.clone(),
-            public_key,
-            secret: Arc::clone(secret),
-            key: OnceLock::new(),
-            checked: Mutex::default(),
-            elsewhere: Mutex::default(),
-        })
-    }
-
-    /// The key of this device, agreed on first use. `None` if its public key is no point of the curve.
-    pub(super) fn key(&self) -> Option<&EnvelopeKey> {
-        let Identity { force, device, .. } = &self.identity;
-        let agree =
-            || self.secret.agree(&self.public_key, |agreed| EnvelopeKey::derive(agreed, force, device));
-        self.key.get_or_init(agree).as_ref()
-    }
-
-    fn prove(&self, lane: Lane, payload: &[u8]) -> Result<(), Refusal> {
-        if sabotage::is(Sabotage::SkipTag) {
-            return Ok(());
-        }
-        let key = self.key().ok_or(Refusal::Certificate)?;
-        key.open(lane, payload).map(drop).map_err(Refusal::from)
-    }
-
-    /// What other gateways have said STORED of.
-    pub(super) fn elsewhere(&self) -> MutexGuard<'_, Elsewhere> {
-        lock(&self.elsewhere)
-    }
+/// A certificate with each of the gateways' keys, the new one first. `None` if it is no device's.
+fn with_each_key(
+    known: &Devices,
+    link: &BrokerLink,
+    certificate: &CertificateDer<'static>,
+) -> Option<Vec<Arc<Enrolled>>> {
+    let name = device_identity(certificate).ok()?.device;
+    let before = known.get(name.as_str()).into_iter().flatten();
+    let before: Vec<_> = before.filter(|one| one.certificate == *certificate).collect();
+    let elsewhere = before.first().map(|one| Arc::clone(&one.elsewhere)).unwrap_or_default();
+    let with_key = |secret: &Arc<EnvelopeSecret>, until_ms: Option<u64>| {
+        let kept = before.iter().find(|one| one.secret.is(secret)).map(|one| Arc::clone(one));
+        let one = kept.or_else(|| Enrolled::new(certificate, secret, &elsewhere).map(Arc::new))?;
+        one.end_at(until_ms);
+        // The list may have changed with the certificates.
+        *lock(&one.checked) = None;
+        Some(one)
+    };
+    let current = with_key(&link.secret, None)?;
+    let former = link.former.as_ref().and_then(|key| with_key(&key.secret, Some(key.until_ms)));
+    Some([current].into_iter().chain(former).collect())
 }
 
 /// Locks whatever another thread may have left: every critical section leaves its data whole.

@@ -135,7 +135,13 @@ impl Station<'_> {
             Ok((device, _)) if !self.shared.serves(&device.identity.force) => {
                 self.refuse(Refusal::ForceUnknown, &publish);
             }
-            Ok((device, lane)) => return self.store(Held { device, lane, publish, items_done: 0 }),
+            Ok((device, lane)) => {
+                if device.is_former() {
+                    self.shared.metrics.broker.former_key.inc();
+                    self.shared.complaints.name_former(&device);
+                }
+                return self.store(Held { device, lane, publish, items_done: 0 });
+            }
         }
         Ok(())
     }

@@ -40,6 +40,8 @@ pub struct BrokerLink {
     pub devices: Arc<Vec<CertificateDer<'static>>>,
     /// The private half of what devices agree their keys with; the same for all gateways of a group.
     pub secret: Arc<EnvelopeSecret>,
+    /// The one that it replaces, while devices are told.
+    pub former: Option<FormerKey>,
     /// Publishes that the broker may have unacknowledged under way to us.
     pub receive_max: u16,
     /// How long the broker keeps our session, and what is not acknowledged in it.
@@ -48,6 +50,15 @@ pub struct BrokerLink {
     pub keep_alive_s: u16,
     /// Delays between attempts to connect; `attempt_ms_max` bounds each.
     pub retry: RetryPolicy,
+}
+
+/// An envelope key that is being replaced.
+#[derive(Debug, Clone)]
+pub struct FormerKey {
+    /// The private half.
+    pub secret: Arc<EnvelopeSecret>,
+    /// Unix ms from which nothing that is sealed with it is believed.
+    pub until_ms: u64,
 }
 
 /// Reads every `[[broker]]`.
@@ -88,6 +99,8 @@ fn broker(entry: &Section<'_>) -> Option<BrokerLink> {
     let secret = entry
         .required_path("envelope_key", KEY_HELP)
         .and_then(|path| loaded(entry, &path, EnvelopeSecret::load(&path.value)));
+    let secret = secret.map(Arc::new);
+    let former = former_key(entry, secret.as_deref());
     let receive_max = narrow(entry.integer("receive_max", 256, 8..=4_096));
     let session_expiry_s = narrow(entry.integer("session_expiry_s", 86_400, 60..=2_592_000));
     let keep_alive_s = narrow(entry.integer("keep_alive_s", 30, 5..=600));
@@ -105,7 +118,8 @@ fn broker(entry: &Section<'_>) -> Option<BrokerLink> {
         login: login?,
         devices_path: devices?.value,
         devices: Arc::new(certificates?),
-        secret: Arc::new(secret?),
+        secret: secret?,
+        former: former?,
         receive_max,
         session_expiry_s,
         keep_alive_s,
@@ -143,6 +157,52 @@ fn is_level(entry: &Section<'_>, text: &Located<String>) -> bool {
         );
     }
     fits
+}
+
+/// Outer `None`: reported.
+fn former_key(entry: &Section<'_>, current: Option<&EnvelopeSecret>) -> Option<Option<FormerKey>> {
+    let path = entry.path("former_envelope_key");
+    let until = entry.text("former_envelope_key_until");
+    let (path, until) = match (path, until) {
+        (None, None) => return Some(None),
+        (Some(path), Some(until)) => (path, until),
+        _ => {
+            let name = entry.name();
+            entry.report().mistake(
+                entry.origin(),
+                format!(
+                    "`{name}.former_envelope_key` and `{name}.former_envelope_key_until` belong together"
+                ),
+                "set both while devices are told the new key: a key that is replaced needs an end",
+            );
+            return None;
+        }
+    };
+    let until_ms = instant(entry, &until);
+    let secret = loaded(entry, &path, EnvelopeSecret::load(&path.value))?;
+    if current.is_some_and(|current| current.is(&secret)) {
+        entry.report().mistake(
+            &path.origin,
+            format!("`{}` is the same key as `envelope_key`", path.key),
+            "name the key that devices were told before here, and the one they are told now there",
+        );
+        return None;
+    }
+    Some(Some(FormerKey { secret: Arc::new(secret), until_ms: until_ms? }))
+}
+
+/// Unix ms.
+fn instant(entry: &Section<'_>, text: &Located<String>) -> Option<u64> {
+    let parsed = text.value.parse::<jiff::Timestamp>();
+    let unix_ms = parsed.ok().and_then(|instant| u64::try_from(instant.as_millisecond()).ok());
+    if unix_ms.is_none() {
+        entry.report().mistake(
+            &text.origin,
+            format!("`{}` is no instant", text.key),
+            "write it with its offset, for example \"2027-01-31T00:00:00Z\"",
+        );
+    }
+    unix_ms
 }
 
 /// Outer `None`: reported.

@@ -77,6 +77,8 @@ pub struct EnvelopeSecret {
     /// The file.
     pub path: PathBuf,
     key: agreement::PrivateKey,
+    /// An uncompressed point: tells it from another one.
+    public: Vec<u8>,
 }
 
 /// Why a file is not usable. The text names the file and says what to do.
@@ -225,16 +227,19 @@ impl EnvelopeSecret {
         let der = PrivateKeyDer::from_pem_slice(&read_bounded(path)?)
             .map_err(|error| pem(path, "private key", &error))?;
         let key = agreement::PrivateKey::from_private_key_der(&agreement::ECDH_P256, der.secret_der());
-        let key =
-            key.map_err(|error| MaterialError::Key { key: path.to_owned(), detail: error.to_string() })?;
-        Ok(Self { path: path.to_owned(), key })
+        let useless = |detail: &dyn fmt::Display| MaterialError::Key {
+            key: path.to_owned(),
+            detail: detail.to_string(),
+        };
+        let key = key.map_err(|error| useless(&error))?;
+        let public = key.compute_public_key().map_err(|error| useless(&error))?.as_ref().to_vec();
+        Ok(Self { path: path.to_owned(), key, public })
     }
 
     /// Whether two are the same key, read once.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
-        self.key.compute_public_key().ok().map(|key| key.as_ref().to_vec())
-            == other.key.compute_public_key().ok().map(|key| key.as_ref().to_vec())
+        self.public == other.public
     }
 
     /// What both ends have in common: the x coordinate of the ECDH point with `public_key`, an uncompressed point. `None` if

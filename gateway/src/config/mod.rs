@@ -38,7 +38,7 @@ use std::sync::Arc;
 
 use fieldpost_protocol::ForceId;
 
-pub use self::broker::BrokerLink;
+pub use self::broker::{BrokerLink, FormerKey};
 pub use self::environment::ENVIRONMENT_PREFIX;
 use self::material::{Authority, RevocationList, ServerIdentity};
 use self::problem::Report;

@@ -129,6 +129,12 @@ fn broker(broker: &BrokerLink) -> Table {
     }
     set_path(&mut section, "devices", Some(&broker.devices_path));
     set_path(&mut section, "envelope_key", Some(&broker.secret.path));
+    if let Some(former) = &broker.former {
+        set_path(&mut section, "former_envelope_key", Some(&former.secret.path));
+        let until_ms = i64::try_from(former.until_ms).unwrap_or(i64::MAX);
+        let until = jiff::Timestamp::from_millisecond(until_ms).unwrap_or(jiff::Timestamp::MAX);
+        set(&mut section, "former_envelope_key_until", until.to_string());
+    }
     set(&mut section, "receive_max", number(broker.receive_max));
     set(&mut section, "session_expiry_s", number(broker.session_expiry_s));
     set(&mut section, "keep_alive_s", number(broker.keep_alive_s));

@@ -252,6 +252,34 @@ fn tak_clients_must_be_listed_each_with_a_certificate_of_its_own_and_read_back()
 }
 
 #[test]
+fn an_envelope_key_that_is_replaced_has_an_end_and_is_another_one_and_reads_back() {
+    let behind = |more: &str| {
+        let bent = Bent::new();
+        for name in ["old", "new"] {
+            crate::pki::make_envelope_key(&bent.path(name)).unwrap();
+        }
+        fs::create_dir(bent.path("devices")).unwrap();
+        let broker = "\n[[broker]]\nurl = \"mqtts://b:8883\"\nclient_id = \"g\"\ndevices = \"devices\"\n";
+        bent.append(broker).append("envelope_key = \"new\"\n").append(more)
+    };
+    let former = "former_envelope_key = \"old\"\n";
+    let until = |text: &str| format!("former_envelope_key_until = \"{text}\"\n");
+    for half in [former, &until("2027-01-31T00:00:00Z")] {
+        assert!(behind(half).mistake().contains("belong together"), "{half}");
+    }
+    let day = behind(former).append(&until("2027-01-31"));
+    assert!(day.mistake().contains("`broker[0].former_envelope_key_until` is no instant"));
+    let same = behind("former_envelope_key = \"new\"\n").append(&until("2027-01-31T00:00:00Z"));
+    assert!(same.mistake().contains("is the same key as `envelope_key`"));
+    let good = behind(former).append(&until("2027-01-31T02:00:00+02:00"));
+    let config = good.check(&[]).unwrap();
+    assert_eq!(config.brokers[0].former.as_ref().unwrap().until_ms, 1_801_353_600_000);
+    let shown = show::effective(&config, false);
+    let again = Config::from_text(&config.path, &shown, &[]).unwrap();
+    assert_eq!(show::effective(&again, false), shown);
+}
+
+#[test]
 fn reserve_must_fit_into_the_spool() {
     let bent = Bent::new().replace("#bytes_max = 4294967296", "bytes_max = 33554432");
     assert!(bent.mistake().contains("bytes_max must hold reserve_bytes and three segments more"));
