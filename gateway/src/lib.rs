@@ -47,4 +47,5 @@ pub mod sabotage;
 pub mod sealed;
 pub mod service;
 pub mod spool;
+mod table_file;
 pub mod trace;

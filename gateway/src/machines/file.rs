@@ -1,39 +1,51 @@
 //! The machines as a file.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::release::Words;
 use super::token::digest_of;
 use super::{Change, DAYS_MAX, MACHINES_MAX, Machine, MachinesError, NewMachine, Token, is_name};
 use crate::forward::release::Release;
-use crate::pki::replace_file;
+use crate::table_file::{Rows, Table, TableError, TableFile};
 
 /// File name in the data directory.
 pub const MACHINES_FILE: &str = "machines.json";
-const LOCK_FILE: &str = "machines.lock";
-const FILE_VERSION: u32 = 1;
-/// Largest file: [`MACHINES_MAX`] of 4 KiB.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
 const DAY_MS: u64 = 24 * 3_600_000;
-
-type Table = BTreeMap<String, Machine>;
-/// (inode, length, seconds, nanoseconds): a renamed file has another inode.
-type Stamp = (u64, u64, i64, i64);
 
 /// The machines. Clones share what was read last.
 #[derive(Debug, Clone)]
 pub struct Machines {
-    path: PathBuf,
-    lock: PathBuf,
-    read: Arc<Mutex<(Option<Stamp>, Arc<Table>)>>,
+    file: TableFile<InFile>,
+}
+
+/// What is in the file.
+#[derive(Debug)]
+enum InFile {}
+
+impl Rows for InFile {
+    type Item = Machine;
+    type Document = Document;
+    const FILE: &'static str = MACHINES_FILE;
+    const LOCK: &'static str = "machines.lock";
+    const VERSION: u32 = 1;
+    /// [`MACHINES_MAX`] of 4 KiB.
+    const BYTES_MAX: u64 = 1024 * 1024;
+
+    fn document(table: &Table<Machine>) -> Document {
+        Document { version: Self::VERSION, machines: table.values().map(Row::from).collect() }
+    }
+
+    fn version(document: &Document) -> u32 {
+        document.version
+    }
+
+    fn items(document: Document) -> Result<Table<Machine>, String> {
+        let machines = document.machines.into_iter().map(Machine::try_from);
+        machines.map(|machine| machine.map(|machine| (machine.name.clone(), machine))).collect()
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,20 +71,15 @@ impl Machines {
     /// The machines in `data_dir`; the file need not be there yet.
     #[must_use]
     pub fn new(data_dir: &Path) -> Self {
-        Self { path: data_dir.join(MACHINES_FILE), lock: data_dir.join(LOCK_FILE), read: Arc::default() }
+        Self { file: TableFile::new(data_dir) }
     }
 
     /// Every machine by its name, revoked ones too, as of now. Blocking.
     ///
     /// # Errors
     /// [`MachinesError::Files`], [`MachinesError::Damaged`].
-    pub fn all(&self) -> Result<Arc<Table>, MachinesError> {
-        let stamp = self.stamp()?;
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if stamp != read.0 {
-            *read = (stamp, Arc::new(self.load()?));
-        }
-        Ok(Arc::clone(&read.1))
+    pub fn all(&self) -> Result<Arc<Table<Machine>>, MachinesError> {
+        Ok(self.file.all()?)
     }
 
     /// Whose token this is, if it holds at `now_ms`. Blocking.
@@ -99,7 +106,7 @@ impl Machines {
         let NewMachine { name, release, .. } = new;
         let digest = token.digest();
         let machine = Machine { name, release, digest, until_ms, changed: change, revoked: None };
-        self.change(|machines| {
+        self.file.change(|machines| {
             if machines.contains_key(&machine.name) {
                 return Err(MachinesError::Exists(machine.name));
             }
@@ -135,63 +142,20 @@ impl Machines {
     }
 
     fn change_one(&self, name: &str, change: impl FnOnce(&mut Machine)) -> Result<(), MachinesError> {
-        self.change(|machines| {
+        self.file.change(|machines| {
             let machine = machines.get_mut(name).filter(|machine| machine.revoked.is_none());
             change(machine.ok_or_else(|| MachinesError::Unknown(name.to_owned()))?);
             Ok(())
         })
     }
+}
 
-    /// Reads, changes and writes under the lock; on an error nothing is changed.
-    fn change(
-        &self,
-        change: impl FnOnce(&mut Table) -> Result<(), MachinesError>,
-    ) -> Result<(), MachinesError> {
-        let _lock = self.locked().map_err(|source| self.failed(source))?;
-        let mut machines = self.load()?;
-        change(&mut machines)?;
-        let document =
-            Document { version: FILE_VERSION, machines: machines.values().map(Row::from).collect() };
-        let mut text = serde_json::to_vec_pretty(&document).expect("strings, numbers and lists are JSON");
-        text.push(b'\n');
-        replace_file(&self.path, &text, true).map_err(|source| self.failed(source))
-    }
-
-    /// Held until dropped; a process that dies lets it go.
-    fn locked(&self) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&self.lock)?;
-        flock(&file, FlockOperation::LockExclusive)?;
-        Ok(file)
-    }
-
-    fn load(&self) -> Result<Table, MachinesError> {
-        let damaged = |detail: String| MachinesError::Damaged { path: self.path.clone(), detail };
-        let text = match fs::metadata(&self.path) {
-            Ok(found) if found.len() > FILE_BYTES_MAX => return Err(damaged("it is too large".to_owned())),
-            Ok(_) => fs::read(&self.path).map_err(|source| self.failed(source))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Table::new()),
-            Err(source) => return Err(self.failed(source)),
-        };
-        let document: Document = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-        if document.version != FILE_VERSION {
-            return Err(damaged(format!("version {} is not known here", document.version)));
+impl From<TableError> for MachinesError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Files(path, source) => Self::Files { path, source },
+            TableError::Damaged(path, detail) => Self::Damaged { path, detail },
         }
-        let machines = document.machines.into_iter().map(Machine::try_from);
-        let machines = machines.collect::<Result<Vec<_>, _>>().map_err(damaged)?;
-        Ok(machines.into_iter().map(|machine| (machine.name.clone(), machine)).collect())
-    }
-
-    fn stamp(&self) -> Result<Option<Stamp>, MachinesError> {
-        match fs::metadata(&self.path) {
-            Ok(found) => Ok(Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(self.failed(source)),
-        }
-    }
-
-    fn failed(&self, source: io::Error) -> MachinesError {
-        MachinesError::Files { path: self.path.clone(), source }
     }
 }
 

@@ -4,8 +4,8 @@
 //! made; kept is its SHA-256, which is of no use to whoever reads it. A token opens [`crate::forward::feed`] and nothing else: it is
 //! no session. It ends on a date, or when somebody revokes it.
 //!
-//! `fieldpost machine` and the running gateway share `machines.json`, mode 0600, under the same promises as
-//! [`crate::people::Accounts`]: whole or not at all, seen by the other within a second. A file that cannot be read lets nobody in.
+//! `fieldpost machine` and the running gateway share `machines.json`, mode 0600, with the promises of [`crate::table_file`]:
+//! whole or not at all, seen by the other within a second. A file that cannot be read lets nobody in.
 //!
 //! Bounds: [`MACHINES_MAX`] machines, revoked ones too; a name is never used twice, so the disclosure log stays true.
 

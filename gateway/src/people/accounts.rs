@@ -1,37 +1,28 @@
-//! The file of accounts: [`PEOPLE_FILE`] in the data directory.
-//!
-//! **A change is on the disk, whole, before anybody hears of it**: written under another name, fsynced, renamed, mode
-//! 0600. `fieldpost people` and the running gateway change the same file under one lock; each sees what the other did when
-//! it looks next, the gateway every second. A file that cannot be read lets nobody in, and is never written over.
+//! The file of accounts: [`PEOPLE_FILE`] in the data directory, with the promises of [`crate::table_file`]. `fieldpost people` and the
+//! running gateway change the same file; each sees what the other did when it looks next, the gateway every second. A file
+//! that cannot be read lets nobody in.
 //!
 //! **Whoever changes an account reaches it at the moment of the change**: an account with a force that is not among theirs does
 //! not exist for them, and that is judged under the lock that the change is made under. So is whether the password by which an
 //! owner chooses another is still theirs.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::account::{Account, FULL_NAME_CHARS_MAX, Row, Standing};
 use super::password::{Hashed, Password, PasswordError};
 use super::{Forces, Grant, Proven, Role, Roles};
 use crate::login::{LoginError, Operator};
-use crate::pki::replace_file;
+use crate::table_file::{Rows, Table, TableError, TableFile};
 
 /// File name in the data directory.
 pub const PEOPLE_FILE: &str = "people.json";
 /// Most accounts: every control room of the largest force, several times over.
 pub const ACCOUNTS_MAX: usize = 10_000;
-/// Largest file: [`ACCOUNTS_MAX`] of 800 bytes.
-const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
-const LOCK_FILE: &str = "people.lock";
-const FILE_VERSION: u32 = 1;
 /// File in the data directory that holds the first administrator's password until it is changed, if nobody was there to
 /// read it from a terminal.
 pub const FIRST_PASSWORD_FILE: &str = "administrator.password";
@@ -41,20 +32,36 @@ pub const FIRST_NAME: &str = "administrator";
 /// The accounts. Clones share what was read last.
 #[derive(Debug, Clone)]
 pub struct Accounts {
-    path: PathBuf,
-    lock: PathBuf,
-    read: Arc<Mutex<Read>>,
+    file: TableFile<InFile>,
 }
 
-#[derive(Debug, Default)]
-struct Read {
-    /// What the file was like when it was read.
-    stamp: Option<Stamp>,
-    accounts: Arc<BTreeMap<String, Account>>,
-}
+/// What is in the file.
+#[derive(Debug)]
+enum InFile {}
 
-/// (inode, length, seconds, nanoseconds): a renamed file has another inode.
-type Stamp = (u64, u64, i64, i64);
+impl Rows for InFile {
+    type Item = Account;
+    type Document = Document;
+    const FILE: &'static str = PEOPLE_FILE;
+    const LOCK: &'static str = "people.lock";
+    const VERSION: u32 = 1;
+    /// [`ACCOUNTS_MAX`] of 800 bytes.
+    const BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+    fn document(table: &Table<Account>) -> Document {
+        Document { version: Self::VERSION, accounts: table.values().map(Account::row).collect() }
+    }
+
+    fn version(document: &Document) -> u32 {
+        document.version
+    }
+
+    fn items(document: Document) -> Result<Table<Account>, String> {
+        let accounts = document.accounts.into_iter().map(Account::try_from);
+        let accounts = accounts.map(|account| account.map(|account| (account.name.to_string(), account)));
+        accounts.collect::<Result<_, _>>().map_err(str::to_owned)
+    }
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,27 +140,19 @@ pub struct By {
     pub at_ms: u64,
 }
 
-type Table = BTreeMap<String, Account>;
-
 impl Accounts {
     /// The accounts in `data_dir`; the file need not be there yet.
     #[must_use]
     pub fn new(data_dir: &Path) -> Self {
-        Self { path: data_dir.join(PEOPLE_FILE), lock: data_dir.join(LOCK_FILE), read: Arc::default() }
+        Self { file: TableFile::new(data_dir) }
     }
 
     /// Everybody, as of now. Blocking.
     ///
     /// # Errors
     /// [`AccountsError::Files`], [`AccountsError::Damaged`].
-    pub fn all(&self) -> Result<Arc<Table>, AccountsError> {
-        let stamp = self.stamp()?;
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if stamp != read.stamp {
-            read.accounts = Arc::new(self.load()?);
-            read.stamp = stamp;
-        }
-        Ok(Arc::clone(&read.accounts))
+    pub fn all(&self) -> Result<Arc<Table<Account>>, AccountsError> {
+        Ok(self.file.all()?)
     }
 
     /// One account. Blocking.
@@ -205,7 +204,7 @@ impl Accounts {
         require(&new.grant)?;
         let password = Password::random()?;
         let hashed = password.hash()?;
-        self.change(|accounts| {
+        self.file.change(|accounts| {
             let name = new.name.to_string();
             if accounts.contains_key(&name) {
                 return Err(AccountsError::Exists(name));
@@ -269,7 +268,7 @@ impl Accounts {
     fn forget_first_password(&self, name: &str) {
         if name == FIRST_NAME {
             // It holds a password that is none any more; usually it is not there.
-            _ = fs::remove_file(self.path.with_file_name(FIRST_PASSWORD_FILE));
+            _ = fs::remove_file(self.file.path().with_file_name(FIRST_PASSWORD_FILE));
         }
     }
 
@@ -310,7 +309,7 @@ impl Accounts {
         by: &By,
         change: impl FnOnce(&mut Account) -> Result<(), AccountsError>,
     ) -> Result<(), AccountsError> {
-        self.change(|accounts| {
+        self.file.change(|accounts| {
             reached(accounts, name, over)?;
             let account = accounts.get_mut(name).expect("it is there: reached above");
             let was_chief = account.is_chief();
@@ -323,58 +322,14 @@ impl Accounts {
             Ok(())
         })
     }
+}
 
-    /// Reads, changes and writes under the lock; on an error nothing is changed.
-    fn change(
-        &self,
-        change: impl FnOnce(&mut Table) -> Result<(), AccountsError>,
-    ) -> Result<(), AccountsError> {
-        let _lock = self.locked().map_err(|source| self.failed(source))?;
-        let mut accounts = self.load()?;
-        change(&mut accounts)?;
-        let document =
-            Document { version: FILE_VERSION, accounts: accounts.values().map(Account::row).collect() };
-        let mut text = serde_json::to_vec_pretty(&document).expect("strings, numbers and lists are JSON");
-        text.push(b'\n');
-        replace_file(&self.path, &text, true).map_err(|source| self.failed(source))
-    }
-
-    /// Held until dropped; a process that dies lets it go.
-    fn locked(&self) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&self.lock)?;
-        flock(&file, FlockOperation::LockExclusive)?;
-        Ok(file)
-    }
-
-    fn load(&self) -> Result<Table, AccountsError> {
-        let damaged = |detail: String| AccountsError::Damaged { path: self.path.clone(), detail };
-        let text = match fs::metadata(&self.path) {
-            Ok(found) if found.len() > FILE_BYTES_MAX => return Err(damaged("it is too large".to_owned())),
-            Ok(_) => fs::read(&self.path).map_err(|source| self.failed(source))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Table::new()),
-            Err(source) => return Err(self.failed(source)),
-        };
-        let document: Document = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-        if document.version != FILE_VERSION {
-            return Err(damaged(format!("version {} is not known here", document.version)));
+impl From<TableError> for AccountsError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Files(path, source) => Self::Files { path, source },
+            TableError::Damaged(path, detail) => Self::Damaged { path, detail },
         }
-        let accounts = document.accounts.into_iter().map(Account::try_from);
-        let accounts: Result<Vec<_>, _> = accounts.collect();
-        let accounts = accounts.map_err(|detail| damaged(detail.to_owned()))?;
-        Ok(accounts.into_iter().map(|account| (account.name.to_string(), account)).collect())
-    }
-
-    fn stamp(&self) -> Result<Option<Stamp>, AccountsError> {
-        match fs::metadata(&self.path) {
-            Ok(found) => Ok(Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(self.failed(source)),
-        }
-    }
-
-    fn failed(&self, source: io::Error) -> AccountsError {
-        AccountsError::Files { path: self.path.clone(), source }
     }
 }
 
@@ -385,7 +340,7 @@ fn put_password(account: &mut Account, hashed: Hashed, must_change: bool) {
 }
 
 /// An account that is beyond `over` is answered like one that is not there.
-fn reached(accounts: &Table, name: &str, over: &Forces) -> Result<(), AccountsError> {
+fn reached(accounts: &Table<Account>, name: &str, over: &Forces) -> Result<(), AccountsError> {
     let is_reached = accounts.get(name).is_some_and(|account| over.cover(&account.grant.forces));
     if is_reached { Ok(()) } else { Err(AccountsError::Unknown(name.to_owned())) }
 }

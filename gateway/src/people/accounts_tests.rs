@@ -77,7 +77,7 @@ fn what_is_judged_is_what_the_lock_holds_and_not_what_was_read_before_it() {
     let read_at = fs::metadata(&path).unwrap().modified().unwrap();
     let moved = fs::read_to_string(&path).unwrap().replace("city", "kent");
     fs::write(&path, moved).unwrap();
-    File::options().write(true).open(&path).unwrap().set_modified(read_at).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(read_at).unwrap();
     assert!(city.cover(&accounts.get("anna").unwrap().unwrap().grant.forces), "as remembered");
     for refused in [
         accounts.set_disabled("anna", &city, true, &by("city-admin")),
