@@ -16,6 +16,7 @@ use super::{
     BatchPolicy, ClientFiles, FileSink, Forward, NatsSink, NmeaSink, RetryPolicy, Sink, TakManner, TakSink,
     WebhookSink,
 };
+use crate::forward::nmea;
 use crate::forward::release::Forces;
 use crate::forward::webhook::SigningKeys;
 use crate::https::is_loopback;
@@ -38,7 +39,7 @@ pub(super) fn forwards(root: &Section<'_>, served: &BTreeMap<ForceId, String>) -
         ("webhook", webhook),
         ("file", file),
         ("tak", tak),
-        ("nmea", nmea),
+        ("nmea", nmea_server),
     ];
     for (kind, read_sink) in kinds {
         for entry in section.sections(kind) {
@@ -102,6 +103,15 @@ pub(super) fn forward(
         delay_ms_max: entry.integer("retry_delay_ms_max", 15_000, 100..=3_600_000),
         attempt_ms_max: entry.integer("attempt_ms_max", 10_000, 100..=300_000),
     };
+    if matches!(&sink, Some(Sink::Nmea(nmea)) if nmea.url.trim().starts_with("tls:"))
+        && retry.attempt_ms_max < nmea::ATTEMPT_MS_MIN
+    {
+        entry.report().mistake(
+            entry.origin(),
+            format!("`{}.attempt_ms_max` is below {}: it would never connect", entry.name(), nmea::ATTEMPT_MS_MIN),
+            "over TLS an attempt holds the half second in which the server may refuse the certificate; remove it to use the default",
+        );
+    }
     if retry.delay_ms_min > retry.delay_ms_max {
         entry.report().mistake(
             entry.origin(),
@@ -225,7 +235,7 @@ fn tak(entry: &Section<'_>) -> Option<Sink> {
     }))
 }
 
-fn nmea(entry: &Section<'_>) -> Option<Sink> {
+fn nmea_server(entry: &Section<'_>) -> Option<Sink> {
     let url = entry
         .required_text("url", "for example url = \"tls://avl.force.example:5017\"")
         .filter(|url| is_url(entry, url, &url.value, &["tls", "tcp"]) && has_port(entry, url))

@@ -222,7 +222,8 @@ revocation_list = "pki/crl.pem"
 #path = "events.ndjson"
 #release = { forces = ["*"], classes = ["*"], fields = ["*"], marking = "official-sensitive" }
 #
-# Positions as NMEA 0183 to a location server (docs/sinks/nmea.md). tcp:// is for loopback only.
+# Positions as NMEA 0183 to a location server (docs/sinks/nmea.md). tcp:// is for loopback only; over tls:// attempt_ms_max is 1000
+# at least: for half a second the server may refuse our certificate.
 #[[forward.nmea]]
 #name = "avl"
 #url = "tls://avl.force.example:5017"

@@ -99,6 +99,21 @@ fn an_nmea_output_is_released_one_force_by_name() {
 }
 
 #[test]
+fn an_nmea_output_over_tls_has_time_to_be_refused() {
+    let release = RELEASE_ALL.replacen("[\"*\"]", "[\"demo\"]", 1);
+    let check = |scheme: &str, attempt_ms_max: u32| {
+        let nmea = format!(
+            "\n[[forward.nmea]]\nurl = \"{scheme}://127.0.0.1:5017\"\nattempt_ms_max = {attempt_ms_max}\n{release}"
+        );
+        Bent::new().append(&nmea).check(&[])
+    };
+    let lines = check("tls", 999).unwrap_err();
+    let expected = "`forward.nmea[0].attempt_ms_max` is below 1000: it would never connect";
+    assert!(lines.len() == 1 && lines[0].contains(expected), "{lines:#?}");
+    assert!(check("tls", 1_000).is_ok() && check("tcp", 100).is_ok());
+}
+
+#[test]
 fn mistakes_after_a_syntax_error_are_still_found() {
     let bent = Bent::new().replace("#receive_max = 256", "receive_max = = 20").append("\n[lgo]\n");
     let lines = bent.check(&[]).unwrap_err();

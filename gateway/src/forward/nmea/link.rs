@@ -64,6 +64,10 @@ pub enum NmeaError {
     },
 }
 
+/// What an attempt over TLS has to be given: [`GRACE`], and as long to connect.
+pub(crate) const ATTEMPT_MS_MIN: u64 = 1_000;
+const _: () = assert!(2 * GRACE.as_millis() <= ATTEMPT_MS_MIN as u128);
+
 trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
 

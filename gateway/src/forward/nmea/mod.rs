@@ -33,6 +33,7 @@ use crate::live::unit::UnitId;
 use crate::sabotage::{self, CrashPoint, Sabotage};
 use crate::spool::Clock;
 
+pub(crate) use self::link::ATTEMPT_MS_MIN;
 pub use self::link::{NmeaError, NmeaServer};
 
 /// Most units whose newest position is remembered; of more every position is sent.
