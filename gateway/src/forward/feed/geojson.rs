@@ -1,8 +1,9 @@
 //! One event of the stream: a CloudEvent whose data is a GeoJSON feature.
 //!
-//! **`properties` are the event's data as every output has it** ([`crate::forward::event`]), with force, device and, if released,
-//! callsign; `geometry` is where, longitude before latitude (RFC 7946), or null. Nothing is in it that the event has not, but for
-//! the callsign.
+//! **`properties` are the event's data as every output has it** ([`crate::forward::event`]), with force, device, mode and, if
+//! released, callsign; `geometry` is where, longitude before latitude (RFC 7946), or null. Nothing is in it that the event has not,
+//! but for the callsign. The mode stands here once more, for a map that keeps features and not their envelope: an exercise must not
+//! look actual there.
 
 use bytes::{BufMut as _, BytesMut};
 use fieldpost_protocol::{Body, Position};
@@ -34,6 +35,9 @@ pub(super) fn write(out: &mut BytesMut, event: &Event, situation: &dyn Situation
     if let Some(record) = &event.record {
         properties.display("force", format_args!("{}", record.force));
         properties.display("device", format_args!("{}", record.device));
+        if let Some(envelope) = record.envelope() {
+            properties.text("mode", envelope.head.mode.as_str());
+        }
         if event.fields.has(Field::Callsign) {
             let unit = UnitId { force: record.force.clone(), device: record.device.clone() };
             properties.text("callsign", &situation.name(&unit, record.received_at_ms).callsign);

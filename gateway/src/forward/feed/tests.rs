@@ -218,6 +218,7 @@ async fn what_is_not_released_is_not_there_and_is_still_stepped_over() {
     let alarm = &client.seen[0]["data"];
     assert!(alarm["geometry"].is_null() && alarm["properties"]["position"].is_null(), "{alarm}");
     assert!(alarm["properties"]["callsign"].is_null());
+    assert_eq!(alarm["properties"]["mode"], "test", "also to a map that keeps features alone");
     let elsewhere = Release { forces: Forces::Only(BTreeSet::new()), ..Release::everything() };
     let nothing = Site::new(elsewhere);
     nothing.append((1..=600).map(position_record)).await;

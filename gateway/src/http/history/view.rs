@@ -18,14 +18,14 @@ pub(super) struct PointView {
     pub(super) at_ms: u64,
     pub(super) lon: f64,
     pub(super) lat: f64,
-    accuracy_m: Option<u8>,
-    speed_mps: Option<f64>,
-    course_deg: Option<f64>,
+    pub(super) accuracy_m: Option<u8>,
+    pub(super) speed_mps: Option<f64>,
+    pub(super) course_deg: Option<f64>,
     /// It came by the backlog: nobody saw it when it was true.
-    backlog: bool,
-    received_at_ms: u64,
-    clock: &'static str,
-    mode: &'static str,
+    pub(super) backlog: bool,
+    pub(super) received_at_ms: u64,
+    pub(super) clock: &'static str,
+    pub(super) mode: &'static str,
 }
 
 /// A time without points, and why.

@@ -157,9 +157,9 @@ async fn a_track(site: &Site) {
 
     let answer = browser.get(&format!("/api/v1/history/{question}&format=geojson")).await;
     assert_eq!(answer.header("content-type"), Some("application/geo+json"));
-    let lines: Vec<Value> = answer.json()["features"]
-        .as_array()
-        .unwrap()
+    let features = answer.json()["features"].as_array().unwrap().clone();
+    assert!(features.iter().all(|feature| feature["properties"]["mode"] == "test"), "{features:?}");
+    let lines: Vec<Value> = features
         .iter()
         .filter(|f| f["geometry"]["type"] == "LineString")
         .map(|f| f["geometry"]["coordinates"].clone())
