@@ -127,9 +127,14 @@ fn show_first_password(data_dir: &Path, password: &Password) {
 }
 
 fn refresh(service: &Service) {
-    if let Err(error) = tokio::task::block_in_place(|| service.refresh_revocation_list()) {
-        tracing::error!(%error, "renewed revocation list refused");
-    }
+    tokio::task::block_in_place(|| {
+        if let Err(error) = service.refresh_revocation_list() {
+            tracing::error!(%error, "renewed revocation list refused");
+        }
+        if let Err(error) = service.refresh_tak_revocation_list() {
+            tracing::error!(%error, "renewed revocation list of TAK clients refused");
+        }
+    });
 }
 
 async fn reload(path: &Path, service: &Service, logging: &Logging) {

@@ -24,6 +24,7 @@ use crate::live::order;
 use crate::live::standing::Situation;
 use crate::live::system_now_ms;
 use crate::metrics::Metrics;
+use crate::pki::TlsError;
 use crate::retention::for_history;
 use crate::spool::{BatchLimits, Clock, Spool, SpoolError};
 
@@ -88,7 +89,7 @@ pub struct Forwarders {
     /// Where TAK clients come in; kept over a reload that leaves the address as it is.
     listening: Option<Listening>,
     /// Lets them in.
-    door: Option<JoinHandle<()>>,
+    door: Option<(Arc<Door>, JoinHandle<()>)>,
     situation: Arc<dyn Situation>,
     /// The configuration in force.
     config: Arc<Config>,
@@ -200,11 +201,24 @@ impl Forwarders {
                 tracing::error!(forwarder = name, %error, "forwarder ended in a fault");
             }
         }
-        if let Some(task) = self.door.take()
+        if let Some((_, task)) = self.door.take()
             && let Err(error) = task.await
         {
             tracing::error!(%error, "the listener for TAK clients ended in a fault");
         }
+    }
+
+    /// Takes the list of revoked TAK clients from `config`, which else is the configuration in force: who is on it is put out
+    /// within a second, and nobody else is disturbed.
+    ///
+    /// # Errors
+    /// [`TlsError`]; then nothing has changed.
+    pub fn renew_tak_revocations(&mut self, config: &Config) -> Result<(), TlsError> {
+        if let (Some((door, _)), Some(listener)) = (&self.door, &config.tak) {
+            door.renew(listener)?;
+        }
+        self.config = Arc::new(config.clone());
+        Ok(())
     }
 
     /// Where TAK clients connect, if they may.
@@ -240,10 +254,10 @@ impl Forwarders {
             (plan.forward.name.clone(), tokio::spawn(supervise(first, plan)))
         });
         let running = running.collect();
-        let door = listening
-            .as_ref()
-            .zip(door)
-            .map(|(held, door)| tokio::spawn(door.run(Arc::clone(&held.listener), stop.clone())));
+        let door = listening.as_ref().zip(door).map(|(held, door)| {
+            let listening = Arc::clone(&door).run(Arc::clone(&held.listener), stop.clone());
+            (door, tokio::spawn(listening))
+        });
         let disclosures = disclosures.clone();
         Ok(Self { running, listening, door, disclosures, stop, situation, config: shared })
     }

@@ -35,5 +35,5 @@ pub use self::identity::{
     Holder, Identity, IdentityError, certificate_holder, device_identity, identity_uri,
 };
 pub use self::index::{Entry, Status};
-pub use self::mutual::{mutual_client, mutual_server};
-pub use self::tls::{FrontDoorTls, PageTls, TlsError};
+pub use self::mutual::{mutual_client, mutual_server, mutual_server_with};
+pub use self::tls::{FrontDoorTls, PageTls, TlsError, client_verifier};

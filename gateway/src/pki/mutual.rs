@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ServerConfig, SignatureScheme};
 
@@ -36,7 +37,17 @@ pub fn mutual_server(
     authority: &Authority,
     revoked: Option<&RevocationList>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let verifier = tls::client_verifier(authority, revoked)?;
+    mutual_server_with(identity, tls::client_verifier(authority, revoked)?)
+}
+
+/// The same with a verifier that the caller keeps, to ask it again: [`tls::client_verifier`].
+///
+/// # Errors
+/// [`TlsError`]: rustls refused the settings.
+pub fn mutual_server_with(
+    identity: &ServerIdentity,
+    verifier: Arc<dyn ClientCertVerifier>,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)

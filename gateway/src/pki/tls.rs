@@ -139,7 +139,10 @@ fn device_verifier(front_door: &FrontDoor) -> Result<Arc<dyn ClientCertVerifier>
 }
 
 /// Lets in who has a certificate of `authority` that is good today and that `revoked` does not name.
-pub(super) fn client_verifier(
+///
+/// # Errors
+/// [`TlsError`]: rustls refused certificates or lists.
+pub fn client_verifier(
     authority: &Authority,
     revoked: Option<&RevocationList>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::door::{Credentials, PATIENCE, credentials, roots};
+use crate::forward::tak_listener::{self, issue};
 use crate::mqtt::{Client, Connect, Heard, position};
 
 /// A new gateway's directory on free ports, with a file sink, and its authority.
@@ -198,6 +199,47 @@ async fn renewed_revocation_list_is_taken_unasked_and_an_older_one_never() {
         assert_eq!(back.hear().await, Heard::End, "still shut out");
     }
     publish(&mut kept_client, "kept", 1).await;
+    assert!(service.shutdown().await);
+}
+
+#[tokio::test]
+async fn a_tak_client_that_a_renewed_list_names_is_put_out_and_another_stays() {
+    let mut house = House::new();
+    let tak = format!(
+        "[tak]\nlisten = \"127.0.0.1:0\"\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\n\
+         client_authority = \"pki/ca.pem\"\nrevocation_list = \"pki/crl.pem\"\n\
+         [[tak.client]]\nname = \"anna\"\n{RELEASE_ALL}\n[[tak.client]]\nname = \"bert\"\n{RELEASE_ALL}\n\
+         [[forward.file]]"
+    );
+    house.edit("\n[[forward.file]]", &format!("\n{tak}"));
+    let own = house.issue("pc-1");
+    let (lost, kept) = (issue(house.authority(), "anna"), issue(house.authority(), "bert"));
+    let list = house.authority.list_path();
+    let older = fs::read(&list).unwrap();
+    let service = house.start().await;
+    let address = service.tak.unwrap();
+    let mut anna = tak_listener::Client::connect(address, &house.authority, Some(&lost)).await.unwrap();
+    let mut bert = tak_listener::Client::connect(address, &house.authority, Some(&kept)).await.unwrap();
+    let offered = "t-x-takp-v";
+    anna.until(offered).await;
+    bert.until(offered).await;
+    assert!(!service.refresh_tak_revocation_list().unwrap(), "unchanged");
+
+    let tak_force = ForceId::try_new("tak").unwrap();
+    house.authority.revoke(&Revoke::Device(tak_force, DeviceId::try_new("anna").unwrap())).unwrap();
+    assert!(service.refresh_tak_revocation_list().unwrap());
+    anna.until_end().await;
+    // TLS 1.3: the refusal may reach the client only after its side of the handshake is done.
+    if let Ok(mut back) = tak_listener::Client::connect(address, &house.authority, Some(&lost)).await {
+        back.until_end().await;
+        assert_eq!(back.heard, "");
+    }
+    fs::write(&list, older).unwrap();
+    assert!(matches!(service.refresh_tak_revocation_list(), Err(RefreshError::Older)));
+
+    let mut device = house.connected(&service, "pc-1", &own).await;
+    publish(&mut device, "pc-1", 1).await;
+    bert.until("fieldpost.test.sim.pc-1").await;
     assert!(service.shutdown().await);
 }
 

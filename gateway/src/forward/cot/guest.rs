@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::door::Arrival;
+use super::door::{Arrival, Pass};
 use super::metrics::{TakEnd, TakMetrics, TakTaking};
 use super::parse::Heard;
 use super::sink::Job;
@@ -53,7 +53,7 @@ impl Guest {
     /// Runs until the sink is gone.
     pub(super) async fn run(mut self) {
         while let Some(arrival) = self.wait().await {
-            let (peer, not_after_s) = (arrival.peer, arrival.not_after_s);
+            let Arrival { stream, peer, not_after_s, pass } = arrival;
             self.metrics.accepted.inc();
             self.metrics.connected.inc();
             tracing::info!(client = self.teller.name(), %peer, "TAK client connected");
@@ -61,8 +61,9 @@ impl Guest {
                 takes_protobuf: self.takes_protobuf,
                 refused: self.metrics.events_refused.clone(),
             };
-            let mut talk = Talk::over(arrival.stream, side);
-            let why = self.talk_until_over(&mut talk, not_after_s).await.unwrap_or_else(|end| why(&end));
+            let mut talk = Talk::over(stream, side);
+            let why =
+                self.talk_until_over(&mut talk, not_after_s, pass).await.unwrap_or_else(|end| why(&end));
             drop(talk);
             self.metrics.connected.dec();
             self.metrics.ended(why).inc();
@@ -94,7 +95,16 @@ impl Guest {
         }
     }
 
-    async fn talk_until_over(&mut self, talk: &mut Talk, not_after_s: i64) -> Result<TakEnd, End> {
+    async fn talk_until_over(
+        &mut self,
+        talk: &mut Talk,
+        not_after_s: i64,
+        mut pass: Pass,
+    ) -> Result<TakEnd, End> {
+        // It may have waited for the one before it to go.
+        if pass.is_void() {
+            return Ok(TakEnd::Revoked);
+        }
         if self.takes_protobuf {
             let detail = "<TakControl><TakProtocolSupport version=\"1\"/></TakControl>";
             talk.say(&super::own_uid(self.teller.name()), "t-x-takp-v", self.teller.now_ms(), detail).await?;
@@ -114,6 +124,9 @@ impl Guest {
                 _ = tick.tick() => {
                     if is_past(not_after_s, self.teller.now_ms()) {
                         return Ok(TakEnd::Outdated);
+                    }
+                    if pass.is_void() {
+                        return Ok(TakEnd::Revoked);
                     }
                     self.teller.tell_alarms(talk).await?;
                     if ping.is_now() {

@@ -7,7 +7,7 @@ use fieldpost_protocol::Mode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::{mpsc, watch};
 
-use super::door::Arrival;
+use super::door::{Arrival, Pass};
 use super::metrics::{TakEnd, TakMetrics, TakTaking};
 use super::picture::{CANCEL_MS, Spans};
 use super::settings::Terms;
@@ -64,7 +64,10 @@ impl Place {
     async fn let_in(&self, buffer_bytes: usize, not_after_s: i64) -> DuplexStream {
         let (ours, theirs) = duplex(buffer_bytes);
         let peer = ([127, 0, 0, 1], 1).into();
-        let arrival = Arrival { stream: Box::new(ours), peer, not_after_s };
+        // Nobody renews a list here.
+        let judges = watch::Sender::new(rustls::server::WebPkiClientVerifier::no_client_auth()).subscribe();
+        let pass = Pass::new(Vec::new(), judges);
+        let arrival = Arrival { stream: Box::new(ours), peer, not_after_s, pass };
         assert!(self.door.send(arrival).await.is_ok());
         theirs
     }

@@ -86,6 +86,8 @@ pub enum TakEnd {
     CameAgain,
     /// Its certificate is not valid any more.
     Outdated,
+    /// A renewed revocation list lets its certificate in no more.
+    Revoked,
     /// The disclosure log cannot be written.
     NoLog,
     /// The gateway stops, or its outputs are started again.
@@ -109,12 +111,13 @@ impl TakRefusal {
 
 impl TakEnd {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::PeerGone,
         Self::TooSlow,
         Self::NotTak,
         Self::CameAgain,
         Self::Outdated,
+        Self::Revoked,
         Self::NoLog,
         Self::Stopping,
     ];
@@ -128,6 +131,7 @@ impl TakEnd {
             Self::NotTak => "not-tak",
             Self::CameAgain => "came-again",
             Self::Outdated => "outdated",
+            Self::Revoked => "revoked",
             Self::NoLog => "no-log",
             Self::Stopping => "stopping",
         }

@@ -132,6 +132,17 @@ impl Client {
             self.heard.push_str(&String::from_utf8_lossy(&buffer[..count]));
         }
     }
+
+    /// Reads until the connection is over.
+    pub(crate) async fn until_end(&mut self) {
+        let mut buffer = vec![0; 16_384];
+        let ended = async {
+            while let Ok(count @ 1..) = self.stream.read(&mut buffer).await {
+                self.heard.push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+        };
+        tokio::time::timeout(PATIENCE, ended).await.expect("the gateway ends the connection");
+    }
 }
 
 #[tokio::test]
