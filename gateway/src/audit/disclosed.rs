@@ -79,6 +79,9 @@ pub struct Disclosures {
     /// What is counted is a lower bound: there are more records than can be told apart, or lines that repeat one that is not known
     /// any more. Then the answer is cut as well.
     pub is_at_least: bool,
+    /// When the first line that is there was written, Unix ms: what was sent before is not known if the log was cut.
+    #[serde(skip)]
+    pub begins_at_ms: Option<u64>,
     /// What the log is worth.
     pub verification: Verdict,
 }
@@ -109,11 +112,12 @@ fn within(bounds: Bounds, dir: &Path, question: &Question) -> io::Result<Disclos
     let prefix =
         question.unit.as_ref().map(|unit| record::unit_key(unit.force.as_str(), unit.device.as_str()) + ".");
     let referred = Referred { bytes_max: bounds.referred_bytes, ..Referred::default() };
-    let mut reading = Reading { question, prefix, referred, answer: Answer::new(bounds) };
+    let mut reading = Reading { question, prefix, referred, begins_at_ms: None, answer: Answer::new(bounds) };
     let verification = verify(dir, &[], &mut |line| {
         reading.line(line);
         Ok(())
     })?;
+    let begins_at_ms = reading.begins_at_ms;
     let Answer { seen, disclosures, is_cut, is_at_least, .. } = reading.answer;
     let records = seen.into_iter().map(|(to, keys)| (to, keys.len() as u64)).collect();
     Ok(Disclosures {
@@ -123,6 +127,7 @@ fn within(bounds: Bounds, dir: &Path, question: &Question) -> io::Result<Disclos
         disclosures,
         is_cut: is_cut || is_at_least,
         is_at_least,
+        begins_at_ms,
         verification,
     })
 }
@@ -187,11 +192,13 @@ struct Reading<'a> {
     /// How keys of the unit begin.
     prefix: Option<String>,
     referred: Referred,
+    begins_at_ms: Option<u64>,
     answer: Answer,
 }
 
 impl Reading<'_> {
     fn line(&mut self, line: &Line) {
+        self.begins_at_ms.get_or_insert(line.at_ms);
         // Older files were taken away: what they said is not known.
         self.referred.forgotten_to.get_or_insert(line.n.saturating_sub(1));
         let Some(said) = &line.disclosure else { return };

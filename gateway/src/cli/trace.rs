@@ -6,6 +6,7 @@ use super::args::TraceArgs;
 use super::config::load;
 use super::exit::{CliError, Exit};
 use super::{ledger, output};
+use crate::live::system_now_ms;
 use crate::trace::{self, Disclosures, Question, TraceError};
 
 pub(super) fn trace(arguments: &TraceArgs) -> Result<(), CliError> {
@@ -18,7 +19,8 @@ pub(super) fn trace(arguments: &TraceArgs) -> Result<(), CliError> {
         let message = format!("no boot of {unit} has got to sequence {}: see `fieldpost ledger`", seq.0);
         return Err(CliError::new(Exit::Data, message));
     }
-    let traces = trace::trace(&config.data_dir, &config.forwards, &questions, Disclosures::Asked)?;
+    let (data_dir, forwards) = (&config.data_dir, &config.forwards);
+    let traces = trace::trace(data_dir, forwards, &questions, Disclosures::Asked, system_now_ms())?;
     if arguments.json {
         output::json(&traces);
     } else {
@@ -31,6 +33,7 @@ impl From<TraceError> for CliError {
     fn from(error: TraceError) -> Self {
         match error {
             TraceError::Spool(error) => error.into(),
+            TraceError::Machines(error) => error.into(),
             TraceError::Refusals { .. } | TraceError::Disclosures(_) => Self::new(Exit::Io, error),
         }
     }

@@ -18,6 +18,7 @@ use super::listener::Peer;
 use super::viewer::Viewer;
 use super::{App, refusal};
 use crate::audit::{Field, Holds, Subjects, Unseen, What};
+use crate::live::system_now_ms;
 use crate::live::unit::UnitId;
 use crate::trace::{self, Disclosures, Question, Trace};
 
@@ -65,7 +66,7 @@ async fn follow(app: &App, unit: &UnitId, asked: &Asked) -> Result<Vec<Trace>, &
     let traced = tokio::task::spawn_blocking(move || {
         // Kept until it has ended, also if nobody waits for it any more.
         let _turn = turn;
-        trace::trace(&data_dir, &outputs, &questions, Disclosures::LeftAlone)
+        trace::trace(&data_dir, &outputs, &questions, Disclosures::LeftAlone, system_now_ms())
     });
     let traced = traced.await.map_err(|_| "the trace ended in a fault; the log says more")?;
     traced.map_err(|error| {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::Lsn;
 use super::archive_file::{Remains, read_whole, walk};
 use super::disk::{Disk, DiskFile, write_all_at};
 use super::format::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
@@ -26,7 +27,6 @@ use super::keep::{Keep, Pass};
 use super::log::fill_with_zeros;
 use super::recovery::find_tail;
 use super::shared::{Shared, lock};
-use super::{ExportedEntry, Lsn};
 
 /// Directory of the archive in the spool's.
 pub(super) const ARCHIVE_DIR: &str = "archive";
@@ -173,8 +173,7 @@ fn try_set_aside(
     let bytes =
         file.and_then(|file| read_whole(&*file)).map_err(|error| format!("reading {name}: {error}"))?;
     let mut remains = Remains::new(header);
-    let tail = find_tail(&bytes, &header, limit, &mut |lsn, class, payload| {
-        let entry = ExportedEntry { lsn: Lsn(lsn), class, payload };
+    let tail = find_tail(&bytes, &header, limit, &mut |entry| {
         remains.take(pass.judge(entry), entry);
     });
     let damaged_count = tail.damaged.iter().map(|gap| gap.to.0 - gap.from.0 + 1).sum::<u64>()

@@ -123,7 +123,9 @@ pub(super) fn walk(bytes: &[u8], base: u64, each: &mut dyn FnMut(ExportedEntry<'
             }
             Step::Record { lsn, class, payload_start, end } => {
                 found.entries_count += 1;
-                each(ExportedEntry { lsn: Lsn(lsn), class, payload: &bytes[payload_start..end] });
+                // A batch here has the time at which the segment began: when a record of it was committed is not kept.
+                let payload = &bytes[payload_start..end];
+                each(ExportedEntry { lsn: Lsn(lsn), class, written_at_ms: None, payload });
                 (at, expected) = (end, lsn + 1);
             }
             Step::Damage { resume_at, resume_lsn } => {

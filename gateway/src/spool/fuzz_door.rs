@@ -96,6 +96,8 @@ pub fn walk(bytes: &[u8]) -> Option<Walked> {
 /// the last record found.
 pub fn walk_with(bytes: &[u8], each: &mut dyn FnMut(Lsn, EntryClass, &[u8])) -> Option<(Vec<Gap>, Lsn)> {
     let header = SegmentHeader::decode(bytes).ok()?;
-    let tail = find_tail(bytes, &header, u64::MAX, &mut |lsn, class, payload| each(Lsn(lsn), class, payload));
+    let tail = find_tail(bytes, &header, u64::MAX, &mut |entry| {
+        each(entry.lsn, entry.class, entry.payload);
+    });
     Some((tail.damaged, Lsn(tail.next_lsn)))
 }

@@ -106,6 +106,8 @@ pub struct ExportedEntry<'a> {
     pub lsn: Lsn,
     /// Its class.
     pub class: EntryClass,
+    /// When the writer took the batch that it was committed with, unix ms; `None` if that is not kept: the archive does not.
+    pub written_at_ms: Option<u64>,
     /// What was appended.
     pub payload: &'a [u8],
 }
@@ -216,7 +218,7 @@ pub fn verify_on(disk: &dyn Disk, dir: &Path) -> Result<Verification, SpoolError
     for (index, meta) in metas.iter().enumerate() {
         let next_base = metas.get(index + 1).map(|next| next.base);
         let mut entries_count = 0;
-        let walk = walk_segment(disk, dir, meta, next_base, &mut |_, _, _| {
+        let walk = walk_segment(disk, dir, meta, next_base, &mut |_| {
             entries_count += 1;
         })?;
         found.last = found.last.max(Lsn(walk.next_lsn - 1));
@@ -255,10 +257,9 @@ pub fn export_on(
             continue;
         }
         let mut outcome = Ok(());
-        let walk = walk_segment(disk, dir, meta, next_base, &mut |lsn, class, payload| {
-            let lsn = Lsn(lsn);
-            if outcome.is_ok() && (from..=to).contains(&lsn) {
-                outcome = each(ExportedEntry { lsn, class, payload });
+        let walk = walk_segment(disk, dir, meta, next_base, &mut |entry| {
+            if outcome.is_ok() && (from..=to).contains(&entry.lsn) {
+                outcome = each(entry);
                 summary.entries_count += 1;
             }
         })?;
@@ -309,7 +310,7 @@ fn walk_segment(
     dir: &Path,
     meta: &SegmentMeta,
     next_base: Option<u64>,
-    each: &mut dyn FnMut(u64, EntryClass, &[u8]),
+    each: &mut dyn FnMut(ExportedEntry<'_>),
 ) -> Result<Walk, SpoolError> {
     let path = dir.join(segment_name(Lsn(meta.base)));
     let mut walk = Walk { next_lsn: meta.base, damaged: Vec::new(), torn: None };

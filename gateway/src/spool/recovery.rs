@@ -19,7 +19,7 @@ use super::format::{
 };
 use super::log::{Log, SegmentMeta, Spare, create_spare, new_header, promote_spare};
 use super::writer::Active;
-use super::{Lsn, SpoolError, SpoolSettings};
+use super::{ExportedEntry, Lsn, SpoolError, SpoolSettings};
 use crate::sabotage::{self, Sabotage};
 
 /// The end of the log was cut by a crash in the middle of a write. Those entries were never acknowledged, unless the
@@ -224,7 +224,7 @@ fn read_tail(
     let path = dir.join(&name);
     let file = disk.open(&path).map_err(io_error("open", &path))?;
     let bytes = read_segment(&*file, segment.file_bytes).map_err(io_error("read", &path))?;
-    let tail = find_tail(&bytes, &header, u64::MAX, &mut |_, _, _| {});
+    let tail = find_tail(&bytes, &header, u64::MAX, &mut |_| {});
     report.damaged.clone_from(&tail.damaged);
     report.torn = tail.torn.map(|(torn_bytes, entries_count)| TornTail {
         segment: name,
@@ -253,13 +253,14 @@ pub(super) fn find_tail(
     bytes: &[u8],
     header: &SegmentHeader,
     limit: u64,
-    each: &mut dyn FnMut(u64, super::EntryClass, &[u8]),
+    each: &mut dyn FnMut(ExportedEntry<'_>),
 ) -> Tail {
     let window = Window { bytes, complete: true, seed: header.seed(), limit };
     let mut at = SEGMENT_HEADER_BYTES;
     let mut tail = Tail { end: at as u64, next_lsn: header.base, ..Tail::default() };
     // End and last LSN of the newest batch whose header is intact.
     let mut promised: Option<(u64, u64)> = None;
+    let mut batch_at_ms = None;
     let mut before_last = (tail.end, tail.next_lsn);
     loop {
         match window.step(at, tail.next_lsn) {
@@ -267,10 +268,14 @@ pub(super) fn find_tail(
                 at += super::format::BATCH_HEADER_BYTES;
                 promised =
                     Some((at as u64 + u64::from(batch.bytes), batch.first_lsn + u64::from(batch.count)));
+                batch_at_ms = Some(batch.written_at_ms);
             }
             Step::Record { lsn, class, payload_start, end } => {
                 before_last = (tail.end, tail.next_lsn);
-                each(lsn, class, &bytes[payload_start..end]);
+                // Behind damage a record may stand without its batch.
+                let written_at_ms = batch_at_ms.filter(|_| promised.is_some_and(|(_, next)| lsn < next));
+                let payload = &bytes[payload_start..end];
+                each(ExportedEntry { lsn: Lsn(lsn), class, written_at_ms, payload });
                 at = end;
                 tail.end = end as u64;
                 tail.next_lsn = lsn + 1;

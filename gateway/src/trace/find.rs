@@ -9,7 +9,7 @@ use super::outputs::Kept;
 use super::{ENTRIES_MAX, Question, RECEIPTS_MAX, Receipt, Stored, TraceError};
 use crate::alarms::{Acknowledgement, AlarmId, Confirmed, Delivered};
 use crate::record::{QuarantineReason, Record, RecordKind};
-use crate::spool::{self, EntryClass, Lsn, RealDisk};
+use crate::spool::{self, EntryClass, ExportedEntry, Lsn, RealDisk};
 
 /// What there is of one question.
 #[derive(Default)]
@@ -22,6 +22,8 @@ pub(super) struct Found {
 pub(super) struct Entry {
     pub(super) record: Record,
     pub(super) class: EntryClass,
+    /// When it was committed, Unix ms, if that is kept.
+    pub(super) stored_at_ms: Option<u64>,
     pub(super) is_archived: bool,
 }
 
@@ -29,12 +31,12 @@ pub(super) struct Entry {
 pub(super) fn all(dir: &Path, questions: &[Question]) -> Result<Vec<Found>, TraceError> {
     let mut found: Vec<Found> = questions.iter().map(|_| Found::default()).collect();
     let first = spool::ls(dir)?.segments.first().map_or(Lsn(u64::MAX), |segment| segment.first);
-    let mut take = |lsn: Lsn, class: EntryClass, payload: &[u8], is_archived: bool| {
+    let mut take = |entry: ExportedEntry<'_>, is_archived: bool| {
         // A newer version's entry is not ours to read.
-        let Ok(record) = Record::decode(lsn, &Bytes::copy_from_slice(payload)) else { return };
+        let Ok(record) = Record::decode(entry.lsn, &Bytes::copy_from_slice(entry.payload)) else { return };
         for (question, found) in questions.iter().zip(&mut found) {
             if record.force == question.unit.force && record.device == question.unit.device {
-                found.take(question, &record, class, is_archived);
+                found.take(question, &record, entry, is_archived);
             }
         }
     };
@@ -44,26 +46,27 @@ pub(super) fn all(dir: &Path, questions: &[Question]) -> Result<Vec<Found>, Trac
         &mut |entry| {
             // What is in a segment still comes from there.
             if entry.lsn < first {
-                take(entry.lsn, entry.class, entry.payload, true);
+                take(entry, true);
             }
         },
         &mut |_| {},
     )?;
     spool::export(dir, Lsn(0), Lsn(u64::MAX), &mut |entry| {
-        take(entry.lsn, entry.class, entry.payload, false);
+        take(entry, false);
         Ok(())
     })?;
     Ok(found)
 }
 
 impl Found {
-    fn take(&mut self, question: &Question, record: &Record, class: EntryClass, is_archived: bool) {
+    fn take(&mut self, question: &Question, record: &Record, entry: ExportedEntry<'_>, is_archived: bool) {
         if let Some(receipt) = receipt(question, record) {
             if self.receipts.len() < RECEIPTS_MAX {
                 self.receipts.push(receipt);
             }
         } else if is_asked(question, record) && self.entries.len() < ENTRIES_MAX {
-            self.entries.push(Entry { record: record.clone(), class, is_archived });
+            let (record, stored_at_ms) = (record.clone(), entry.written_at_ms);
+            self.entries.push(Entry { record, class: entry.class, stored_at_ms, is_archived });
         }
     }
 }
@@ -85,15 +88,14 @@ fn is_asked(question: &Question, record: &Record) -> bool {
 
 /// That somebody has the alarm that is asked for. What it names beside that stays in the spool.
 fn receipt(question: &Question, record: &Record) -> Option<Receipt> {
-    let (alarm, receipt): (AlarmId, _) = match record.kind {
+    let (alarm, what, at_ms, by): (AlarmId, _, _, _) = match record.kind {
         RecordKind::Delivered => {
             let said: Delivered = serde_json::from_slice(&record.payload).ok()?;
-            let (at_ms, by) = (said.acceptance.at_ms, Some(said.acceptance.by));
-            (said.alarm.parse().ok()?, Receipt { what: "delivered", at_ms, by })
+            (said.alarm.parse().ok()?, "delivered", said.acceptance.at_ms, Some(said.acceptance.by))
         }
         RecordKind::Acknowledged => {
             let said: Acknowledgement = serde_json::from_slice(&record.payload).ok()?;
-            (said.alarm.parse().ok()?, Receipt { what: "seen", at_ms: said.at_ms, by: None })
+            (said.alarm.parse().ok()?, "seen", said.at_ms, None)
         }
         RecordKind::Confirmed => {
             let said: Confirmed = serde_json::from_slice(&record.payload).ok()?;
@@ -102,17 +104,17 @@ fn receipt(question: &Question, record: &Record) -> Option<Receipt> {
                 fieldpost_protocol::downlink::Receipt::Delivered => "delivered-confirmed",
                 fieldpost_protocol::downlink::Receipt::Seen => "seen-confirmed",
             };
-            (said.alarm, Receipt { what, at_ms: said.at_ms, by: None })
+            (said.alarm, what, said.at_ms, None)
         }
         _ => return None,
     };
     let is_asked = alarm.unit == question.unit && (alarm.boot, alarm.seq) == (question.boot, question.seq);
-    is_asked.then_some(receipt)
+    is_asked.then_some(Receipt { what, at_ms, by, repeat: alarm.repeat })
 }
 
 impl Entry {
     /// What may be said of it.
-    pub(super) fn shown(&self, kept: &Kept<'_>) -> Result<Stored, TraceError> {
+    pub(super) fn shown(&self, kept: &Kept<'_>, receipts: &[Receipt]) -> Result<Stored, TraceError> {
         let record = &self.record;
         let head = envelope(record).map(|envelope| envelope.head);
         let quarantine = match record.kind {
@@ -132,9 +134,10 @@ impl Entry {
             quarantine,
             device_time_ms: head.filter(|head| head.clock != ClockQuality::Unset).map(|head| head.time_ms),
             received_at_ms: record.received_at_ms,
+            stored_at_ms: self.stored_at_ms,
             is_archived: self.is_archived,
             read_by: kept.readers(self.class, record.lsn),
-            outputs: kept.outputs(self)?,
+            outputs: kept.outputs(self, receipts)?,
         })
     }
 }

@@ -5,7 +5,7 @@
 mod file;
 mod nats;
 mod nats_login;
-mod nats_server;
+pub(crate) mod nats_server;
 mod nmea;
 pub(crate) mod page;
 pub(crate) mod rig;

@@ -2,7 +2,7 @@
 
 mod accounts;
 mod alarms;
-mod browser;
+pub(crate) mod browser;
 mod door;
 mod emergency;
 mod feed;
