@@ -36,7 +36,6 @@ pub mod log;
 pub mod login;
 pub mod machines;
 pub mod metrics;
-pub mod opened;
 pub mod people;
 pub mod pki;
 pub mod postgres;

@@ -19,7 +19,6 @@ use crate::alarms::{Action, AlarmId, Cause, Finding, Grade, RuleRef, Verdict};
 use crate::fingerprint::Fingerprint;
 use crate::live::order::{ClockBounds, JudgedTime};
 use crate::live::unit::UnitId;
-use crate::opened::Opened;
 use crate::record::{QuarantineReason, Record, RecordKind};
 
 /// A record of the live lane whose clock is further behind its receipt is dated by the receipt: the lane brings what is new.
@@ -173,17 +172,12 @@ impl Row {
     }
 
     /// The rows of a record: none, one, or for an alarm with a position two.
-    pub fn of_record(
-        opened: &Opened<'_>,
-        bounds: ClockBounds,
-    ) -> impl Iterator<Item = (UnitId, Self)> + use<> {
-        let record = opened.record;
+    pub fn of_record(record: &Record, bounds: ClockBounds) -> impl Iterator<Item = (UnitId, Self)> + use<> {
         let unit = UnitId { force: record.force.clone(), device: record.device.clone() };
         let rows = match record.kind {
-            RecordKind::Envelope | RecordKind::Repeated => opened.envelope().map(|envelope| {
+            RecordKind::Envelope | RecordKind::Repeated => record.envelope().map(|envelope| {
                 let print = record.repeat().map_or(0, |print| print.0);
-                let told = Told { record, unit: &unit, envelope: &envelope, bounds, print };
-                of_envelope(&told, opened.body(&envelope))
+                of_envelope(&Told { record, unit: &unit, envelope: &envelope, bounds, print })
             }),
             RecordKind::Quarantine(QuarantineReason::AboveCeiling) => None,
             RecordKind::Quarantine(_) => Envelope::decode(&record.payload).ok().map(|envelope| {
@@ -278,10 +272,10 @@ impl AlarmEvent {
     }
 }
 
-fn of_envelope<E>(told: &Told<'_>, body: Result<Body<'_>, E>) -> Rows {
+fn of_envelope(told: &Told<'_>) -> Rows {
     let head = told.head();
     let one = |row| [Some(row), None];
-    match body {
+    match Body::decode(head, told.envelope.body) {
         Ok(Body::Position(position)) => one(told.row(0, Said::Position(position))),
         Ok(Body::Status(status)) => {
             one(told.row(0, Said::Status { duty: status.duty, battery_pct: status.battery_pct }))

@@ -19,7 +19,7 @@ use super::{Condition, FileStore, HistoryError, HistoryStore, OpenError};
 use crate::live::NowMs;
 use crate::live::order::ClockBounds;
 use crate::metrics::Metrics;
-use crate::opened::Opened;
+use crate::record::Record;
 use crate::spool::{
     Batch, BatchLimits, CommitState, Cursor, Health, Lsn, ReadError, Reader, Spool, SpoolError,
 };
@@ -260,7 +260,7 @@ impl Keeper {
     async fn take(&mut self, batch: Batch, shutdown: &CancellationToken) -> bool {
         let unreadable_count = batch.records().filter(|record| record.is_err()).count() as u64;
         self.miss(batch.gap.map_or(0, |gap| gap.count()) + unreadable_count);
-        let mut records = batch.opened().flatten().peekable();
+        let mut records = batch.records().flatten().peekable();
         while records.peek().is_some() {
             let some: Vec<_> = records.by_ref().take(AT_ONCE).collect();
             if !self.take_some(&some, shutdown).await {
@@ -271,7 +271,7 @@ impl Keeper {
         true
     }
 
-    async fn take_some(&mut self, records: &[Opened<'_>], shutdown: &CancellationToken) -> bool {
+    async fn take_some(&mut self, records: &[&Record], shutdown: &CancellationToken) -> bool {
         loop {
             let rows: Vec<_> =
                 records.iter().flat_map(|record| Row::of_record(record, self.bounds)).collect();

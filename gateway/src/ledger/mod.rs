@@ -30,8 +30,7 @@ use crate::dedup;
 use crate::fingerprint::Fingerprint;
 use crate::live::unit::UnitId;
 use crate::live::unit_map::UnitMap;
-use crate::opened::Opened;
-use crate::record::RecordKind;
+use crate::record::{Record, RecordKind};
 use crate::sabotage::{self, Sabotage};
 use crate::spool::Lsn;
 
@@ -155,12 +154,7 @@ impl Ledger {
     }
 
     /// Folds one committed record. Records must come in ascending LSN; one that was folded before changes nothing.
-    pub fn fold<'r>(&mut self, record: impl Into<Opened<'r>>) {
-        self.fold_opened(&record.into());
-    }
-
-    fn fold_opened(&mut self, opened: &Opened<'_>) {
-        let record = opened.record;
+    pub fn fold(&mut self, record: &Record) {
         if record.lsn <= self.folded {
             return;
         }
@@ -172,7 +166,9 @@ impl Ledger {
             return;
         }
         let (fate, envelope) = match record.kind {
-            RecordKind::Envelope | RecordKind::Repeated => (Some(Fate::Stored), opened.envelope()),
+            RecordKind::Envelope | RecordKind::Repeated => {
+                (Some(Fate::Stored), Envelope::decode(&record.payload).ok())
+            }
             RecordKind::Quarantine(reason) => {
                 (Fate::quarantined(reason), Envelope::decode(&record.payload).ok())
             }

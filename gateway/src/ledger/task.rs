@@ -158,10 +158,10 @@ impl SharedLedger {
         if let Some(gap) = batch.gap {
             ledger.miss(gap.count(), gap.to);
         }
-        for opened in batch.opened() {
-            match opened {
-                Ok(opened) => ledger.fold(opened),
-                Err(RecordError(lsn)) => ledger.miss(1, lsn),
+        for record in batch.records() {
+            match record {
+                Ok(record) => ledger.fold(record),
+                Err(RecordError(lsn)) => ledger.miss(1, *lsn),
             }
         }
         drop(ledger);

@@ -4,7 +4,7 @@ use fieldpost_protocol::{
 };
 
 use super::*;
-use crate::record::{QuarantineReason, Record};
+use crate::record::QuarantineReason;
 use crate::spool::RealDisk;
 
 /// A spool of one device's records, as the ledger reads them.

@@ -13,12 +13,10 @@ use super::state::State;
 use super::told::Told;
 use crate::alarms::{Acknowledgement, AlarmId, Confirmed, Deed, Delivered, Owner};
 use crate::fingerprint::Fingerprint;
-use crate::opened::Opened;
 use crate::record::{QuarantineReason, Record, RecordKind};
 
 /// Shows what one committed record says that `state` has not come to. Records of one lane must come in ascending LSN, those of two in no order.
-pub(super) fn look_ahead(state: &mut State, opened: &Opened<'_>) {
-    let record = opened.record;
+pub(super) fn look_ahead(state: &mut State, record: &Record) {
     if record.lsn <= state.folded() {
         return;
     }
@@ -46,11 +44,11 @@ pub(super) fn look_ahead(state: &mut State, opened: &Opened<'_>) {
             }
         }
         RecordKind::Envelope | RecordKind::Repeated => {
-            if let Some(envelope) = opened.envelope()
+            if let Ok(envelope) = Envelope::decode(&record.payload)
                 && envelope.head.class != Class::HEALTH
             {
                 let told = Told::of(record, &envelope.head, state.bounds);
-                let body = opened.body(&envelope);
+                let body = Body::decode(&envelope.head, envelope.body);
                 overhear(state, &told, &body);
                 if is_new {
                     raise(state, &told, &body);

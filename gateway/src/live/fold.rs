@@ -26,16 +26,10 @@ use crate::alarms::{
     RulesSaid, Verdict, rules::Trigger,
 };
 use crate::fingerprint::Fingerprint;
-use crate::opened::Opened;
 use crate::record::{QuarantineReason, Record, RecordKind};
 
 /// Folds one committed record into `state`. Records must come in ascending LSN.
-pub fn fold<'r>(state: &mut State, record: impl Into<Opened<'r>>) {
-    fold_opened(state, &record.into());
-}
-
-fn fold_opened(state: &mut State, opened: &Opened<'_>) {
-    let record = opened.record;
+pub fn fold(state: &mut State, record: &Record) {
     state.folded = state.folded.max(record.lsn);
     let to_alarms = state.alarms.takes(record.lsn);
     // What time does comes first: a record must not be judged by a shelf or a ladder that is over.
@@ -68,8 +62,8 @@ fn fold_opened(state: &mut State, opened: &Opened<'_>) {
             }
         }
         RecordKind::Envelope | RecordKind::Repeated => {
-            if let Some(envelope) = opened.envelope() {
-                fold_envelope(state, opened, &envelope, to_alarms);
+            if let Ok(envelope) = Envelope::decode(&record.payload) {
+                fold_envelope(state, record, &envelope, to_alarms);
             }
         }
         _ => {}
@@ -81,11 +75,11 @@ pub(super) fn is_alarm(class: Class) -> bool {
     class.is_alarm_family() && class != Class::ALARM_CANCEL
 }
 
-fn fold_envelope<'r>(state: &mut State, opened: &Opened<'r>, envelope: &Envelope<'r>, to_alarms: bool) {
+fn fold_envelope(state: &mut State, record: &Record, envelope: &Envelope<'_>, to_alarms: bool) {
     let head = &envelope.head;
     // By class, not by lane: an alarm is taken from every lane, and must show from every lane.
-    let told = Told::of(opened.record, head, state.bounds);
-    let body = opened.body(envelope);
+    let told = Told::of(record, head, state.bounds);
+    let body = Body::decode(head, envelope.body);
     state.observe(&told, body.as_ref().ok(), to_alarms);
     // It is for one rule, if somebody turned that on, and for no page.
     if head.class == Class::HEALTH {

@@ -20,7 +20,6 @@ use crate::alarms::{
     Acceptance, Acknowledgement, Action, Alarm, AlarmId, AlarmRow, Book, ClockSaid, Confirmed, EventKind,
     Origin, Outcome, Said,
 };
-use crate::opened::Opened;
 use crate::record::{QuarantineReason, Record, RecordKind};
 use crate::spool::{EntryClass, Lsn};
 
@@ -211,7 +210,7 @@ impl<'t> Lanes<'t> {
         let at = at.max(self.in_order);
         let next = self.tape.records[at..].iter().position(|(class, _)| classes.contains(class));
         let Some(next) = next.map(|next| at + next) else { return at };
-        look_ahead(&mut self.state, &Opened::from(&self.tape.records[next].1));
+        look_ahead(&mut self.state, &self.tape.records[next].1);
         next + 1
     }
 

@@ -197,12 +197,12 @@ impl Hub {
     fn fold_batch(&self, batch: &Batch, rebuilt_at: Lsn) {
         let mut state = self.state();
         let records_count = batch.len() as u64;
-        for opened in batch.opened() {
-            match opened {
-                Ok(opened) => {
-                    fold(&mut state, opened);
+        for record in batch.records() {
+            match record {
+                Ok(record) => {
+                    fold(&mut state, record);
                     // One by one: what was laid over has its place between two records.
-                    state.catch_up(opened.record.lsn);
+                    state.catch_up(record.lsn);
                 }
                 Err(_) => _ = self.metrics.live.records_unreadable.inc(),
             }
@@ -228,8 +228,8 @@ impl Hub {
             return;
         }
         let mut state = self.state();
-        for opened in batch.opened().flatten() {
-            look_ahead(&mut state, &opened);
+        for record in batch.records().flatten() {
+            look_ahead(&mut state, record);
         }
         self.announce_alarms(&state);
     }

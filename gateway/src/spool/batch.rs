@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use super::run::{Classes, Part};
 use super::{EntryClass, Lsn};
-use crate::opened::Opened;
 use crate::record::{Record, RecordError};
 
 /// When a batch is handed over.
@@ -101,11 +100,6 @@ impl Batch {
     /// The same as records; what is none is an error with its number. **Those at the tail are decoded once for all readers.**
     pub fn records(&self) -> impl Iterator<Item = &Result<Record, RecordError>> + '_ {
         self.parts.iter().flat_map(Part::records)
-    }
-
-    /// The same with their envelopes read, which is done once for all readers too.
-    pub fn opened(&self) -> impl Iterator<Item = Result<Opened<'_>, RecordError>> + '_ {
-        self.parts.iter().flat_map(Part::opened)
     }
 }
 

@@ -1,7 +1,6 @@
 //! A run: entries that lie in one buffer.
 //!
-//! **Read as records once, whoever reads them**: the first reader that asks decodes the whole run, envelopes included, and the
-//! others find that.
+//! **Read as records once, whoever reads them**: the first reader that asks decodes the whole run, and the others find that.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -9,14 +8,9 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::{Entry, EntryClass, Lsn};
-use crate::opened::{Opened, Outline};
 use crate::record::{Record, RecordError};
 
-/// An entry, understood.
-struct Decoded {
-    record: Result<Record, RecordError>,
-    outline: Option<Outline>,
-}
+type Decoded = Result<Record, RecordError>;
 
 /// What an entry takes beside its bytes once its run was decoded.
 const ENTRY_BYTES: usize = size_of::<Slot>() + size_of::<Decoded>();
@@ -68,11 +62,8 @@ impl Run {
         Entry { lsn: Lsn(slot.lsn), class: slot.class, payload: self.bytes.slice(slot.payload()) }
     }
 
-    fn decoded(&self, at: usize) -> &Decoded {
-        let decode = |slot: &Slot| {
-            let record = Record::decode_owned(Lsn(slot.lsn), self.bytes.slice(slot.payload()));
-            Decoded { outline: record.as_ref().ok().and_then(Outline::of), record }
-        };
+    fn record(&self, at: usize) -> &Decoded {
+        let decode = |slot: &Slot| Record::decode_owned(Lsn(slot.lsn), self.bytes.slice(slot.payload()));
         &self.records.get_or_init(|| self.slots.iter().map(decode).collect())[at]
     }
 }
@@ -94,15 +85,8 @@ impl Part {
         self.wanted().map(|at| self.run.entry(at))
     }
 
-    pub(super) fn records(&self) -> impl Iterator<Item = &Result<Record, RecordError>> + '_ {
-        self.wanted().map(|at| &self.run.decoded(at).record)
-    }
-
-    pub(super) fn opened(&self) -> impl Iterator<Item = Result<Opened<'_>, RecordError>> + '_ {
-        self.wanted().map(|at| {
-            let Decoded { record, outline } = self.run.decoded(at);
-            record.as_ref().map(|record| Opened::new(record, *outline)).map_err(|error| *error)
-        })
+    pub(super) fn records(&self) -> impl Iterator<Item = &Decoded> + '_ {
+        self.wanted().map(|at| self.run.record(at))
     }
 }
 

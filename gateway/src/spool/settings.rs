@@ -108,9 +108,8 @@ impl Default for SpoolSettings {
             seal_after_ms: None,
             // About 8,000 records of 100 B: some milliseconds of the busiest load measured.
             pending_bytes_max: 1 << 20,
-            // About 15,000 records of 100 B, each with 270 B of what it says: over a second of 10,000 a second, and more than
-            // any reader lets a batch grow.
-            tail_bytes_max: 6 << 20,
+            // About 30,000 records of 100 B: three seconds of 10,000 a second, and more than any reader lets a batch grow.
+            tail_bytes_max: 10 << 20,
             erase_recycled: true,
             clock: Clock::system(),
             keep: None,
