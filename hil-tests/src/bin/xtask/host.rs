@@ -1,7 +1,8 @@
-//! What is built for this machine. **All of it is built with one set of features**, so that nothing is built twice.
+//! What is built for this machine. **All of it is built with one set of features**, so that nothing of others is built twice.
 //!
 //! Cargo unifies the features of dependencies over the packages that it is asked for: `-p fieldpost-gateway` after
-//! `--workspace` builds another sixty crates. So every step names the whole workspace, and starts the binaries itself.
+//! `--workspace` builds another sixty crates. So every step names the whole workspace, and starts the binaries itself. Our own
+//! crates are compiled twice: for the tests, and optimised for what runs long ([`build_optimised`]).
 
 use std::{
     fs,
@@ -9,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use crate::step::{Failure, command, run, target_dir};
+use crate::step::{Failure, command, run, run_command, target_dir};
 
 /// The workspace as it ships.
 pub(crate) const EVERYTHING: [&str; 1] = ["--workspace"];
@@ -39,41 +40,45 @@ pub(crate) fn simulator() -> Command {
     command(binary("fieldpost-sim"))
 }
 
-/// Both binaries, broken on purpose in the way that [`SABOTAGE`] names when they run.
-pub(crate) struct Sabotaged {
-    /// The gateway.
-    pub(crate) gateway: PathBuf,
-    simulator: PathBuf,
+/// Both binaries with our crates optimised, as rigs and simulation run them. They hold every promise unless [`SABOTAGE`] names one
+/// when they run: what is broken on purpose and what is not are the same binary.
+pub(crate) struct Optimised {
+    folder: PathBuf,
 }
 
-impl Sabotaged {
-    /// The simulator, with a gateway of the same kind in it.
+impl Optimised {
+    /// The gateway.
+    pub(crate) fn gateway(&self) -> PathBuf {
+        self.folder.join("fieldpost")
+    }
+
+    /// The simulator, with the same gateway beside it and in it.
     pub(crate) fn simulator(&self) -> Command {
-        command(&self.simulator)
+        command(self.folder.join("fieldpost-sim"))
     }
 }
 
-/// Builds the broken binaries beside the honest ones. [`build`] must follow: cargo left the broken ones in their place.
-pub(crate) fn build_sabotaged() -> Result<Sabotaged, Failure> {
-    run(
-        "cargo",
-        &[
-            ["build", "--quiet", "--bins", "--features", "fieldpost-simulator/sabotage"].as_slice(),
-            &EVERYTHING,
-        ]
-        .concat(),
-    )?;
-    let [gateway, simulator] =
-        BINARIES.map(|name| keep(&binary(name), &binary(&format!("{name}-sabotaged"))));
-    Ok(Sabotaged { gateway: gateway?, simulator: simulator? })
+/// Builds them into a folder of their own. Cargo leaves them in the place of the others too, until the next [`build`].
+pub(crate) fn build_optimised() -> Result<Optimised, Failure> {
+    let words = ["build", "--quiet", "--bins", "--features", "fieldpost-simulator/sabotage"];
+    let mut cargo = command("cargo");
+    cargo.args(words).args(EVERYTHING).args(["--config", "hil-tests/optimised.toml"]);
+    // Nobody changes and builds them again: whole crates are faster than pieces that could be kept.
+    run_command(cargo.env("CARGO_INCREMENTAL", "0"))?;
+    let folder = target_dir().join("optimised");
+    fs::create_dir_all(&folder).map_err(|error| Failure::new(format!("cannot make {folder:?}: {error}")))?;
+    for name in BINARIES {
+        keep(&binary(name), &folder.join(name))?;
+    }
+    Ok(Optimised { folder })
 }
 
-fn keep(built: &Path, kept: &Path) -> Result<PathBuf, Failure> {
+fn keep(built: &Path, kept: &Path) -> Result<(), Failure> {
     let failed = |error| Failure::new(format!("cannot copy {built:?}: {error}"));
     // Onto a running program nothing can be written; a removed one runs on.
     if kept.exists() {
         fs::remove_file(kept).map_err(failed)?;
     }
     fs::copy(built, kept).map_err(failed)?;
-    Ok(kept.to_path_buf())
+    Ok(())
 }
