@@ -51,6 +51,7 @@ export async function scale(run, browser, sabotage, _gateway, binaries) {
       return { thin_bytes_per_s: THIN_BYTES_PER_S, lagged_after_s, alarm_alone_ms: alone_ms, alarm_beside_a_slow_browser_ms: beside_ms };
     }),
   );
+  await Promise.all([page, slow].map((each) => each.context().close()));
   wire.stop();
   gateway.stop();
   return { ...figures, ...delays };

@@ -29,14 +29,17 @@ export interface Span {
 export const getFrames = (span: Span, cursor?: string): Promise<Frames> =>
   getJson(withQuery('/api/v1/history/replay', { ...span, cursor }));
 
-/** Answers of 500 alarms each: beyond 5,000 in an hour a slider shows no more. */
+/** The most that one answer has. */
+const ALARMS_A_PAGE = 500;
+/** Beyond 5,000 alarms in an hour a slider shows no more. */
 const ALARM_PAGES_MAX = 10;
 
+/** Those raised in this time, and those that were raised before and stood open when it began: what a screen showed then. */
 export async function getPastAlarms(from_ms: number, until_ms: number): Promise<PastAlarm[]> {
   const alarms: PastAlarm[] = [];
   let cursor: string | undefined;
   for (let page = 0; page < ALARM_PAGES_MAX; page += 1) {
-    const path = withQuery('/api/v1/history/alarms', { from_ms, until_ms, cursor });
+    const path = withQuery('/api/v1/history/alarms', { from_ms, until_ms, standing: 'true', limit: ALARMS_A_PAGE, cursor });
     const answer = await getJson<{ alarms: PastAlarm[]; next: string | null }>(path);
     alarms.push(...answer.alarms);
     if (answer.next === null) break;

@@ -4,7 +4,7 @@
  *
  * ```text
  * /history/replay -> frames (whole, then changes) -> units as they were at `at_ms`
- * /history/alarms -> alarms raised within the hour
+ * /history/alarms -> alarms raised within the hour, and those that were open when it began
  * ```
  * Bounds: one hour, one frame per `STEP_MS`, `PAGES_MAX` answers.
  */
