@@ -28,7 +28,7 @@ const BELOW: u32 = 32;
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     /// Added to longest ago first.
-    pages: Vec<Box<Page>>,
+    pages: Vec<Page>,
 }
 
 #[derive(Debug)]
@@ -64,10 +64,12 @@ impl Contents {
         let (above, prints) = ([0; RECORDS], [Fingerprint(0); RECORDS]);
         let empty = Page { boot, lowest: seq.0.saturating_sub(BELOW), count: 0, above, prints };
         if self.pages.len() < PAGES_MAX {
-            self.pages.push(Box::new(empty));
+            // A page at a time: most devices of a force send little between two starts.
+            self.pages.reserve_exact(1);
+            self.pages.push(empty);
         } else {
             self.pages.rotate_left(1);
-            **self.pages.last_mut().expect("full, so not empty") = empty;
+            *self.pages.last_mut().expect("full, so not empty") = empty;
         }
     }
 
