@@ -319,7 +319,7 @@ fn told<const N: usize>(events: [(&str, Option<&str>); N]) -> Vec<(String, Optio
 
 #[tokio::test]
 async fn a_past_hour_has_every_alarm_that_the_screen_showed_with_its_grades_also_those_of_rules() {
-    what_rules_found(&Site::new()).await;
+    Box::pin(what_rules_found(&Site::new())).await;
 }
 
 async fn what_rules_found(site: &Site) {
