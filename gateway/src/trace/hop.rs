@@ -80,13 +80,8 @@ pub struct Sent {
     /// How often.
     pub count: u64,
     /// It may have been more often, and earlier: the log was cut, is damaged, or names it too often.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_at_least: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 /// What became of an entry at one output.

@@ -18,6 +18,7 @@ use crate::forward::refusals::{again_of, older_of, refusals_of};
 use crate::forward::release::Release;
 use crate::forward::{ClockBounds, Event, PassedOver, Renderer, Withheld};
 use crate::machines::Machine;
+use crate::record::Record;
 use crate::spool::{EntryClass, LanePlaces, Lsn};
 
 /// The gateway's own readers, by the names of their cursors.
@@ -172,7 +173,7 @@ fn says_yes(sink: &Sink) -> bool {
 
 /// Why a sink that picks what it sends did not send it. Which of several it was is counted there and not kept.
 fn passed_over(sink: &Sink, event: &Event) -> String {
-    let envelope = event.record.as_deref().and_then(|record| record.envelope());
+    let envelope = event.record.as_deref().and_then(Record::envelope);
     let body = envelope.and_then(|envelope| Body::decode(&envelope.head, envelope.body).ok());
     let is_position = matches!(body, Some(Body::Position(_)));
     let is_actual = envelope.is_some_and(|envelope| envelope.head.mode == Mode::Actual);

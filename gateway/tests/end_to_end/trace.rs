@@ -64,8 +64,7 @@ fn said(what: &serde_json::Value) -> Vec<u8> {
 async fn fill(dir: &Path) {
     let path = dir.join("data/spool");
     let clock = Clock::new(|| RECEIVED_MS + 1);
-    let mut settings = SpoolSettings::default();
-    settings.clock = clock;
+    let settings = SpoolSettings { clock, ..SpoolSettings::default() };
     let (spool, _) = Spool::open(&path, settings, Arc::new(RealDisk)).unwrap();
     let id = "demo/pc.1/1/4";
     let live = |seq| record(RecordKind::Envelope, Lane::Live, position(Mode::Test, seq));

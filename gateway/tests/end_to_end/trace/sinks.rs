@@ -44,12 +44,13 @@ async fn listener(tls: Option<TlsAcceptor>) -> u16 {
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            match tls.clone() {
-                None => drop(tokio::spawn(swallow(stream))),
-                Some(tls) => {
-                    drop(tokio::spawn(async move { swallow(tls.accept(stream).await.unwrap()).await }))
+            let tls = tls.clone();
+            tokio::spawn(async move {
+                match tls {
+                    None => swallow(stream).await,
+                    Some(tls) => swallow(tls.accept(stream).await.unwrap()).await,
                 }
-            }
+            });
         }
     });
     port
