@@ -163,7 +163,9 @@ fn names_in(dir: &Path) -> io::Result<BTreeSet<String>> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.ends_with(".new") && entry.path().is_file() {
+        // A file that has gone meanwhile is none, and a link may lead anywhere.
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && !name.ends_with(".new") {
             names.insert(name);
         }
     }

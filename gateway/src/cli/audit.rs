@@ -119,11 +119,13 @@ fn dirs(dir: &AuditDir) -> Result<Dirs, CliError> {
         Some(access) => access.clone(),
         None => load(&dir.config)?.data_dir.join(ACCESS_DIR),
     };
-    let pictures = dir.pictures.clone().unwrap_or_else(|| access.with_file_name(PICTURES_DIR));
     if !access.is_dir() {
         let message = format!("{} does not exist: nobody has looked at anything yet", access.display());
         return Err(CliError::new(Exit::Unavailable, message));
     }
+    // What lies beside `.` can be named only by its whole path.
+    let access = access.canonicalize().map_err(|error| io(&error))?;
+    let pictures = dir.pictures.clone().unwrap_or_else(|| access.with_file_name(PICTURES_DIR));
     Ok(Dirs { access, pictures })
 }
 

@@ -61,8 +61,7 @@ const ALARM_LATENCY: &[&str] = &[
     "5000",
 ];
 
-/// Everybody's backlog in the same instant, so large that the fold is behind by more than the limits on any machine, and the
-/// alarms must not be.
+/// Everybody's backlog in the same instant: the fold is seconds behind, and the alarms must not be.
 const ALL_BACK_AT_ONCE: &[&str] = &[
     "alarm-latency",
     "--units",
@@ -81,6 +80,30 @@ const ALL_BACK_AT_ONCE: &[&str] = &[
     "5000",
     "--told-ms",
     "9000",
+    "--puback-ms",
+    "10000",
+];
+
+/// The same with limits that a quick machine keeps: behind everybody's backlog it takes alarms 2 s a million records, and 4 s on
+/// the way to the wearer.
+const ONE_LANE: &[&str] = &[
+    "alarm-latency",
+    "--units",
+    "1000",
+    "--period-ms",
+    "1000",
+    "--backlog",
+    "4000000",
+    "--spread-s",
+    "0",
+    "--slow",
+    "0",
+    "--alarms-per-s",
+    "40",
+    "--screen-ms",
+    "2000",
+    "--told-ms",
+    "3000",
     "--puback-ms",
     "10000",
 ];
@@ -130,7 +153,7 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("send-before-log", &["disclosure", "--party", "feed", "--kills", "0", "--points", "2"]),
     ("slow-alarm-journal", ALARM_LATENCY),
     ("wait-for-slowest", ALARM_LATENCY),
-    ("one-lane", ALL_BACK_AT_ONCE),
+    ("one-lane", ONE_LANE),
 ];
 
 pub(crate) fn run_all() -> Result<(), Failure> {
