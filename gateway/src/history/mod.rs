@@ -187,7 +187,7 @@ pub struct Found<T> {
     pub items: Vec<T>,
     /// There is more after the last of them.
     pub has_more: bool,
-    /// Times in the range of which a part could not be read: (from, until) in Unix ms.
+    /// Times of which a part could not be read: (from, until) in Unix ms. Of alarms also later ones, which may say what became of them.
     pub damaged: Vec<(u64, u64)>,
 }
 

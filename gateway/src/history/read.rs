@@ -235,12 +235,15 @@ impl Inner {
                 found.items.push(AlarmStory { unit, raised, event, since: Vec::new() });
             }
         }
-        self.follow(&mut found.items)?;
+        self.follow(&mut found)?;
         Ok(found)
     }
 
-    /// Enters what happened to alarms after they were raised, in one pass over the hours since the first of them.
-    fn follow(&self, stories: &mut [AlarmStory]) -> Result<(), HistoryError> {
+    /// Enters what happened to alarms after they were raised, in one pass over the hours since the first of them. What is damaged
+    /// there is told too: what closed an alarm may be in it.
+    fn follow(&self, found: &mut Found<AlarmStory>) -> Result<(), HistoryError> {
+        let stories = &mut found.items;
+        let mut damaged = Vec::new();
         let Some(first_ms) = stories.iter().map(|story| aftermath_ms(&story.raised)).min() else {
             return Ok(());
         };
@@ -250,7 +253,7 @@ impl Inner {
             places.map(|(at, story)| ((story.unit.clone(), story.event.alarm.clone()), at)).collect();
         let mut since: BTreeMap<(usize, RowKey), AlarmEvent> = BTreeMap::new();
         for slot in self.slots(RowClass::Alarms, first_ms, u64::MAX) {
-            self.every(slot, &mut Vec::new(), &|hash| !units.contains(&hash), &mut |unit, rows| {
+            self.every(slot, &mut damaged, &|hash| !units.contains(&hash), &mut |unit, rows| {
                 for row in rows {
                     let Some(event) = row.alarm_event().filter(|event| event.what != "raised") else {
                         continue;
@@ -266,6 +269,9 @@ impl Inner {
         for ((at, key), event) in since {
             stories[at].since.push((key.at_ms, event));
         }
+        found.damaged.extend(damaged);
+        found.damaged.sort_unstable();
+        found.damaged.dedup();
         Ok(())
     }
 }

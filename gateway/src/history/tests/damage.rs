@@ -1,7 +1,9 @@
 //! Damage of the disk: never a wrong row, and what is missing is told.
 
-use super::super::{HistoryStore, Sees, Track};
-use super::{NOON_MS, open, place, unit};
+use std::path::PathBuf;
+
+use super::super::{Alarms, HistoryStore, Sees, Track};
+use super::{HOUR_MS, NOON_MS, alarm, open, place, unit};
 use crate::spool::faulty::FaultyDisk;
 
 #[tokio::test]
@@ -69,4 +71,28 @@ async fn merging_keeps_the_good_rows_of_a_damaged_segment() {
     let (of_anna, of_ben) = (found(&anna).await, found(&ben).await);
     assert_eq!(of_anna.items.len() + of_ben.items.len(), 9, "one block of ten rows is lost");
     assert!(!of_anna.damaged.is_empty() && !store.condition().degraded.is_empty(), "and told");
+}
+
+#[tokio::test]
+async fn damage_of_the_hour_in_which_an_alarm_was_closed_is_told() {
+    let disk = FaultyDisk::new();
+    let store = open(&disk);
+    let (anna, id) = (unit("sim/pc-0000"), "sim/pc-0000/1/0");
+    store.take(vec![(anna.clone(), alarm(NOON_MS, 0, "raised", id))]).await.unwrap();
+    store.settle(NOON_MS).await.unwrap();
+    let whole = disk.paths();
+    let later_ms = NOON_MS + 5 * HOUR_MS;
+    store.take(vec![(anna, alarm(later_ms, 1, "closed", id))]).await.unwrap();
+    store.settle(later_ms).await.unwrap();
+    let is_later = |path: &PathBuf| !whole.contains(path) && path.extension().is_some_and(|e| e == "rows");
+    let path = disk.paths().into_iter().find(is_later).unwrap();
+    let mut bytes = disk.bytes(&path).unwrap();
+    bytes[70] ^= 0xFF;
+    disk.set_bytes(&path, bytes);
+    let (from_ms, until_ms) = (NOON_MS, NOON_MS + HOUR_MS);
+    let question = Alarms { from_ms, until_ms, after: None, alarms_max: 9, sees: Sees::All };
+    let found = store.alarms(question).await.unwrap();
+    assert!(found.items[0].since.is_empty(), "it looks as if it still stood");
+    assert_eq!(found.damaged.len(), 1, "and that may be wrong: {:?}", found.damaged);
+    assert!((found.damaged[0].0..found.damaged[0].1).contains(&later_ms), "{:?}", found.damaged);
 }
