@@ -166,7 +166,8 @@ pub enum EntryClass {
     Live = 2,
     /// History a device kept through an outage.
     Backlog = 3,
-    /// Written by the gateway itself (acknowledgement, loss record): few, small, may use the reserve.
+    /// Written by the gateway itself (acknowledgement, loss record): few, small, may use the reserve. What the rules found is not
+    /// few: `live` appends it only while the health is [`Health::Ok`].
     Internal = 4,
 }
 
