@@ -31,19 +31,35 @@ export const getFrames = (span: Span, cursor?: string): Promise<Frames> =>
 
 /** The most that one answer has. */
 const ALARMS_A_PAGE = 500;
-/** Beyond 5,000 alarms in an hour a slider shows no more. */
+/** Beyond 5,000 alarms raised in an hour, or 5,000 that stood when it began, a slider shows no more. */
 const ALARM_PAGES_MAX = 10;
 
-/** Those raised in this time, and those that were raised before and stood open when it began: what a screen showed then. */
-export async function getPastAlarms(from_ms: number, until_ms: number): Promise<PastAlarm[]> {
+export interface PastAlarms {
+  alarms: PastAlarm[];
+  /** False: there are more than are read. */
+  isWhole: boolean;
+}
+
+/**
+ * Those raised in this time, and those that were raised before and stood open when it began: what a screen showed then.
+ * The hour's own are asked for by themselves: days of unclosed alarms, which come oldest first, take no place of theirs.
+ */
+export async function getPastAlarms(from_ms: number, until_ms: number): Promise<PastAlarms> {
+  const raised = await readAlarms({ from_ms, until_ms });
+  const stood = await readAlarms({ from_ms, until_ms: from_ms + 1, standing: 'true' });
+  const own = new Set(raised.alarms.map(({ id }) => id));
+  return { alarms: [...stood.alarms.filter(({ id }) => !own.has(id)), ...raised.alarms], isWhole: stood.isWhole && raised.isWhole };
+}
+
+async function readAlarms(question: Record<string, string | number>): Promise<PastAlarms> {
   const alarms: PastAlarm[] = [];
   let cursor: string | undefined;
   for (let page = 0; page < ALARM_PAGES_MAX; page += 1) {
-    const path = withQuery('/api/v1/history/alarms', { from_ms, until_ms, standing: 'true', limit: ALARMS_A_PAGE, cursor });
+    const path = withQuery('/api/v1/history/alarms', { ...question, limit: ALARMS_A_PAGE, cursor });
     const answer = await getJson<{ alarms: PastAlarm[]; next: string | null }>(path);
     alarms.push(...answer.alarms);
-    if (answer.next === null) break;
+    if (answer.next === null) return { alarms, isWhole: true };
     cursor = answer.next;
   }
-  return alarms;
+  return { alarms, isWhole: false };
 }

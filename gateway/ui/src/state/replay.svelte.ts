@@ -61,7 +61,8 @@ class Replay {
     this.from_ms = this.until_ms - HOUR_MS;
     this.at_ms = Math.min(this.until_ms, Math.max(this.from_ms, at_ms));
     try {
-      await Promise.all([this.#readAlarms(run), this.#readFrames(run)]);
+      const [isWhole] = await Promise.all([this.#readAlarms(run), this.#readFrames(run)]);
+      if (run === this.#run && !isWhole) this.fault = 'Not every alarm is shown: there are too many for one hour.';
     } catch (fault) {
       if (run !== this.#run) return;
       if (fault instanceof SessionLost) room.end();
@@ -97,9 +98,11 @@ class Replay {
     clearInterval(this.#timer);
   }
 
-  async #readAlarms(run: number): Promise<void> {
-    const alarms = await getPastAlarms(this.from_ms, this.until_ms);
+  /** False: there are more than are shown. */
+  async #readAlarms(run: number): Promise<boolean> {
+    const { alarms, isWhole } = await getPastAlarms(this.from_ms, this.until_ms);
     if (run === this.#run) this.alarms = alarms;
+    return isWhole;
   }
 
   async #readFrames(run: number): Promise<void> {

@@ -3,7 +3,8 @@
  * since; the trail is the last 15 minutes of them. Without history (an older gateway, no permission) it is what this page saw.
  *
  * What a device kept while it was out of reach comes later and by the backlog: when it is back, or its gaps change, the history is
- * read once more, and the old track stays until the new one is here.
+ * read once more, and the old track stays until the new one is here. **A reading follows every change**, also one that comes while
+ * another is waited for or under way.
  *
  * **Only the chosen unit is asked for**: another choice ends the request before, and a gateway that has too much to do is asked
  * again when it says so, as long as the unit is chosen.
@@ -20,6 +21,8 @@ export const TRAIL_MS = 15 * 60_000;
 const NOTHING: Track = { points: [], gaps: [], next: null };
 /** So long after a device is back, or a gap of it changed, most of its backlog is stored. Every reading is on the access record. */
 const REREAD_MS = 3_000;
+/** A device that changes all the time is read so long after the first change. */
+const REREAD_MS_MAX = 10_000;
 /** Where a gateway does not say when to ask again. */
 const AGAIN_S = 1;
 
@@ -37,7 +40,10 @@ class TrackDesk {
   #unit: string | null = null;
   /** Whether the device was connected, and what it owed. */
   #owed = '';
+  /** After the last change, and at the latest. */
   #soon: ReturnType<typeof setTimeout> | undefined;
+  #latest: ReturnType<typeof setTimeout> | undefined;
+  #reading: Promise<void> | undefined;
   /** Ends what was asked about the choice before. */
   #left = new AbortController();
 
@@ -75,18 +81,37 @@ class TrackDesk {
     if (key !== this.#unit) {
       this.#unit = key;
       this.#track = NOTHING;
+      clearTimeout(this.#soon);
+      clearTimeout(this.#latest);
+      this.#latest = undefined;
       this.#ask(unit, from_ms, until_ms);
     } else if (isOther) {
-      this.#soon ??= setTimeout(() => this.#ask(unit, clock.read_ms() - (until_ms - from_ms), clock.read_ms()), REREAD_MS);
+      this.#askSoon(unit, until_ms - from_ms);
     }
   }
 
-  #ask(unit: Unit | null, from_ms: number, until_ms: number): void {
+  #askSoon(unit: Unit | null, span_ms: number): void {
+    const again = (): void => {
+      clearTimeout(this.#latest);
+      this.#latest = undefined;
+      void this.#askAgain(unit, span_ms);
+    };
     clearTimeout(this.#soon);
-    this.#soon = undefined;
+    this.#soon = setTimeout(again, REREAD_MS);
+    this.#latest ??= setTimeout(again, REREAD_MS_MAX);
+  }
+
+  /** A reading under way comes to its end first: a slow gateway and a device that changes all the time would never show one. */
+  async #askAgain(unit: Unit | null, span_ms: number): Promise<void> {
+    const left = this.#left.signal;
+    await this.#reading;
+    if (!left.aborted) this.#ask(unit, clock.read_ms() - span_ms, clock.read_ms());
+  }
+
+  #ask(unit: Unit | null, from_ms: number, until_ms: number): void {
     this.#left.abort();
     this.#left = new AbortController();
-    if (unit !== null && room.offers('history')) void this.#read(unit.id, from_ms, until_ms, this.#left.signal);
+    if (unit !== null && room.offers('history')) this.#reading = this.#read(unit.id, from_ms, until_ms, this.#left.signal);
   }
 
   async #read(unit: string, from_ms: number, until_ms: number, left: AbortSignal): Promise<void> {
