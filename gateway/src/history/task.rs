@@ -37,6 +37,8 @@ const RETRY: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 256;
 /// Half a second of records at once, or a megabyte of a backlog.
 const READ_LIMITS: BatchLimits = BatchLimits { count_max: 8_192, bytes_max: 1 << 20, age_ms_max: 500 };
+/// What is there already.
+const LAST_LIMITS: BatchLimits = BatchLimits { age_ms_max: 0, ..READ_LIMITS };
 
 /// The history as others see it. Clones share it.
 #[derive(Clone)]
@@ -253,7 +255,19 @@ impl Keeper {
             }
             self.observe_lag();
         }
+        if shutdown.is_cancelled() {
+            self.take_last(&shutdown).await;
+        }
         self.settle().await;
+    }
+
+    /// Takes what was committed while the next batch was growing: after a stop the store ends where the spool does. A backlog
+    /// of more than a batch waits for the next start.
+    async fn take_last(&mut self, shutdown: &CancellationToken) {
+        let is_behind = self.reader.position() <= self.commits.borrow().committed;
+        if is_behind && let Ok(batch) = self.reader.next_batch(LAST_LIMITS).await {
+            self.take(batch, shutdown).await;
+        }
     }
 
     /// Takes a batch, settling first where there is no room; false if the gateway stops before that succeeded.

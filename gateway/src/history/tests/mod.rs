@@ -6,6 +6,7 @@ mod model;
 mod patience;
 mod postgres;
 mod retention;
+mod stop;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

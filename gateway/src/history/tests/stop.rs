@@ -1,0 +1,84 @@
+//! Claims of a stop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use fieldpost_protocol::{
+    BootId, Class, ClockQuality, Envelope, FixSource, Head, Lane, Mode, Position, ReportReason, Seq,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{NOON_MS, open, unit};
+use crate::history::task::{CURSOR_NAME, Surroundings, start_on};
+use crate::history::{HistoryStore as _, Track};
+use crate::live::order::ClockBounds;
+use crate::metrics::Metrics;
+use crate::record::{Record, RecordKind};
+use crate::spool::faulty::FaultyDisk;
+use crate::spool::{EntryClass, Lsn, Spool, SpoolSettings, Wait};
+
+/// Where the unit was at noon.
+fn position() -> Record {
+    let position = Position {
+        latitude_udeg: 51_500_000,
+        longitude_udeg: -120_000,
+        speed_cmps: None,
+        course_turn256: None,
+        accuracy_m: 5,
+        source: FixSource::GNSS,
+        reason: ReportReason::INTERVAL,
+    };
+    let head = Head {
+        version: 1,
+        class: Class::POSITION,
+        mode: Mode::Test,
+        clock: ClockQuality::Gnss,
+        boot: BootId(1),
+        seq: Seq(0),
+        time_ms: NOON_MS,
+    };
+    let (mut body, mut payload) = ([0; 64], [0; 128]);
+    let body = position.encode(&mut body).unwrap();
+    let payload = Envelope { head, body, trailer: None }.encode(&mut payload).unwrap();
+    let unit = unit("sim/anna");
+    Record {
+        lsn: Lsn(0),
+        received_at_ms: NOON_MS,
+        force: unit.force,
+        device: unit.device,
+        ceiling: Mode::Test,
+        lane: Lane::Live,
+        kind: RecordKind::Envelope,
+        payload: Bytes::copy_from_slice(payload),
+    }
+}
+
+#[tokio::test]
+async fn what_is_committed_when_the_gateway_stops_is_in_the_history() {
+    let mut settings = SpoolSettings::default();
+    (settings.segment_bytes, settings.bytes_max, settings.reserve_bytes) = (2 << 20, 64 << 20, 2 << 20);
+    let (spool, mut crew, _) =
+        Spool::open_by_hand(Path::new("/spool"), settings, Arc::new(FaultyDisk::new())).unwrap();
+    let mut bytes = BytesMut::new();
+    position().encode(&mut bytes);
+    let last = spool.try_append(EntryClass::Live, &bytes).unwrap();
+    while crew.step(Instant::now() + Duration::from_secs(1)) == Some(Wait::Nothing) {}
+
+    let store = Arc::new(open(&FaultyDisk::new()));
+    let shutdown = CancellationToken::new();
+    let around = Surroundings {
+        spool: &spool,
+        clock_bounds: ClockBounds::default(),
+        now_ms: Arc::new(|| NOON_MS),
+        metrics: Metrics::new(),
+        shutdown: &shutdown,
+    };
+    // Stopped before the task has had a turn.
+    start_on(Arc::clone(&store) as _, around).unwrap().stop().await;
+
+    let question = Track { unit: unit("sim/anna"), from_ms: 0, until_ms: u64::MAX, after: None, rows_max: 9 };
+    assert_eq!(store.track(question).await.unwrap().items.len(), 1);
+    assert_eq!(spool.cursor(CURSOR_NAME).unwrap().position(), last);
+}
