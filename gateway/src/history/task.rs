@@ -1,7 +1,8 @@
 //! The history at work: one task that reads the spool and settles the store.
 //!
 //! **It delays nobody and holds the spool no longer than custody can bear**: its cursor moves after each settling, a minute
-//! behind at most; if the store cannot be written while the spool is full, what waits is let go, counted and said on the page.
+//! behind at most, and while the spool is full [`PRESSED`]; if the store cannot be written while the spool is full, what waits is let
+//! go at the next minute, counted and said on the page.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub(crate) const HISTORY_DIR: &str = "history";
 
 /// What was taken is durable at the latest after this: what a crash costs to read again.
 const SETTLE: Duration = Duration::from_secs(60);
+/// The same while the spool is full: it has no room before every cursor has moved.
+const PRESSED: Duration = Duration::from_secs(1);
 /// How soon a failed read or settling is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 /// Records whose rows are made and taken at once: their rows fit the memory that the C library keeps, see `spool/tail.rs`.
@@ -230,11 +233,16 @@ impl Keeper {
     async fn run(mut self, shutdown: CancellationToken) {
         let history = self.history.clone();
         let _end = End(&history, &shutdown);
-        let mut settle_at = Instant::now() + SETTLE;
+        let (mut settle_at, mut pressed_at) = (Instant::now() + SETTLE, Instant::now());
         loop {
+            let pressed = pressed(self.commits.clone(), self.holds_back(), pressed_at);
             let batch = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
+                () = pressed => {
+                    pressed_at = Instant::now() + if self.settle_or_keep().await { PRESSED } else { RETRY };
+                    continue;
+                }
                 batch = timeout_at(settle_at, self.reader.next_batch(READ_LIMITS)) => batch,
             };
             match batch {
@@ -303,26 +311,45 @@ impl Keeper {
         }
     }
 
-    /// Makes durable what was taken and moves the cursor. False if that failed.
+    /// Whether records stay in the spool for what was taken and is not durable yet.
+    fn holds_back(&self) -> bool {
+        *self.history.status.taken.borrow() > self.cursor.position()
+    }
+
+    /// Makes durable what was taken, or lets it go if that failed while the spool is full, and moves the cursor. False if it failed
+    /// and the spool has room.
     async fn settle(&mut self) -> bool {
-        let through = *self.history.status.taken.borrow();
-        let settled = self.history.store.settle((self.now_ms)()).await;
-        self.note(settled.as_ref().err());
-        if settled.is_err() {
-            let is_full = self.commits.borrow().health == Health::Full;
-            if !is_full {
-                return false;
-            }
+        if self.settle_or_keep().await {
+            return true;
+        }
+        let is_full = self.commits.borrow().health == Health::Full;
+        if is_full {
             // Custody goes before history: the spool needs the room of these very records.
             let let_go = self.history.store.let_go().await.unwrap_or(0);
             self.miss(let_go);
+            self.move_on().await;
         }
+        is_full
+    }
+
+    /// Makes durable what was taken and moves the cursor. False if that failed: nothing is let go.
+    async fn settle_or_keep(&mut self) -> bool {
+        let settled = self.history.store.settle((self.now_ms)()).await;
+        self.note(settled.as_ref().err());
+        if settled.is_ok() {
+            self.move_on().await;
+        }
+        settled.is_ok()
+    }
+
+    /// Moves the cursor behind everything that was taken.
+    async fn move_on(&mut self) {
+        let through = *self.history.status.taken.borrow();
         if let Err(error) = self.cursor.advance(through).await {
             tracing::warn!(%error, "the history's cursor stays where it is");
         }
         let condition = self.history.store.condition();
         self.metrics.history.bytes.set(i64::try_from(condition.bytes).unwrap_or(i64::MAX));
-        true
     }
 
     fn note(&self, error: Option<&HistoryError>) {
@@ -345,6 +372,18 @@ impl Keeper {
             self.commits.borrow().committed.0.saturating_sub(self.history.status.taken.borrow().0);
         self.metrics.history.lag_records.set(i64::try_from(lag_count).unwrap_or(i64::MAX));
     }
+}
+
+/// Until the spool is full and held back, not before `at`. Cancel-safe.
+async fn pressed(mut commits: watch::Receiver<CommitState>, is_held_back: bool, at: Instant) {
+    if is_held_back {
+        tokio::time::sleep_until(at).await;
+        if commits.wait_for(|state| state.health == Health::Full).await.is_ok() {
+            return;
+        }
+    }
+    // Nobody needs room, or the spool is gone: the reader says so.
+    std::future::pending().await
 }
 
 async fn pause(shutdown: &CancellationToken) {

@@ -6,7 +6,7 @@ mod model;
 mod patience;
 mod postgres;
 mod retention;
-mod stop;
+mod task;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
