@@ -1,5 +1,7 @@
 //! Asking the history: every answer leaves as [`Unseen`], so that it is on record before anybody looks.
 
+use std::collections::BTreeSet;
+
 use super::row::Row;
 use super::standing::Standing;
 use super::task::History;
@@ -16,7 +18,15 @@ pub struct Course {
     /// Where they stood.
     pub start: Found<Standing>,
     /// What they said since, by time.
-    pub rows: Vec<(UnitId, Row)>,
+    pub rows: Found<(UnitId, Row)>,
+}
+
+impl Course {
+    /// Times of which a part could not be read, each once: before the start, and since.
+    #[must_use]
+    pub fn damaged(&self) -> BTreeSet<(u64, u64)> {
+        self.start.damaged.iter().chain(&self.rows.damaged).copied().collect()
+    }
 }
 
 impl Sees {
@@ -43,10 +53,10 @@ impl History {
     ///
     /// # Errors
     /// [`HistoryError::Storage`].
-    pub async fn at(&self, unit: &UnitId, at_ms: u64) -> Result<Unseen<Option<Standing>>, HistoryError> {
+    pub async fn at(&self, unit: &UnitId, at_ms: u64) -> Result<Unseen<Found<Standing>>, HistoryError> {
         let holds =
             Holds { subjects: Subjects::unit(unit), fields: TRACK_FIELDS, precision: Precision::Full };
-        self.store().at(unit.clone(), at_ms).await.map(|standing| Unseen::new(standing, holds))
+        self.store().at(unit.clone(), at_ms).await.map(|found| Unseen::new(found, holds))
     }
 
     /// Where every unit of `sees` stood at `from_ms`, and what they said until `until_ms`, at most `rows_max` rows.

@@ -184,7 +184,7 @@ impl HistoryStore for FileStore {
         self.blocking(move |inner| inner.track(&question))
     }
 
-    fn at(&self, unit: UnitId, at_ms: u64) -> Answer<Option<Standing>> {
+    fn at(&self, unit: UnitId, at_ms: u64) -> Answer<Found<Standing>> {
         self.blocking(move |inner| inner.at(&unit, at_ms))
     }
 
@@ -192,7 +192,13 @@ impl HistoryStore for FileStore {
         self.blocking(move |inner| inner.everyone(at_ms, &sees))
     }
 
-    fn window(&self, from_ms: u64, until_ms: u64, sees: Sees, rows_max: usize) -> Answer<Vec<(UnitId, Row)>> {
+    fn window(
+        &self,
+        from_ms: u64,
+        until_ms: u64,
+        sees: Sees,
+        rows_max: usize,
+    ) -> Answer<Found<(UnitId, Row)>> {
         self.blocking(move |inner| inner.window(from_ms, until_ms, &sees, rows_max))
     }
 

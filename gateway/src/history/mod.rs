@@ -75,11 +75,12 @@ pub trait HistoryStore: Send + Sync + 'static {
     /// [`HistoryError::Storage`].
     fn track(&self, question: Track) -> Answer<Found<Row>>;
 
-    /// Where one unit stood at a time; `None` if nothing is known of it in [`LOOK_BACK_MS`] before.
+    /// Where one unit stood at a time: one standing, or none if nothing is known of it in [`LOOK_BACK_MS`] before. Of those hours
+    /// only the damage of those that might say more is told.
     ///
     /// # Errors
     /// [`HistoryError::Storage`].
-    fn at(&self, unit: UnitId, at_ms: u64) -> Answer<Option<Standing>>;
+    fn at(&self, unit: UnitId, at_ms: u64) -> Answer<Found<Standing>>;
 
     /// Where every unit stood at a time, by unit; those that were heard of in [`LOOK_BACK_MS`] before.
     ///
@@ -91,7 +92,13 @@ pub trait HistoryStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`HistoryError::TooMuch`] if there are more; [`HistoryError::Storage`].
-    fn window(&self, from_ms: u64, until_ms: u64, sees: Sees, rows_max: usize) -> Answer<Vec<(UnitId, Row)>>;
+    fn window(
+        &self,
+        from_ms: u64,
+        until_ms: u64,
+        sees: Sees,
+        rows_max: usize,
+    ) -> Answer<Found<(UnitId, Row)>>;
 
     /// Alarms raised in a time, each with what became of it.
     ///
@@ -189,6 +196,13 @@ pub struct Found<T> {
     pub has_more: bool,
     /// Times of which a part could not be read: (from, until) in Unix ms. Of alarms also later ones, which may say what became of them.
     pub damaged: Vec<(u64, u64)>,
+}
+
+impl<T> Found<T> {
+    /// All that there is, and nothing of it damaged.
+    pub(crate) fn whole(items: Vec<T>) -> Self {
+        Self { items, has_more: false, damaged: Vec::new() }
+    }
 }
 
 /// Why there is no answer.

@@ -31,7 +31,7 @@ impl HistoryStore for NoStore {
         self.refuse()
     }
 
-    fn at(&self, _: UnitId, _: u64) -> Answer<Option<Standing>> {
+    fn at(&self, _: UnitId, _: u64) -> Answer<Found<Standing>> {
         self.refuse()
     }
 
@@ -39,7 +39,7 @@ impl HistoryStore for NoStore {
         self.refuse()
     }
 
-    fn window(&self, _: u64, _: u64, _: Sees, _: usize) -> Answer<Vec<(UnitId, Row)>> {
+    fn window(&self, _: u64, _: u64, _: Sees, _: usize) -> Answer<Found<(UnitId, Row)>> {
         self.refuse()
     }
 

@@ -150,18 +150,20 @@ impl Inner {
         Ok(found)
     }
 
-    pub(super) fn at(&self, unit: &UnitId, at_ms: u64) -> Result<Option<Standing>, HistoryError> {
+    pub(super) fn at(&self, unit: &UnitId, at_ms: u64) -> Result<Found<Standing>, HistoryError> {
         let mut standing = Standing::new(unit.clone(), at_ms);
+        let mut damaged = Vec::new();
         let slots =
             self.slots(RowClass::Movement, at_ms.saturating_sub(LOOK_BACK_MS), at_ms.saturating_add(1));
         for slot in slots.into_iter().rev() {
-            let rows = self.rows(slot, unit, &mut Vec::new())?;
+            let rows = self.rows(slot, unit, &mut damaged)?;
             rows.iter().for_each(|row| standing.fold(row));
             if standing.is_settled() {
                 break;
             }
         }
-        Ok(standing.is_known().then_some(standing))
+        let items = Some(standing).filter(Standing::is_known).into_iter().collect();
+        Ok(Found { items, has_more: false, damaged })
     }
 
     pub(super) fn everyone(&self, at_ms: u64, sees: &Sees) -> Result<Found<Standing>, HistoryError> {
@@ -193,10 +195,10 @@ impl Inner {
         until_ms: u64,
         sees: &Sees,
         rows_max: usize,
-    ) -> Result<Vec<(UnitId, Row)>, HistoryError> {
-        let mut found = Vec::new();
+    ) -> Result<Found<(UnitId, Row)>, HistoryError> {
+        let (mut found, mut damaged) = (Vec::new(), Vec::new());
         for slot in self.slots(RowClass::Movement, from_ms, until_ms) {
-            self.every(slot, &mut Vec::new(), &|_| false, &mut |unit, rows| {
+            self.every(slot, &mut damaged, &|_| false, &mut |unit, rows| {
                 if sees.force(&unit.force) {
                     let within = rows.iter().filter(|row| (from_ms..until_ms).contains(&row.at_ms));
                     found.extend(within.map(|row| (unit.clone(), row.clone())));
@@ -206,7 +208,7 @@ impl Inner {
         }
         found.sort_unstable_by(|a, b| (a.1.key(), &a.0).cmp(&(b.1.key(), &b.0)));
         found.dedup_by(|a, b| (a.1.key(), &a.0) == (b.1.key(), &b.0));
-        Ok(found)
+        Ok(Found { items: found, has_more: false, damaged })
     }
 
     pub(super) fn alarms(&self, question: &Alarms) -> Result<Found<AlarmStory>, HistoryError> {

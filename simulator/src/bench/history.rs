@@ -79,7 +79,7 @@ async fn history_in(units_count: u32, settings: Settings) -> Outcome<Vec<Figure>
     figures.push(figure("every unit at one time", ms_since(start), "ms"));
     let start = Instant::now();
     let part = store.window(NOON_MS, NOON_MS + 30_000, Sees::All, units.len() * 40).await?;
-    whole(part.len(), units.len() * 30)?;
+    whole(part.items.len(), units.len() * 30)?;
     figures.push(figure("30 s of everybody", ms_since(start), "ms"));
     Ok(figures)
 }

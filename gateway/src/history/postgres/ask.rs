@@ -145,7 +145,7 @@ impl Inner {
         until_ms: u64,
         sees: &Sees,
         rows_max: usize,
-    ) -> Result<Vec<(UnitId, Row)>, HistoryError> {
+    ) -> Result<Found<(UnitId, Row)>, HistoryError> {
         let is_asked = |unit: &UnitId, row: &Row| {
             sees.force(&unit.force)
                 && row.said.class() == RowClass::Movement
@@ -162,7 +162,7 @@ impl Inner {
         }
         rows.sort_unstable_by(|a, b| (a.1.key(), &a.0).cmp(&(b.1.key(), &b.0)));
         rows.dedup_by(|a, b| (a.1.key(), &a.0) == (b.1.key(), &b.0));
-        if rows.len() > rows_max { Err(HistoryError::TooMuch { rows_max }) } else { Ok(rows) }
+        if rows.len() > rows_max { Err(HistoryError::TooMuch { rows_max }) } else { Ok(Found::whole(rows)) }
     }
 
     pub(super) async fn alarms(&self, question: &Alarms) -> Result<Found<AlarmStory>, HistoryError> {

@@ -159,18 +159,23 @@ impl HistoryStore for PostgresStore {
         self.asked(|inner| async move { inner.track(&question).await })
     }
 
-    fn at(&self, unit: UnitId, at_ms: u64) -> Answer<Option<Standing>> {
-        self.asked(|inner| async move { Ok(inner.standings(at_ms, &Sees::All, Some(&unit)).await?.pop()) })
-    }
-
-    fn everyone(&self, at_ms: u64, sees: Sees) -> Answer<Found<Standing>> {
+    fn at(&self, unit: UnitId, at_ms: u64) -> Answer<Found<Standing>> {
         self.asked(move |inner| async move {
-            let items = inner.standings(at_ms, &sees, None).await?;
-            Ok(Found { items, has_more: false, damaged: Vec::new() })
+            inner.standings(at_ms, &Sees::All, Some(&unit)).await.map(Found::whole)
         })
     }
 
-    fn window(&self, from_ms: u64, until_ms: u64, sees: Sees, rows_max: usize) -> Answer<Vec<(UnitId, Row)>> {
+    fn everyone(&self, at_ms: u64, sees: Sees) -> Answer<Found<Standing>> {
+        self.asked(move |inner| async move { inner.standings(at_ms, &sees, None).await.map(Found::whole) })
+    }
+
+    fn window(
+        &self,
+        from_ms: u64,
+        until_ms: u64,
+        sees: Sees,
+        rows_max: usize,
+    ) -> Answer<Found<(UnitId, Row)>> {
         self.asked(move |inner| async move { inner.window(from_ms, until_ms, &sees, rows_max).await })
     }
 

@@ -35,8 +35,16 @@ async fn any_flipped_byte_costs_at_most_what_it_hits_and_is_told() {
             missing += usize::from(found.items.is_empty());
             told |= !found.damaged.is_empty();
         }
-        let everyone = store.everyone(NOON_MS + 60_000, Sees::All).await.unwrap();
+        let end_ms = NOON_MS + 60_000;
+        let everyone = store.everyone(end_ms, Sees::All).await.unwrap();
         assert!(everyone.items.len() >= 3 - missing, "byte {at}");
+        let window = store.window(NOON_MS, end_ms, Sees::All, 1_000).await.unwrap();
+        let is_whole = window.items.len() == 60;
+        assert!(is_whole || !window.damaged.is_empty(), "byte {at}: {} of 60", window.items.len());
+        for of in &units {
+            let found = store.at(of.clone(), end_ms).await.unwrap();
+            assert!(!found.items.is_empty() || !found.damaged.is_empty(), "byte {at}: {of} is nowhere");
+        }
         assert!(missing == 0 || told, "byte {at}: {missing} units are gone and nobody says so");
         whole_count += usize::from(missing == 0);
         // What was put aside at opening goes back to its name for the next byte.

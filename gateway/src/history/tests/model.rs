@@ -89,7 +89,7 @@ async fn check(store: &dyn HistoryStore, model: &Model) {
         assert_eq!(track.iter().collect::<Vec<_>>(), model.of(&of));
         for at_ms in (0..7).map(|hour| NOON_MS + hour * HOUR_MS) {
             let expected = model.standing(&of, at_ms);
-            let standing = store.at(of.clone(), at_ms).await.unwrap();
+            let standing = store.at(of.clone(), at_ms).await.unwrap().items.pop();
             let told = |standing: &Option<Standing>| {
                 standing
                     .as_ref()
@@ -102,7 +102,7 @@ async fn check(store: &dyn HistoryStore, model: &Model) {
         }
     }
     let (from_ms, until_ms) = (NOON_MS + 30 * 60_000, NOON_MS + 150 * 60_000);
-    let window = store.window(from_ms, until_ms, Sees::All, 100_000).await.unwrap();
+    let window = store.window(from_ms, until_ms, Sees::All, 100_000).await.unwrap().items;
     let within =
         |row: &Row| (from_ms..until_ms).contains(&row.at_ms) && row.said.class() == RowClass::Movement;
     assert_eq!(window.len(), model.rows.values().filter(|row| within(row)).count());

@@ -93,7 +93,7 @@ async fn answer_alarms(
                 .map(|(story, id)| AlarmView::of(story, &name(story), grade(id)))
                 .collect(),
             next: last.map(|story| format!("{}.{}", story.raised.at_ms, story.event.alarm)),
-            gaps: damaged(&found.damaged),
+            gaps: damaged(found.damaged.iter().copied()),
         };
         if is_geojson { Formed::GeoJson(geojson::alarms(&view)) } else { Formed::Plain(view) }
     };

@@ -146,8 +146,7 @@ fn track_view(
     // A point of no known time would draw a line to where the unit was not.
     let timed: Vec<Row> = found.items.iter().filter(|row| !row.is_timeless()).cloned().collect();
     let mut gaps = between(&timed, after, lost);
-    let damaged = found.damaged.iter();
-    gaps.extend(damaged.map(|&(from_ms, until_ms)| GapView { from_ms, until_ms, kind: "damaged" }));
+    gaps.extend(damaged(found.damaged.iter().copied()));
     TrackView {
         unit: unit.to_string(),
         from_ms,
@@ -172,6 +171,8 @@ struct AtView {
     unit: Option<PastUnit>,
     /// What the page showed at the time.
     shown: Option<PositionView>,
+    /// Times before it of which a part could not be read: it may have been elsewhere.
+    gaps: Vec<GapView>,
 }
 
 /// `GET /api/v1/history/at`.
@@ -194,10 +195,14 @@ async fn answer_at(app: &App, viewer: &Viewer, peer: Peer, question: Asked<AtQue
     let name = UnitName::at(&unit, &app.live.roster(), app.live.wearers(), at_ms);
     let history = app.history.clone();
     let found = async move { history.at(&unit, at_ms).await };
-    let form = move |standing: Option<Standing>| AtView {
-        at_ms,
-        unit: standing.as_ref().map(|standing| view::unit_of(standing, &name)),
-        shown: standing.as_ref().and_then(view::shown_of),
+    let form = move |found: Found<Standing>| {
+        let standing = found.items.first();
+        AtView {
+            at_ms,
+            unit: standing.map(|standing| view::unit_of(standing, &name)),
+            shown: standing.and_then(view::shown_of),
+            gaps: damaged(found.damaged),
+        }
     };
     let json = app.turns.answer(&viewer.session, found, form).await?;
     Ok(app.answer(app.asked(viewer, peer, What::PlaceRead).of_time(at_ms, at_ms), json).await)
@@ -238,7 +243,7 @@ pub(super) async fn units(
         UnitsView {
             at_ms,
             units: standings.map(|standing| view::unit_of(standing, &name(standing))).collect(),
-            gaps: damaged(&course.start.damaged),
+            gaps: damaged(course.damaged()),
         }
     };
     match app.turns.answer(&viewer.session, found, form).await {
@@ -247,8 +252,8 @@ pub(super) async fn units(
     }
 }
 
-fn damaged(times: &[(u64, u64)]) -> Vec<GapView> {
-    times.iter().map(|&(from_ms, until_ms)| GapView { from_ms, until_ms, kind: "damaged" }).collect()
+fn damaged(times: impl IntoIterator<Item = (u64, u64)>) -> Vec<GapView> {
+    times.into_iter().map(|(from_ms, until_ms)| GapView { from_ms, until_ms, kind: "damaged" }).collect()
 }
 
 fn sees(viewer: &Viewer) -> Sees {

@@ -127,7 +127,7 @@ fn render(course: &Course, part: Part, end_ms: u64, name: impl Fn(&UnitId, u64) 
         bytes += frame.to_string().len();
         frames.push(frame);
     }
-    let mut rows = course.rows.iter().peekable();
+    let mut rows = course.rows.items.iter().peekable();
     let mut last_ms = part.from_ms;
     let mut at_ms = part.from_ms + part.step_ms;
     while at_ms < part.until_ms && bytes < ANSWER_BYTES_MAX {
@@ -168,5 +168,5 @@ fn render(course: &Course, part: Part, end_ms: u64, name: impl Fn(&UnitId, u64) 
     }
     let has_more = last_ms + part.step_ms < end_ms;
     let next = has_more.then(|| last_ms.to_string());
-    json!({"frames": frames, "next": next, "gaps": damaged(&course.start.damaged)})
+    json!({"frames": frames, "next": next, "gaps": damaged(course.damaged())})
 }
