@@ -10,6 +10,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// Where Debian puts the server's programs.
@@ -41,7 +42,7 @@ impl Cluster {
         // Another process may take the port between our look and the server's.
         let mut attempts_count = 0;
         loop {
-            cluster.port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            cluster.port = quiet_port();
             match cluster.restart() {
                 Ok(()) => break,
                 Err(error) if attempts_count >= 3 => return Err(error),
@@ -198,6 +199,20 @@ impl Drop for Cluster {
         // A stopped one would not hear the end of its input.
         if self.running.is_some() && (self.signal("CONT").is_err() || self.stop().is_err()) {
             _ = self.ended();
+        }
+    }
+}
+
+/// A port that stays free while nobody listens on it: below the range that the system gives to outgoing connections, one
+/// of which could otherwise take it while a server is down.
+pub(crate) fn quiet_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Test processes that run side by side start at different places.
+    let start = u16::try_from(std::process::id() % 100).expect("below a hundred") * 100;
+    loop {
+        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
         }
     }
 }

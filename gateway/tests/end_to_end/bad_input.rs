@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use crate::door::{Credentials, PATIENCE, credentials, roots};
 use crate::forward::webhook_server::{Inbox, Knob, WebhookServer};
 use crate::mqtt::{Client, Connect, Heard, a_position, envelope, head, now_ms, position};
+use crate::postgres_server::quiet_port;
 use crate::process::{Process, binary, get, metric_in, new_gateway, until_metric};
 use crate::service::House;
 
@@ -242,7 +243,7 @@ fn tighten(config: &Path) {
     let text = fs::read_to_string(config).unwrap();
     let text = text.replace("#segment_bytes = 16777216", "segment_bytes = 2097152");
     let text = text.replace("#reserve_bytes = 33554432", "reserve_bytes = 2097152");
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = SocketAddr::from(([127, 0, 0, 1], quiet_port()));
     let sink = format!("\n[[forward.webhook]]\nurl = \"http://{nobody}/\"\n{RELEASE_ALL}\n");
     fs::write(config, text + &sink).unwrap();
 }

@@ -16,8 +16,8 @@ use fieldpost_gateway::pki::Authority;
 
 use super::browser::Browser;
 use super::rig::Site;
-use crate::forward::rig::quiet_port;
 use crate::forward::webhook::tls_front;
+use crate::postgres_server::quiet_port;
 
 /// What the server does with one request; a picture once it has nothing more to do.
 enum Knob {

@@ -7,7 +7,8 @@ use async_nats::jetstream;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use futures_util::StreamExt as _;
 
-use super::rig::{PATIENCE, quiet_port, wait_for};
+use super::rig::{PATIENCE, wait_for};
+use crate::postgres_server::quiet_port;
 
 pub(crate) struct NatsServer {
     dir: tempfile::TempDir,

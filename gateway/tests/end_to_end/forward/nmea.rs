@@ -8,13 +8,14 @@ use fieldpost_gateway::live::standing::Quiet;
 
 use super::page::Program;
 use super::rig::{Rig, disclosures, wait_for};
+use crate::postgres_server::quiet_port;
 
 const PAGE: &str = include_str!("../../../../docs/sinks/nmea.md");
 
 #[tokio::test]
 async fn a_parser_that_is_not_ours_reads_every_position_as_it_was() {
     let rig = Rig::new();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = quiet_port();
     let release = RELEASE_ALL.replacen("[\"*\"]", "[\"sim\"]", 1);
     let appendix = format!(
         "[[forward.nmea]]\nurl = \"tcp://127.0.0.1:{port}\"\npositions = \"every\"\nmodes = \"every\"\n{release}\n"

@@ -189,7 +189,7 @@ async fn who_is_listed_is_told_what_they_are_released_and_nobody_else_is_told_an
 #[tokio::test]
 async fn a_reload_cuts_off_a_client_that_left_the_list_and_keeps_the_port() {
     let mut house = House::new();
-    let port = super::rig::quiet_port();
+    let port = crate::postgres_server::quiet_port();
     let path = house.config.path.clone();
     let text = std::fs::read_to_string(&path)
         .unwrap()

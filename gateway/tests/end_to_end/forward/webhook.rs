@@ -10,8 +10,9 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::page::Program;
-use super::rig::{Rig, key, quiet_port, wait_for};
+use super::rig::{Rig, key, wait_for};
 use super::webhook_server::{Inbox, Knob, WebhookServer, router};
+use crate::postgres_server::quiet_port;
 
 fn plain(url: String) -> WebhookSettings {
     WebhookSettings { url, authority: None, bearer_token_file: None, signing_keys_file: None }
