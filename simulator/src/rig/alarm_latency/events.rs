@@ -6,6 +6,8 @@
 pub(in crate::rig) struct Event<'a> {
     pub(in crate::rig) name: &'a [u8],
     pub(in crate::rig) data: &'a [u8],
+    /// Empty if it has none.
+    pub(in crate::rig) id: &'a [u8],
 }
 
 /// Bytes that are no whole event yet.
@@ -37,7 +39,7 @@ fn parse(event: &[u8]) -> Event<'_> {
         let line = event.split(|byte| *byte == b'\n').find(|line| line.starts_with(name));
         line.map_or(b"".as_slice(), |line| &line[name.len()..])
     };
-    Event { name: field(b"event: "), data: field(b"data: ") }
+    Event { name: field(b"event: "), data: field(b"data: "), id: field(b"id: ") }
 }
 
 #[cfg(test)]
@@ -52,11 +54,13 @@ mod tests {
             let mut events = Events::default();
             let mut seen = Vec::new();
             for part in [&stream[..cut], &stream[cut..]] {
-                events.take(part, |event| seen.push((event.name.to_vec(), event.data.to_vec())));
+                events.take(part, |event| {
+                    seen.push([event.name, event.data, event.id].map(<[u8]>::to_vec));
+                });
             }
-            let names: Vec<_> = seen.iter().map(|(name, data)| (name.as_slice(), data.as_slice())).collect();
-            let wanted: [(&[u8], &[u8]); 3] = [(b"units", b"[1]"), (b"lagged", b"{}"), (b"alarm", b"{}")];
-            assert_eq!(names, wanted, "{cut}");
+            let wanted = [["units", "[1]", "1"], ["lagged", "{}", ""], ["alarm", "{}", "2"]];
+            let wanted = wanted.map(|event| event.map(|field| field.as_bytes().to_vec()));
+            assert_eq!(seen, wanted, "{cut}");
             assert!(events.bytes.is_empty());
         }
     }

@@ -73,8 +73,6 @@ struct Shared {
     seen: Mutex<Seen>,
     /// Alarms that are not through yet.
     open: watch::Sender<usize>,
-    /// Bytes that the screen has received since its opening.
-    received: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -141,13 +139,6 @@ impl Watched {
         self.phase.send_replace(Phase::Listen);
     }
 
-    /// Waits until the screen has received so many bytes since its opening, at most `patience`.
-    pub(super) async fn has_received(&self, bytes: u64, patience: Duration) {
-        let mut received = self.seen.received.subscribe();
-        // If it does not, the slow pages have not been told anything, and that is red.
-        _ = tokio::time::timeout(patience, received.wait_for(|count| *count >= bytes)).await;
-    }
-
     /// Waits for what is still under way, at most `late`.
     pub(super) async fn end(self, late: Duration) -> Result<Seen, RigError> {
         let mut open = self.seen.open.subscribe();
@@ -186,7 +177,7 @@ struct Stage {
 impl Stage {
     async fn run(self, ready: oneshot::Sender<()>) -> Result<(), RigError> {
         let operator = self.door.log_in("anna", None).await?;
-        let screen = open_stream(&operator).await?;
+        let screen = open_stream(&operator, None).await?;
         let (opened, mut is_open) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(show(screen, operator, Arc::clone(&self.seen), opened));
@@ -250,9 +241,6 @@ async fn show(
                 shown.push(alarm.id);
             }
         });
-        if *opened.borrow() {
-            seen.received.send_modify(|count| *count += bytes.len() as u64);
-        }
         for id in shown.drain(..) {
             if seen.lock().show(&id, now) {
                 tokio::spawn(acknowledge(operator.clone(), id));
