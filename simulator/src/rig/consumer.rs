@@ -62,6 +62,17 @@ impl Consumer {
         Ok(())
     }
 
+    /// Waits until every one of `keys` is in its database: what is killed then has a place to go on from.
+    pub(super) async fn has_stored(
+        &mut self,
+        database: &Beside,
+        keys: &[String],
+        most: Duration,
+    ) -> Result<(), RigError> {
+        let ids = self.ids_with(database, keys, most).await?;
+        if keys.iter().all(|key| ids.contains(key)) { Ok(()) } else { Err(RigError::Hang(most)) }
+    }
+
     /// Waits until every one of `keys` is in its database; what is there after `most` in any case.
     pub(super) async fn ids_with(
         &mut self,

@@ -123,6 +123,8 @@ pub async fn jetstream_cluster(plan: &ClusterPlan, dir: &Path) -> Result<Cluster
     let mut consumer = Consumer::new(&plan.python, &dir.join("consumer"), &database)?;
     Cluster::goes_on(50, STANDSTILL_MAX).await?;
     consumer.run(&urls)?;
+    let first: Vec<String> = setup.devices.iter().map(|device| load::key(device, 0)).collect();
+    consumer.has_stored(&database, &first, STANDSTILL_MAX).await?;
     let standstill = one_by_one(&mut cluster, &mut consumer, &urls).await?;
     outage(&mut cluster, &mut database, plan.outage / SCALE).await?;
     load.everyone_hears(1).await?;

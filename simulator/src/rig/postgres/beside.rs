@@ -54,9 +54,14 @@ impl Beside {
         self.cluster.url("cad", "cad")
     }
 
-    /// Every id in the consumer's table, which has each once.
+    /// Every id in the consumer's table, which has each once. None before it has made its table.
     pub(in crate::rig) fn ids_of_consumer(&self) -> Result<HashSet<String>, RigError> {
-        let ids = block_in_place(|| self.cluster.sql("cad", "SELECT id FROM event"));
+        let ids = block_in_place(|| {
+            match self.cluster.sql("cad", "SELECT to_regclass('event') IS NOT NULL")?.as_str() {
+                "t" => self.cluster.sql("cad", "SELECT id FROM event"),
+                _ => Ok(String::new()),
+            }
+        });
         let ids = ids.map_err(RigError::io("ask the consumer's database"))?;
         Ok(ids.lines().map(str::to_owned).collect())
     }
