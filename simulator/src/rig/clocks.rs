@@ -45,10 +45,8 @@ impl ClockReport {
 /// Big records: a segment is full within a second or two, and only whole segments can be removed.
 const PACE: Pace = Pace { record_bytes: 1000, ..Pace::new(8, 20) };
 
-/// The sink has this long to take what waited for it.
-const ARRIVAL_MAX: Duration = Duration::from_secs(120);
-
-/// Lets the clock of a gateway jump, in the empty folder `dir`; each jump is lived with for `lasts`.
+/// Lets the clock of a gateway jump, in the empty folder `dir`; each jump is lived with for `lasts`. The sink has `arrival_max` to
+/// take what waited for it.
 ///
 /// # Errors
 /// [`RigError`] if the rig itself cannot work.
@@ -56,6 +54,7 @@ pub async fn clock_jumps(
     binary: &Path,
     device_count: usize,
     lasts: Duration,
+    arrival_max: Duration,
     dir: &Path,
 ) -> Result<ClockReport, RigError> {
     if !Path::new(LIBRARY).is_file() {
@@ -104,7 +103,7 @@ pub async fn clock_jumps(
     let of_device =
         |(device, count): (&_, &usize)| (0..*count).map(|seq| load::key(device, seq)).collect::<Vec<_>>();
     let keys: Vec<String> = setup.devices.iter().zip(&counts).flat_map(of_device).collect();
-    sink.has_all(&keys, ARRIVAL_MAX).await;
+    sink.has_all(&keys, arrival_max).await;
     gateway.terminate()?;
     report.account = Account::of(&setup.devices, &counts, &sink.taken());
     Ok(report)

@@ -116,7 +116,7 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("drop-on-overflow", &["full-disk"]),
     ("store-twice", &["network", "--seconds", "9"]),
     ("leak", &["attacks", "--seconds", "30"]),
-    ("delete-undelivered", &["clocks", "--seconds", "1"]),
+    ("delete-undelivered", &["clocks", "--seconds", "1", "--arrival-seconds", "10"]),
     ("ack-before-commit", &["disk-faults", "--nth", "1,2"]),
     ("ack-before-commit", &["power-cut", "--cuts", "10"]),
     ("ack-before-commit", &["kill", "--kills", "5"]),

@@ -72,6 +72,9 @@ pub struct LastingArguments {
     /// How long each jump is lived with, in seconds.
     #[arg(long, default_value_t = 2)]
     pub(super) seconds: u64,
+    /// What has not arrived so long after the last jump is lost, in seconds.
+    #[arg(long, default_value_t = 120)]
+    pub(super) arrival_seconds: u64,
     #[command(flatten)]
     pub(super) common: Common,
 }

@@ -116,9 +116,10 @@ impl RigCommand {
             Self::Postgres(arguments) => Box::pin(arguments.run(dir)).await,
             Self::Network(_) if !network::is_isolated() => Ok(network::isolated()?),
             Self::Network(arguments) => Box::pin(arguments.run(dir)).await,
-            Self::Clocks(LastingArguments { seconds, common }) => {
-                let (binary, lasts) = (binary::gateway(common.binary)?, Duration::from_secs(seconds));
-                let report = Box::pin(clock_jumps(&binary, common.devices, lasts, dir)).await?;
+            Self::Clocks(LastingArguments { seconds, arrival_seconds, common }) => {
+                let binary = binary::gateway(common.binary)?;
+                let [lasts, arrival_max] = [seconds, arrival_seconds].map(Duration::from_secs);
+                let report = Box::pin(clock_jumps(&binary, common.devices, lasts, arrival_max, dir)).await?;
                 let held = report.held();
                 Ok(Verdict::of(report, held)?)
             }
