@@ -47,6 +47,8 @@ pub struct SpoolSource {
     places: LanePositions,
     /// Since when `places` says more than the cursor.
     ahead_since: Option<Instant>,
+    /// The newest note of an alarm that the sink has.
+    noted: Lsn,
     /// Gaps that one lane has met and others may meet again, the newest first.
     told: VecDeque<spool::Gap>,
     limits: BatchLimits,
@@ -77,6 +79,7 @@ impl SpoolSource {
             cursor: None,
             places,
             ahead_since: None,
+            noted: Lsn(0),
             told: VecDeque::new(),
             limits,
             pace,
@@ -148,10 +151,22 @@ impl SpoolSource {
     }
 
     async fn write_places(&mut self) -> Result<(), SourceError> {
+        if self.may_lose_a_note() {
+            self.ahead_since = Some(Instant::now());
+            return Ok(());
+        }
         self.ahead_since = None;
         let Some(cursor) = &mut self.cursor else { return Ok(()) };
         let written = cursor.advance_lanes(self.places.clone()).await;
         written.map_err(|error| SourceError::Again(error.to_string()))
+    }
+
+    /// A note is not committed yet: were its alarm passed now and a crash took the note, no wearer would hear of it. Before the
+    /// cursor the alarm comes again after a crash, and so does the note. A full spool may be waiting for this very cursor.
+    fn may_lose_a_note(&self) -> bool {
+        let commits = self.spool.committed_watch();
+        let state = *commits.borrow();
+        state.committed < self.noted && state.health != Health::Full
     }
 
     /// An entry of the backlog's reader belongs to the backlog: all history, and what live skipped.
@@ -287,7 +302,8 @@ impl Source for SpoolSource {
                 }
             }
         }
-        // Committed before the cursor passes the alarm, unless the disk has stopped taking anything.
+        self.noted = self.noted.max(noted);
+        // If that takes longer, the lane goes on and its cursor waits.
         _ = timeout(CONFIRM_MAX, self.spool.wait_committed(noted)).await;
         alarms
     }
