@@ -59,6 +59,18 @@ pub enum Sabotage {
     KeepExpired,
     /// What another gateway has said STORED of counts by its number, whatever it said.
     NameByNumber,
+    /// Recovery spoils an entry in the middle of the last segment, and says that it found it so.
+    DamageInRecovery,
+    /// A gateway that starts owes no wearer a word.
+    ForgetOwed,
+    /// An alarm counts as delivered once it was sent, whatever became of it.
+    DeliverUnasked,
+    /// An alarm that has gone up leaves the page.
+    TimeOutAlarm,
+    /// No alarm goes up.
+    NeverEscalate,
+    /// What an envelope key has sealed is believed after the key's end.
+    OutliveKey,
 }
 
 /// Where a rig lets the process end as by kill -9.
@@ -80,7 +92,7 @@ pub enum CrashPoint {
 
 impl Sabotage {
     /// Every kind.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 32] = [
         Self::AckBeforeCommit,
         Self::ForgetLastRecord,
         Self::DropOnOverflow,
@@ -107,6 +119,12 @@ impl Sabotage {
         Self::EraseHeld,
         Self::KeepExpired,
         Self::NameByNumber,
+        Self::DamageInRecovery,
+        Self::ForgetOwed,
+        Self::DeliverUnasked,
+        Self::TimeOutAlarm,
+        Self::NeverEscalate,
+        Self::OutliveKey,
     ];
 
     /// Its name on a command line and in the environment.
@@ -139,6 +157,12 @@ impl Sabotage {
             Self::EraseHeld => "erase-held",
             Self::KeepExpired => "keep-expired",
             Self::NameByNumber => "name-by-number",
+            Self::DamageInRecovery => "damage-in-recovery",
+            Self::ForgetOwed => "forget-owed",
+            Self::DeliverUnasked => "deliver-unasked",
+            Self::TimeOutAlarm => "time-out-alarm",
+            Self::NeverEscalate => "never-escalate",
+            Self::OutliveKey => "outlive-key",
         }
     }
 

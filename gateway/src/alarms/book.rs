@@ -22,6 +22,7 @@ use super::signals::SignalMap;
 use super::verdict::Unsaid;
 use super::{ALARMS_MAX, CLOSED_MAX, TAKEN_MIN, UNIT_OPEN_MAX, WAITING_MAX};
 use crate::live::unit::UnitId;
+use crate::sabotage::{self, Sabotage};
 use crate::spool::Lsn;
 
 /// Every alarm the page shows.
@@ -261,7 +262,8 @@ impl Book {
 
     /// Every alarm, by identity.
     pub fn iter(&self) -> impl Iterator<Item = &Alarm> {
-        self.alarms.values()
+        let has_gone_up = |alarm: &Alarm| alarm.standing.escalation.as_ref().is_some_and(|up| up.step > 0);
+        self.alarms.values().filter(move |alarm| !sabotage::is(Sabotage::TimeOutAlarm) || !has_gone_up(alarm))
     }
 
     /// The alarm that a unit's marker shows: its newest unacknowledged one, else its newest.

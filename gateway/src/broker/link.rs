@@ -29,7 +29,7 @@ const IN_FLIGHT_MAX: u16 = 256;
 
 /// What a connection tells.
 #[derive(Debug)]
-pub(super) enum News {
+pub enum News {
     /// Connected; the subscriptions are asked for.
     Up {
         /// The broker had our session.

@@ -15,6 +15,7 @@
 //! connection; 256 errands. A broken connection is dropped with all of it, and made again with jittered backoff. With the
 //! spool full what is no alarm is given back to the broker with 0x97: its device has it and sends it again.
 
+mod bare;
 mod elsewhere;
 mod link;
 mod metrics;
@@ -27,13 +28,14 @@ mod station;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use fieldpost_protocol::{DeviceId, Downlink as Frame, ForceId};
 use rumqttc::mqttbytes::QoS;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::bare::BareBroker;
+pub use self::link::News;
 pub use self::metrics::BrokerMetrics;
 pub use self::refusal::Refusal;
 use self::register::{Enrolled, Register};
@@ -66,7 +68,8 @@ pub struct Brokers {
 /// One broker, connected or not.
 #[derive(Debug)]
 struct Post {
-    link: BrokerLink,
+    /// `None`: somebody else has the connections ([`BareBroker`]).
+    link: Option<BrokerLink>,
     register: Arc<Register>,
     errands: mpsc::Sender<Errand>,
     /// Taken by the station.
@@ -104,13 +107,14 @@ impl Brokers {
         let post = |link: &BrokerLink| {
             let (errands, waiting) = mpsc::channel(ERRANDS_MAX);
             let register = Arc::new(Register::new(link, tls.clone(), Clock::system()));
-            Post { link: link.clone(), register, errands, waiting: Mutex::new(Some(waiting)) }
+            Post { link: Some(link.clone()), register, errands, waiting: Mutex::new(Some(waiting)) }
         };
-        Self {
-            posts: Arc::new(config.brokers.iter().map(post).collect()),
-            tasks: TaskTracker::new(),
-            config: Arc::new(RwLock::new(Arc::new(IngestConfig::new(config)))),
-        }
+        Self::of(config.brokers.iter().map(post).collect(), IngestConfig::new(config))
+    }
+
+    fn of(posts: Vec<Post>, config: IngestConfig) -> Self {
+        let config = Arc::new(RwLock::new(Arc::new(config)));
+        Self { posts: Arc::new(posts), tasks: TaskTracker::new(), config }
     }
 
     /// Connects to each of them and serves it until `closing`. Call once, on a tokio runtime, when the memory of duplicates
@@ -119,27 +123,35 @@ impl Brokers {
         for at in 0..self.posts.len() {
             let taken = self.posts[at].waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
             let Some(errands) = taken else { continue };
-            let shared = Shared {
-                config: Arc::clone(&self.config),
-                spool: spool.clone(),
-                dedup: dedup.clone(),
-                metrics: Arc::clone(metrics),
-                clock: Clock::system(),
-                complaints: Complaints::new(Instant::now()),
-            };
+            let shared = self.shared(spool, dedup, metrics, Clock::system());
             let (posts, closing) = (Arc::clone(&self.posts), closing.clone());
             self.tasks.spawn(async move {
-                closing.run_until_cancelled(Box::pin(posts[at].serve(&shared, errands))).await;
+                let post = &posts[at];
+                let Some(link) = &post.link else { return };
+                closing.run_until_cancelled(Box::pin(post.serve(link, &shared, errands))).await;
             });
         }
         self.tasks.close();
+    }
+
+    fn shared(&self, spool: &Spool, dedup: &Dedup, metrics: &Arc<Metrics>, clock: Clock) -> Shared {
+        Shared {
+            config: Arc::clone(&self.config),
+            spool: spool.clone(),
+            dedup: dedup.clone(),
+            metrics: Arc::clone(metrics),
+            clock,
+            complaints: Complaints::new(Instant::now()),
+        }
     }
 
     /// Takes certificates, envelope keys, forces and clock bounds of a new configuration; everything else needs a restart.
     pub fn reload(&self, config: &Config) {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(IngestConfig::new(config));
         for post in self.posts.iter() {
-            let link = config.brokers.iter().find(|link| link.client_id == post.link.client_id);
+            let is_its =
+                |link: &&BrokerLink| post.link.as_ref().is_some_and(|its| its.client_id == link.client_id);
+            let link = config.brokers.iter().find(is_its);
             link.iter().for_each(|link| post.register.renew(link));
         }
     }
@@ -175,42 +187,38 @@ impl Brokers {
 
 impl Post {
     /// Connects, serves, and begins again. Never ends.
-    async fn serve(&self, shared: &Shared, mut errands: mpsc::Receiver<Errand>) {
-        let retry = self.link.retry;
+    async fn serve(&self, link: &BrokerLink, shared: &Shared, mut errands: mpsc::Receiver<Errand>) {
+        let retry = link.retry;
         let mut backoff = Backoff::new(BackoffSettings {
             delay_ms_min: retry.delay_ms_min,
             delay_ms_max: retry.delay_ms_max,
         });
         loop {
             let began = Instant::now();
-            let why = Box::pin(self.connection(shared, &mut errands)).await;
+            let why = Box::pin(self.connection(link, shared, &mut errands)).await;
             if began.elapsed() >= STABLE {
                 backoff.reset();
             }
             let delay = backoff.next_delay(random());
-            let url = crate::config::show::redacted_urls(&self.link.url);
+            let url = crate::config::show::redacted_urls(&link.url);
             tracing::warn!(%url, why, delay_ms = delay.as_millis(), "no connection to the broker");
             tokio::time::sleep(delay).await;
         }
     }
 
     /// One connection, from its making to its end. Why it ended.
-    async fn connection(&self, shared: &Shared, errands: &mut mpsc::Receiver<Errand>) -> String {
-        let (client, carrier, mut news) = match link::open(&self.link, self.topics()) {
+    async fn connection(
+        &self,
+        link: &BrokerLink,
+        shared: &Shared,
+        errands: &mut mpsc::Receiver<Errand>,
+    ) -> String {
+        let (client, carrier, mut news) = match link::open(link, topics(&link.group)) {
             Ok(opened) => opened,
             Err(why) => return why,
         };
         let mut commits = shared.spool.committed_watch();
-        let station = Station {
-            shared,
-            register: &self.register,
-            client,
-            acks: std::collections::VecDeque::new(),
-            held: std::collections::VecDeque::new(),
-            receipts: receipts::Batch::default(),
-            entry: BytesMut::new(),
-            is_up: false,
-        };
+        let station = Station::new(shared, &self.register, client);
         tokio::select! {
             why = carrier.run() => why,
             served = station.serve(&mut news, errands, &mut commits) => match served {
@@ -219,14 +227,13 @@ impl Post {
             },
         }
     }
+}
 
-    /// What to subscribe: the four lanes, shared; and what the other gateways tell devices, which is never worth a PUBACK.
-    fn topics(&self) -> Vec<(String, QoS, bool)> {
-        let group = &self.link.group;
-        let lanes = ["alarm", "live", "backlog", "health"];
-        let shared = lanes.map(|lane| (format!("$share/{group}/fp1/+/{lane}"), QoS::AtLeastOnce, false));
-        shared.into_iter().chain([("fp1/+/down".to_owned(), QoS::AtMostOnce, true)]).collect()
-    }
+/// What to subscribe: the four lanes, shared; and what the other gateways tell devices, which is never worth a PUBACK.
+fn topics(group: &str) -> Vec<(String, QoS, bool)> {
+    let lanes = ["alarm", "live", "backlog", "health"];
+    let shared = lanes.map(|lane| (format!("$share/{group}/fp1/+/{lane}"), QoS::AtLeastOnce, false));
+    shared.into_iter().chain([("fp1/+/down".to_owned(), QoS::AtMostOnce, true)]).collect()
 }
 
 impl Shared {

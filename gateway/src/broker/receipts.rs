@@ -29,8 +29,10 @@ type Records = BTreeMap<BootId, BTreeSet<NamedRecord>>;
 /// What collects between two commits.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// By the address of what the entry itself keeps alive.
-    devices: HashMap<usize, (Arc<Enrolled>, Records)>,
+    /// In the order in which they came first.
+    devices: Vec<(Arc<Enrolled>, Records)>,
+    /// Where each is, by the address of what the entry itself keeps alive.
+    places: HashMap<usize, usize>,
 }
 
 impl Named {
@@ -68,15 +70,18 @@ fn of_unread(head: &Head, body: &[u8]) -> NamedRecord {
 impl Batch {
     /// Adds what is committed.
     pub(super) fn add(&mut self, device: &Arc<Enrolled>, named: &Named) {
-        let entry = self.devices.entry(Arc::as_ptr(device).addr());
-        let (_, boots) = entry.or_insert_with(|| (Arc::clone(device), BTreeMap::new()));
-        boots.entry(named.boot).or_default().extend(&named.records);
+        let place = *self.places.entry(Arc::as_ptr(device).addr()).or_insert(self.devices.len());
+        if place == self.devices.len() {
+            self.devices.push((Arc::clone(device), BTreeMap::new()));
+        }
+        self.devices[place].1.entry(named.boot).or_default().extend(&named.records);
     }
 
     /// Every frame to send, and an empty batch again.
     pub(super) fn take(&mut self) -> Vec<(Arc<Enrolled>, Frame)> {
         let mut frames = Vec::new();
-        for (_, (device, boots)) in self.devices.drain() {
+        self.places.clear();
+        for (device, boots) in self.devices.drain(..) {
             for (boot, records) in boots {
                 let records: Vec<_> = records.into_iter().collect();
                 for records in records.chunks(PROVEN_RECORDS_MAX) {

@@ -13,14 +13,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use fieldpost_protocol::{Lane, topic};
+use fieldpost_protocol::{EnvelopeKey, Lane, topic};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 pub(super) use self::enrolled::Enrolled;
 use super::refusal::Refusal;
 use crate::config::BrokerLink;
 use crate::config::material::EnvelopeSecret;
-use crate::pki::{FrontDoorTls, device_identity};
+use crate::pki::{FrontDoorTls, Identity, device_identity};
 use crate::spool::Clock;
 
 /// How old an answer about a certificate may be: what a revocation takes at most after the list was read.
@@ -32,7 +32,8 @@ type Devices = HashMap<Box<str>, Vec<Arc<Enrolled>>>;
 /// Every device of one broker.
 #[derive(Debug)]
 pub(super) struct Register {
-    tls: FrontDoorTls,
+    /// Judges certificates; `None` where no device has one to show.
+    tls: Option<FrontDoorTls>,
     clock: Clock,
     devices: RwLock<Devices>,
 }
@@ -40,9 +41,21 @@ pub(super) struct Register {
 impl Register {
     /// The devices of `link`; `tls` judges their certificates at the time of `clock`.
     pub(super) fn new(link: &BrokerLink, tls: FrontDoorTls, clock: Clock) -> Self {
-        let register = Self { tls, clock, devices: RwLock::default() };
+        let register = Self { tls: Some(tls), clock, devices: RwLock::default() };
         register.renew(link);
         register
+    }
+
+    /// Devices that the caller vouches for.
+    pub(super) fn vouched_for(
+        devices: impl IntoIterator<Item = (Identity, EnvelopeKey)>,
+        clock: Clock,
+    ) -> Self {
+        let named = devices.into_iter().map(|(identity, key)| {
+            let name = identity.device.as_str().into();
+            (name, vec![Arc::new(Enrolled::vouched_for(identity, key))])
+        });
+        Self { tls: None, clock, devices: RwLock::new(named.collect()) }
     }
 
     /// Takes certificates and envelope keys anew. What is known of a device stays if its certificate does.
@@ -107,13 +120,15 @@ impl Register {
         if enrolled.has_ended(now_ms) {
             return Err(Refusal::KeyEnded);
         }
-        let mut checked = lock(&enrolled.checked);
+        let Some(papers) = &enrolled.papers else { return Ok(()) };
+        let Some(tls) = &self.tls else { return Err(Refusal::Certificate) };
+        let mut checked = lock(&papers.checked);
         let is_good = match *checked {
             Some((at, is_good)) if at.elapsed() < RECHECK => is_good,
             _ => {
-                let chain = [enrolled.certificate.clone()];
+                let chain = [papers.certificate.clone()];
                 let now = UnixTime::since_unix_epoch(Duration::from_millis(now_ms));
-                let is_good = self.tls.recheck(&chain, now).is_ok();
+                let is_good = tls.recheck(&chain, now).is_ok();
                 *checked = Some((Instant::now(), is_good));
                 is_good
             }
@@ -130,14 +145,15 @@ fn with_each_key(
 ) -> Option<Vec<Arc<Enrolled>>> {
     let name = device_identity(certificate).ok()?.device;
     let before = known.get(name.as_str()).into_iter().flatten();
-    let before: Vec<_> = before.filter(|one| one.certificate == *certificate).collect();
-    let elsewhere = before.first().map(|one| Arc::clone(&one.elsewhere)).unwrap_or_default();
+    let before = before.filter_map(|one| Some((one, one.papers.as_ref()?)));
+    let before: Vec<_> = before.filter(|(_, papers)| papers.certificate == *certificate).collect();
+    let elsewhere = before.first().map(|(one, _)| Arc::clone(&one.elsewhere)).unwrap_or_default();
     let with_key = |secret: &Arc<EnvelopeSecret>, until_ms: Option<u64>| {
-        let kept = before.iter().find(|one| one.secret.is(secret)).map(|one| Arc::clone(one));
+        let kept = before.iter().find(|(_, papers)| papers.secret.is(secret)).map(|(one, _)| Arc::clone(one));
         let one = kept.or_else(|| Enrolled::new(certificate, secret, &elsewhere).map(Arc::new))?;
         one.end_at(until_ms);
         // The list may have changed with the certificates.
-        *lock(&one.checked) = None;
+        one.papers.iter().for_each(|papers| *lock(&papers.checked) = None);
         Some(one)
     };
     let current = with_key(&link.secret, None)?;

@@ -29,27 +29,27 @@ const RECEIPT_KEPT_S: u32 = 3_600;
 
 /// The state of one connection.
 pub(super) struct Station<'s> {
-    pub(super) shared: &'s Shared,
-    pub(super) register: &'s Register,
-    pub(super) client: AsyncClient,
+    shared: &'s Shared,
+    register: &'s Register,
+    client: AsyncClient,
     /// In the order of the messages.
-    pub(super) acks: VecDeque<Ack>,
+    acks: VecDeque<Ack>,
     /// Messages that wait for a share of the next commit, in order.
-    pub(super) held: VecDeque<Held>,
-    pub(super) receipts: Batch,
-    pub(super) entry: BytesMut,
-    pub(super) is_up: bool,
+    held: VecDeque<Held>,
+    receipts: Batch,
+    entry: BytesMut,
+    is_up: bool,
 }
 
 /// A PUBACK that waits for its entry's commit.
-pub(super) struct Ack {
+struct Ack {
     lsn: Lsn,
     puback: Option<ManualAck>,
     told: Option<(Arc<Enrolled>, Named)>,
 }
 
 /// A message that the next commit makes room for.
-pub(super) struct Held {
+struct Held {
     device: Arc<Enrolled>,
     lane: Lane,
     publish: Publish,
@@ -59,7 +59,21 @@ pub(super) struct Held {
 /// The connection is of no use any more.
 pub(super) struct Broken(pub(super) &'static str);
 
-impl Station<'_> {
+impl<'s> Station<'s> {
+    /// A connection that speaks by `client` and has nothing to say yet.
+    pub(super) fn new(shared: &'s Shared, register: &'s Register, client: AsyncClient) -> Self {
+        Self {
+            shared,
+            register,
+            client,
+            acks: VecDeque::new(),
+            held: VecDeque::new(),
+            receipts: Batch::default(),
+            entry: BytesMut::new(),
+            is_up: false,
+        }
+    }
+
     /// Serves until the connection breaks. Cancel-safe at every await: what was taken is acknowledged later or not at all.
     pub(super) async fn serve(
         mut self,

@@ -223,7 +223,11 @@ fn read_tail(
     let name = segment_name(Lsn(segment.base));
     let path = dir.join(&name);
     let file = disk.open(&path).map_err(io_error("open", &path))?;
-    let bytes = read_segment(&*file, segment.file_bytes).map_err(io_error("read", &path))?;
+    let mut bytes = read_segment(&*file, segment.file_bytes).map_err(io_error("read", &path))?;
+    if sabotage::is(Sabotage::DamageInRecovery) {
+        let end = find_tail(&bytes, &header, u64::MAX, &mut |_| {}).end as usize;
+        bytes[SEGMENT_HEADER_BYTES.midpoint(end)] ^= 1;
+    }
     let tail = find_tail(&bytes, &header, u64::MAX, &mut |_| {});
     report.damaged.clone_from(&tail.damaged);
     report.torn = tail.torn.map(|(torn_bytes, entries_count)| TornTail {

@@ -10,6 +10,7 @@ use super::super::rules::Rules;
 use super::super::signals::SignalMap;
 use super::super::verdict::Verdict;
 use super::Book;
+use crate::sabotage::{self, Sabotage};
 use crate::spool::Lsn;
 
 /// What a snapshot keeps of a book.
@@ -69,6 +70,10 @@ impl Book {
         };
         newest.iter().for_each(|(_, id)| book.note_recent(id));
         book.show_waiting();
+        if sabotage::is(Sabotage::ForgetOwed) {
+            book.owing.clear();
+            book.owed.clear();
+        }
         book
     }
 }

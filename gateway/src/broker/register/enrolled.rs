@@ -28,18 +28,25 @@ pub(super) type Heard = Arc<Mutex<Elsewhere>>;
 #[derive(Debug)]
 pub(in crate::broker) struct Enrolled {
     pub(in crate::broker) identity: Identity,
-    pub(super) certificate: CertificateDer<'static>,
-    /// An uncompressed point.
-    public_key: Vec<u8>,
-    pub(super) secret: Arc<EnvelopeSecret>,
+    /// `None`: whoever brings the messages has seen to the identity.
+    pub(super) papers: Option<Papers>,
     key: OnceLock<Option<EnvelopeKey>>,
     /// Unix ms from which nothing that the key made is believed.
     ends_ms: AtomicU64,
     /// Whether the log has named it as one that still uses a key with an end.
     was_named: AtomicBool,
+    pub(super) elsewhere: Heard,
+}
+
+/// What shows whose a key is.
+#[derive(Debug)]
+pub(super) struct Papers {
+    pub(super) certificate: CertificateDer<'static>,
+    /// An uncompressed point.
+    public_key: Vec<u8>,
+    pub(super) secret: Arc<EnvelopeSecret>,
     /// When the certificate was last looked at, and whether it was good.
     pub(super) checked: Mutex<Option<(Instant, bool)>>,
-    pub(super) elsewhere: Heard,
 }
 
 impl Enrolled {
@@ -53,24 +60,38 @@ impl Enrolled {
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let public_key = parsed.public_key().subject_public_key.data.to_vec();
         // 0x04, then both coordinates of 32 bytes (SEC 1, 2.3.3).
-        (public_key.len() == 65 && public_key[0] == 4).then(|| Self {
-            identity,
+        let is_point = public_key.len() == 65 && public_key[0] == 4;
+        let papers = Papers {
             certificate: certificate.clone(),
             public_key,
             secret: Arc::clone(secret),
-            key: OnceLock::new(),
-            ends_ms: AtomicU64::new(NO_END),
-            was_named: AtomicBool::new(false),
             checked: Mutex::default(),
-            elsewhere: Arc::clone(elsewhere),
-        })
+        };
+        is_point.then(|| Self::with(identity, Some(papers), OnceLock::new(), Arc::clone(elsewhere)))
+    }
+
+    /// A device whose identity and key its caller vouches for.
+    pub(super) fn vouched_for(identity: Identity, key: EnvelopeKey) -> Self {
+        Self::with(identity, None, OnceLock::from(Some(key)), Heard::default())
+    }
+
+    fn with(
+        identity: Identity,
+        papers: Option<Papers>,
+        key: OnceLock<Option<EnvelopeKey>>,
+        elsewhere: Heard,
+    ) -> Self {
+        let (ends_ms, was_named) = (AtomicU64::new(NO_END), AtomicBool::new(false));
+        Self { identity, papers, key, ends_ms, was_named, elsewhere }
     }
 
     /// The key of this device, agreed on first use. `None` if its public key is no point of the curve.
     pub(in crate::broker) fn key(&self) -> Option<&EnvelopeKey> {
         let Identity { force, device, .. } = &self.identity;
-        let agree =
-            || self.secret.agree(&self.public_key, |agreed| EnvelopeKey::derive(agreed, force, device));
+        let agree = || {
+            let Papers { secret, public_key, .. } = self.papers.as_ref()?;
+            secret.agree(public_key, |agreed| EnvelopeKey::derive(agreed, force, device))
+        };
         self.key.get_or_init(agree).as_ref()
     }
 
@@ -92,7 +113,7 @@ impl Enrolled {
     }
 
     pub(super) fn has_ended(&self, now_ms: u64) -> bool {
-        now_ms >= self.ends_ms.load(Ordering::Relaxed)
+        now_ms >= self.ends_ms.load(Ordering::Relaxed) && !sabotage::is(Sabotage::OutliveKey)
     }
 
     /// Whether the key has an end: the device is to be told the new one before it.
