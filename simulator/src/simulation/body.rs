@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fieldpost_firmware::{Device, Fix, Handle, Settings};
 use fieldpost_gateway::pki::Identity;
-use fieldpost_protocol::{DeviceId, Duty, FixSource, ForceId, Mode, Position, ReportReason};
+use fieldpost_protocol::{DeviceId, Duty, EnvelopeKey, FixSource, ForceId, Mode, Position, ReportReason};
 
 use super::{
     flash::Flash,
@@ -16,6 +16,8 @@ use crate::{check::ledger::RecordId, world::dice::Dice};
 /// A device and who wears it.
 pub(super) struct Body {
     pub(super) identity: Identity,
+    /// Behind a broker: what it seals with.
+    pub(super) key: Option<EnvelopeKey>,
     pub(super) flash: Flash,
     /// None without power.
     pub(super) device: Option<Box<Device<Flash>>>,
@@ -55,7 +57,7 @@ impl Link {
 }
 
 impl Body {
-    pub(super) fn new(number: usize, dice: Dice) -> Self {
+    pub(super) fn new(number: usize, is_behind_broker: bool, dice: Dice) -> Self {
         let identity = Identity {
             force: ForceId::try_new(FORCE).expect("an identity"),
             device: DeviceId::try_new(&format!("pc-{number:04}")).expect("an identity"),
@@ -65,6 +67,7 @@ impl Body {
         };
         Self {
             identity,
+            key: is_behind_broker.then(|| EnvelopeKey::from_bytes([number as u8; 32])),
             flash: Flash::default(),
             device: None,
             booted_ms: 0,
@@ -86,6 +89,10 @@ impl Body {
         self.link = Link::default();
         self.poll_at_ms = None;
         let settings = Settings { duty: Duty::ON_DUTY, ..Settings::vehicle(Mode::Test) };
+        let settings = match self.key {
+            Some(key) => settings.behind_broker(key),
+            None => settings,
+        };
         // A memory that was just revived does not fail; a device that cannot start stays dark until the next start.
         self.device = Device::start(settings, self.flash.clone()).ok().map(Box::new);
     }

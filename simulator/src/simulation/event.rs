@@ -2,7 +2,11 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use super::{net::ConnId, plan::Fault};
+use super::{
+    broker::{Asked, Message},
+    net::ConnId,
+    plan::Fault,
+};
 
 /// Something that happens.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +49,14 @@ pub(super) enum Event {
     Fault(FaultAt),
     /// A fault that lasts is over.
     Over(Over),
+    /// The gateway connects to the broker.
+    Connect { life: u32 },
+    /// A message reaches the gateway on its connection `carrier` to the broker.
+    Carry { carrier: u64, packet_id: u16, message: Message },
+    /// What the gateway asks on it reaches the broker.
+    Ask { carrier: u64, asked: Asked },
+    /// What the broker held back, or says again.
+    Requeue(Message),
     /// Everything is healed.
     Heal,
 }
@@ -62,6 +74,8 @@ pub(super) enum Over {
     SlowDisk,
     SinkDown,
     DeviceClock(usize),
+    BrokerDown,
+    BrokerUnfaithful,
 }
 
 /// The queue.
@@ -100,6 +114,8 @@ impl Fault {
             Self::DiskFull { lasts_ms } => Some((lasts_ms, Over::DiskFull)),
             Self::SlowDisk { lasts_ms } => Some((lasts_ms, Over::SlowDisk)),
             Self::SinkDown { lasts_ms } => Some((lasts_ms, Over::SinkDown)),
+            Self::BrokerKilled { lasts_ms } => Some((lasts_ms, Over::BrokerDown)),
+            Self::BrokerUnfaithful { lasts_ms } => Some((lasts_ms, Over::BrokerUnfaithful)),
             Self::DeviceClock { .. } => Some((20_000, Over::DeviceClock(device))),
             _ => None,
         }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     net::{Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
     path::Path,
     sync::{
         Arc,
@@ -13,6 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use fieldpost_gateway::{
+    broker::BareBroker,
     dedup::{Dedup, DedupBounds},
     downlink::{Downlink, DownlinkBounds},
     forward::{
@@ -24,12 +26,16 @@ use fieldpost_gateway::{
     live::{self, Live},
     login::Operator,
     metrics::Metrics,
+    pki::Identity,
     record::Record,
     retention::{RetentionMetrics, Rules},
     service::ConnectedDevices,
-    spool::{BatchLimits, Clock, Crew, Disk, Lsn, ReadError, Spool, SpoolError, SpoolSettings, Wait},
+    spool::{
+        BatchLimits, Clock, Crew, Disk, Health, Lsn, ReadError, RecoveryReport, Spool, SpoolError,
+        SpoolSettings, Wait,
+    },
 };
-use fieldpost_protocol::ForceId;
+use fieldpost_protocol::{EnvelopeKey, ForceId};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -68,6 +74,8 @@ pub(super) struct Surroundings {
     pub(super) clock: Clock,
     pub(super) desk: Desk,
     pub(super) sink: ForceSystem,
+    /// Devices that are behind a broker, each with its key.
+    pub(super) behind_broker: Vec<(Identity, EnvelopeKey)>,
 }
 
 fn spool_settings(around: &Surroundings) -> SpoolSettings {
@@ -76,8 +84,7 @@ fn spool_settings(around: &Surroundings) -> SpoolSettings {
         bytes_max: SEGMENT_BYTES * around.segment_count,
         reserve_bytes: SEGMENT_BYTES,
         retain_ms: PERIODS.spool_ms,
-        // Left to the spool's own tests.
-        seal_after_ms: None,
+        seal_after_ms: PERIODS.seal_after_ms(),
         pending_bytes_max: PENDING_BYTES,
         // Readers that keep up find everything in memory, others read files.
         tail_bytes_max: 4 << 10,
@@ -109,8 +116,12 @@ pub(super) struct Gateway {
     pub(super) spool: Spool,
     pub(super) crew: Crew,
     pub(super) door: BareDoor,
+    /// If any device is behind one.
+    pub(super) broker: Option<BareBroker>,
     pub(super) live: Live,
     pub(super) ledger: SharedLedger,
+    /// What it said of its spool when it opened it.
+    pub(super) recovery: RecoveryReport,
     tasks: Vec<TaskId>,
     _stop: CancellationToken,
 }
@@ -123,8 +134,8 @@ impl Gateway {
         tasks: &mut Tasks,
     ) -> Result<Self, SpoolError> {
         let settings = spool_settings(&around);
-        let Surroundings { disk, clock, sink, .. } = around;
-        let (spool, crew, _) = Spool::open_by_hand(Path::new(SPOOL_DIR), settings, Arc::clone(&disk))?;
+        let Surroundings { disk, clock, sink, behind_broker, .. } = around;
+        let (spool, crew, recovery) = Spool::open_by_hand(Path::new(SPOOL_DIR), settings, Arc::clone(&disk))?;
         let (metrics, stop) = (Metrics::new(), CancellationToken::new());
         let (ledger, keeping) =
             ledger::task::prepare(Arc::clone(&disk), Path::new(DATA_DIR), &spool, clock.now_ms(), &stop)?;
@@ -132,6 +143,10 @@ impl Gateway {
         ledger.teach(&dedup);
         // As in the product: a gateway that cannot read its newest records stores redeliveries twice, and sinks drop them.
         _ = dedup.rebuild_from(&spool).await;
+        let broker = (!behind_broker.is_empty()).then(|| {
+            BareBroker::new(behind_broker, ingest_config(), &spool, &dedup, &metrics, clock.clone())
+        });
+        let brokers = broker.as_ref().map(|broker| (broker.brokers(), dedup.clone()));
         let downlink = Downlink::new(DownlinkBounds::default());
         let door = BareDoor::new(
             ingest_config(),
@@ -141,7 +156,7 @@ impl Gateway {
             Arc::clone(&metrics),
             clock.clone(),
         );
-        let devices = Arc::new(ConnectedDevices { downlink, brokers: None });
+        let devices = Arc::new(ConnectedDevices { downlink, brokers });
         let settings = live_settings(Arc::clone(&disk), clock.clone());
         let (live, parts) =
             live::prepare(settings, &spool, devices, Arc::default(), Arc::clone(&metrics), &stop)?;
@@ -153,7 +168,7 @@ impl Gateway {
             vec![tasks.spawn(door.ring()), tasks.spawn(door.sweep()), tasks.spawn(forwarder.run())];
         running.push(tasks.spawn(keeping));
         running.extend(parts.into_iter().map(|part| tasks.spawn(part)));
-        Ok(Self { spool, crew, door, live, ledger, tasks: running, _stop: stop })
+        Ok(Self { spool, crew, door, broker, live, ledger, recovery, tasks: running, _stop: stop })
     }
 
     /// Ends as a killed process does.
@@ -175,6 +190,17 @@ impl Gateway {
         let live = self.live.clone();
         // Whether it worked, the page will show.
         self.tasks.push(tasks.spawn(async move { _ = live.acknowledge(&id, &operator).await }));
+    }
+
+    /// Whether its spool has room for records of every class.
+    pub(super) fn takes_records(&self) -> bool {
+        self.spool.stats().health == Health::Ok
+    }
+
+    /// The numbers of the entries that it says are committed, and kept in segments.
+    pub(super) fn committed(&self) -> RangeInclusive<u64> {
+        let stats = self.spool.stats();
+        stats.first.0..=stats.committed.0
     }
 
     /// Bytes that wait for the writer now, and that may.

@@ -19,7 +19,9 @@
 //! handshake), sockets, threads. Virtual time is counted in ms; tokio's paused clock carries the gateway's timers.
 
 mod audit;
+mod behind_broker;
 mod body;
+mod broker;
 mod command;
 mod device;
 mod event;

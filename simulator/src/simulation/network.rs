@@ -4,6 +4,7 @@
 //! some instant on not at all, and each side learns of that in its own time, or never.
 
 use fieldpost_firmware::Input;
+use fieldpost_protocol::{BootId, Downlink, Receipt, SeqRange};
 
 use super::{
     event::Event,
@@ -13,6 +14,7 @@ use super::{
     run::Run,
     tasks::TaskId,
 };
+use crate::check::ledger::RecordId;
 
 /// Seconds; a device pings twice as often.
 const KEEP_ALIVE_S: u16 = 60;
@@ -22,6 +24,8 @@ pub(super) struct Conn {
     device: usize,
     /// The gateway's end and the session that has it.
     gateway: Option<(GatewayEnd, TaskId)>,
+    /// Or it ends at the broker.
+    is_at_broker: bool,
     /// One-way delay, ms.
     delay_ms: u64,
     /// When the last bytes arrive that were sent so far, each way.
@@ -55,6 +59,7 @@ impl Run<'_> {
             Conn {
                 device,
                 gateway: None,
+                is_at_broker: false,
                 delay_ms,
                 up_at_ms: self.now_ms,
                 down_at_ms: self.now_ms,
@@ -75,6 +80,12 @@ impl Run<'_> {
         let delay_ms = self.delay_ms(conn);
         let Some(entry) = self.conns.get_mut(&conn) else { return };
         if entry.up_is_cut {
+            return;
+        }
+        if self.bodies[entry.device].key.is_some() {
+            entry.is_at_broker = self.broker.welcome(conn, entry.device);
+            let answer = if entry.is_at_broker { Event::Open { conn } } else { Event::DownEnd { conn } };
+            self.events.add(self.now_ms + delay_ms, answer);
             return;
         }
         let Some(gateway) = &self.gateway else {
@@ -129,9 +140,14 @@ impl Run<'_> {
     }
 
     pub(super) fn up(&mut self, conn: ConnId, bytes: &[u8]) {
-        let Some(Conn { gateway: Some((end, _)), up_is_lost: false, .. }) = self.conns.get(&conn) else {
+        let Some(Conn { gateway, is_at_broker, up_is_lost: false, .. }) = self.conns.get(&conn) else {
             return;
         };
+        if *is_at_broker {
+            self.broker_hears(conn, bytes);
+            return;
+        }
+        let Some((end, _)) = gateway else { return };
         self.trace.note(
             self.now_ms,
             b'u',
@@ -142,8 +158,28 @@ impl Run<'_> {
     }
 
     pub(super) fn up_end(&mut self, conn: ConnId, is_lost: bool) {
+        self.broker.forget_guest(conn);
         if let Some(Conn { gateway: Some((end, _)), .. }) = self.conns.get(&conn) {
             end.end(if is_lost { End::Lost } else { End::Closed });
+        }
+    }
+
+    /// The broker sends bytes to a device.
+    pub(super) fn send_down(&mut self, conn: ConnId, bytes: Vec<u8>) {
+        let delay_ms = self.delay_ms(conn);
+        let Some(entry) = self.conns.get_mut(&conn).filter(|entry| !entry.down_is_cut) else { return };
+        entry.down_at_ms = entry.down_at_ms.max(self.now_ms + delay_ms);
+        self.events.add(entry.down_at_ms, Event::Down { conn, bytes });
+    }
+
+    /// The broker's end of a connection died with the broker, whose kernel says so.
+    pub(super) fn broker_is_gone(&mut self, conn: ConnId) {
+        let delay_ms = self.delay_ms(conn);
+        let Some(entry) = self.conns.get_mut(&conn) else { return };
+        entry.up_is_cut = true;
+        if !entry.down_is_cut {
+            let at_ms = entry.down_at_ms.max(self.now_ms + delay_ms);
+            self.events.add(at_ms, Event::DownEnd { conn });
         }
     }
 
@@ -209,12 +245,15 @@ impl Run<'_> {
                 if refused {
                     self.tell(device, Input::Refused(handle));
                 } else {
-                    self.note_records(b'A', "STORED", &records);
-                    self.know(&Fact::Stored(&records));
+                    // A broker's word says nothing.
+                    if self.bodies[device].key.is_none() {
+                        self.are_stored(&records);
+                    }
                     self.tell(device, Input::Acknowledged(handle));
                 }
             }
             Heard::Message { packet_id, payload } => {
+                self.note_told(device, &payload);
                 if let Some(packet_id) = packet_id {
                     self.send_up(conn, &mqtt::acknowledge(packet_id));
                 }
@@ -222,6 +261,35 @@ impl Run<'_> {
             }
             Heard::Nothing => {}
         }
+    }
+
+    /// What a message to a device says of its records.
+    fn note_told(&mut self, device: usize, payload: &[u8]) {
+        let heard = match self.bodies[device].key {
+            Some(key) => key.open_down(payload).ok(),
+            None => Downlink::decode(payload).ok(),
+        };
+        let id = |boot: BootId, seq: u32| RecordId { device, boot: boot.0, seq };
+        let (receipt, records): (_, Vec<_>) = match heard {
+            Some(Downlink::Receipts(said)) => {
+                let range = |range: &SeqRange| range.first.0..=range.first.0.saturating_add(range.more);
+                (said.receipt, said.ranges.iter().flat_map(range).map(|seq| id(said.boot, seq)).collect())
+            }
+            Some(Downlink::Proven(said)) => {
+                (said.receipt, said.records.iter().map(|record| id(said.boot, record.seq.0)).collect())
+            }
+            _ => return,
+        };
+        if receipt == Receipt::Stored {
+            self.are_stored(&records);
+        } else {
+            records.iter().for_each(|alarm| self.know(&Fact::Told { receipt, alarm: *alarm }));
+        }
+    }
+
+    fn are_stored(&mut self, records: &[RecordId]) {
+        self.note_records(b'A', "STORED", records);
+        self.know(&Fact::Stored(records));
     }
 
     /// The device learns that its connection is over.

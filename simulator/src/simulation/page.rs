@@ -10,10 +10,25 @@ use crate::check::ledger::RecordId;
 /// The page at one instant.
 #[derive(Debug, Default)]
 pub struct Page {
+    /// Which instant, virtual ms.
+    pub at_ms: u64,
+    /// The gateway takes records now.
+    pub takes_records: bool,
     /// Device and the latitude of its marker, micro-degrees.
     pub markers: Vec<(usize, i64)>,
-    /// Every alarm, and whether it has an owner.
-    pub alarms: Vec<(RecordId, bool)>,
+    /// Every alarm.
+    pub alarms: Vec<Shown>,
+}
+
+/// An alarm on the page.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown {
+    /// Which.
+    pub id: RecordId,
+    /// A person has it.
+    pub is_owned: bool,
+    /// Steps it has gone up because nobody took it.
+    pub steps: u32,
 }
 
 #[derive(Deserialize)]
@@ -41,11 +56,17 @@ struct Place {
 struct Alarm {
     id: String,
     acknowledged_by: Option<String>,
+    escalation: Option<Escalation>,
+}
+
+#[derive(Deserialize)]
+struct Escalation {
+    step: u32,
 }
 
 impl Page {
-    /// What is shown now; `None` while the page itself says that it is not complete.
-    pub(super) fn read(live: &Live) -> Option<Self> {
+    /// What is shown now, at `at_ms`; `None` while the page itself says that it is not complete.
+    pub(super) fn read(live: &Live, takes_records: bool, at_ms: u64) -> Option<Self> {
         if live.is_rebuilding() {
             return None;
         }
@@ -56,11 +77,10 @@ impl Page {
         let marker =
             |unit: &Unit| Some((device(&unit.device)?, (unit.position.as_ref()?.lat * 1e6).round() as i64));
         Some(Self {
+            at_ms,
+            takes_records,
             markers: units.iter().filter_map(marker).collect(),
-            alarms: alarms
-                .iter()
-                .filter_map(|a| Some((alarm(&a.id)?, a.acknowledged_by.is_some())))
-                .collect(),
+            alarms: alarms.iter().filter_map(shown).collect(),
         })
     }
 }
@@ -82,12 +102,20 @@ fn seen<T>(live: &Live, what: What, unseen: Unseen<T>) -> T {
     show_now(&mut Looks::default(), asked, unseen).expect("a counter takes every record")
 }
 
-fn device(name: &str) -> Option<usize> {
+fn shown(alarm: &Alarm) -> Option<Shown> {
+    Some(Shown {
+        id: alarm_id(&alarm.id)?,
+        is_owned: alarm.acknowledged_by.is_some(),
+        steps: alarm.escalation.as_ref().map_or(0, |escalation| escalation.step),
+    })
+}
+
+pub(super) fn device(name: &str) -> Option<usize> {
     name.strip_prefix("pc-")?.parse().ok()
 }
 
 /// `force/device/boot/seq`.
-fn alarm(id: &str) -> Option<RecordId> {
+fn alarm_id(id: &str) -> Option<RecordId> {
     let mut parts = id.split('/').skip(1);
     Some(RecordId {
         device: device(parts.next()?)?,

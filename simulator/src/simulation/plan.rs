@@ -3,12 +3,18 @@
 //! **Each seed gets a few kinds of faults, not all of them** ("swarm testing", Groce et al. 2012): a run in which everything
 //! breaks at once rarely gets far enough to show what one fault does.
 
+use std::{collections::BTreeSet, ops::Range};
+
 use crate::world::dice::Dice;
 
 /// The stream of chance that the plan is drawn from.
 const PLAN: u64 = 1;
 /// What concerns retention has a stream of its own, so that it changes nothing else.
 const RETENTION: u64 = 7;
+/// So has the operator's absence.
+const AWAY: u64 = 8;
+/// And what has to do with a broker.
+const BROKER: u64 = 9;
 
 /// One run.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +43,10 @@ pub struct Plan {
     pub rests: bool,
     /// Between two looks of the auditor.
     pub audit_ms: u64,
+    /// When nobody takes an alarm, virtual ms.
+    pub away: Range<u64>,
+    /// Devices whose connection is to a broker.
+    pub behind_broker: BTreeSet<usize>,
 }
 
 /// Somebody holds records, and lets go of them later.
@@ -103,6 +113,18 @@ pub enum Fault {
         /// By so many seconds.
         jump_s: i64,
     },
+    /// The broker dies, with everything that it has taken.
+    BrokerKilled {
+        /// For so long.
+        lasts_ms: u64,
+    },
+    /// The broker loses, repeats and holds back.
+    BrokerUnfaithful {
+        /// For so long.
+        lasts_ms: u64,
+    },
+    /// The gateway's connection to the broker breaks.
+    BrokerCut,
 }
 
 impl Plan {
@@ -113,10 +135,16 @@ impl Plan {
         let trouble_ms = 60_000 + dice.index(180_000) as u64;
         let kinds: Vec<usize> = (0..KINDS).filter(|_| dice.happens(0.4)).collect();
         let count = 2 + dice.index(12);
-        let faults = faults(&mut dice, &kinds, count, trouble_ms);
+        let mut faults = faults(&mut dice, &kinds, count, trouble_ms);
         let fix_ms = [300, 1_000, 3_000, 10_000][dice.index(4)];
         let segment_count = [5, 8, 16, 64][dice.index(4)];
         let device_count = 1 + dice.index(4);
+        let mut dice = Dice::new(seed, BROKER);
+        let behind_broker = behind_broker(&mut dice, device_count);
+        if !behind_broker.is_empty() {
+            faults.extend(broker_faults(&mut dice, trouble_ms));
+            faults.sort_by_key(|(at_ms, _)| *at_ms);
+        }
         let mut dice = Dice::new(seed, RETENTION);
         let holds = holds(&mut dice, device_count, trouble_ms);
         let archive_bytes_max = match dice.index(3) {
@@ -138,6 +166,8 @@ impl Plan {
             archive_bytes_max,
             rests: dice.happens(0.25),
             audit_ms: 20_000,
+            away: away(&mut Dice::new(seed, AWAY), trouble_ms),
+            behind_broker,
         }
     }
 
@@ -162,8 +192,38 @@ impl Plan {
             archive_bytes_max: 16 << 20,
             rests: true,
             audit_ms: 600_000,
+            away: away(&mut Dice::new(seed, AWAY), trouble_ms),
+            behind_broker: BTreeSet::new(),
         }
     }
+}
+
+/// Some of the devices in every fourth seed.
+fn behind_broker(dice: &mut Dice, device_count: usize) -> BTreeSet<usize> {
+    let share = if dice.happens(0.25) { 0.6 } else { 0.0 };
+    (0..device_count).filter(|_| dice.happens(share)).collect()
+}
+
+fn broker_faults(dice: &mut Dice, trouble_ms: u64) -> Vec<(u64, Fault)> {
+    let fault = |_| {
+        let (at_ms, lasts_ms) = (dice.index(trouble_ms as usize) as u64, 500 + dice.index(30_000) as u64);
+        let fault = match dice.index(3) {
+            0 => Fault::BrokerKilled { lasts_ms },
+            1 => Fault::BrokerUnfaithful { lasts_ms: 2 * lasts_ms },
+            _ => Fault::BrokerCut,
+        };
+        (at_ms, fault)
+    };
+    (0..6).map(fault).collect()
+}
+
+/// Once for up to a minute, in every third seed; never when all is healed.
+fn away(dice: &mut Dice, trouble_ms: u64) -> Range<u64> {
+    if !dice.happens(0.33) {
+        return 0..0;
+    }
+    let from_ms = dice.index(trouble_ms as usize) as u64;
+    from_ms..(from_ms + 20_000 + dice.index(40_000) as u64).min(trouble_ms)
 }
 
 /// None in half of the seeds.

@@ -11,6 +11,7 @@ use tokio::time::sleep_until;
 
 use super::{
     body::Body,
+    broker::Broker,
     event::{Event, Events},
     gateway::{CURSOR_NAME, EPOCH_MS, Gateway, Surroundings, WallClock},
     net::{ConnId, Touched},
@@ -40,6 +41,7 @@ const DISK: u64 = 3;
 const SINK: u64 = 4;
 const JITTER: u64 = 5;
 pub(super) const TROUBLE: u64 = 6;
+const BROKER: u64 = 10;
 const BODIES: u64 = 100;
 
 /// How a run ended.
@@ -91,6 +93,7 @@ pub(super) struct Run<'p> {
     pub(super) wall: WallClock,
     pub(super) wall_off_s: i64,
     pub(super) sink: ForceSystem,
+    pub(super) broker: Broker,
     pub(super) gateway: Option<Gateway>,
     /// Counts starts and crashes of the gateway.
     pub(super) gateway_life: u32,
@@ -116,9 +119,11 @@ struct Rest {
 
 impl<'p> Run<'p> {
     fn new(plan: &'p Plan, trace: Trace) -> Self {
-        let bodies = (0..plan.device_count)
-            .map(|number| Body::new(number, Dice::new(plan.seed, BODIES + number as u64)))
-            .collect();
+        let body = |number| {
+            let dice = Dice::new(plan.seed, BODIES + number as u64);
+            Body::new(number, plan.behind_broker.contains(&number), dice)
+        };
+        let bodies = (0..plan.device_count).map(body).collect();
         Self {
             plan,
             now_ms: 0,
@@ -141,6 +146,7 @@ impl<'p> Run<'p> {
             wall: WallClock::default(),
             wall_off_s: 0,
             sink: ForceSystem::new(Dice::new(plan.seed, SINK)),
+            broker: Broker::new(Dice::new(plan.seed, BROKER)),
             gateway: None,
             gateway_life: 0,
             write_is_arranged: false,
@@ -220,6 +226,7 @@ impl<'p> Run<'p> {
             self.tasks.run();
             let carried = self.carry_away();
             self.hear_sink();
+            self.hear_station();
             if !self.write_on() && !carried {
                 return;
             }
@@ -273,6 +280,10 @@ impl<'p> Run<'p> {
             Event::GatewayStarts { life } => self.start_gateway(life).await,
             Event::Fault(at) => self.strike(at.0),
             Event::Over(over) => self.end_of(over),
+            Event::Connect { life } => self.connect_to_broker(life),
+            Event::Carry { carrier, packet_id, message } => self.carry(carrier, packet_id, message),
+            Event::Ask { carrier, asked } => self.ask(carrier, asked),
+            Event::Requeue(message) => self.requeue(message),
             Event::Heal => self.heal(),
         }
     }
@@ -314,6 +325,11 @@ impl<'p> Run<'p> {
             clock: self.wall.clock(),
             desk: self.desk.clone(),
             sink: self.sink.clone(),
+            behind_broker: self
+                .bodies
+                .iter()
+                .filter_map(|body| Some((body.identity.clone(), body.key?)))
+                .collect(),
         };
         let started = Gateway::start(surroundings, &jitter, &mut self.tasks).await;
         self.trace.note(
@@ -331,9 +347,11 @@ impl<'p> Run<'p> {
         match started {
             Ok(gateway) => {
                 self.gateway = Some(gateway);
+                self.hear_recovery();
                 self.write_is_arranged = false;
                 self.events.add(self.now_ms + 1_000, Event::Tend { life });
                 self.events.add(self.now_ms + self.plan.look_ms, Event::Look { life });
+                self.events.add(self.now_ms + 50, Event::Connect { life });
                 self.look_into_spool().await;
             }
             // As its supervisor would.
@@ -356,7 +374,10 @@ impl<'p> Run<'p> {
                 || gateway.ledger.lock().folded() < stats.committed
                 || stats.cursors.iter().any(|c| c.name == CURSOR_NAME && c.position < stats.committed)
         };
-        self.owed() == 0 && self.gateway.as_ref().is_some_and(|gateway| !lag(gateway))
+        // Behind a broker a receipt that was lost is said again after a minute.
+        let is_told =
+            || self.plan.behind_broker.is_empty() || self.checkers.iter().all(|checker| checker.is_done());
+        self.owed() == 0 && self.gateway.as_ref().is_some_and(|gateway| !lag(gateway)) && is_told()
     }
 
     /// The page is drawn four times a second, and the operator looks once: what they do next is part of the picture.

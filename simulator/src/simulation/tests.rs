@@ -1,9 +1,14 @@
 use super::{Outcome, Plan, Trace, simulate};
 
 /// Seeds that once broke a promise. Each must hold for ever.
-const ONCE_BROKEN: [u64; 2] = [
+const ONCE_BROKEN: [u64; 7] = [
     // A full spool stayed full: the alarms' cursor moved only with an alarm or after 20,000 records.
     578, 900,
+    // The ledger counts a hole in a batch that was never committed, and the checker took that for a record.
+    711,
+    // A forwarder's cursor passed an alarm whose note that the force system has it was lost with a failing disk: its wearer was
+    // never told DELIVERED.
+    349, 530, 644, 975,
 ];
 
 fn run(seed: u64) -> Outcome {

@@ -56,6 +56,9 @@ impl Run<'_> {
             Fault::SinkDown { .. } => self.sink.set_down(true),
             Fault::GatewayClock { jump_s } => self.wall_off_s = jump_s,
             Fault::DeviceClock { jump_s } => self.bodies[device].clock_off_s = jump_s,
+            Fault::BrokerKilled { .. } => self.kill_broker(),
+            Fault::BrokerUnfaithful { .. } => self.broker.is_unfaithful = true,
+            Fault::BrokerCut => self.lose_gateway_at_broker(),
         }
         if let Some((after_ms, over)) = fault.over(device) {
             self.events.add(self.now_ms + after_ms, Event::Over(over));
@@ -72,6 +75,8 @@ impl Run<'_> {
             Over::SlowDisk => self.disk_is_slow = false,
             Over::SinkDown => self.sink.set_down(false),
             Over::DeviceClock(device) => self.bodies[device].clock_off_s = 0,
+            Over::BrokerDown => self.broker.is_down = false,
+            Over::BrokerUnfaithful => self.broker.is_unfaithful = false,
         }
     }
 
@@ -83,6 +88,7 @@ impl Run<'_> {
         self.disk_is_slow = false;
         self.everybody_is_cut_off = false;
         self.sink.set_down(false);
+        (self.broker.is_down, self.broker.is_unfaithful) = (false, false);
         self.wall_off_s = 0;
         for device in 0..self.bodies.len() {
             self.bodies[device].is_out_of_reach = false;
@@ -98,12 +104,13 @@ impl Run<'_> {
     pub(super) fn crash_gateway(&mut self, unsynced: Unsynced, words: &str) {
         let Some(gateway) = self.gateway.take() else { return };
         self.trace.note(self.now_ms, b'C', &[], format_args!("gateway ends: {words}, {unsynced:?}"));
-        self.know(&Fact::Crashed);
+        self.know(&Fact::Crashed { committed: gateway.committed() });
         self.crashes += 1;
         self.gateway_life += 1;
         // First the disk: nothing that is dropped below may still reach it.
         self.disk = self.disk.cut_power(unsynced);
         gateway.kill(&mut self.tasks);
+        self.lose_gateway_at_broker();
         let says_so = unsynced == Unsynced::Kept;
         for conn in self.conns.keys().copied().collect::<Vec<_>>() {
             self.gateway_end_is_gone(conn, says_so);

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use fieldpost_gateway::{record::Record, spool::SpoolError};
+use fieldpost_gateway::{
+    record::Record,
+    spool::{RecoveryReport, SpoolError},
+};
 
 use super::{
     audit,
@@ -53,13 +56,12 @@ impl Run<'_> {
     pub(super) fn look(&mut self) {
         let Some(gateway) = &mut self.gateway else { return };
         let (pending_bytes, pending_bytes_max) = gateway.pending_bytes();
-        if let Some(page) = Page::read(&gateway.live) {
-            for (alarm, is_owned) in &page.alarms {
-                if !is_owned && self.trouble.happens(0.3) {
-                    gateway.acknowledge(&page::id_of(*alarm), &mut self.tasks);
-                }
-            }
+        let takes_records = gateway.takes_records();
+        if let Some(page) = Page::read(&gateway.live, takes_records, self.now_ms) {
+            let open: Vec<RecordId> =
+                page.alarms.iter().filter(|alarm| !alarm.is_owned).map(|alarm| alarm.id).collect();
             self.know(&Fact::Page(&page));
+            self.take_alarms(&open);
         }
         let [disk_bytes, archive_bytes] = self.used_bytes();
         self.know(&Fact::Used {
@@ -71,6 +73,29 @@ impl Run<'_> {
             pending_bytes,
             pending_bytes_max,
         });
+    }
+
+    /// Who is not away takes an alarm now and then.
+    fn take_alarms(&mut self, open: &[RecordId]) {
+        if self.plan.away.contains(&self.now_ms) {
+            return;
+        }
+        for alarm in open {
+            if self.trouble.happens(0.3) {
+                self.know(&Fact::Taken(*alarm));
+                if let Some(gateway) = &mut self.gateway {
+                    gateway.acknowledge(&page::id_of(*alarm), &mut self.tasks);
+                }
+            }
+        }
+    }
+
+    /// What the gateway's log says of its spool.
+    pub(super) fn hear_recovery(&mut self) {
+        let Some(gateway) = &self.gateway else { return };
+        let RecoveryReport { damaged, skipped, .. } = &gateway.recovery;
+        let damaged: Vec<_> = damaged.iter().chain(skipped).map(|gap| gap.from.0..=gap.to.0).collect();
+        self.know(&Fact::Recovered { damaged: &damaged });
     }
 
     /// Without the archive, and the archive. What pages were shown and the loss ledger have bounds of their own, far above a

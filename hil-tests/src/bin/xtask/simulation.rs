@@ -13,7 +13,7 @@ const SHIFT: [&str; 5] = ["check", "--officers", "20", "--hours", "8"];
 /// A broken gateway must be found within so many of them.
 const BROKEN_SEEDS: &str = "200";
 /// What the simulation must find.
-const WAYS: [&str; 8] = [
+const WAYS: [&str; 14] = [
     "ack-before-commit",
     "forget-last-record",
     "drop-on-overflow",
@@ -22,6 +22,12 @@ const WAYS: [&str; 8] = [
     "miss-in-ledger",
     "erase-held",
     "keep-expired",
+    "damage-in-recovery",
+    "forget-owed",
+    "deliver-unasked",
+    "time-out-alarm",
+    "never-escalate",
+    "one-lane",
 ];
 
 pub(crate) fn run_all() -> Result<(), Failure> {

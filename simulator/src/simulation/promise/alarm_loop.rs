@@ -40,6 +40,10 @@ impl Checker for AlarmLoop {
         "the alarm loop closes"
     }
 
+    fn is_done(&self) -> bool {
+        self.open().is_none()
+    }
+
     fn see(&mut self, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Issued { device, boot, .. } => {
@@ -52,7 +56,9 @@ impl Checker for AlarmLoop {
             Fact::Seen(alarm) => {
                 self.seen.insert(*alarm);
             }
-            Fact::Page(page) => self.owned.extend(page.alarms.iter().copied()),
+            Fact::Page(page) => {
+                self.owned.extend(page.alarms.iter().map(|alarm| (alarm.id, alarm.is_owned)));
+            }
             Fact::Settled { .. } => return self.open().map_or(Ok(()), Err),
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Checker, Fact};
+use super::{Checker, Fact, stays_here};
 use crate::{check::ledger::RecordId, simulation::key};
 
 /// See the module.
@@ -11,6 +11,8 @@ pub(super) struct Custody {
     /// Acknowledged, and the gateway's alone: the device has let go of them and no sink has them yet.
     gateways: BTreeSet<RecordId>,
     delivered: BTreeSet<RecordId>,
+    /// No force system ever has them, so retention alone says how long they are kept.
+    withheld: BTreeSet<RecordId>,
 }
 
 impl Checker for Custody {
@@ -20,8 +22,14 @@ impl Checker for Custody {
 
     fn see(&mut self, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
+            Fact::Published { device, frame, .. } if stays_here(frame) => {
+                self.withheld.extend(key::records(*device, frame));
+                Ok(())
+            }
             Fact::Stored(records) => {
-                let new = records.iter().filter(|record| !self.delivered.contains(record));
+                let is_owed =
+                    |record: &&RecordId| !self.delivered.contains(record) && !self.withheld.contains(record);
+                let new = records.iter().filter(is_owed);
                 self.gateways.extend(new);
                 Ok(())
             }

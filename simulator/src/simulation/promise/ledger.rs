@@ -4,6 +4,9 @@
 //! ledger counts that as missed. **Its word alone excuses nothing**: without such a crash it must have missed nothing; with
 //! one it must have missed no more than what has left the spool, and each entry that it counts excuses one record that it does
 //! not know. Even then it must not know of a sequence that no device issued.
+//!
+//! It counts as missed also what recovery found damaged. Those entries were never committed (the checker of crashes sees to that),
+//! so their devices have sent them again: they excuse the count, and no record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +37,8 @@ pub(super) struct LossLedger {
     disk_failed: bool,
     /// And the gateway crashed after that.
     may_miss: bool,
+    /// Numbers that recovery called damaged.
+    damaged: BTreeSet<u64>,
     /// As the auditor saw it last: the newest number of all, and how many can be read from segments.
     newest_lsn: u64,
     spooled_count: u64,
@@ -54,13 +59,13 @@ impl LossLedger {
 
     fn judge(&self) -> Result<(), String> {
         let Some(page) = &self.accounts else { return Err("it was never read".to_owned()) };
-        let missed = page.missed;
+        let gone = self.newest_lsn.saturating_sub(self.spooled_count);
+        if page.missed > gone {
+            return Err(format!("it says that it missed {} entries, and {gone} cannot be read", page.missed));
+        }
+        let missed = page.missed.saturating_sub(self.damaged.len() as u64);
         if missed > 0 && !self.may_miss {
             return Err(format!("it says that it missed {missed} entries, and nothing kept it from reading"));
-        }
-        let gone = self.newest_lsn.saturating_sub(self.spooled_count);
-        if missed > gone {
-            return Err(format!("it says that it missed {missed} entries, and {gone} cannot be read"));
         }
         let mut absent = Vec::new();
         for (&(device, boot), &count) in &self.issued {
@@ -118,7 +123,8 @@ impl Checker for LossLedger {
             Fact::Stored(records) => self.stored.extend(*records),
             Fact::Accounts(page) => self.accounts = Some(Box::new((*page).clone())),
             Fact::DiskFails => self.disk_failed = true,
-            Fact::Crashed => self.may_miss |= self.disk_failed,
+            Fact::Crashed { .. } => self.may_miss |= self.disk_failed,
+            Fact::Recovered { damaged } => self.damaged.extend(damaged.iter().cloned().flatten()),
             Fact::Audited(audit) => {
                 let newest_lsn = audit.kept.iter().map(|kept| kept.lsn).max();
                 self.newest_lsn = self.newest_lsn.max(newest_lsn.unwrap_or(0));
@@ -141,6 +147,8 @@ pub(super) fn named(device: usize, frame: &[u8]) -> Vec<RecordId> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeInclusive;
+
     use super::*;
     use crate::{
         check::account::{Account, BootAccount, Range},
@@ -149,6 +157,17 @@ mod tests {
 
     /// Ten records acknowledged, of which the gateway knows `known` and says that it `missed` some; the spool has `spooled`.
     fn judged(has_crashed: bool, spooled: u64, known: u32, missed: u64) -> Result<(), String> {
+        judged_after(&[], has_crashed, spooled, known, missed)
+    }
+
+    /// The same, and recovery has called entries damaged.
+    fn judged_after(
+        damaged: &[RangeInclusive<u64>],
+        has_crashed: bool,
+        spooled: u64,
+        known: u32,
+        missed: u64,
+    ) -> Result<(), String> {
         let mut ledger = LossLedger::default();
         let records: Vec<_> = (0..10).map(|seq| RecordId { device: 0, boot: 1, seq }).collect();
         let kept = |lsn| Kept { lsn, id: None, received_at_ms: 0, period_ms: None, is_archived: false };
@@ -164,8 +183,11 @@ mod tests {
             Fact::Accounts(&page),
         ];
         facts.iter().try_for_each(|fact| ledger.see(fact))?;
+        ledger.see(&Fact::Recovered { damaged })?;
         if has_crashed {
-            [Fact::DiskFails, Fact::Crashed].iter().try_for_each(|fact| ledger.see(fact))?;
+            [Fact::DiskFails, Fact::Crashed { committed: 1..=10 }]
+                .iter()
+                .try_for_each(|fact| ledger.see(fact))?;
         }
         ledger.see(&Fact::Settled { owed: 0 })
     }
@@ -174,11 +196,15 @@ mod tests {
     fn what_a_ledger_says_that_it_missed_excuses_no_more_than_a_crash_can_have_taken() {
         assert_eq!(judged(false, 10, 10, 0), Ok(()));
         assert_eq!(judged(true, 7, 7, 3), Ok(()));
+        assert_eq!(judged_after(&[2..=4], false, 7, 10, 3), Ok(()));
+        assert_eq!(judged_after(&[2..=4], true, 4, 7, 6), Ok(()));
         let lies = [
             (judged(false, 7, 7, 3), "nothing kept it from reading"),
             (judged(true, 8, 7, 3), "2 cannot be read"),
             (judged(true, 1, 6, 3), "4 differences"),
             (judged(true, 1, 11, 3), "the ledger knows 11"),
+            (judged_after(&[2..=3], false, 7, 10, 3), "missed 1 entries, and nothing kept it from reading"),
+            (judged_after(&[2..=4], false, 7, 9, 3), "1 differences"),
         ];
         for (judged, words) in lies {
             assert!(judged.as_ref().is_err_and(|error| error.contains(words)), "{judged:?} {words}");

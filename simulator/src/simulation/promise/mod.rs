@@ -6,15 +6,19 @@
 mod alarm_loop;
 mod balance;
 mod bounds;
+mod crash;
 mod custody;
 mod ledger;
 mod never_back;
 mod once;
+mod overtaking;
+mod receipts;
 mod retention;
+mod standing;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
-use fieldpost_protocol::Lane;
+use fieldpost_protocol::{Class, Envelope, Lane, Receipt};
 
 pub use super::audit::Kept;
 use super::page::Page;
@@ -47,6 +51,15 @@ pub enum Fact<'a> {
     Raised(RecordId),
     /// A wearer has heard that a person has the alarm.
     Seen(RecordId),
+    /// A person at the page takes an alarm.
+    Taken(RecordId),
+    /// A device was told how far one of its alarms has come, whether or not that is news to its wearer.
+    Told {
+        /// Which step.
+        receipt: Receipt,
+        /// Of which alarm.
+        alarm: RecordId,
+    },
     /// What the page shows.
     Page(&'a Page),
     /// What the gateway uses, in bytes.
@@ -81,8 +94,16 @@ pub enum Fact<'a> {
     Delivered(&'a str),
     /// The gateway's disk has begun to be full, or to fail.
     DiskFails,
-    /// The gateway has ended without a goodbye.
-    Crashed,
+    /// The gateway has ended without a goodbye. Its metrics have said last that these entries were committed and kept.
+    Crashed {
+        /// By number.
+        committed: RangeInclusive<u64>,
+    },
+    /// It has started, and its log says that it found these entries damaged.
+    Recovered {
+        /// By number.
+        damaged: &'a [RangeInclusive<u64>],
+    },
     /// The gateway's loss ledger says this.
     Accounts(&'a AccountsPage),
     /// Somebody holds what a device, or all, send.
@@ -129,14 +150,23 @@ pub struct Breach {
 pub fn all() -> Vec<Box<dyn Checker>> {
     vec![
         Box::<custody::Custody>::default(),
+        Box::<crash::Crash>::default(),
         Box::<balance::Balance>::default(),
         Box::<never_back::NeverBack>::default(),
         Box::<alarm_loop::AlarmLoop>::default(),
+        Box::<standing::Standing>::default(),
+        Box::<receipts::Receipts>::default(),
+        Box::<overtaking::Overtaking>::default(),
         Box::<bounds::Bounds>::default(),
         Box::<once::OnceByKey>::default(),
         Box::<ledger::LossLedger>::default(),
         Box::<retention::Retention>::default(),
     ]
+}
+
+/// Whether a frame is for the gateway alone: health, and a device's answer to a receipt.
+fn stays_here(frame: &[u8]) -> bool {
+    Envelope::decode(frame).is_ok_and(|envelope| [Class::HEALTH, Class::HEARD].contains(&envelope.head.class))
 }
 
 /// Watches one promise.
@@ -148,4 +178,8 @@ pub trait Checker: Send {
     /// # Errors
     /// In words, how this breaks the promise.
     fn see(&mut self, fact: &Fact<'_>) -> Result<(), String>;
+    /// Whether nothing that it knows of is still to come.
+    fn is_done(&self) -> bool {
+        true
+    }
 }

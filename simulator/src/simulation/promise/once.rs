@@ -3,9 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use fieldpost_protocol::{Class, Envelope};
-
-use super::{Checker, Fact};
+use super::{Checker, Fact, stays_here};
 use crate::{check::ledger::RecordId, simulation::key};
 
 /// See the module.
@@ -27,7 +25,7 @@ impl Checker for OnceByKey {
         match fact {
             Fact::Published { device, frame, .. } => {
                 let records = key::records(*device, frame);
-                if Envelope::decode(frame).is_ok_and(|envelope| envelope.head.class == Class::HEALTH) {
+                if stays_here(frame) {
                     self.withheld.extend(&records);
                 }
                 self.published.extend(records);
