@@ -32,7 +32,7 @@ mod tak;
 pub use alarm_latency::{AlarmLatencyPlan, AlarmLatencyReport, Limits, alarm_latency};
 pub use attacks::{AttackPlan, AttackReport, attacks};
 pub use backlog::{BacklogPlan, BacklogReport, backlog};
-pub use broker::{Attacks, BrokerPlan, BrokerReport, behind_broker};
+pub use broker::{Attacks, BrokerPlan, BrokerReport, Ended, behind_broker};
 pub use clocks::{ClockReport, clock_jumps};
 pub use command::{RigCommand, Verdict};
 pub use disclosure::{DisclosurePlan, DisclosureReport, PartyKind, Sent, ends_between_log_and_send};

@@ -125,6 +125,7 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("forget-last-record", &["broker", "--kills", "3"]),
     ("skip-tag", &["broker", "--kills", "0"]),
     ("name-by-number", &["broker", "--kills", "0"]),
+    ("outlive-key", &["broker", "--kills", "0"]),
     ("tell-once", TAK_ALARM),
     ("skip-escape", TAK_ALARM),
     (

@@ -90,6 +90,19 @@ impl Evil {
         Ok(())
     }
 
+    /// Says again, word for word, what it has caught.
+    pub(super) async fn repeat<'c>(
+        &mut self,
+        caught: impl Iterator<Item = &'c Caught>,
+    ) -> Result<u64, RigError> {
+        let mut said_count = 0;
+        for Caught { device, lane, frame } in caught {
+            self.say(&topic::uplink(device, *lane), frame).await?;
+            said_count += 1;
+        }
+        Ok(said_count)
+    }
+
     /// Everything it can think of, from what it has caught. Waits until the broker has all of it.
     pub(super) async fn attack(
         &mut self,

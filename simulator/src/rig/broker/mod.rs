@@ -11,6 +11,9 @@
 //! beginning again while `evil` says again what gateways answered to its first life. **What a gateway stored of one life lets go of
 //! nothing of the other.**
 //!
+//! In the first life the gateways' envelope key is being replaced, and half of the devices seal with the former one. Between the
+//! two it ends: **what it sealed is refused from then on, with that reason**.
+//!
 //! **By key.** Two gateways own two memories of duplicates. What one has said STORED of the other hears, and does not store;
 //! what a kill cuts off between the two can stand in both spools, under one key, and a force system takes it once. Such
 //! records are counted (`in_both_count`), and are no fault.
@@ -18,6 +21,7 @@
 mod account;
 mod evil;
 mod house;
+mod keys;
 mod mosquitto;
 mod unit;
 mod units;
@@ -36,7 +40,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-pub use self::evil::Attacks;
+pub use self::{evil::Attacks, keys::Ended};
 use self::{evil::Evil, house::House, mosquitto::Mosquitto, units::Units};
 use super::{
     RigError, error,
@@ -96,6 +100,8 @@ pub struct BrokerReport {
     pub stored_under_attack_count: u64,
     /// Frames that devices heard and did not believe. Must be all that were forged.
     pub unbelieved_count: u64,
+    /// Of the gateways' former envelope key, after its end.
+    pub former_key: Ended,
 }
 
 impl BrokerReport {
@@ -118,6 +124,7 @@ impl BrokerReport {
             && self.known_count == self.attacks.replayed_count
             && self.stored_under_attack_count == 0
             && self.unbelieved_count == self.attacks.receipts_count
+            && self.former_key.held()
     }
 }
 
@@ -142,7 +149,7 @@ struct Pair {
 /// # Errors
 /// [`RigError`] if the rig itself cannot work.
 pub async fn behind_broker(plan: &BrokerPlan, dir: &Path) -> Result<BrokerReport, RigError> {
-    let house = block_in_place(|| House::new(dir, plan.device_count.max(2)))?;
+    let mut house = block_in_place(|| House::new(dir, plan.device_count.max(2)))?;
     let mosquitto = block_in_place(|| Mosquitto::start(&house.broker_dir))?;
     let broker = FrontDoor {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, mosquitto.port)),
@@ -160,6 +167,7 @@ pub async fn behind_broker(plan: &BrokerPlan, dir: &Path) -> Result<BrokerReport
     faults.kill(plan.kill_count.div_ceil(2), &units).await?;
     units.all_stored().await?;
     let mut lives = vec![units.end().await];
+    report.former_key = Box::pin(keys::end_former(&mut house, &broker, &tape.up, &faults.pair)).await?;
     let units = Box::pin(wiped(&house, &broker, &tape, &faults.pair)).await?;
     units.everyone_has_stored(LIFE_COUNT).await?;
     faults.kill(plan.kill_count, &units).await?;
@@ -220,18 +228,12 @@ async fn under_attack(
     let moved = |now: &HashMap<String, u64>, name: &str| {
         now.get(name).copied().unwrap_or(0) - before.get(name).copied().unwrap_or(0)
     };
-    let judged = async {
-        loop {
-            let now = block_in_place(|| pair.counts())?;
-            let heard: u32 = units.standings.iter().map(|standing| standing.borrow().refused).sum();
-            let devices_heard = u64::from(heard) - unbelieved >= attacks.receipts_count;
-            if moved(&now, "fieldpost_broker_messages_total") >= sent && devices_heard {
-                return Ok::<_, RigError>(now);
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
+    let is_judged = |now: &HashMap<String, u64>| {
+        let heard: u32 = units.standings.iter().map(|standing| standing.borrow().refused).sum();
+        let devices_heard = u64::from(heard) - unbelieved >= attacks.receipts_count;
+        moved(now, "fieldpost_broker_messages_total") >= sent && devices_heard
     };
-    let now = timeout(HANG, judged).await.map_err(|_| RigError::Hang(HANG))??;
+    let now = pair.counts_when(is_judged).await?;
     let reasons = ["tag-missing", "algorithm", "tag", "device-unknown", "malformed", "topic"];
     let refused = reasons.map(|reason| {
         (reason.to_owned(), moved(&now, &format!("fieldpost_broker_refused_total{{reason=\"{reason}\"}}")))
@@ -269,6 +271,23 @@ impl Pair {
 
     fn end(&mut self) -> Result<(), RigError> {
         self.running.iter_mut().try_for_each(|gateway| gateway.terminate().map(drop))
+    }
+
+    /// The counters as soon as they are so.
+    async fn counts_when(
+        &self,
+        is_so: impl Fn(&HashMap<String, u64>) -> bool,
+    ) -> Result<HashMap<String, u64>, RigError> {
+        let counted = async {
+            loop {
+                let now = block_in_place(|| self.counts())?;
+                if is_so(&now) {
+                    return Ok(now);
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(HANG, counted).await.map_err(|_| RigError::Hang(HANG))?
     }
 
     /// Every counter, of both gateways together.
