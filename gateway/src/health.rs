@@ -14,13 +14,13 @@ use axum::routing::get;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{Config, TakListener};
 use crate::metrics::Metrics;
 use crate::spool::{CommitState, Health};
 
-/// Say so two weeks before the front door's certificate or an authority expires.
+/// Say so two weeks before a certificate that we show, or an authority, expires.
 const CERTIFICATE_WARNING_S: i64 = 14 * 86_400;
-/// Say so three days before the revocation list expires: a weekend.
+/// Say so three days before a revocation list expires: a weekend.
 const LIST_WARNING_S: i64 = 3 * 86_400;
 
 /// What the gateway knows about its own state. Clones share it; asking is cheap.
@@ -47,6 +47,31 @@ struct Expiry {
     consequence: &'static str,
 }
 
+/// What ends for the clients of `[tak]`.
+fn of_tak(listener: &TakListener) -> Vec<Expiry> {
+    let mut expiries = vec![
+        Expiry {
+            name: "the certificate for TAK clients",
+            at_s: listener.identity.not_after_s,
+            warning_s: CERTIFICATE_WARNING_S,
+            consequence: "TAK clients refuse the gateway",
+        },
+        Expiry {
+            name: "the authority of TAK clients",
+            at_s: listener.client_authority.not_after_s,
+            warning_s: CERTIFICATE_WARNING_S,
+            consequence: "the gateway refuses every TAK client",
+        },
+    ];
+    expiries.extend(listener.revocation_list.as_ref().map(|list| Expiry {
+        name: "the revocation list of TAK clients",
+        at_s: list.next_update_s,
+        warning_s: LIST_WARNING_S,
+        consequence: "the gateway refuses every TAK client; renew the list",
+    }));
+    expiries
+}
+
 /// The state at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -68,7 +93,7 @@ impl Readiness {
         readiness
     }
 
-    /// Takes the dates of new certificates and a new revocation list.
+    /// Takes the dates of new certificates and new revocation lists.
     pub fn take_dates(&self, config: &Config) {
         let front_door = &config.front_door;
         let mut expiries = vec![
@@ -93,6 +118,7 @@ impl Readiness {
                 consequence: "the gateway refuses every device; run `fieldpost pki crl`",
             });
         }
+        expiries.extend(config.tak.iter().flat_map(of_tak));
         let service = &self.inner.metrics.service;
         service.certificate_expiry_s.set(front_door.identity.not_after_s);
         service
@@ -210,6 +236,8 @@ fn now_s() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RELEASE_ALL;
+    use crate::config::template::TemplateValues;
     use crate::init::{InitOptions, init};
     use crate::spool::Lsn;
 
@@ -222,9 +250,13 @@ mod tests {
     fn readiness_of(health: Health, stalled: bool) -> (Readiness, i64) {
         let dir = tempfile::tempdir().unwrap();
         let config = Config::load(&init(dir.path(), &InitOptions::default()).unwrap().config).unwrap();
-        let state = CommitState { committed: Lsn(0), urgent: Lsn(0), health, stalled, closed: false };
         let list_ends_s = config.front_door.revocation_list.as_ref().unwrap().next_update_s;
-        (Readiness::new(watch::channel(state).1, Metrics::new(), &config), list_ends_s)
+        (readiness_with(&config, health, stalled), list_ends_s)
+    }
+
+    fn readiness_with(config: &Config, health: Health, stalled: bool) -> Readiness {
+        let state = CommitState { committed: Lsn(0), urgent: Lsn(0), health, stalled, closed: false };
+        Readiness::new(watch::channel(state).1, Metrics::new(), config)
     }
 
     #[test]
@@ -257,5 +289,31 @@ mod tests {
                 .contains("the revocation list has expired: the gateway refuses every device")
         );
         assert!(said(list_ends_s + 5_000 * DAY_S).contains("the device authority has expired"));
+    }
+
+    #[test]
+    fn dates_of_the_listener_for_tak_clients_are_said_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let appendix = format!(
+            "[tak]\nlisten = \"127.0.0.1:0\"\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\n\
+             client_authority = \"pki/ca.pem\"\nrevocation_list = \"pki/crl.pem\"\n\
+             [[tak.client]]\nname = \"room\"\n{RELEASE_ALL}\n"
+        );
+        let values = TemplateValues { appendix, ..TemplateValues::default() };
+        let options = InitOptions { values, ..InitOptions::default() };
+        let config = Config::load(&init(dir.path(), &options).unwrap().config).unwrap();
+        let list_ends_s = config.tak.as_ref().unwrap().revocation_list.as_ref().unwrap().next_update_s;
+        let readiness = readiness_with(&config, Health::Ok, false);
+        let said = |now_s| readiness.report(now_s).degraded.join("; ");
+        assert_eq!(said(list_ends_s - 4 * DAY_S), "");
+        assert!(said(list_ends_s - DAY_S).contains("the revocation list of TAK clients expires in 24 hours"));
+        let after = said(list_ends_s + 5_000 * DAY_S);
+        for what in [
+            "the revocation list of TAK clients",
+            "the certificate for TAK clients",
+            "the authority of TAK clients",
+        ] {
+            assert!(after.contains(&format!("{what} has expired")), "{after}");
+        }
     }
 }

@@ -64,6 +64,7 @@ impl Service {
         let listener = TakListener { revocation_list: Some(Arc::new(list)), ..listener.clone() };
         let config = Config { tak: Some(listener), ..(**current).clone() };
         forwarders.renew_tak_revocations(&config)?;
+        self.readiness.take_dates(&config);
         *current = Arc::new(config);
         tracing::info!("renewed revocation list of TAK clients in force");
         Ok(true)
