@@ -71,6 +71,8 @@ pub enum Sabotage {
     NeverEscalate,
     /// What an envelope key has sealed is believed after the key's end.
     OutliveKey,
+    /// A TAK server is told like any other, however it wants to be.
+    IgnoreStyle,
 }
 
 /// Where a rig lets the process end as by kill -9.
@@ -92,7 +94,7 @@ pub enum CrashPoint {
 
 impl Sabotage {
     /// Every kind.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::AckBeforeCommit,
         Self::ForgetLastRecord,
         Self::DropOnOverflow,
@@ -125,6 +127,7 @@ impl Sabotage {
         Self::TimeOutAlarm,
         Self::NeverEscalate,
         Self::OutliveKey,
+        Self::IgnoreStyle,
     ];
 
     /// Its name on a command line and in the environment.
@@ -163,6 +166,7 @@ impl Sabotage {
             Self::TimeOutAlarm => "time-out-alarm",
             Self::NeverEscalate => "never-escalate",
             Self::OutliveKey => "outlive-key",
+            Self::IgnoreStyle => "ignore-style",
         }
     }
 

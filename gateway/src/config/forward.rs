@@ -1,6 +1,7 @@
 //! `[[forward.nats]]`, `[[forward.postgres]]`, `[[forward.webhook]]`, `[[forward.file]]`, `[[forward.tak]]`, `[[forward.nmea]]`.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use fieldpost_protocol::ForceId;
@@ -225,12 +226,16 @@ fn tak(entry: &Section<'_>) -> Option<Sink> {
             "TAK shows positions to whoever connects: both ends have to prove who they are",
         );
     }
+    let sends_declaration = entry.boolean("declaration", true);
+    let events_per_s_max = NonZeroU32::new(narrow(entry.integer("events_per_s_max", 0, 0..=100_000)));
     let manner = tak_manner(entry);
     Some(Sink::Tak(TakSink {
         url: url?.value,
         server_name,
         authority: authority??,
         client: client??,
+        sends_declaration,
+        events_per_s_max,
         manner,
     }))
 }

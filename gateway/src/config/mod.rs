@@ -33,6 +33,7 @@ mod tree;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -329,6 +330,10 @@ pub struct TakSink {
     pub authority: PathBuf,
     /// PEM of our client certificate and its key.
     pub client: ClientFiles,
+    /// Whether an XML declaration stands before every event.
+    pub sends_declaration: bool,
+    /// Most events a second; `None`: as they come.
+    pub events_per_s_max: Option<NonZeroU32>,
     /// What is told, and how.
     pub manner: TakManner,
 }

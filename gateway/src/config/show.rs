@@ -1,5 +1,7 @@
 //! The configuration in force, as TOML: defaults, file and environment together.
 
+use std::num::NonZeroU32;
+
 use toml::{Table, Value};
 
 use super::{BrokerLink, Config, Forward, LogFormat, Sink, TakListener, TakManner};
@@ -287,6 +289,8 @@ fn sink(forward: &Forward, redact: bool) -> (&'static str, Table) {
             set_path(&mut entry, "authority", Some(&tak.authority));
             set_path(&mut entry, "certificate", Some(&tak.client.certificate));
             set_path(&mut entry, "key", Some(&tak.client.key));
+            set(&mut entry, "declaration", tak.sends_declaration);
+            set(&mut entry, "events_per_s_max", number(tak.events_per_s_max.map_or(0, NonZeroU32::get)));
             tak_manner(&mut entry, tak.manner);
             "tak"
         }

@@ -247,6 +247,10 @@ revocation_list = "pki/crl.pem"
 #authority = "tak-ca.pem"
 #certificate = "tak-client.pem"
 #key = "tak-client.key"
+# Whether an XML declaration stands before every event, as the protocol has it, and how many events are written in a second at
+# most (0: as they come). FreeTAKServer 2.2.1 wants false and 50.
+#declaration = true
+#events_per_s_max = 0
 # "auto": protobuf where the server offers it; "xml": never.
 #protocol = "auto"
 # "newest": positions that newer ones have replaced are passed over; "every": they are sent too, stale from the first.

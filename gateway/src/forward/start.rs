@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::cot::{Door, Spans, TakError, TakMetrics, TakSettings, TakSink, Terms};
+use super::cot::{Door, Spans, Style, TakError, TakMetrics, TakSettings, TakSink, Terms};
 use super::file::{FileSettings, FileSink};
 use super::metrics::ForwarderMetrics;
 use super::nats::{NatsSettings, NatsSink};
@@ -26,6 +26,7 @@ use crate::live::system_now_ms;
 use crate::metrics::Metrics;
 use crate::pki::TlsError;
 use crate::retention::for_history;
+use crate::sabotage::{self, Sabotage};
 use crate::spool::{BatchLimits, Clock, Spool, SpoolError};
 
 /// The file sink begins a new file at this size: a day of a middle-sized force.
@@ -278,7 +279,7 @@ struct Plan {
 impl Plan {
     fn source(&self) -> Result<SpoolSource, StartError> {
         let name = &self.forward.name;
-        SpoolSource::open(&self.spool, name, limits(&self.forward.batch))
+        SpoolSource::open(&self.spool, name, limits(&self.forward))
             .map_err(|source| StartError::Cursor { name: name.clone(), source })
     }
 
@@ -484,8 +485,16 @@ fn tak_settings(
         authority: tak.authority.clone(),
         certificate: tak.client.certificate.clone(),
         key: tak.client.key.clone(),
+        style: style(tak),
         terms: terms(forward, &tak.manner, settings),
     }
+}
+
+fn style(tak: &config::TakSink) -> Style {
+    if sabotage::is(Sabotage::IgnoreStyle) {
+        return Style::default();
+    }
+    Style { omits_declaration: !tak.sends_declaration, events_per_s_max: tak.events_per_s_max }
 }
 
 fn terms(forward: &config::Forward, manner: &config::TakManner, settings: &ForwarderSettings) -> Terms {
@@ -533,9 +542,15 @@ pub(crate) fn clock(config: &Config) -> ClockBounds {
     }
 }
 
-fn limits(batch: &config::BatchPolicy) -> BatchLimits {
+/// A batch is what goes to the sink at once: where that takes its time, no more than an alarm can wait for.
+fn limits(forward: &config::Forward) -> BatchLimits {
+    let batch = &forward.batch;
+    let at_once = match &forward.sink {
+        config::Sink::Tak(tak) => style(tak).at_once(),
+        _ => None,
+    };
     BatchLimits {
-        count_max: batch.count_max as usize,
+        count_max: (batch.count_max as usize).min(at_once.unwrap_or(usize::MAX)),
         bytes_max: batch.bytes_max as usize,
         age_ms_max: batch.age_ms_max,
     }

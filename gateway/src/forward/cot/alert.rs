@@ -54,11 +54,6 @@ pub(super) fn is_for_tak(alarm: &StandingAlarm) -> bool {
     alarm.origin == Origin::Device || (is_grave && alarm.queue == Queue::Operations)
 }
 
-/// The higher is told: the graver, then what nobody has acknowledged, then the newer.
-pub(super) fn rank(alarm: &StandingAlarm) -> (std::cmp::Reverse<Grade>, bool, u64) {
-    (std::cmp::Reverse(alarm.grade), !alarm.is_acknowledged, alarm.raised_at_ms)
-}
-
 /// The alert. `place` is the unit's newest position, if it is known.
 pub(super) fn cot(alarm: &StandingAlarm, place: Option<&Cot>, now_ms: u64, stale_ms: u64) -> Cot {
     let own = alarm.position_udeg.map(|(longitude_udeg, latitude_udeg)| Point {
@@ -71,7 +66,7 @@ pub(super) fn cot(alarm: &StandingAlarm, place: Option<&Cot>, now_ms: u64, stale
     Cot {
         key: key(&alarm.id),
         battery_key: None,
-        uid: uid::of_alert(&alarm.id.unit, alarm.mode),
+        uid: uid::of_alert(&alarm.id, alarm.mode),
         kind: kind(alarm.cause),
         mode: alarm.mode,
         at_ms: now_ms,

@@ -145,7 +145,7 @@ impl Client {
     async fn talk(&mut self, stream: TlsStream<TcpStream>) -> Over {
         tracing::info!(forwarder = self.teller.name(), "connected to the TAK server");
         self.failure = None;
-        let mut talk = Talk::over(stream, Side::Server);
+        let mut talk = Talk::over(stream, Side::Server).in_style(self.settings.style);
         self.talk_until_over(&mut talk).await.unwrap_or_else(|over| over)
     }
 

@@ -3,13 +3,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use fieldpost_protocol::Mode;
+use fieldpost_protocol::{Mode, Seq};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::{mpsc, watch};
 
 use super::door::{Arrival, Pass};
 use super::metrics::{TakEnd, TakMetrics, TakTaking};
-use super::picture::{CANCEL_MS, Spans};
+use super::picture::Spans;
 use super::settings::Terms;
 use super::sink::TakSink;
 use crate::alarms::{AlarmId, Cause, Grade, Origin, Queue};
@@ -19,6 +19,7 @@ use crate::forward::Sink as _;
 use crate::forward::event::{Event, EventState, PassedOver, Renderer};
 use crate::forward::release::Release;
 use crate::forward::testing::{MemoryJournal, RECEIVED_MS, alarm_record, position_record};
+use crate::live::AcknowledgeError;
 use crate::live::order::ClockBounds;
 use crate::live::standing::{Acknowledging, Quiet, Situation, StandingAlarm};
 use crate::live::unit::{UnitId, UnitName};
@@ -27,8 +28,6 @@ use crate::record::Record;
 use crate::spool::Clock;
 
 const FOR_EVER_S: i64 = i64::MAX;
-/// Longer than an alarm has to stand before a cancel takes it.
-const A_LOOK: std::time::Duration = std::time::Duration::from_millis(CANCEL_MS + 1_000);
 
 /// One client's place, and who may come to it.
 struct Place {
@@ -212,7 +211,9 @@ impl Situation for OneAlarm {
     }
 
     fn acknowledge<'a>(&'a self, alarm: &'a AlarmId, operator: &'a Operator) -> Acknowledging<'a> {
-        assert_eq!(*alarm, self.alarm.lock().unwrap().id);
+        if *alarm != self.alarm.lock().unwrap().id {
+            return Box::pin(std::future::ready(Err(AcknowledgeError::NotFound)));
+        }
         self.taken_by.lock().unwrap().push(operator.to_string());
         self.alarm.lock().unwrap().is_acknowledged = true;
         self.changes.send_modify(|revision| *revision += 1);
@@ -257,11 +258,10 @@ async fn cancelling_an_alert_takes_the_alarm_in_the_certificates_name_and_the_al
     let mut client = place.let_in(1 << 20, FOR_EVER_S).await;
     hear(&mut client, "Nobody has acknowledged.").await;
     // Of no alert that it was told, and of one that no cancel is of.
-    client.write_all(cancel("fieldpost.test.sim.pc-0002-9-1-1").as_bytes()).await.unwrap();
-    let no_cancel = cancel("fieldpost.test.sim.pc-0001-9-1-1").replace("cancel='true'", "");
+    client.write_all(cancel("fieldpost.test.sim.pc-0002.3.7-9-1-1").as_bytes()).await.unwrap();
+    let no_cancel = cancel("fieldpost.test.sim.pc-0001.3.7-9-1-1").replace("cancel='true'", "");
     client.write_all(no_cancel.as_bytes()).await.unwrap();
-    tokio::time::sleep(A_LOOK).await;
-    client.write_all(cancel("fieldpost.test.sim.pc-0001-9-1-1").as_bytes()).await.unwrap();
+    client.write_all(cancel("fieldpost.test.sim.pc-0001.3.7-9-1-1").as_bytes()).await.unwrap();
     let told = hear(&mut client, "Acknowledged, not closed.").await;
     assert!(told.contains("type=\"b-a-o-tbl\"") && !told.contains("b-a-o-can"), "{told}");
     assert_eq!(*alarm.taken_by.lock().unwrap(), ["anna@tak"]);
@@ -274,32 +274,31 @@ async fn a_client_that_may_not_takes_no_alarm_and_is_told_that_the_alert_stands(
     let place = Place::with(Arc::clone(&alarm) as Arc<dyn Situation>, None);
     let mut client = place.let_in(1 << 20, FOR_EVER_S).await;
     hear(&mut client, "</remarks>").await;
-    tokio::time::sleep(A_LOOK).await;
-    client.write_all(cancel("fieldpost.test.sim.pc-0001-9-1-1").as_bytes()).await.unwrap();
+    client.write_all(cancel("fieldpost.test.sim.pc-0001.3.7-9-1-1").as_bytes()).await.unwrap();
     hear(&mut client, "Nobody has acknowledged.").await;
     assert_eq!(alarm.taken_by.lock().unwrap().len(), 0);
     assert_eq!(place.metrics.acknowledged(TakTaking::NotAllowed).get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancel_takes_no_alarm_that_has_just_come_in_the_place_of_another() {
+async fn a_cancel_takes_the_alarm_whose_alert_it_names_and_none_that_came_after_it() {
     let alarm = one_alarm();
     let situation = Arc::clone(&alarm) as Arc<dyn Situation>;
     let place = Place::with(situation, Some(Operator::try_new("anna@tak").unwrap()));
     let mut client = place.let_in(1 << 20, FOR_EVER_S).await;
     hear(&mut client, "</remarks>").await;
-    tokio::time::sleep(A_LOOK).await;
-    let next = alarm_record(12).envelope().unwrap().head.seq;
-    alarm.alarm.lock().unwrap().id.seq = next;
+    // The queue has another now: who cancels has looked at the one before.
+    alarm.alarm.lock().unwrap().id.seq = Seq(12);
     alarm.changes.send_modify(|revision| *revision += 1);
     hear(&mut client, "</remarks>").await;
-    client.write_all(cancel("fieldpost.test.sim.pc-0001-9-1-1").as_bytes()).await.unwrap();
-    hear(&mut client, "Nobody has acknowledged.").await;
+    client.write_all(cancel("fieldpost.test.sim.pc-0001.3.7-9-1-1").as_bytes()).await.unwrap();
+    while place.metrics.acknowledged(TakTaking::Failed).get() == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
     assert_eq!(alarm.taken_by.lock().unwrap().len(), 0);
-    assert_eq!(place.metrics.acknowledged(TakTaking::TooSoon).get(), 1);
-    tokio::time::sleep(A_LOOK).await;
-    client.write_all(cancel("fieldpost.test.sim.pc-0001-9-1-1").as_bytes()).await.unwrap();
+    client.write_all(cancel("fieldpost.test.sim.pc-0001.3.12-9-1-1").as_bytes()).await.unwrap();
     hear(&mut client, "Acknowledged, not closed.").await;
+    assert_eq!(*alarm.taken_by.lock().unwrap(), ["anna@tak"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -309,7 +308,7 @@ async fn a_flood_of_cancels_holds_up_nothing_and_writes_a_line_every_few_seconds
     let client = place.let_in(1 << 20, FOR_EVER_S).await;
     let (mut hearing, mut saying) = tokio::io::split(client);
     let flood = tokio::spawn(async move {
-        let cancel = cancel("fieldpost.test.sim.pc-0001-9-1-1");
+        let cancel = cancel("fieldpost.test.sim.pc-0001.3.7-9-1-1");
         while saying.write_all(cancel.as_bytes()).await.is_ok() {}
     });
     let ears = tokio::spawn(async move { tokio::io::copy(&mut hearing, &mut tokio::io::sink()).await });

@@ -39,7 +39,7 @@ pub enum TakTaking {
     Late,
     /// The client may not.
     NotAllowed,
-    /// The alarm, or its last cancel, is too new for the client to mean it.
+    /// The alert was cancelled there a moment ago.
     TooSoon,
     /// It could not be stored, or the alarm is gone.
     Failed,

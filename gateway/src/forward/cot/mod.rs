@@ -63,5 +63,5 @@ pub(crate) use door::Door;
 pub use metrics::{TakEnd, TakMetrics, TakRefusal, TakTaking};
 pub(crate) use picture::Spans;
 pub use settings::TakError;
-pub(crate) use settings::{TakSettings, Terms};
+pub(crate) use settings::{Style, TakSettings, Terms};
 pub(crate) use sink::TakSink;

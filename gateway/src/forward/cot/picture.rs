@@ -5,13 +5,11 @@
 //! reconnection, until a person has closed it: then a cancel is sent, again after a reconnection as long as the alert
 //! could still stand somewhere. A wearer's own cancel is a remark; so is that somebody has acknowledged.
 //!
-//! TAK knows one alert a unit. Of several alarms the gravest is told, of equals one that nobody has acknowledged, of these the
-//! newest; the cancel follows the last. **A cancel takes no alarm that the other end was told less than [`CANCEL_MS`] ago**: who
-//! sent it may have looked at the one before.
-//! Pure: time and alarms come from the caller.
+//! **Every alarm has an alert of its own**: one that stands hides no other of its unit, and a cancel means the alarm whose alert
+//! it names. Pure: time and alarms come from the caller.
 //!
 //! Bounds: [`UNITS_MAX`] units of about 0.5 KiB; beyond, positions are sent all the same, in the order in which they come,
-//! and not repeated after a reconnection. Alerts are as many as the alarm book has units.
+//! and not repeated after a reconnection. Alerts are as many as the alarm book has alarms.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -30,7 +28,7 @@ use crate::live::unit::{UnitId, UnitName};
 use crate::record::Record;
 use crate::sabotage::{self, Sabotage};
 
-/// An alarm stands for so long before a cancel takes it, and cancels of one alert are answered no more often.
+/// Cancels of one alert are answered no more often.
 pub(super) const CANCEL_MS: u64 = 5_000;
 /// Most units remembered: as many as the live picture keeps.
 const UNITS_MAX: usize = 50_000;
@@ -106,8 +104,6 @@ struct Alert {
     told_ms: Option<u64>,
     /// Until when a client shows it.
     until_ms: u64,
-    /// Since when this alarm is the one that this connection was told.
-    since_ms: u64,
     /// When a cancel of it was last passed on.
     asked_ms: Option<u64>,
     /// When it was last told because somebody had cancelled it.
@@ -121,7 +117,7 @@ struct Alert {
 pub(crate) enum Cancelled {
     /// No alert of this uid stands on this connection.
     Nothing,
-    /// The alert was told a moment ago, or was cancelled a moment ago.
+    /// The alert was cancelled a moment ago.
     TooSoon,
     /// It is meant for this alarm.
     Meant(AlarmId),
@@ -258,26 +254,17 @@ impl Picture {
 
     /// What is due at `now_ms` of the alarms that stand, and cancels of those that a person has closed.
     pub(crate) fn due(&mut self, alarms: &[StandingAlarm], now_ms: u64) -> Vec<Cot> {
-        let mut open: BTreeMap<String, &StandingAlarm> = BTreeMap::new();
-        let mut closed: BTreeMap<String, &StandingAlarm> = BTreeMap::new();
-        for alarm in alarms.iter().filter(|alarm| alert::is_for_tak(alarm)) {
-            let of = if alarm.closed_at_ms.is_some() { &mut closed } else { &mut open };
-            let graver = of.entry(uid::of_alert(&alarm.id.unit, alarm.mode)).or_insert(alarm);
-            if alert::rank(alarm) > alert::rank(graver) {
-                *graver = alarm;
-            }
-        }
-        let mut said: Vec<Cot> = open.values().filter_map(|alarm| self.tell(alarm, now_ms)).collect();
-        for (uid, alarm) in closed.iter().filter(|(uid, _)| !open.contains_key(*uid)) {
-            said.extend(self.cancel(uid, alarm, alarms, now_ms));
-        }
-        self.alerts.retain(|uid, alert| open.contains_key(uid) || alert.until_ms > now_ms);
+        let for_tak = alarms.iter().filter(|alarm| alert::is_for_tak(alarm));
+        let (open, closed): (Vec<_>, Vec<_>) = for_tak.partition(|alarm| alarm.closed_at_ms.is_none());
+        let mut said: Vec<Cot> = open.into_iter().filter_map(|alarm| self.tell(alarm, now_ms)).collect();
+        said.extend(closed.into_iter().filter_map(|alarm| self.cancel(alarm, now_ms)));
+        self.alerts.retain(|_, alert| alert.until_ms > now_ms);
         said
     }
 
     /// Tells an alarm, if it is due.
     fn tell(&mut self, alarm: &StandingAlarm, now_ms: u64) -> Option<Cot> {
-        let uid = uid::of_alert(&alarm.id.unit, alarm.mode);
+        let uid = uid::of_alert(&alarm.id, alarm.mode);
         let until_ms = now_ms.saturating_add(self.spans.alarm_stale_ms);
         let place = self.units.get(&uid::of(&alarm.id.unit, alarm.mode)).and_then(|known| known.cot.as_ref());
         let cot = alert::cot(alarm, place, now_ms, until_ms);
@@ -291,14 +278,12 @@ impl Picture {
                 return None;
             }
         }
-        let stood = told.filter(|told| told.stands() && told.alarm == alarm.id);
         let alert = Alert {
             alarm: alarm.id.clone(),
             cot: cot.clone(),
             told_ms: Some(now_ms),
             until_ms,
-            since_ms: stood.map_or(now_ms, |told| told.since_ms),
-            asked_ms: stood.and_then(|told| told.asked_ms),
+            asked_ms: told.filter(|told| told.stands()).and_then(|told| told.asked_ms),
             answered_ms: if is_asked { Some(now_ms) } else { told.and_then(|told| told.answered_ms) },
             again_ms: None,
         };
@@ -306,35 +291,27 @@ impl Picture {
         Some(cot)
     }
 
-    /// Cancels an alert whose last alarm a person has closed, once a connection.
-    fn cancel(
-        &mut self,
-        uid: &str,
-        alarm: &StandingAlarm,
-        alarms: &[StandingAlarm],
-        now_ms: u64,
-    ) -> Option<Cot> {
+    /// Cancels the alert of an alarm that a person has closed, once a connection.
+    fn cancel(&mut self, alarm: &StandingAlarm, now_ms: u64) -> Option<Cot> {
         let could_stand_ms = alarm.closed_at_ms?.saturating_add(self.spans.alarm_stale_ms);
-        match self.alerts.get(uid) {
+        let uid = uid::of_alert(&alarm.id, alarm.mode);
+        let told = self.alerts.get(&uid);
+        match told {
             Some(told) if told.cot.kind == Kind::Cancel && told.told_ms.is_some() => return None,
-            // Told from its record and not in the book yet: the book will say what becomes of it.
-            Some(told) if alarms.iter().all(|known| known.id != told.alarm) => return None,
             None if could_stand_ms <= now_ms => return None,
             _ => {}
         }
-        let told = self.alerts.get(uid);
         let cot = alert::cancel(alarm, now_ms, now_ms.saturating_add(self.spans.alarm_stale_ms));
         let alert = Alert {
             alarm: alarm.id.clone(),
             cot: cot.clone(),
             told_ms: Some(now_ms),
-            until_ms: told.map_or(could_stand_ms, |told| told.until_ms),
-            since_ms: now_ms,
+            until_ms: told.map_or(0, |told| told.until_ms).max(could_stand_ms),
             asked_ms: None,
             answered_ms: told.and_then(|told| told.answered_ms),
             again_ms: None,
         };
-        self.alerts.insert(uid.to_owned(), alert);
+        self.alerts.insert(uid, alert);
         Some(cot)
     }
 
@@ -346,8 +323,7 @@ impl Picture {
         let pause_over_ms = |then_ms: u64| then_ms.saturating_add(CANCEL_MS);
         let due_ms = alert.answered_ms.map_or(now_ms, |then_ms| pause_over_ms(then_ms).max(now_ms));
         alert.again_ms.get_or_insert(due_ms);
-        let is_early = |then_ms| now_ms < pause_over_ms(then_ms);
-        if is_early(alert.since_ms) || alert.asked_ms.is_some_and(is_early) {
+        if alert.asked_ms.is_some_and(|then_ms| now_ms < pause_over_ms(then_ms)) {
             return Cancelled::TooSoon;
         }
         alert.asked_ms = Some(now_ms);

@@ -1,7 +1,9 @@
 //! Where and as whom the gateway connects to a TAK server.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -26,8 +28,31 @@ pub(crate) struct TakSettings {
     pub(crate) certificate: PathBuf,
     /// PEM of its key.
     pub(crate) key: PathBuf,
+    /// How events are written to it.
+    pub(crate) style: Style,
     /// What it is told.
     pub(crate) terms: Terms,
+}
+
+/// How events are written. The default is the protocol's; what differs is for servers that do not take that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Style {
+    /// No XML declaration stands before an event.
+    pub(crate) omits_declaration: bool,
+    /// No more events are written in a second, each in a write (and a TLS record) of its own. `None`: as they come.
+    pub(crate) events_per_s_max: Option<NonZeroU32>,
+}
+
+impl Style {
+    /// From one event to the next.
+    pub(super) fn pause(self) -> Option<Duration> {
+        self.events_per_s_max.map(|per_s| Duration::from_secs(1) / per_s.get())
+    }
+
+    /// As many events as go out in a quarter of a second: for no longer does an alarm wait behind others.
+    pub(crate) fn at_once(self) -> Option<usize> {
+        self.events_per_s_max.map(|per_s| (per_s.get() as usize / 4).max(1))
+    }
 }
 
 /// What one TAK party is told, and how.

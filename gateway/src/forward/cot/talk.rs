@@ -1,6 +1,7 @@
 //! One connection to a TAK party: what is written to it, and what of what it sends is listened to.
 //!
-//! Bounds: a write has [`WRITE_MS_MAX`], all events of one call together [`EVENTS_MS_MAX`]; one event of the other end is held at
+//! Bounds: a write has [`WRITE_MS_MAX`], all events of one call together [`EVENTS_MS_MAX`] beside the pauses that the other end
+//! wants ([`Style`]); one event of the other end is held at
 //! a time, and [`HEARD_MAX`] more that it has to wait with.
 
 use std::sync::Arc;
@@ -11,10 +12,11 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::message::Cot;
 use super::parse::{self, Heard, Refused};
+use super::settings::Style;
 use super::split::{Protocol, Splitter};
 use super::{proto, xml};
 use crate::forward::release::NotLogged;
@@ -86,6 +88,9 @@ pub(super) struct Talk {
     pub(super) protocol: Protocol,
     has_asked: Arc<AtomicBool>,
     reader: JoinHandle<()>,
+    style: Style,
+    /// When the next event may be written.
+    next: Instant,
 }
 
 impl Talk {
@@ -99,7 +104,19 @@ impl Talk {
         let ears =
             Ears { splitter: Splitter::default(), side, has_asked: Arc::clone(&has_asked), refused_count: 0 };
         let reader = tokio::spawn(ears.read(reading, told));
-        Self { writing, heard, protocol: Protocol::Xml, has_asked, reader }
+        let (style, next) = (Style::default(), Instant::now());
+        Self { writing, heard, protocol: Protocol::Xml, has_asked, reader, style, next }
+    }
+
+    /// From now on events are written in this style.
+    pub(super) fn in_style(mut self, style: Style) -> Self {
+        self.style = style;
+        self
+    }
+
+    /// As many events as may be given to [`Talk::write`] so that it does not take long; `None`: any number.
+    pub(super) fn at_once(&self) -> Option<usize> {
+        self.style.at_once()
     }
 
     /// The next that concerns us. Cancel-safe.
@@ -115,7 +132,9 @@ impl Talk {
 
     /// Writes events. Cancelled, part of them may be written: the connection must not be used again.
     pub(super) async fn write(&mut self, cots: &[Cot]) -> Result<(), End> {
-        timeout(limit(EVENTS_MS_MAX), self.write_all(cots)).await.unwrap_or(Err(End::Slow))
+        let pauses = self.style.pause().unwrap_or_default() * u32::try_from(cots.len()).unwrap_or(u32::MAX);
+        let limit = limit(EVENTS_MS_MAX).saturating_add(pauses);
+        timeout(limit, self.write_all(cots)).await.unwrap_or(Err(End::Slow))
     }
 
     async fn write_all(&mut self, cots: &[Cot]) -> Result<(), End> {
@@ -124,12 +143,14 @@ impl Talk {
             match self.protocol {
                 Protocol::Xml => {
                     let mut text = String::with_capacity(1024);
+                    text.push_str(self.prologue());
                     xml::write(&mut text, cot);
                     buffer.extend_from_slice(text.as_bytes());
                 }
                 Protocol::Protobuf => proto::write_frame(&mut buffer, cot),
             }
-            if buffer.len() >= WRITE_BYTES {
+            let is_paced = self.take_turn().await;
+            if is_paced || buffer.len() >= WRITE_BYTES {
                 self.put(&buffer).await?;
                 buffer.clear();
             }
@@ -140,7 +161,21 @@ impl Talk {
     /// Writes an event of the connection itself. Cancelled: as [`Talk::write`].
     pub(super) async fn say(&mut self, uid: &str, kind: &str, now_ms: u64, detail: &str) -> Result<(), End> {
         let stale_ms = now_ms.saturating_add(CONTROL_STALE_MS);
-        self.put(xml::control(uid, kind, now_ms, stale_ms, detail).as_bytes()).await
+        let event = xml::control(uid, kind, now_ms, stale_ms, detail);
+        self.put((self.prologue().to_owned() + &event).as_bytes()).await
+    }
+
+    /// What stands before an event in XML.
+    fn prologue(&self) -> &'static str {
+        if self.style.omits_declaration { "" } else { xml::DECLARATION }
+    }
+
+    /// Waits until the next event may be written; whether each is to be written for itself.
+    async fn take_turn(&mut self) -> bool {
+        let Some(pause) = self.style.pause() else { return false };
+        sleep_until(self.next).await;
+        self.next = Instant::now() + pause;
+        true
     }
 
     /// A sign of life. In protobuf a list of the versions that we read is one. Cancelled: as [`Talk::write`].

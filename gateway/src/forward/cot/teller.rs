@@ -62,7 +62,7 @@ impl Teller {
     pub(super) async fn begin(&mut self, talk: &mut Talk) -> Result<(), End> {
         let everything = self.picture.begin(self.now_ms());
         self.tell_alarms(talk).await?;
-        self.send(talk, &everything).await
+        self.send_in_turns(talk, &everything).await
     }
 
     /// Tells the alarms that are due.
@@ -158,6 +158,16 @@ impl Teller {
         }
     }
 
+    /// Where only so much may be written in a second, alarms that are due go in between.
+    async fn send_in_turns(&mut self, talk: &mut Talk, cots: &[Cot]) -> Result<(), End> {
+        let Some(at_once) = talk.at_once() else { return self.send(talk, cots).await };
+        for some in cots.chunks(at_once) {
+            self.send(talk, some).await?;
+            self.tell_alarms(talk).await?;
+        }
+        Ok(())
+    }
+
     async fn send(&self, talk: &mut Talk, cots: &[Cot]) -> Result<(), End> {
         if cots.is_empty() {
             return Ok(());
@@ -194,6 +204,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::super::picture::Spans;
+    use super::super::settings::Style;
     use super::super::talk::Side;
     use super::*;
     use crate::audit::What;
@@ -261,5 +272,38 @@ mod tests {
         assert!(passed.is_err(), "the forwarder keeps it");
         drop(talk);
         assert_eq!(written(theirs).await, "");
+    }
+
+    /// What a server gets in each read of a connection in this style.
+    async fn reads(style: Style, lsns: std::ops::Range<u64>) -> (Vec<String>, std::time::Duration) {
+        let journal = MemoryJournal::default();
+        let (ours, mut theirs) = duplex(1 << 20);
+        let (mut teller, mut talk) = (teller(&journal), Talk::over(ours, Side::Server).in_style(style));
+        let began = tokio::time::Instant::now();
+        let reading = tokio::spawn(async move {
+            let (mut reads, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
+            while let Ok(count @ 1..) = theirs.read(&mut buffer).await {
+                reads.push(String::from_utf8_lossy(&buffer[..count]).into_owned());
+            }
+            reads
+        });
+        let (worked, _) = told(&mut teller, &mut talk, &lsns.collect::<Vec<_>>()).await;
+        assert!(worked.is_ok());
+        drop(talk);
+        (reading.await.unwrap(), began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_go_out_together_each_behind_a_declaration_or_one_by_one_without() {
+        let (together, _) = reads(Style::default(), 1..41).await;
+        assert_eq!(together.concat().matches("<?xml").count(), 40);
+        let style = Style { omits_declaration: true, events_per_s_max: std::num::NonZeroU32::new(20) };
+        let (apart, took) = reads(style, 1..41).await;
+        assert!(
+            apart.iter().all(|read| read.starts_with("<event") && read.ends_with("</event>")),
+            "{apart:?}"
+        );
+        assert!(apart.iter().all(|read| read.matches("</event>").count() == 1) && apart.len() == 40);
+        assert!((1_900..2_500).contains(&took.as_millis()), "40 events at 20 a second took {took:?}");
     }
 }

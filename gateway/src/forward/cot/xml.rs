@@ -10,15 +10,15 @@ use std::fmt::{self, Write as _};
 use super::message::{Cot, How, Kind, Point, UNKNOWN_M, prefix};
 use crate::sabotage::{self, Sabotage};
 
-/// Every event begins with it.
+/// Stands before every event ([`Style`](super::settings::Style)).
 pub(crate) const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
 /// Longest text that leaves, in characters: a callsign has 64 bytes, a remark a sentence.
 const TEXT_CHARS_MAX: usize = 512;
 
-/// Appends an event.
+/// Appends an event, without the declaration.
 pub(crate) fn write(out: &mut String, cot: &Cot) {
-    put(out, format_args!("{DECLARATION}<event version=\"2.0\" uid=\"{}\"", Escaped(&cot.uid)));
+    put(out, format_args!("<event version=\"2.0\" uid=\"{}\"", Escaped(&cot.uid)));
     put(out, format_args!(" type=\"{}\" how=\"{}\"", cot.kind.as_str(), cot.how.as_str()));
     let (at, stale) = (Time(cot.at_ms), Time(cot.stale_ms));
     put(out, format_args!(" time=\"{at}\" start=\"{at}\" stale=\"{stale}\""));
@@ -87,12 +87,12 @@ fn write_point(out: &mut String, point: Option<Point>) {
     );
 }
 
-/// An event of the connection itself: negotiation and pings. `detail` is ours and is XML already.
+/// An event of the connection itself, without the declaration: negotiation and pings. `detail` is ours and is XML already.
 pub(crate) fn control(uid: &str, kind: &str, at_ms: u64, stale_ms: u64, detail: &str) -> String {
     let (at, stale) = (Time(at_ms), Time(stale_ms));
     let how = How::Gps.as_str();
     format!(
-        "{DECLARATION}<event version=\"2.0\" uid=\"{}\" type=\"{kind}\" how=\"{how}\" time=\"{at}\" start=\"{at}\" \
+        "<event version=\"2.0\" uid=\"{}\" type=\"{kind}\" how=\"{how}\" time=\"{at}\" start=\"{at}\" \
          stale=\"{stale}\"><point lat=\"0.0\" lon=\"0.0\" hae=\"0.0\" ce=\"999999\" le=\"999999\"/>\
          <detail>{detail}</detail></event>",
         Escaped(uid)

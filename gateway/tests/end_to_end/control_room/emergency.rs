@@ -117,7 +117,7 @@ async fn a_tak_client_takes_an_alarm_and_the_wearer_is_told() {
     let mut client = tak_listener::Client::connect(address, house.authority(), Some(&anna)).await.unwrap();
 
     device.publish(&format!("fp1/{DEVICE}/alarm"), 7, &alarm(4)).await;
-    let cancel = "<event version='2.0' uid='fieldpost.test.sim.pc-1-9-1-1' type='b-a-o-can'>\
+    let cancel = "<event version='2.0' uid='fieldpost.test.sim.pc-1.1.4-9-1-1' type='b-a-o-can'>\
                   <detail><emergency cancel='true'>PC 1</emergency></detail></event>";
     // Whenever it is told that nobody has: the first time nobody can have looked at it yet.
     let mut heard = String::new();

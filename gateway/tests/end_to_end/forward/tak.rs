@@ -164,7 +164,7 @@ async fn a_tak_server_gets_every_position_and_alarm_and_the_picture_again_after_
     rig.until_drained().await;
     wait_for("every position", || server.events_count(OFFICER) == 300).await;
     wait_for("the alarm", || server.events_count("b-a-o-tbl") == 1).await;
-    assert!(server.text().contains("uid=\"fieldpost.test.sim.pc%2E0001-9-1-1\""));
+    assert!(server.text().contains("uid=\"fieldpost.test.sim.pc%2E0001.1.301-9-1-1\""));
     server.break_connections();
     wait_for("the newest position again", || server.events_count(OFFICER) == 301).await;
     rig.append(302..=310).await;

@@ -164,43 +164,54 @@ fn after_a_reconnection_everything_is_told_again_and_a_cancel_too() {
 }
 
 #[test]
-fn of_several_alarms_of_a_unit_the_gravest_stands_and_the_last_cancels() {
+fn every_alarm_of_a_unit_is_told_and_ends_for_itself_whatever_else_stands() {
     let mut picture = Picture::new(SPANS);
     let first = standing(&alarm_record(7));
-    let second = StandingAlarm {
-        grade: Grade::P2,
-        cause: Cause::Ced,
-        origin: Origin::Rule,
-        ..standing(&alarm_record(8))
-    };
+    let book = std::slice::from_ref(&first);
+    assert_eq!(kinds(&picture.due(book, RECEIVED_MS)), [Kind::Emergency]);
+    let told = picture.take(&said(alarm_record(8)), &name(), book, RECEIVED_MS).unwrap();
+    assert_eq!(told.last().unwrap().key, alert::key(&standing(&alarm_record(8)).id), "it hides behind none");
+    let second = StandingAlarm { cause: Cause::Ced, is_acknowledged: true, ..standing(&alarm_record(8)) };
     let minor = StandingAlarm { grade: Grade::P3, origin: Origin::Rule, ..standing(&alarm_record(9)) };
     assert_eq!(picture.due(&[minor], RECEIVED_MS), [], "a rule's P3 is nothing for TAK");
-    let both = [first.clone(), second.clone()];
-    assert_eq!(kinds(&picture.due(&both, RECEIVED_MS)), [Kind::Emergency]);
-    let closed = StandingAlarm { closed_at_ms: Some(RECEIVED_MS), ..first };
-    assert_eq!(kinds(&picture.due(&[closed.clone(), second.clone()], RECEIVED_MS)), [Kind::InContact]);
-    let second = StandingAlarm { closed_at_ms: Some(RECEIVED_MS), ..second };
-    assert_eq!(kinds(&picture.due(&[closed, second], RECEIVED_MS)), [Kind::Cancel]);
+    let both = picture.due(&[first.clone(), second.clone()], RECEIVED_MS + SPANS.alarm_repeat_ms);
+    assert_eq!(kinds(&both), [Kind::Emergency, Kind::InContact]);
+    assert_ne!(both[0].uid, both[1].uid);
+    let closed = StandingAlarm { closed_at_ms: Some(RECEIVED_MS + 40_000), ..first };
+    let ends = picture.due(&[closed.clone(), second.clone()], RECEIVED_MS + 40_000);
+    assert_eq!(
+        ends.iter().map(|cot| (cot.kind, &cot.uid)).collect::<Vec<_>>(),
+        [(Kind::Cancel, &both[0].uid)]
+    );
+    let second = StandingAlarm { closed_at_ms: Some(RECEIVED_MS + 41_000), ..second };
+    let ends = picture.due(&[closed, second], RECEIVED_MS + 41_000);
+    assert_eq!(
+        ends.iter().map(|cot| (cot.kind, &cot.uid)).collect::<Vec<_>>(),
+        [(Kind::Cancel, &both[1].uid)]
+    );
 }
 
 #[test]
-fn an_acknowledged_alarm_hides_none_of_its_grade_that_nobody_has_acknowledged() {
-    let mut picture = Picture::new(SPANS);
-    let older = StandingAlarm { raised_at_ms: RECEIVED_MS - 9_000, ..standing(&alarm_record(7)) };
-    let newer = StandingAlarm { is_acknowledged: true, ..standing(&alarm_record(8)) };
-    let told = picture.due(&[older.clone(), newer.clone()], RECEIVED_MS);
-    assert_eq!(told.iter().map(|cot| &*cot.key).collect::<Vec<_>>(), [alert::key(&older.id)]);
-    let older = StandingAlarm { is_acknowledged: true, ..older };
-    let told = picture.due(&[older, newer.clone()], RECEIVED_MS);
-    assert_eq!(told.iter().map(|cot| &*cot.key).collect::<Vec<_>>(), [alert::key(&newer.id)]);
+fn a_cancel_is_told_once_a_connection_for_as_long_as_its_alert_could_stand() {
+    let (record, mut picture) = (alarm_record(7), Picture::new(SPANS));
+    drop(picture.due(&[standing(&record)], RECEIVED_MS));
+    let closed = StandingAlarm { closed_at_ms: Some(RECEIVED_MS + 20_000), ..standing(&record) };
+    let cancels = (20_000..700_000).step_by(500).filter(|after_ms| {
+        let said = picture.due(std::slice::from_ref(&closed), RECEIVED_MS + after_ms);
+        assert!(said.iter().all(|cot| cot.kind == Kind::Cancel));
+        !said.is_empty()
+    });
+    assert_eq!(cancels.collect::<Vec<_>>(), [20_000]);
 }
 
 #[test]
-fn an_alarm_that_the_book_has_not_got_yet_is_not_cancelled_for_an_older_one() {
+fn an_older_alarm_that_was_closed_ends_none_that_the_book_has_not_got_yet() {
     let mut picture = Picture::new(SPANS);
     let closed = StandingAlarm { closed_at_ms: Some(RECEIVED_MS - 500), ..standing(&alarm_record(3)) };
-    drop(picture.take(&said(alarm_record(7)), &name(), std::slice::from_ref(&closed), RECEIVED_MS));
-    assert_eq!(picture.due(&[closed], RECEIVED_MS + 10), []);
+    let told = picture.take(&said(alarm_record(7)), &name(), std::slice::from_ref(&closed), RECEIVED_MS);
+    let alert = told.unwrap().pop().unwrap();
+    let ends = picture.due(&[closed], RECEIVED_MS + 10);
+    assert!(ends.iter().all(|cot| cot.kind == Kind::Cancel && cot.uid != alert.uid), "{ends:?}");
 }
 
 #[test]
