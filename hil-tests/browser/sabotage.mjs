@@ -23,6 +23,10 @@ export const SABOTAGES = {
   },
   /** What begins like markup is markup as well, at the one place where the compiled page writes text. */
   markup: inApp((text) => text.replace(/(\w+)\.nodeValue=`\$\{(\w+)\}`/, (write, node, words) => `(${write},/^</.test(${words})&&${node}.parentElement?.insertAdjacentHTML("beforeend",${words}))`)),
+  /** What is lost is no gap of a trail. */
+  bridged: inApp((text) => text.replace(/\w+\.gaps\.push\(\{ends:/, '[].push({ends:')),
+  /** What the gateway says is wrong with it is kept from the operator. */
+  soothing: inApp((text) => text.replace(/\w+\.gateway\.degraded\.filter/, '[].filter')),
   /** Something of the page asks elsewhere. */
   leak: async (page) => {
     await page.addInitScript(() => addEventListener('load', () => void fetch('https://example.invalid/').catch(() => undefined)));

@@ -21,11 +21,11 @@ export async function gaps(run, browser, sabotage, gateway) {
   await choose(LOSSY);
   await run.claim('a_device_out_of_reach_is_said_to_be', async () => {
     await row(LOSSY).getByText('Not connected').waitFor({ timeout: run.timeout });
-    await row(LOSSY).locator('.age', { hasText: /[4-9] s/ }).waitFor({ timeout: run.timeout });
+    await row(LOSSY).locator('.age', { hasText: /[4-9] s|\d\d s|min/ }).waitFor({ timeout: run.timeout });
   });
   gateway.order(`rattle ${LOSSY.device}`);
   await run.claim('what_a_device_lost_is_drawn_as_a_gap', async () => {
-    await row(LOSSY).locator('.age', { hasText: /\d\d s/ }).waitFor({ timeout: run.timeout });
+    await row(LOSSY).locator('.age', { hasText: /\d\d s|min/ }).waitFor({ timeout: run.timeout });
     gateway.order(`stay ${LOSSY.device}`);
     await row(LOSSY).getByText('Gap', { exact: true }).waitFor({ timeout: run.timeout });
     // It was chosen before: the trail follows what becomes known.

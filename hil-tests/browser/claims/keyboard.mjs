@@ -6,6 +6,16 @@ import { PASSWORD, UNITS } from '../force.mjs';
 const stateOf = (run, page, state) => run.until(page, (seen, want) => seen.alarms.find((each) => each.id === seen.chosen)?.state === want, state);
 const gone = (run, page) => page.getByRole('dialog').waitFor({ state: 'detached', timeout: run.timeout });
 
+/** `n` until an alarm of this unit is chosen; a queue is never longer than the force. */
+async function nextUntil(page, unit) {
+  for (let pressed = 0; pressed < UNITS; pressed += 1) {
+    await page.keyboard.press('n');
+    const seen = await page.evaluate(() => globalThis.fieldpost.inspect());
+    if (seen.alarms.find(({ id }) => id === seen.chosen)?.unit === unit) return;
+  }
+  throw new Error(`no alarm of ${unit} in the queue`);
+}
+
 /** From the login page into the room: a first password, another chosen. All typed. */
 export async function logInByKeyboard(run, page, who) {
   await enterByKeyboard(run, page, who);
@@ -107,10 +117,7 @@ export async function byKeyboard(run, browser, sabotage, gateway) {
     await run.until(page, (seen) => !seen.alarms.some((alarm) => alarm.unit === 'sim/pc-0003'));
   });
   await run.claim('s_shelves_what_is_no_p1_with_a_reason', async () => {
-    for (let unit = null; unit !== 'sim/pc-0004'; ) {
-      await keyboard.press('n');
-      unit = await page.evaluate(() => globalThis.fieldpost.inspect()).then((seen) => seen.alarms.find(({ id }) => id === seen.chosen)?.unit);
-    }
+    await nextUntil(page, 'sim/pc-0004');
     await keyboard.press('s');
     await page.locator('dialog textarea').focus({ timeout: run.timeout });
     if ((await page.locator('dialog textarea').inputValue()) !== '') throw new Error('an earlier note is still in the form');

@@ -37,11 +37,13 @@ pub(crate) fn browser() -> Result<(), Failure> {
 }
 
 /// A part of the shift, a way to break the page, and the claim that must then be false.
-const SABOTAGES: [(&str, &str, &str); 4] = [
+const SABOTAGES: [(&str, &str, &str); 6] = [
     ("keyboard", "deaf", "a_never_answers_what_was_not_chosen"),
     ("themes", "faint", "accessible_calm_light"),
     ("replay", "leak", "no_policy_violation"),
     ("hostile", "markup", "hostile_names_stay_text"),
+    ("gaps", "bridged", "what_a_device_lost_is_drawn_as_a_gap"),
+    ("blind", "soothing", "a_force_system_that_refuses_is_said_in_words"),
 ];
 
 /// A shift at the page, against a real gateway and its stand-in, whole and broken on purpose.
