@@ -68,6 +68,9 @@ export function codeInWords(code: string): string {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
+/** Who wrote a line: an account's name, or `cli:0`, a command on the gateway by that user of the machine. */
+export const writerInWords = (by: string): string => by.replace(/^cli:(\d+)$/, 'command line, uid $1');
+
 /** Codes are spelt with hyphens on the wire and with underscores in the page's API. */
 const key = (code: string): string => code.toLowerCase().replaceAll(/[\s-]+/g, '_');
 

@@ -26,6 +26,14 @@ describe('an alarm of the past', () => {
     expect(states).toEqual(['unacknowledged', 'acknowledged', 'cleared']);
   });
 
+  it('is shelved from when somebody put it aside until it came back, and says who, until when and why', () => {
+    const aside: PastEvent = { at_ms: 2_000, what: 'shelved', who: 'anna', because: 'Sergeant is there', until_ms: 9_000 };
+    const shelved = past([event(1_000, 'raised'), aside, event(4_000, 'unshelved')]);
+    expect([1_500, 2_000, 4_000].map((at_ms) => asOf(shelved, at_ms)?.state)).toEqual(['unacknowledged', 'shelved', 'acknowledged']);
+    expect(asOf(shelved, 3_000)?.shelved).toEqual({ by: 'anna', until_ms: 9_000, reason: 'Sergeant is there' });
+    expect(asOf(past([event(1_000, 'raised'), aside, event(9_000, 'shelf_ended')]), 9_000)?.shelved).toBeNull();
+  });
+
   it('of a rule is cleared when the rule found its reason gone, and has the grades that the rules gave it', () => {
     const ofRule = past([event(1_000, 'raised', 'P2'), event(2_000, 'graded', 'P1'), event(3_000, 'acknowledged', 'P1'), event(4_000, 'cleared')]);
     expect([1_500, 2_500, 4_500].map((at_ms) => asOf(ofRule, at_ms)?.grade)).toEqual(['P2', 'P1', 'P1']);

@@ -49,6 +49,11 @@ describe('age in words', () => {
 });
 
 describe('codes in words', () => {
+  it('says which user of the machine wrote by command, and leaves a name as it is', () => {
+    expect(words.writerInWords('cli:1000')).toBe('command line, uid 1000');
+    expect(words.writerInWords('a.cli:1')).toBe('a.cli:1');
+  });
+
   it('reads both spellings of a duty code', () => {
     expect(words.dutyInWords('at-scene')).toBe('At scene');
     expect(words.dutyInWords('at_scene')).toBe('At scene');

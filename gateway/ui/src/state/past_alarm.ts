@@ -18,6 +18,9 @@ export interface PastEvent {
   who: string | null;
   /** How grave it was then, where the record says so. */
   grade?: Grade;
+  because?: string;
+  /** Of `shelved`: until when, unless it came back before. */
+  until_ms?: number;
 }
 
 /** Null: it was not there yet, or over. */
@@ -26,9 +29,19 @@ export function asOf(alarm: PastAlarm, at_ms: number): Alarm | null {
   const isOver = had('closed') || (alarm.closed?.at_ms ?? Infinity) <= at_ms;
   if (alarm.received_at_ms > at_ms || isOver) return null;
   const isAnswered = alarm.acknowledged_at_ms !== null && alarm.acknowledged_at_ms <= at_ms;
-  const state = !isAnswered ? 'unacknowledged' : had('cancelled') || had('cleared') ? 'cleared' : 'acknowledged';
+  const shelved = shelfAt(alarm, at_ms);
+  const state = shelved !== null ? 'shelved' : !isAnswered ? 'unacknowledged' : had('cancelled') || had('cleared') ? 'cleared' : 'acknowledged';
   const grade = gradeAt(alarm, at_ms);
-  return { ...alarm, state, ...(grade === undefined ? {} : { grade }) };
+  return { ...alarm, state, shelved, ...(grade === undefined ? {} : { grade }) };
+}
+
+const OF_SHELF = new Set(['shelved', 'unshelved', 'shelf_ended']);
+
+/** Who had put it aside, until when and why; null: nobody. */
+function shelfAt(alarm: PastAlarm, at_ms: number): NonNullable<Alarm['shelved']> | null {
+  const last = alarm.events?.findLast((event) => OF_SHELF.has(event.what) && event.at_ms <= at_ms);
+  if (last?.what !== 'shelved') return null;
+  return { by: last.who ?? '', until_ms: last.until_ms ?? at_ms, reason: last.because ?? '' };
 }
 
 function gradeAt(alarm: PastAlarm, at_ms: number): Grade | undefined {
