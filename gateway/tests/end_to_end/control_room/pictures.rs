@@ -102,7 +102,7 @@ async fn a_browser_that_stops_reading_lags_and_delays_nobody() {
     stuck.next().await.unwrap();
     // Every round changes 400 units, about 150 KB of JSON: more than socket buffers and the queue hold, soon.
     let mut latitude_udeg = 51_000_000;
-    while !room.metrics.encode().contains("fieldpost_live_pages_lagged_total 1") {
+    while room.metrics.live.pages_lagged.get() == 0 {
         latitude_udeg += 1;
         let mut last = None;
         for unit in 0..400 {
