@@ -1,12 +1,11 @@
 //! Who looked at the past is found by the past that they looked at.
 
 use fieldpost_gateway::http::routes::ROUTES;
-use fieldpost_gateway::people::assignments::NewAssignment;
 use fieldpost_gateway::people::{By, Role};
 use serde_json::{Value, json};
 
 use super::browser::Browser;
-use super::rig::{Room, Site, access_lines};
+use super::rig::{Room, Site, access_lines, worn};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -39,17 +38,10 @@ async fn saw(browser: &Browser, officer: &str, from_ms: u64, until_ms: u64) -> V
 /// PC 1234 wears the device in the first hour, PC 77 afterwards; somebody is seen and raises an alarm in the first.
 async fn a_shift(site: &Site, room: &Room) -> (u64, u64) {
     let (from_ms, until_ms) = (site.now_ms(), site.now_ms() + HOUR_MS);
-    let worn = |officer: &str, from_ms, until_ms| NewAssignment {
-        force: "sim".to_owned(),
-        device: "pc-0001".to_owned(),
-        officer: officer.to_owned(),
-        callsign: String::new(),
-        vehicle: String::new(),
-        role: String::new(),
-        from_ms,
-        until_ms,
-    };
-    let shifts = [worn("PC 1234", from_ms, until_ms), worn("PC 77", until_ms, until_ms + 9 * HOUR_MS)];
+    let shifts = [
+        worn("pc-0001", "PC 1234", from_ms, until_ms),
+        worn("pc-0001", "PC 77", until_ms, until_ms + 9 * HOUR_MS),
+    ];
     room.assignments.assign(&shifts, &By { who: "eve".to_owned(), at_ms: from_ms }).unwrap();
     for record in [site.alarm("pc-0001").1, site.position("pc-0001", 51_500_000)] {
         room.commit(&record).await;

@@ -9,11 +9,11 @@ use fieldpost_gateway::audit::hash;
 use fieldpost_gateway::audit::line::Line;
 use fieldpost_gateway::audit::pictures::PICTURES_DIR;
 use fieldpost_gateway::audit::rebuild::{Rebuilt, answer, rebuild};
-use fieldpost_gateway::people::{By, NewAssignment, Role, Wearers};
+use fieldpost_gateway::people::{By, Role, Wearers};
 use serde_json::json;
 
 use super::browser::Stream;
-use super::rig::{Room, Site, access_lines};
+use super::rig::{Room, Site, access_lines, worn};
 
 fn places(site: &Site) -> (PathBuf, PathBuf) {
     (site.dir.path().join(ACCESS_DIR), site.dir.path().join(PICTURES_DIR))
@@ -125,16 +125,6 @@ async fn who_saw_an_officer_is_answered_by_the_devices_they_wore_while_they_wore
     let site = Site::new();
     let room = site.open().await;
     let start_ms = site.now_ms();
-    let worn = |device: &str, officer: &str, from_ms, until_ms| NewAssignment {
-        force: "sim".to_owned(),
-        device: device.to_owned(),
-        officer: officer.to_owned(),
-        callsign: String::new(),
-        vehicle: String::new(),
-        role: String::new(),
-        from_ms,
-        until_ms,
-    };
     let shifts = [
         worn("pc-0001", "PC 77", start_ms, start_ms + 500_000),
         worn("pc-0001", "PC 1234", start_ms + 500_000, start_ms + 1_500_000),

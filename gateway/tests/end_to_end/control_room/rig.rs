@@ -28,7 +28,7 @@ use fieldpost_gateway::login::{LoginLinks, Operator};
 use fieldpost_gateway::machines::Machines;
 use fieldpost_gateway::metrics::Metrics;
 use fieldpost_gateway::people::reasons::Reasons;
-use fieldpost_gateway::people::{Assignments, Consoles, Entrance, Grant, Role};
+use fieldpost_gateway::people::{Assignments, Consoles, Entrance, Grant, NewAssignment, Role};
 use fieldpost_gateway::postgres::Server;
 use fieldpost_gateway::record::{Record, RecordKind};
 use fieldpost_gateway::spool::{Disk, EntryClass, Lsn, RealDisk, Spool, SpoolSettings};
@@ -144,6 +144,20 @@ pub(crate) fn seen<T>(unseen: audit::Unseen<T>) -> T {
     let asked = audit::Asked { at_ms: 0, who, what: audit::What::UnitsRead, reason: None, of: None };
     let dir = tempfile::tempdir().unwrap();
     audit::show_now(&mut AccessFiles::new(dir.path()), asked, unseen).unwrap()
+}
+
+/// An officer of the force `sim` who wears a device for a time.
+pub(crate) fn worn(device: &str, officer: &str, from_ms: u64, until_ms: u64) -> NewAssignment {
+    NewAssignment {
+        force: "sim".to_owned(),
+        device: device.to_owned(),
+        officer: officer.to_owned(),
+        callsign: String::new(),
+        vehicle: String::new(),
+        role: String::new(),
+        from_ms,
+        until_ms,
+    }
 }
 
 /// Every whole line of the access record.
