@@ -164,6 +164,8 @@ impl Book {
         if !said.apply(alarm) {
             return;
         }
+        let found = alarm.found_of_shelf(said);
+        found.into_iter().for_each(|verdict| self.unsaid.add(verdict));
         self.note_change(&said.alarm);
         self.arm(&said.alarm);
         if self.alarms.get(&said.alarm).is_some_and(|alarm| alarm.standing.closed.is_some()) {

@@ -18,6 +18,7 @@ use super::event::EventKind;
 use super::grade::Grade;
 use super::id::AlarmId;
 use super::rules::Trigger;
+use super::verdict::Finding;
 use crate::live::unit::UnitId;
 use crate::record::{Record, RecordKind};
 use crate::sabotage::{self, Sabotage};
@@ -232,6 +233,8 @@ impl Book {
         if alarm.standing.shelf.as_ref().is_some_and(|shelf| shelf.until_ms <= now_ms) {
             alarm.standing.shelf = None;
             alarm.tell(now_ms, EventKind::ShelfEnded, None, "");
+            let verdict = alarm.found(Finding::ShelfEnded, now_ms, "");
+            self.unsaid.add(verdict);
             self.note_change(id);
         }
     }

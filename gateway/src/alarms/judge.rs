@@ -295,17 +295,22 @@ impl Book {
 
     /// Makes an alarm graver. Nothing in the system makes one less grave.
     pub(super) fn raise_grade(&mut self, id: &AlarmId, to: Grade, because: Fact, at_ms: u64) {
+        let now_ms = self.time.now_ms;
         let Some(alarm) = self.shown_mut(id) else { return };
         let words = because.text.clone();
         alarm.learn(because);
         if to < alarm.standing.grade {
             alarm.standing.grade = to;
             alarm.tell(at_ms, EventKind::GradeRaised, None, format!("{}: {words}", to.as_str()));
-            let verdict = alarm.found(Finding::Graded, at_ms, &words);
+            let graded = alarm.found(Finding::Graded, at_ms, &words);
+            let mut unshelved = None;
             if to == Grade::P1 && alarm.standing.shelf.take().is_some() {
-                alarm.tell(at_ms, EventKind::Unshelved, None, "a P1 is never shelved");
+                let words = "a P1 is never shelved";
+                alarm.tell(at_ms, EventKind::Unshelved, None, words);
+                // Now, and not when the device saw what made it graver: that may have been before it was shelved.
+                unshelved = Some(alarm.found(Finding::Unshelved, now_ms, words));
             }
-            self.unsaid.add(verdict);
+            [Some(graded), unshelved].into_iter().flatten().for_each(|verdict| self.unsaid.add(verdict));
         }
         self.note_change(id);
         self.group(id);

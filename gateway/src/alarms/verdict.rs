@@ -1,22 +1,24 @@
-//! What the rules made of an alarm, as a record, for whoever reads the spool and has no queue: the history.
+//! What the queue made of an alarm, as a record, for whoever reads the spool and has no queue: the history.
 //!
 //! **Nothing is judged by a verdict.** The queue judges every record itself; what it comes to it has said once, and a book that
 //! reads a verdict only knows that this one is said. Until then it is among those unsaid, in the snapshot too: so a crash
 //! between an alarm and its verdict loses none.
 //!
 //! ```text
-//! record --> Book: raised, graver, over --> unsaid --> Verdict record --> Book: said
-//!                                                           '--> history: a row
+//! record --> Book: raised, graver, over, shelved, back --> unsaid --> Verdict record --> Book: said
+//!                                                                          '--> history: a row
 //! ```
-//! Of an alarm that a device raised, the first verdict is its grade; of one that a rule raised, that it was.
+//! Of an alarm that a device raised, the first verdict is its grade; of one that a rule raised, that it was. Whether a person's
+//! shelving is taken follows from the alarm as it is ([`super::action`]), and when a shelf's time is up from time by the records: so
+//! both are verdicts. **One `shelved` has one end**: `unshelved`, `shelf_ended`, or the alarm's closing.
 //!
-//! Bounds: [`UNSAID_MAX`] of 400 bytes wait; what comes on top is counted, and in no history.
+//! Bounds: [`UNSAID_MAX`] of 400 bytes wait, 500 more with a reason for the shelf; what comes on top is counted, and in no history.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::action::own;
+use super::action::{Action, Said, own};
 use super::alarm::{Alarm, Cause, Origin, RuleRef};
 use super::book::Book;
 use super::grade::Grade;
@@ -55,6 +57,12 @@ pub struct Verdict {
     /// Why, in words; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub because: String,
+    /// Who shelved it, or took it back from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Of `shelved`: until when, Unix ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<u64>,
 }
 
 /// What a verdict says.
@@ -67,6 +75,12 @@ pub enum Finding {
     Graded,
     /// What made a rule raise it is over.
     Cleared,
+    /// A person put it aside.
+    Shelved,
+    /// A person took it back, or it has become a P1.
+    Unshelved,
+    /// Its time on the shelf is up.
+    ShelfEnded,
 }
 
 impl Finding {
@@ -77,6 +91,9 @@ impl Finding {
             Self::Raised => "raised",
             Self::Graded => "graded",
             Self::Cleared => "cleared",
+            Self::Shelved => "shelved",
+            Self::Unshelved => "unshelved",
+            Self::ShelfEnded => "shelf_ended",
         }
     }
 }
@@ -90,7 +107,7 @@ impl Verdict {
 }
 
 impl Alarm {
-    /// What the rules have just found of it, at `at_ms`.
+    /// What has just become of it, at `at_ms`.
     pub(super) fn found(&mut self, what: Finding, at_ms: u64, because: &str) -> Verdict {
         self.standing.verdicts_count += 1;
         Verdict {
@@ -106,7 +123,22 @@ impl Alarm {
             mode: self.mode.to_string(),
             position_udeg: self.position_udeg,
             because: because.to_owned(),
+            by: None,
+            until_ms: None,
         }
+    }
+
+    /// What a person has just done with its shelf, if they have.
+    pub(super) fn found_of_shelf(&mut self, said: &Said) -> Option<Verdict> {
+        let (what, because, until_ms) = match (&said.action, &self.standing.shelf) {
+            (Action::Shelve { reason, .. }, Some(shelf)) => {
+                (Finding::Shelved, &**reason, Some(shelf.until_ms))
+            }
+            (Action::Unshelve, None) => (Finding::Unshelved, "", None),
+            _ => return None,
+        };
+        let found = self.found(what, said.at_ms, because);
+        Some(Verdict { by: Some(said.operator.clone()), until_ms, ..found })
     }
 
     /// The first verdict on it.

@@ -185,6 +185,14 @@ impl AlarmStory {
     pub fn stands_at(&self, at_ms: u64) -> bool {
         !self.since.iter().any(|(closed_ms, event)| event.what == "closed" && *closed_ms <= at_ms)
     }
+
+    /// The `shelved` that nothing has ended yet.
+    #[must_use]
+    pub fn shelf(&self) -> Option<&AlarmEvent> {
+        let newest_first = self.since.iter().rev().map(|(_, event)| event);
+        let is_of_shelf = |what: &str| matches!(what, "shelved" | "unshelved" | "shelf_ended" | "closed");
+        newest_first.clone().find(|event| is_of_shelf(&event.what)).filter(|event| event.what == "shelved")
+    }
 }
 
 /// What was found.

@@ -9,7 +9,7 @@
 //! | status | [`Said::Status`] |
 //! | alarm family, readable or in quarantine | [`Said::Alarm`] "raised" |
 //! | alarm cancel, acknowledged, delivered, lowered, closed | [`Said::Alarm`] with its word, and the grade if the record has it |
-//! | verdict of the rules | [`Said::Alarm`] "raised" (by a rule), "graded" or "cleared", with grade, rule and reason |
+//! | verdict | [`Said::Alarm`] "raised" (by a rule), "graded" or "cleared", "shelved" (who, until when), "unshelved" or "shelf_ended", with grade, rule and reason |
 //! | health, sensor events, loss, rubbish | none |
 
 use fieldpost_protocol::{Alarm, Body, Class, ClockQuality, Duty, Envelope, Head, Lane, Mode, Position};
@@ -77,7 +77,8 @@ pub enum RowClass {
 pub struct AlarmEvent {
     /// The alarm's id.
     pub alarm: String,
-    /// `raised`, `graded`, `cleared`, `cancelled`, `acknowledged`, `delivered`, `lowered` or `closed`.
+    /// `raised`, `graded`, `cleared`, `cancelled`, `acknowledged`, `delivered`, `shelved`, `unshelved`, `shelf_ended`, `lowered` or
+    /// `closed`.
     pub what: String,
     /// The operator or force system.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,9 +98,12 @@ pub struct AlarmEvent {
     /// Whether a person or a switch reported it; else it is inferred. Known where the rule is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is_fact: Option<bool>,
-    /// Why it has the grade, in words.
+    /// Why it has the grade, or is on the shelf, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
+    /// Of `shelved`: until when, Unix ms, unless it comes back before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<u64>,
 }
 
 /// What a person or a force system did to an alarm, as its record has it.
@@ -264,6 +268,7 @@ impl AlarmEvent {
             rule: None,
             is_fact: None,
             because: None,
+            until_ms: None,
         }
     }
 
@@ -300,7 +305,8 @@ fn of_envelope(told: &Told<'_>) -> Rows {
     }
 }
 
-/// What a person did to an alarm: that it is less grave or over is its history; the rest is its story, which the alarm keeps.
+/// What a person did to an alarm: that it is less grave or over is its history. Whether it is shelved a verdict says; the rest is its
+/// story, which the alarm keeps.
 fn of_action(record: &Record) -> Option<Rows> {
     let said: crate::alarms::Said = serde_json::from_slice(&record.payload).ok()?;
     match said.action {
@@ -322,7 +328,7 @@ fn deed(record: &Record, what: &str, grade: Option<Grade>) -> Option<Rows> {
     Some([Some(own_row(record, at_ms, &event)), None])
 }
 
-/// What the rules found.
+/// What the queue made of an alarm.
 fn of_verdict(record: &Record) -> Option<Rows> {
     let verdict: Verdict = serde_json::from_slice(&record.payload).ok()?;
     let is_raised = verdict.what == Finding::Raised;
@@ -333,6 +339,8 @@ fn of_verdict(record: &Record) -> Option<Rows> {
         rule: Some(verdict.rule),
         is_fact: Some(verdict.is_fact),
         because: Some(verdict.because).filter(|because| !because.is_empty()),
+        by: verdict.by,
+        until_ms: verdict.until_ms,
         ..AlarmEvent::of(verdict.alarm.to_string(), verdict.what.as_str())
     };
     let row = own_row(record, verdict.at_ms, &event);

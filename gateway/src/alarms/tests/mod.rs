@@ -268,7 +268,7 @@ fn said(seq: u32, operator: &str, action: Action) -> Said {
     Said { alarm: id(seq), operator: operator.to_owned(), at_ms: 10_000, seen_as: None, action }
 }
 
-fn shelve(minutes: u16) -> Action {
+pub(super) fn shelve(minutes: u16) -> Action {
     Action::Shelve { minutes, reason: "radio check".to_owned() }
 }
 

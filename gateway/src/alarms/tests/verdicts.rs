@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::super::*;
 use super::engine::replay::tape;
 use super::engine::{START_MS, Tape};
+use super::shelve;
 use crate::live::fold::fold;
 use crate::live::state::State;
 use crate::record::{Record, RecordKind};
@@ -49,6 +50,34 @@ fn each_grade_that_an_alarm_has_is_a_verdict_and_so_is_what_a_rule_raised_and_it
     say(&mut tape, &mut state);
     assert!(unsaid(&state).is_empty());
     assert!(unsaid(&tape.fold()).is_empty(), "whoever folds it all again knows that it is said");
+}
+
+#[test]
+fn a_shelving_that_was_taken_is_a_verdict_and_so_is_each_way_back() {
+    let mut tape = Tape::default();
+    let id = tape.alarm("pc-1", START_MS, AlarmCause::OFFICER_DOWN, None);
+    tape.act(&id, START_MS + 1_000, shelve(10));
+    tape.act(&id, START_MS + 2_000, shelve(60)); // not taken
+    tape.act(&id, START_MS + 3_000, Action::Unshelve);
+    tape.act(&id, START_MS + 4_000, shelve(10));
+    // What makes it graver was seen before it was shelved, and comes afterwards: it is back when that is known.
+    tape.clock(START_MS + 5_000);
+    tape.event("pc-1", START_MS + 3_500, EventCode::UNHOLSTERED, 0);
+    let state = tape.fold();
+    let of_it = unsaid(&state).into_iter().filter(|words| words.starts_with("0 ")).collect::<Vec<_>>();
+    let expected = ["graded P2", "shelved P2", "unshelved P2", "graded P1", "shelved P2", "unshelved P1"];
+    assert_eq!(of_it, expected.map(|words| format!("0 {words}")));
+    let first = state.alarms.unsaid().find(|verdict| verdict.what == Finding::Shelved).unwrap();
+    let told = (first.by.as_deref(), first.until_ms, first.because.as_str());
+    assert_eq!(told, (Some("anna"), Some(START_MS + 601_000), "radio check"));
+
+    let mut tape = Tape::default();
+    let id = tape.alarm("pc-1", START_MS, AlarmCause::OFFICER_DOWN, None);
+    tape.act(&id, START_MS + 1_000, shelve(10));
+    tape.clock(START_MS + 601_500);
+    let state = tape.fold();
+    let last = state.alarms.unsaid().max_by_key(|verdict| verdict.n).unwrap();
+    assert_eq!((last.what, last.by.as_deref(), last.at_ms), (Finding::ShelfEnded, None, START_MS + 601_500));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::alarms::{Grade, RuleRef};
+use crate::alarms::{Grade, RuleRef, Shelf};
 use crate::history::AlarmStory;
 use crate::history::row::{AlarmEvent, Row, Said};
 use crate::history::standing::Standing;
@@ -70,6 +70,8 @@ pub(super) struct AlarmView {
     cancelled_at_ms: Option<u64>,
     acknowledged_by: Option<String>,
     acknowledged_at_ms: Option<u64>,
+    /// Where it is while nobody has taken it back.
+    shelved: Option<Shelf>,
     /// Everything that happened to it, oldest first.
     events: Vec<EventView>,
 }
@@ -88,9 +90,12 @@ struct EventView {
     /// How grave it was then, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     grade: Option<Grade>,
-    /// Why it has that grade, where a rule gave it.
+    /// Why it has that grade, where a rule gave it; why it was shelved, or came back.
     #[serde(skip_serializing_if = "Option::is_none")]
     because: Option<String>,
+    /// Until when it was shelved, unless it came back before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until_ms: Option<u64>,
 }
 
 impl PointView {
@@ -152,6 +157,14 @@ pub(super) fn shown_of(standing: &Standing) -> Option<PositionView> {
     standing.shown().and_then(|row| position_of(row, standing.at_ms))
 }
 
+fn shelf_of(event: &AlarmEvent) -> Shelf {
+    Shelf {
+        by: event.by.clone().unwrap_or_default(),
+        until_ms: event.until_ms.unwrap_or_default(),
+        reason: event.because.clone().unwrap_or_default(),
+    }
+}
+
 impl AlarmView {
     /// `now`: its grade in the queue, if it is there.
     pub(super) fn of(story: &AlarmStory, name: &UnitName, now: Option<Grade>) -> Self {
@@ -164,6 +177,7 @@ impl AlarmView {
             who: event.by,
             grade: event.grade,
             because: event.because,
+            until_ms: event.until_ms,
         };
         let newest_first = || story.since.iter().rev().map(|(_, event)| event).chain([&story.event]);
         Self {
@@ -184,6 +198,7 @@ impl AlarmView {
                 .map(|(lon, lat)| LonLat { lon: degrees(lon), lat: degrees(lat) }),
             state: match taken {
                 _ if first("closed").is_some() => "closed",
+                _ if story.shelf().is_some() => "shelved",
                 None => "unacknowledged",
                 Some(_) if first("cancelled").or_else(|| first("cleared")).is_some() => "cleared",
                 Some(_) => "acknowledged",
@@ -191,6 +206,7 @@ impl AlarmView {
             cancelled_at_ms: first("cancelled").map(|(at_ms, _)| *at_ms),
             acknowledged_by: taken.and_then(|(_, event)| event.by.clone()),
             acknowledged_at_ms: taken.map(|(at_ms, _)| *at_ms),
+            shelved: story.shelf().map(shelf_of),
             events: [raised].into_iter().chain(story.since.iter().cloned()).map(view).collect(),
         }
     }

@@ -11,6 +11,7 @@ mod ledger;
 mod look;
 mod map;
 mod map_server;
+mod past_alarms;
 mod past_looks;
 mod people;
 mod pictures;
