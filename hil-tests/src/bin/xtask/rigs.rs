@@ -128,7 +128,6 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("outlive-key", &["broker", "--kills", "0"]),
     ("tell-once", TAK_ALARM),
     ("skip-escape", TAK_ALARM),
-    ("ignore-style", &["tak", "--devices", "20", "--seconds", "1", "--stands", "2"]),
     (
         "wait-for-tak",
         &["tak", "--without-free-tak-server", "--devices", "50", "--seconds", "3", "--stands", "6"],
