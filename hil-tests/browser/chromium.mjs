@@ -8,8 +8,6 @@ import { chromium } from 'playwright-core';
 // Software WebGL, and none of the calls home that a desktop browser makes.
 const LAUNCH_ARGS = [
   '--headless',
-  // Days and times in fields as a British workstation writes them.
-  '--lang=en-GB',
   '--no-sandbox',
   '--disable-gpu',
   '--use-gl=angle',
