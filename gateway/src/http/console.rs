@@ -114,7 +114,7 @@ pub(super) async fn unlock(
         let proven =
             enter::prove(&app, entrance, peer, session.operator.as_str(), password, Some(&session)).await;
         if let Err(no) = proven {
-            enter::note_refusal(&app, peer, session.operator.as_str());
+            enter::note_refusal(&app, peer, Some(&session.operator));
             return no.with(|status, said| match status {
                 // 401 would say that the session has ended.
                 StatusCode::UNAUTHORIZED => refusal(StatusCode::FORBIDDEN, "the password is wrong"),

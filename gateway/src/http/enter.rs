@@ -172,7 +172,7 @@ async fn enter(app: &App, peer: Peer, headers: &HeaderMap, typed: Typed) -> Resu
     let proven = match prove(app, entrance, peer, &typed.name, typed.password, None).await {
         Ok(proven) => proven,
         Err(no) => {
-            note_refusal(app, peer, &typed.name);
+            note_refusal(app, peer, known(entrance, typed.name).await.as_ref());
             return Err(no);
         }
     };
@@ -195,7 +195,7 @@ async fn change(
     let proven = match prove(app, entrance, peer, name, old, Some(session)).await {
         Ok(proven) => proven,
         Err(no) => {
-            note_refusal(app, peer, name);
+            note_refusal(app, peer, Some(&session.operator));
             return Err(no);
         }
     };
@@ -250,17 +250,26 @@ fn open(app: &App, peer: Peer, operator: Operator, standing: Standing) -> Result
     Ok(session::set_cookie(&token, app.is_tls))
 }
 
+/// Whose account it is that somebody typed; nobody's, while the accounts cannot be read.
+async fn known(entrance: &Entrance, name: String) -> Option<Operator> {
+    let accounts = entrance.accounts.clone();
+    let found = spawn_blocking(move || accounts.get(&name)).await.ok()?.ok()?;
+    found.map(|account| account.name)
+}
+
 /// Notes that somebody was not let in: [`REFUSALS`] lines at most, and how many more there were in the next one. Who is not
 /// let in must not fill the disk, nor the record's queue.
-pub(super) fn note_refusal(app: &App, Peer(from): Peer, name: &str) {
+///
+/// **Who tried is on record only by the name of an account.** Whatever else was typed may be a password in the wrong field (those
+/// that we make could all be names), and nothing is ever taken out of the chain.
+pub(super) fn note_refusal(app: &App, Peer(from): Peer, operator: Option<&Operator>) {
     if app.refusals.take(&(), app.live.now_ms()).is_err() {
         app.refusals_left_out.fetch_add(1, Ordering::Relaxed);
         return;
     }
     let more = app.refusals_left_out.swap(0, Ordering::Relaxed);
     let more = (more > 0).then(|| format!("{more} more since the line before"));
-    // What is no name may be a password typed into the wrong field.
-    let operator = Operator::try_new(name).map_or_else(|_| "-".to_owned(), |name| name.to_string());
+    let operator = operator.map_or_else(|| "-".to_owned(), Operator::to_string);
     let who = Who { operator, session: "-".to_owned(), from };
     let asked = Asked { at_ms: app.live.now_ms(), who, what: What::LoginRefused, reason: more, of: None };
     app.access.note(asked.event());

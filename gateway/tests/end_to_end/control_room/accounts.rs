@@ -388,6 +388,26 @@ async fn a_stranger_keeps_no_locked_console_locked_and_fills_no_record() {
 }
 
 #[tokio::test]
+async fn what_is_typed_as_a_name_is_on_record_only_if_it_is_one() {
+    let site = Site::new();
+    let room = site.open().await;
+    account(&room, "anna", &[Role::Operator], "sim");
+    // Every password that the gateway makes could be a name.
+    let password = made(&room, "ben", &[Role::Operator], "sim");
+    let stranger = room.stranger();
+    assert_eq!(log_in(&stranger, &password, OWN).await.status, 401);
+    assert_eq!(log_in(&stranger, "anna", &password).await.status, 401);
+    let anna = logged_in(&room, "anna").await;
+    // What waits behind the last note is written after it.
+    assert_eq!(anna.get("/api/v1/units").await.status, 200);
+    let lines = access_lines(&site);
+    assert!(!serde_json::to_string(&lines).unwrap().contains(&password));
+    let refused = lines.iter().filter(|line| line["what"] == "login_refused");
+    assert_eq!(refused.map(|line| &line["operator"]).collect::<Vec<_>>(), ["-", "anna"]);
+    room.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_done_to_an_account_is_on_record_before_it_is_done() {
     let site = Site::new();
     let room = site.open().await;
