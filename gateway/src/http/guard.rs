@@ -16,6 +16,7 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use super::places::{Holder, Place};
 use super::routes::{self, Needs};
 use super::session::Session;
 use super::viewer::{Permission, Role, Viewer};
@@ -42,7 +43,8 @@ const HEADERS: [(HeaderName, &str); 7] = [
     ),
 ];
 
-/// Longest time until an answer begins. Acknowledging waits for the disk, everything else is memory.
+/// Longest time until an answer begins. Most are memory; acknowledging waits for the disk, and history, ledger, trace and the access
+/// record read it, or a database: they bound what one question reads, and this what it may wait.
 const ANSWER_MS_MAX: u64 = 15_000;
 
 const NO_SESSION: &str = "no session: log in, or make a link with `fieldpost login` and open it";
@@ -84,6 +86,7 @@ pub(super) async fn admit(State(app): State<Arc<App>>, mut request: Request, nex
     if routes::is_for_machines(request.uri().path()) {
         return match feed::machine_of(&app, request.headers()).await {
             Ok(machine) => {
+                hold_place(&request, || Holder::Machine(machine.name.clone()));
                 request.extensions_mut().insert(Arc::new(machine));
                 next.run(request).await
             }
@@ -96,12 +99,20 @@ pub(super) async fn admit(State(app): State<Arc<App>>, mut request: Request, nex
             let mut viewer = session.viewer();
             let asks = app.reasons.of(&viewer.forces);
             reason::give(&mut viewer, asks, request.headers());
+            hold_place(&request, || Holder::Session(session.label()));
             request.extensions_mut().insert(viewer);
             request.extensions_mut().insert(Arc::new(session));
             next.run(request).await
         }
         None if request.uri().path().starts_with("/api/") => refusal(StatusCode::UNAUTHORIZED, NO_SESSION),
         None => login::page(&app, StatusCode::UNAUTHORIZED, None).into_response(),
+    }
+}
+
+/// The connection's place is not a stranger's any more.
+fn hold_place(request: &Request, holder: impl FnOnce() -> Holder) {
+    if let Some(place) = request.extensions().get::<Arc<Place>>() {
+        place.belongs_to(holder());
     }
 }
 

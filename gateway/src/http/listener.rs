@@ -1,9 +1,10 @@
 //! Accepting browsers: TLS, limits, and an end.
 //!
 //! Every connection has its own task and every step of it a limit: the handshake, the head of a request, an idle
-//! connection, a browser that stops reading. On shutdown answers under way finish, within [`DRAIN_MS_MAX`].
+//! connection, a browser that stops reading. Every connection is accepted; when all places are taken another one ends for it
+//! ([`super::places`]), so that **strangers who hold every place keep no console out**. On shutdown answers under way finish, within [`DRAIN_MS_MAX`].
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,12 @@ use hyper_util::service::TowerToHyperService;
 use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::places::{Place, Places};
 use super::stall::Stalling;
 
 /// Most connections at once: a browser holds up to six, one of them the stream.
@@ -31,7 +32,7 @@ pub const DRAIN_MS_MAX: u64 = 5_000;
 const SILENCE_MS_MAX: u32 = 10_000;
 const HANDSHAKE_MS_MAX: u64 = 10_000;
 /// For the head of a request, and for a connection that waits for its next one.
-const HEAD_MS_MAX: u64 = 30_000;
+pub const HEAD_MS_MAX: u64 = 30_000;
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 64;
 /// After a failed accept (usually: no descriptor left) the next is tried this much later.
@@ -49,22 +50,23 @@ pub(super) async fn serve(
     shutdown: CancellationToken,
 ) {
     let tls = tls.map(TlsAcceptor::from);
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Places::new(CONNECTIONS_MAX);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = accept(&socket, &places) => accepted,
+            accepted = socket.accept() => accepted,
         };
+        while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, peer, place)) => {
-                let routes = routes.clone().layer(Extension(Peer(peer.ip())));
+            Ok((stream, peer)) => {
+                let place = tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    place = places.take(peer.ip()) => place,
+                };
+                let routes = routes.clone().layer(Extension(Peer(peer.ip()))).layer(Extension(place.clone()));
                 let (tls, shutdown) = (tls.clone(), shutdown.clone());
-                connections.spawn(async move {
-                    connection(stream, tls, routes, shutdown).await;
-                    drop(place);
-                });
+                connections.spawn(until_ended(place, connection(stream, tls, routes, shutdown)));
             }
             Err(error) => {
                 tracing::warn!(%error, "control room cannot accept a connection");
@@ -81,13 +83,12 @@ pub(super) async fn serve(
     }
 }
 
-async fn accept(
-    socket: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, peer) = socket.accept().await?;
-    Ok((stream, peer, place))
+/// Lets go of the connection when its place must be given up.
+async fn until_ended(place: Arc<Place>, connection: impl Future<Output = ()>) {
+    tokio::select! {
+        () = connection => {}
+        () = place.end.cancelled() => {}
+    }
 }
 
 async fn connection(

@@ -8,7 +8,7 @@
 //!
 //! Bounds: [`listener::CONNECTIONS_MAX`] connections, 32 KiB of request head, [`BODY_BYTES_MAX`] of body, 15 s to an
 //! answer, 30 s for a browser that takes no bytes; [`session::SESSIONS_MAX`] sessions;
-//! [`crate::live::board::PAGES_MAX`] streams with 1 MiB each.
+//! [`crate::live::board::PAGES_MAX`] streams with 1 MiB each, [`session::PAGES_OF_SESSION_MAX`] of one session.
 
 pub mod guard;
 pub mod listener;
@@ -31,6 +31,7 @@ mod login;
 pub mod openapi;
 mod page;
 mod people;
+mod places;
 mod question;
 mod reason;
 mod stall;

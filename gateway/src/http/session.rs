@@ -5,8 +5,9 @@
 //! roles, or has ended. Kept under its SHA-256: the table holds nothing that could be replayed, and a look-up tells a guesser
 //! nothing by its time.
 //!
-//! Bounds: [`SESSIONS_MAX`] sessions, each ending after [`IDLE_MS_MAX`] without a request or open page, and in any case
-//! after [`AGE_MS_MAX`].
+//! Bounds: [`SESSIONS_MAX`] sessions, [`SESSIONS_OF_ONE_MAX`] of one person, each with [`PAGES_OF_SESSION_MAX`] live pages, and each
+//! ending after [`IDLE_MS_MAX`] without a request or open page, and in any case after [`AGE_MS_MAX`]. **Nobody's logins end the
+//! sessions of others while these are fewer**: of one person too many end that person's idlest.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,6 +17,7 @@ use aws_lc_rs::{digest, rand};
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tokio::sync::Semaphore;
 
 use super::viewer::Viewer;
 use crate::login::Operator;
@@ -23,6 +25,10 @@ use crate::people::Standing;
 
 /// Most sessions at once; the longest idle one gives way.
 pub const SESSIONS_MAX: usize = 256;
+/// Most sessions of one person: a duty desk that logs in by one name; their idlest gives way.
+pub const SESSIONS_OF_ONE_MAX: usize = 16;
+/// Most live pages of one session: more tabs than anybody looks at.
+pub const PAGES_OF_SESSION_MAX: usize = 8;
 /// A page that is open counts as use; this is for a browser that was closed.
 pub const IDLE_MS_MAX: u64 = 30 * 60_000;
 /// A shift.
@@ -45,6 +51,7 @@ struct Entry {
     standing: Standing,
     locked: bool,
     reason: Option<Arc<str>>,
+    pages: Arc<Semaphore>,
     made_at_ms: u64,
     used_at_ms: u64,
 }
@@ -61,6 +68,8 @@ pub(super) struct Session {
     pub(super) locked: bool,
     /// Why it looks, as it said for all its calls.
     pub(super) reason: Option<Arc<str>>,
+    /// Places for its live pages.
+    pub(super) pages: Arc<Semaphore>,
 }
 
 /// The operating system gave no random bytes.
@@ -105,14 +114,23 @@ impl Sessions {
         let key = key_of(&token);
         let mut table = self.table();
         table.retain(|_, entry| entry.holds(now_ms));
-        if table.len() >= SESSIONS_MAX {
-            let idlest = table.iter().min_by_key(|(_, entry)| entry.used_at_ms).map(|(key, _)| *key);
-            idlest.map(|key| table.remove(&key));
+        if table.values().filter(|entry| entry.operator == operator).count() >= SESSIONS_OF_ONE_MAX {
+            end_idlest(&mut table, |entry| entry.operator == operator);
         }
-        let session = Session { key, operator, standing, locked: false, reason: None };
-        let (operator, standing) = (session.operator.clone(), session.standing.clone());
-        let entry =
-            Entry { operator, standing, locked: false, reason: None, made_at_ms: now_ms, used_at_ms: now_ms };
+        if table.len() >= SESSIONS_MAX {
+            end_idlest(&mut table, |_| true);
+        }
+        let pages = Arc::new(Semaphore::new(PAGES_OF_SESSION_MAX));
+        let entry = Entry {
+            operator,
+            standing,
+            locked: false,
+            reason: None,
+            pages,
+            made_at_ms: now_ms,
+            used_at_ms: now_ms,
+        };
+        let session = entry.session(key);
         table.insert(key, entry);
         Ok((session, URL_SAFE_NO_PAD.encode(token)))
     }
@@ -186,8 +204,7 @@ impl Sessions {
             return None;
         }
         entry.used_at_ms = entry.used_at_ms.max(now_ms);
-        let (operator, standing) = (entry.operator.clone(), entry.standing.clone());
-        Some(Session { key: *key, operator, standing, locked: entry.locked, reason: entry.reason.clone() })
+        Some(entry.session(*key))
     }
 
     /// How many sessions hold.
@@ -196,7 +213,24 @@ impl Sessions {
     }
 }
 
+fn end_idlest(table: &mut HashMap<Key, Entry>, is_meant: impl Fn(&Entry) -> bool) {
+    let meant = table.iter().filter(|(_, entry)| is_meant(entry));
+    let idlest = meant.min_by_key(|(_, entry)| entry.used_at_ms).map(|(key, _)| *key);
+    idlest.map(|key| table.remove(&key));
+}
+
 impl Entry {
+    fn session(&self, key: Key) -> Session {
+        Session {
+            key,
+            operator: self.operator.clone(),
+            standing: self.standing.clone(),
+            locked: self.locked,
+            reason: self.reason.clone(),
+            pages: Arc::clone(&self.pages),
+        }
+    }
+
     fn holds(&self, now_ms: u64) -> bool {
         now_ms.saturating_sub(self.used_at_ms) <= IDLE_MS_MAX
             && now_ms.saturating_sub(self.made_at_ms) <= AGE_MS_MAX
@@ -311,12 +345,26 @@ mod tests {
         let sessions = Sessions::default();
         let (first, _) = sessions.open(anna(), Standing::of_link(Grant::of_link()), NOW_MS).unwrap();
         let (second, _) = sessions.open(anna(), Standing::of_link(Grant::of_link()), NOW_MS + 1).unwrap();
-        for _ in 2..=SESSIONS_MAX {
-            sessions.open(anna(), Standing::of_link(Grant::of_link()), NOW_MS + 2).unwrap();
+        for number in 2..=SESSIONS_MAX {
+            let other = Operator::try_new(&format!("o{number}")).unwrap();
+            sessions.open(other, Standing::of_link(Grant::of_link()), NOW_MS + 2).unwrap();
         }
         assert_eq!(sessions.count(NOW_MS + 2), SESSIONS_MAX);
         assert!(!sessions.keeps(&first, NOW_MS + 3));
         assert!(sessions.keeps(&second, NOW_MS + 3));
+    }
+
+    #[test]
+    fn logins_of_one_person_end_their_own_sessions_and_nobody_elses() {
+        let sessions = Sessions::default();
+        let ben = Operator::try_new("ben").unwrap();
+        let (bens, _) = sessions.open(ben, Standing::of_link(Grant::of_link()), NOW_MS).unwrap();
+        let (first, _) = sessions.open(anna(), Standing::of_link(Grant::of_link()), NOW_MS + 1).unwrap();
+        for _ in 0..SESSIONS_MAX {
+            sessions.open(anna(), Standing::of_link(Grant::of_link()), NOW_MS + 2).unwrap();
+        }
+        assert_eq!(sessions.count(NOW_MS + 2), SESSIONS_OF_ONE_MAX + 1);
+        assert!(sessions.keeps(&bens, NOW_MS + 3) && !sessions.keeps(&first, NOW_MS + 3));
     }
 
     #[test]

@@ -23,10 +23,11 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::listener::Peer;
-use super::session::Session;
+use super::session::{PAGES_OF_SESSION_MAX, Session};
 use super::viewer::{Forces, Permission, Viewer};
 use super::{App, not_shown, refusal};
 use crate::audit::line::{FileNote, Note, StreamNote};
@@ -49,6 +50,7 @@ struct Feed {
     check: Interval,
     record: Record,
     _console: OpenConsole,
+    _place: OwnedSemaphorePermit,
 }
 
 /// The stream's side of the access record. Writes the closing line, however the stream ends.
@@ -119,6 +121,10 @@ pub(super) async fn stream(
     let Ok(Query(question)) = question else {
         return refusal(StatusCode::BAD_REQUEST, "cursor is the id of an event; nothing else can be asked");
     };
+    let Ok(_place) = Arc::clone(&session.pages).try_acquire_owned() else {
+        let said = format!("this session has {PAGES_OF_SESSION_MAX} live pages: close one");
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, &said);
+    };
     let cursor = cursor_of(&headers, &question, &viewer.forces);
     let Some((opened, opening)) = app.live.open_page(&viewer.forces, cursor) else {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open: close one");
@@ -147,7 +153,7 @@ pub(super) async fn stream(
         locked: app.sessions.is_locked(&session),
     });
     let (first, then) = (opening.first.into(), opening.then);
-    let feed = Feed { app, session, forces, first, then, check, record, _console };
+    let feed = Feed { app, session, forces, first, then, check, record, _console, _place };
     let frames = stream::unfold(feed, |mut feed| async move {
         let frame = feed.next().await?;
         feed.record.count(&frame);

@@ -138,7 +138,7 @@ impl LocalPasswords {
 }
 
 /// Who is behind an address: of IPv6 the 64 bits that one customer has (RFC 6177), since they may change the rest at will.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
         address @ IpAddr::V4(_) => address,

@@ -2,12 +2,17 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fieldpost_gateway::audit::AccessFiles;
 use fieldpost_gateway::config::material::ServerIdentity;
+use fieldpost_gateway::http::listener::{CONNECTIONS_MAX, HEAD_MS_MAX};
+use fieldpost_gateway::http::session::PAGES_OF_SESSION_MAX;
 use fieldpost_gateway::pki::{Authority, PageTls};
 use fieldpost_gateway::spool::RealDisk;
 use hyper::Method;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::rig::Site;
 
@@ -233,5 +238,49 @@ async fn over_tls_the_cookie_never_travels_in_clear_and_the_browser_remembers() 
     let origin = format!("https://{}", room.http.address());
     let ours = browser.with("origin", &origin);
     assert_eq!(ours.acknowledge("sim/pc-0001/1/1").await.status, 404, "past the origin check");
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn strangers_who_take_every_place_keep_nobody_out() {
+    let site = Site::new();
+    let room = site.open().await;
+    let operator = room.browser("anna").await;
+    let mut stream = operator.stream().await;
+    stream.next_of("gateway").await.unwrap();
+    // Above the places; none of them says a word.
+    let address = room.http.address();
+    let mut strangers = Vec::new();
+    for _ in 0..CONNECTIONS_MAX + 100 {
+        strangers.push(TcpStream::connect(address).await.unwrap());
+    }
+    let patience = Duration::from_millis(HEAD_MS_MAX / 2);
+    let came_in = timeout(patience, room.browser("ben"));
+    assert_eq!(came_in.await.expect("a place").get("/api/v1/session").await.status, 200);
+    room.commit(&site.position("pc-0001", 51_500_000)).await;
+    stream.next_of("units").await.expect("who was in stays in");
+    drop(strangers);
+    room.stop().await;
+}
+
+#[tokio::test]
+async fn one_session_cannot_take_every_page() {
+    let site = Site::new();
+    let room = site.open().await;
+    let (anna, ben) = (room.browser("anna").await, room.browser("ben").await);
+    let mut pages = Vec::new();
+    for _ in 0..PAGES_OF_SESSION_MAX {
+        pages.push(anna.stream().await);
+    }
+    assert_eq!(anna.status_of(Method::GET, "/api/v1/stream", "").await, 503);
+    ben.stream().await;
+    pages.pop();
+    let mut page = anna.status_of(Method::GET, "/api/v1/stream", "").await;
+    while page == 503 {
+        // The gateway hears of the closed connection a moment later.
+        tokio::task::yield_now().await;
+        page = anna.status_of(Method::GET, "/api/v1/stream", "").await;
+    }
+    assert_eq!(page, 200, "a page that went gives its place back");
     room.stop().await;
 }
