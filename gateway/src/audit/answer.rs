@@ -19,13 +19,12 @@ use super::line::{AccountNote, Line, ReadDigest};
 pub use super::look::Span;
 use super::look::covers;
 use super::rebuild::{Page, answer, walk};
+use super::sieve::{Sieve, Sifted};
 use super::verify::{Verdict, verify};
 use crate::live::unit::UnitId;
 use crate::people::assignments::ASSIGNMENTS_FILE;
 use crate::people::{Parts, Wearers, Worn};
 
-/// Most versions of one unit in one look: above what ten minutes show.
-const SHOWN_MAX: usize = 5_000;
 /// Most looks in one answer; the rest is said to be missing.
 const LOOKS_MAX: usize = 10_000;
 
@@ -103,6 +102,9 @@ pub struct Seen {
     /// What exactly they were shown of the unit that was asked about.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shown: Vec<Shown>,
+    /// It was shown more versions than are listed, later ones: ask for a shorter time.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shown_is_cut: bool,
     /// Why that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_known: Option<String>,
@@ -174,8 +176,8 @@ fn saw_all(place: Place<'_>, about: &[About], parts: Parts, span: Span) -> io::R
     for look in looks {
         let until_ms = look.until_ms().unwrap_or(u64::MAX);
         let meant = about.iter().filter(|about| about.is_in(look.line(), until_ms));
-        let (shown, not_known) = shown_of(place, &look, meant);
-        seen.push(Seen { shown, not_known, ..Seen::from(&look) });
+        let (Sifted { shown, is_cut }, not_known) = shown_of(place, &look, meant);
+        seen.push(Seen { shown, shown_is_cut: is_cut, not_known, ..Seen::from(&look) });
     }
     let Parts { worn, is_cut: worn_is_cut } = parts;
     Ok(Report { purpose: PURPOSE, span, worn: Some(worn), worn_is_cut, looks: seen, is_cut, verification })
@@ -244,8 +246,8 @@ fn shown_of<'a>(
     place: Place<'_>,
     look: &Look,
     about: impl Iterator<Item = &'a About>,
-) -> (Vec<Shown>, Option<String>) {
-    let mut sieve = Sieve::new(about);
+) -> (Sifted, Option<String>) {
+    let mut sieve = Sieve::new(about.map(|about| (about.unit.as_str(), about.span)));
     let read = match look {
         Look::Answer(line) if line.picture.is_some() => answer(line, place.pictures).map(|bytes| {
             let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -254,104 +256,15 @@ fn shown_of<'a>(
         }),
         Look::Answer(line) if line.answer.is_some() => {
             let words = "the answer is known by its SHA-256: hold what the person has against it";
-            return (Vec::new(), Some(words.to_owned()));
+            return (Sifted::default(), Some(words.to_owned()));
         }
         Look::Answer(_) => Ok(()),
         Look::Page(page) => walk(page, place.pictures, &mut |at_ms, bytes| {
             sieve.bytes(at_ms, bytes);
-            if at_ms > sieve.until_ms { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+            if at_ms > sieve.until_ms() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
         }),
     };
     (sieve.finish(), read.err().map(|error| error.to_string()))
-}
-
-/// Picks units, each for parts of the time, out of what was sent.
-struct Sieve<'a> {
-    units: BTreeMap<&'a str, Picked>,
-    /// After this nothing is picked.
-    until_ms: u64,
-    held: Vec<u8>,
-}
-
-/// One unit.
-struct Picked {
-    /// How it begins in JSON: looked for before anything is parsed.
-    marks: [Vec<u8>; 2],
-    parts: Vec<Part>,
-}
-
-/// One part of the time.
-struct Part {
-    span: Span,
-    before: BTreeMap<(&'static str, String), Shown>,
-    shown: Vec<Shown>,
-}
-
-impl<'a> Sieve<'a> {
-    fn new(about: impl Iterator<Item = &'a About>) -> Self {
-        let mut sieve = Self { units: BTreeMap::new(), until_ms: 0, held: Vec::new() };
-        for About { unit, span, .. } in about {
-            let mark = |key: &str| format!("\"{key}\":\"{unit}\"").into_bytes();
-            let picked = sieve.units.entry(unit);
-            let picked =
-                picked.or_insert_with(|| Picked { marks: [mark("id"), mark("unit")], parts: Vec::new() });
-            picked.parts.push(Part { span: *span, before: BTreeMap::new(), shown: Vec::new() });
-            sieve.until_ms = sieve.until_ms.max(span.until_ms);
-        }
-        sieve
-    }
-
-    /// Takes bytes of a stream; an event ends with an empty line.
-    fn bytes(&mut self, at_ms: u64, bytes: &[u8]) {
-        self.held.extend_from_slice(bytes);
-        if !self.held.ends_with(b"\n\n") {
-            return;
-        }
-        let held = std::mem::take(&mut self.held);
-        let mut marks = self.units.values().flat_map(|picked| &picked.marks);
-        if !marks.any(|mark| held.windows(mark.len()).any(|window| window == mark)) {
-            return;
-        }
-        for event in String::from_utf8_lossy(&held).split("\n\n") {
-            let Some((head, data)) = event.split_once("\ndata: ") else { continue };
-            let value: Value = serde_json::from_str(data).unwrap_or_default();
-            if head.ends_with("event: units") {
-                self.rows("units", at_ms, &value);
-            } else if head.ends_with("event: alarm") {
-                self.row("alarm", at_ms, &value);
-            }
-        }
-    }
-
-    fn rows(&mut self, event: &'static str, at_ms: u64, rows: &Value) {
-        rows.as_array().into_iter().flatten().for_each(|row| self.row(event, at_ms, row));
-    }
-
-    fn row(&mut self, event: &'static str, at_ms: u64, row: &Value) {
-        let key = if event == "units" { "id" } else { "unit" };
-        let picked = row[key].as_str().and_then(|unit| self.units.get_mut(unit));
-        picked.into_iter().flat_map(|picked| &mut picked.parts).for_each(|part| part.row(event, at_ms, row));
-    }
-
-    fn finish(self) -> Vec<Shown> {
-        let parts = self.units.into_values().flat_map(|picked| picked.parts);
-        parts.flat_map(|part| part.before.into_values().chain(part.shown)).collect()
-    }
-}
-
-impl Part {
-    fn row(&mut self, event: &'static str, at_ms: u64, row: &Value) {
-        if at_ms > self.span.until_ms {
-            return;
-        }
-        let shown = Shown { at_ms, was_there: at_ms < self.span.from_ms, event, row: row.clone() };
-        if shown.was_there {
-            // Only the newest version of each was still on the screen.
-            self.before.insert((event, row["id"].to_string()), shown);
-        } else if self.shown.len() < SHOWN_MAX {
-            self.shown.push(shown);
-        }
-    }
 }
 
 impl Look {
@@ -395,6 +308,7 @@ impl From<&Look> for Seen {
             account: line.account.clone(),
             answer: line.answer.clone(),
             shown: Vec::new(),
+            shown_is_cut: false,
             not_known: None,
         }
     }

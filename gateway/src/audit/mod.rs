@@ -26,6 +26,7 @@ pub mod pictures;
 pub mod rebuild;
 pub mod runs;
 pub mod series;
+mod sieve;
 pub mod unseen;
 pub mod verify;
 

@@ -250,6 +250,9 @@ fn print_seen(seen: &Seen) {
         let there = if shown.was_there { " (was on the screen)" } else { "" };
         output::line(&format!("    {}{there}  {}  {}", time(shown.at_ms), shown.event, shown.row));
     }
+    if seen.shown_is_cut {
+        output::line("    and more versions than are listed: ask for a shorter time");
+    }
     if let Some(why) = &seen.not_known {
         output::line(&format!("    what exactly is not known: {why}"));
     }
