@@ -281,11 +281,14 @@ fn sink(forward: &Forward) -> Finding {
     }
 }
 
+/// All that a connection alone tells.
+const REACHED: &str = "is reached; whether it lets us in was not tried";
+
 fn reach_any<'u>(urls: impl Iterator<Item = &'u str>, default_port: u16) -> Result<String, String> {
     let mut last = "no address".to_owned();
     for url in urls {
         match reach(url.trim(), default_port) {
-            Ok(address) => return Ok(format!("{address} answers")),
+            Ok(address) => return Ok(format!("{address} {REACHED}")),
             Err(error) => last = error,
         }
     }
@@ -304,7 +307,7 @@ fn reach_postgres(url: &str) -> Result<String, String> {
             tokio_postgres::config::Host::Unix(dir) => {
                 let socket = dir.join(format!(".s.PGSQL.{port}"));
                 return match std::os::unix::net::UnixStream::connect(&socket) {
-                    Ok(_) => Ok(format!("{} answers", socket.display())),
+                    Ok(_) => Ok(format!("{} {REACHED}", socket.display())),
                     Err(error) => Err(format!("{}: {error}", socket.display())),
                 };
             }

@@ -32,10 +32,7 @@ impl Fault {
 
 impl From<tokio_postgres::Error> for Fault {
     fn from(error: tokio_postgres::Error) -> Self {
-        let Some(said) = error.as_db_error() else {
-            let reason = if error.is_closed() { RetryReason::Interrupted } else { RetryReason::Unreachable };
-            return Self::again(reason, chain(&error));
-        };
+        let Some(said) = error.as_db_error() else { return Self::of_library(&error) };
         let code = said.code();
         // Messages of these classes repeat the value.
         if matches!(&code.code()[..2], "22" | "23" | "54") {
@@ -53,6 +50,24 @@ impl From<tokio_postgres::Error> for Fault {
             ""
         };
         Self::again(reason_of(code), format!("{} (SQLSTATE {}){help}", said.message(), code.code()))
+    }
+}
+
+impl Fault {
+    /// What the client library says by itself: the server said nothing, or asked for what we do not have.
+    fn of_library(error: &tokio_postgres::Error) -> Self {
+        let text = chain(error);
+        // Of its kinds the library tells only the words. The claims in `tls_claims` see them.
+        let (reason, help) = match text.split(':').next().unwrap_or_default() {
+            _ if error.is_closed() => (RetryReason::Interrupted, ""),
+            "authentication error" => (RetryReason::Credentials, ""),
+            "invalid configuration" if text.ends_with("password missing") => {
+                (RetryReason::Credentials, ": the server asks for one; set password_file")
+            }
+            "invalid configuration" | "invalid connection string" => (RetryReason::Misconfigured, ""),
+            _ => (RetryReason::Unreachable, ""),
+        };
+        Self::again(reason, format!("{text}{help}"))
     }
 }
 

@@ -93,6 +93,8 @@ async fn a_server_is_let_in_only_if_it_is_verified_and_we_only_as_who_we_are() {
     let none =
         Server { password_file: put("gone", "").map(|path| path.with_extension("none")), ..server.clone() };
     assert_eq!(refused(&none).await.0, RetryReason::Credentials);
+    let (reason, detail) = refused(&Server { password_file: None, ..server.clone() }).await;
+    assert_eq!((reason, detail.contains("set password_file")), (RetryReason::Credentials, true), "{detail}");
 
     let stranger = Server { authority: put("other.pem", &Authority::new().pem), ..server.clone() };
     let (reason, detail) = refused(&stranger).await;
