@@ -185,6 +185,20 @@ impl Book {
         self.show_waiting();
     }
 
+    /// Lets go of alarms that people closed before `before_ms`, Unix ms. Their figures stay; their records are the spool's affair.
+    pub fn forget_closed(&mut self, before_ms: u64) {
+        let is_old =
+            |alarm: &Alarm| alarm.standing.closed.as_ref().is_some_and(|closed| closed.at_ms < before_ms);
+        if !self.closed.iter().any(is_old) {
+            return;
+        }
+        let (old, kept) = std::mem::take(&mut self.closed).into_iter().partition(is_old);
+        self.closed = kept;
+        let old: VecDeque<Alarm> = old;
+        old.iter().for_each(|alarm| self.figures.keep(alarm));
+        self.revision += 1;
+    }
+
     /// Whether the alarm is here, in whatever state.
     pub(super) fn knows(&self, id: &AlarmId) -> bool {
         let is_closed = || self.closed.iter().any(|alarm| alarm.id == *id);

@@ -1,6 +1,7 @@
 //! How the alarms perform: load, answers, floods, precision; against the figures of EEMUA publication 191.
 //!
-//! Of an alarm that is in no queue any more only these few numbers stay, [`FIGURES_MAX`] of about 100 bytes.
+//! Of an alarm that is in no queue any more only these few numbers stay, [`FIGURES_MAX`] of about 100 bytes. **An answer about a time of
+//! which some went says so.** Who was on duty and answered nothing is not known here: an operator is who acknowledged an alarm.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -39,14 +40,21 @@ struct Figure {
 
 /// The numbers of alarms that are gone, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Figures(VecDeque<Figure>);
+pub struct Figures {
+    #[serde(rename = "figures", default)]
+    kept: VecDeque<Figure>,
+    /// When the newest one was received that is not kept any more; 0 if all are.
+    #[serde(rename = "figures_gone_until_ms", default)]
+    gone_until_ms: u64,
+}
 
 /// `GET /api/v1/alarms/performance`. Times in Unix ms.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Performance {
     from_ms: u64,
     until_ms: u64,
+    /// There were more alarms in that time than are remembered: the figures are of those that are.
+    is_cut: bool,
     slots: Vec<Slot>,
     time_to_acknowledge_ms: Spread,
     by_grade: BTreeMap<&'static str, Spread>,
@@ -130,9 +138,10 @@ impl From<&Alarm> for Figure {
 
 impl Figures {
     pub(super) fn keep(&mut self, alarm: &Alarm) {
-        self.0.push_back(Figure::from(alarm));
-        while self.0.len() > FIGURES_MAX {
-            self.0.pop_front();
+        self.kept.push_back(Figure::from(alarm));
+        while self.kept.len() > FIGURES_MAX {
+            let gone = self.kept.pop_front().map_or(0, |gone| gone.received_at_ms);
+            self.gone_until_ms = self.gone_until_ms.max(gone);
         }
     }
 }
@@ -143,7 +152,7 @@ impl Book {
     pub fn performance(&self, forces: &Forces, from_ms: u64, until_ms: u64) -> Performance {
         let until_ms = until_ms.min(from_ms.saturating_add(RANGE_MS_MAX));
         let here = self.iter().chain(self.waiting()).chain(self.closed()).map(Figure::from);
-        let all = self.figures.0.iter().cloned().chain(here);
+        let all = self.figures.kept.iter().cloned().chain(here);
         let figures: Vec<Figure> = all
             .filter(|figure| figure.is_of(forces) && (from_ms..until_ms).contains(&figure.received_at_ms))
             .collect();
@@ -155,6 +164,8 @@ impl Book {
         Performance {
             from_ms,
             until_ms,
+            // 0: nothing is gone.
+            is_cut: self.figures.gone_until_ms >= from_ms.max(1),
             time_to_acknowledge_ms: answers(None),
             by_grade: Grade::ALL.map(|grade| (grade.as_str(), answers(Some(grade)))).into(),
             floods: floods(&slots),

@@ -50,7 +50,7 @@ struct Contents {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     closed: Vec<KeptRow>,
     /// Of alarms that are gone.
-    #[serde(default)]
+    #[serde(flatten)]
     figures: Figures,
     /// The rule file in force; left out if it is the built-in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! Keeps the alarm snapshot close behind the queue. What lanes have read ahead of the queue is not in it.
+//! Keeps the alarm snapshot close behind the queue, and closed alarms in it no longer than their period. What lanes have read ahead of the queue is not in it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -67,7 +67,11 @@ pub(super) async fn keep_snapshot(hub: Arc<Hub>, mut cursor: Cursor, shutdown: C
 impl Hub {
     /// The text of a snapshot if one is due, or `is_wanted` and something has come since the last; notes in `written` what it holds.
     fn snapshot_due(&self, written: &mut Option<Written>, is_wanted: bool) -> Option<Vec<u8>> {
-        let state = self.state();
+        let mut state = self.state();
+        if let Some(kept_ms) = self.settings.closed_kept_ms {
+            let now_ms = (self.settings.now_ms)();
+            state.alarms.forget_closed(now_ms.saturating_sub(kept_ms));
+        }
         let (revision, lsn) = (state.alarms.revision(), state.alarms.folded());
         let is_due = match *written {
             None => lsn > Lsn(0),

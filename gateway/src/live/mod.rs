@@ -100,6 +100,8 @@ pub struct Settings {
     pub tail_records_max: u64,
     /// A unit that is not connected, has no alarm and was silent so long leaves the page.
     pub forget_after_ms: u64,
+    /// How long an alarm that a person closed is kept, ms; `None`: as long as there is room.
+    pub closed_kept_ms: Option<u64>,
     /// How much of the picture journal is kept.
     pub keep_pictures: Keep,
     /// How long an operator's acknowledgement may take to be committed before they are told so.
@@ -128,6 +130,7 @@ impl Settings {
             // Two minutes of the busiest force, read in about a second.
             tail_records_max: 200_000,
             forget_after_ms: 24 * 3_600_000,
+            closed_kept_ms: None,
             keep_pictures: Keep::default(),
             acknowledge_ms_max: 10_000,
             wearers: Wearers::default(),

@@ -55,6 +55,7 @@ use crate::machines::Machines;
 use crate::metrics::Metrics;
 use crate::people::{Assignments, Consoles, Password};
 use crate::pki::{FrontDoorTls, PageTls, TlsError};
+use crate::retention::RetentionClass;
 use crate::spool::{Disk, RealDisk, Spool};
 use crate::trace::Outputs;
 
@@ -425,6 +426,7 @@ fn live_settings(
     let mut settings = live::Settings::new(config.data_dir.clone());
     settings.clock_bounds = clock_bounds(config);
     settings.wearers = assignments.wearers().clone();
+    settings.closed_kept_ms = config.periods().own(RetentionClass::Alarms);
     settings.rules = Arc::clone(&config.control_room.rules);
     settings.keep_pictures = Keep {
         age_ms_max: u64::from(config.audit.pictures_days) * 24 * 3_600_000,

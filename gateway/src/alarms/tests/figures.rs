@@ -2,6 +2,7 @@ use fieldpost_protocol::AlarmCause;
 
 use super::engine::Tape;
 use super::*;
+use crate::alarms::figures::FIGURES_MAX;
 use crate::people::Forces;
 
 const SLOT_MS: u64 = 600_000;
@@ -55,6 +56,51 @@ fn load_answers_floods_and_precision_are_counted() {
     let theirs =
         serde_json::to_value(state.alarms.performance(&other, START_MS, START_MS + SLOT_MS)).unwrap();
     assert_eq!(theirs["slots"], serde_json::json!([]), "who sees another force counts none of these");
+}
+
+#[test]
+fn an_answer_about_a_time_of_which_alarms_are_forgotten_says_so() {
+    let mut tape = Tape::default();
+    let id = tape.alarm("pc-1", START_MS, AlarmCause::CED, None);
+    tape.acknowledge(&id, START_MS + 1_000);
+    tape.act(&id, START_MS + 2_000, close());
+    let mut state = tape.fold();
+    let mut alarm = state.alarms.closed().next().unwrap().clone();
+    let is_cut = |book: &Book, from_ms: u64| {
+        let figures = book.performance(&Forces::All, from_ms, START_MS + 10 * SLOT_MS);
+        serde_json::to_value(figures).unwrap()["is_cut"].as_bool().unwrap()
+    };
+    for number in 0..FIGURES_MAX as u64 {
+        alarm.received_at_ms = START_MS + number;
+        state.alarms.figures.keep(&alarm);
+    }
+    assert!(!is_cut(&state.alarms, 0));
+    state.alarms.figures.keep(&alarm);
+    let restored = snapshot::parse(&snapshot::render(&state.alarms)).unwrap();
+    for book in [&state.alarms, &restored] {
+        assert!(is_cut(book, 0) && is_cut(book, START_MS));
+        assert!(!is_cut(book, START_MS + 1), "of this time all are there");
+    }
+}
+
+#[test]
+fn a_closed_alarm_is_let_go_of_after_its_period_and_its_figures_stay() {
+    let mut tape = Tape::default();
+    let ids = [0, 1].map(|number| tape.alarm(&format!("pc-{number}"), START_MS, AlarmCause::CED, None));
+    for (id, at_ms) in ids.iter().zip([START_MS + 1_000, START_MS + 5_000]) {
+        tape.acknowledge(id, at_ms);
+        tape.act(id, at_ms, close());
+    }
+    let mut book = tape.fold().alarms;
+    let revision = book.revision();
+    book.forget_closed(START_MS + 1_000);
+    assert_eq!((book.closed().count(), book.revision()), (2, revision), "not yet");
+    book.forget_closed(START_MS + 1_001);
+    assert_eq!(book.closed().map(|alarm| &alarm.id).collect::<Vec<_>>(), [&ids[1]]);
+    assert!(book.revision() > revision, "the snapshot is written without it");
+    let figures = book.performance(&Forces::All, START_MS, START_MS + SLOT_MS);
+    let figures = serde_json::to_value(figures).unwrap();
+    assert_eq!(figures["slots"][0]["by_operator"]["anna"], 2);
 }
 
 #[test]
