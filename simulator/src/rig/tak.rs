@@ -9,9 +9,10 @@
 //! ```
 //! FreeTAKServer is told in the style that it takes (`docs/sinks/tak.md`), eight positions a second, each unit's in bursts.
 //! In a first part a few units move while alarms stand; in a second one many move fast. Alarms are told again every second
-//! with a stale time of three, so **so many seconds are as many tellings as a thirtieth of them in minutes** of the default
-//! (every 30 s): 20 s stand for 10 minutes. Behind FreeTAKServer the stale time is six: its own delay is not scaled. The
-//! default's is ten tellings. With `--real-time` nothing is scaled.
+//! with a stale time of ten: ten tellings, as by default (every 30 s, 300 s), so **so many seconds are as many tellings as half of
+//! them in minutes of the default**: 20 s stand for 10 minutes. A gap shows only in an alarm that stands longer than ten seconds.
+//! Behind FreeTAKServer the stale time is the default's: its own delay is not scaled, on a busy machine 16 s. With `--real-time`
+//! nothing is scaled.
 //!
 //! A gateway with the feature `sabotage` can leave escaping out (`skip-escape`), tell an alarm once (`tell-once`), wait for a
 //! party for ever (`wait-for-tak`) or tell FreeTAKServer like any other (`ignore-style`), to see this turn red.
@@ -112,9 +113,9 @@ impl TakReport {
 /// Units of the first part: FreeTAKServer routes a hundred events a second when nothing else runs.
 const FEW: usize = 4;
 /// In seconds, where alarms are told every second.
-const STALE_S: u32 = 3;
-/// Behind FreeTAKServer.
-const STALE_S_BEHIND_SERVER: u32 = 6;
+const STALE_S: u32 = 10;
+/// Behind FreeTAKServer: the default's.
+const STALE_S_BEHIND_SERVER: u32 = 300;
 /// From one burst of such a unit to its next, in ms.
 const SLOWLY_MS: u64 = 2_500;
 /// Records that a unit sends at once.

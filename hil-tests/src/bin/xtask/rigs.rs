@@ -29,7 +29,7 @@ const SHARE: &[&[&str]] = &[
     &["look", "--kills", "10"],
     &["disclosure", "--kills", "8"],
     &["sinks", "--seconds", "3"],
-    &["tak", "--devices", "100", "--seconds", "5", "--stands", "10"],
+    &["tak", "--devices", "100", "--seconds", "5", "--stands", "14"],
     &["full-disk"],
     &["postgres", "--seconds", "1"],
     &["jetstream-outage", "--seconds", "10"],
@@ -96,7 +96,7 @@ const fn all_back_at_once(screen_ms: &'static str, told_ms: &'static str) -> [&'
 
 /// The parties that no delay of another server blurs.
 const TAK_ALARM: &[&str] =
-    &["tak", "--without-free-tak-server", "--devices", "20", "--seconds", "1", "--stands", "6"];
+    &["tak", "--without-free-tak-server", "--devices", "20", "--seconds", "1", "--stands", "14"];
 
 /// Of the rig `disclosure`: how often at each point, and with whom.
 const ENDED_AT_POINTS: &[&[&str]] = &[
