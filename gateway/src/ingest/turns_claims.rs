@@ -1,3 +1,6 @@
+//! What turns at a desk promise: **an alarm does not wait for those who bring much**, and what was said before a connection ended is
+//! heard.
+
 use std::collections::{HashSet, VecDeque};
 use std::future::ready;
 use std::io;

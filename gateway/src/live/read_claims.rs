@@ -1,3 +1,6 @@
+//! What the fold promises of its reads: **an alarm, who has it and the newest position do not wait for history**, and a sector that
+//! cannot be read costs its own records only.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;

@@ -122,7 +122,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const LATE: Duration = Duration::from_secs(10);
 /// For a page that hardly reads to fall behind by the bound of its queue (1 MiB) and what the kernel holds for it (up to 4 MiB,
 /// `tcp_wmem`). A dozen seconds.
-const SLOW_PATIENCE: Duration = Duration::from_secs(60);
+const SLOW_PATIENCE: Duration = Duration::from_secs(120);
 /// Wearers; each presses in turn.
 const WEARERS: usize = 50;
 
