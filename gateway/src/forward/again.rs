@@ -9,6 +9,9 @@
 //! the same key. A request is done for what was refused before it was made, so one that a crash repeats touches nothing that
 //! nobody has seen. Of what is dropped a line without its event is left: `fieldpost trace` must not take it for accepted.
 //!
+//! **Where a period is promised for a record's class, its refused event has the same**, and the same legal holds: it is looked at once
+//! an hour. What was chosen to be sent again is still to reach its sink, and stays.
+//!
 //! Bounds: one request at a time, [`ASKED_BYTES_MAX`] each; at most the two files of refusals wait to be sent again, and of
 //! these [`CHUNK_COUNT`] events are in memory.
 
@@ -22,6 +25,8 @@ use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
 
 use super::refusals::{Line, Subject, again_of, older_of};
+use crate::retention::{RetentionClass, Rules};
+use crate::spool::{EntryClass, ExportedEntry, Keep as _, Pass, Verdict};
 
 /// Longest request: 50,000 ids.
 pub const ASKED_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -205,6 +210,47 @@ impl RefusedFiles {
         rename_durably(left.into_inner().map_err(io::IntoInnerError::into_error)?, &unfinished, path)
     }
 
+    /// Leaves of every refused event whose record's period is over, and that no hold keeps, a line without the event. What a person
+    /// sent again goes to the sink first. Blocking.
+    ///
+    /// # Errors
+    /// A file cannot be read or written, or the holds cannot be read: the events stay.
+    pub(super) fn let_expired_go(&self, rules: &Rules, now_ms: u64) -> io::Result<()> {
+        for path in self.both() {
+            self.let_expired_go_in(&path, rules, now_ms)?;
+        }
+        Ok(())
+    }
+
+    fn let_expired_go_in(&self, path: &Path, rules: &Rules, now_ms: u64) -> io::Result<()> {
+        let mut pass = rules.begin(now_ms, false).map_err(io::Error::other)?;
+        let (mut number, mut expired) = (0_usize, BTreeSet::new());
+        each_line(path, |_, line| {
+            if line.is_some_and(|line| is_expired(&mut *pass, rules, &line)) {
+                expired.insert(number);
+            }
+            number += 1;
+            Ok(())
+        })?;
+        if expired.is_empty() {
+            return Ok(());
+        }
+        let unfinished = path.with_extension("unfinished");
+        let mut left = BufWriter::new(create(&unfinished)?);
+        number = 0;
+        each_line(path, |text, line| {
+            let line = line.filter(|_| expired.contains(&number));
+            number += 1;
+            let Some(line) = line else { return left.write_all(text) };
+            let mut dropped = BytesMut::new();
+            line.write_dropped(&mut dropped, "its period is over");
+            left.write_all(&dropped)
+        })?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        pass.erasing(&format!("refused/{name}"), 0).map_err(io::Error::other)?;
+        rename_durably(left.into_inner().map_err(io::IntoInnerError::into_error)?, &unfinished, path)
+    }
+
     /// The events to be sent again that begin `from` bytes into their file; `None` at its end. Blocking.
     pub(super) fn chunk(&self, from: u64) -> io::Result<Option<Chunk>> {
         let mut file = match File::open(self.again_path()) {
@@ -276,6 +322,21 @@ impl From<Line> for Refused {
         let (id, kind) = (line.event.id, line.event.kind);
         Self { id, kind, refused_at, reason: line.reason, detail: line.detail, can_be_sent }
     }
+}
+
+/// Whether a promised period of the line's record is over and nobody holds it.
+fn is_expired(pass: &mut dyn Pass, rules: &Rules, line: &Line) -> bool {
+    let Some(Subject::Record(kept)) = line.subject() else { return false };
+    let mut payload = BytesMut::new();
+    kept.record.encode(&mut payload);
+    let class = RetentionClass::of(&kept.record);
+    let entry = ExportedEntry {
+        lsn: kept.record.lsn,
+        class: EntryClass::Backlog,
+        written_at_ms: None,
+        payload: &payload,
+    };
+    rules.promises(class) && pass.judge(entry) == Verdict::Erase
 }
 
 /// Shows every whole line, with its line feed, and what it says; none if there is no file.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ use super::{RetryReason, Sink};
 use crate::alarms::{Acceptance, AlarmId};
 use crate::metrics::Metrics;
 use crate::record::Record;
+use crate::retention::Rules;
 use crate::sabotage::{self, CrashPoint, Sabotage};
 use crate::spool::{Clock, Lsn};
 
@@ -110,6 +112,13 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
         Self::with_handles(settings, source, sink, handles, stop)
     }
 
+    /// Keeps refused events no longer than `rules` say, nor shorter where somebody holds them.
+    #[must_use]
+    pub(crate) fn under(mut self, rules: Arc<Rules>) -> Self {
+        self.resend.rules = Some(rules);
+        self
+    }
+
     pub(super) fn with_handles(
         settings: ForwarderSettings,
         source: R,
@@ -169,7 +178,11 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
 
     /// Returns when a lane may have something, or a person asked for something.
     async fn wait(&mut self) -> Result<(), Stopped> {
-        while !self.held.iter().any(Option::is_some) && !self.resend.has_work() {
+        loop {
+            self.let_expired_go().await;
+            if self.held.iter().any(Option::is_some) || self.resend.has_work() {
+                return Ok(());
+            }
             let waited = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Err(Stopped),
@@ -178,7 +191,6 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
             };
             return self.unless_broken(waited).await.map(drop);
         }
-        Ok(())
     }
 
     /// Goes on in one lane by one batch: the one that failed before, or the next.

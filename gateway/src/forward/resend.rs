@@ -3,6 +3,7 @@
 //! **So nothing goes to a sink but through its forwarder**: released as it is now, on the disclosure log, under the same key. What
 //! goes wrong with it holds up no lane: where events are refused again one by one, or files cannot be read, only this waits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,9 +16,12 @@ use super::event::{Event, Withheld};
 use super::forwarder::{Forwarder, ForwarderSettings, Stopped};
 use super::refusals::Subject;
 use super::source::Source;
+use crate::retention::Rules;
 
 /// How often to look whether a person asked for something: two names.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often refused events are held against their periods: as the spool's archive is.
+const EXPIRE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Events that are sent again now.
 pub(super) struct Resend {
@@ -25,6 +29,9 @@ pub(super) struct Resend {
     /// When to look again, or to go on.
     pub(super) look_at: Instant,
     events: Vec<Event>,
+    /// How long refused events are kept; without, as long as there is room.
+    pub(super) rules: Option<Arc<Rules>>,
+    expire_at: Instant,
     /// Where in their file the next ones begin; `None` if there is nothing to do.
     next: Option<u64>,
     forwarder: String,
@@ -40,6 +47,8 @@ impl Resend {
             files: RefusedFiles::new(settings.refusals.clone()),
             look_at: Instant::now(),
             events: Vec::new(),
+            rules: None,
+            expire_at: Instant::now(),
             next: None,
             forwarder: settings.name.clone(),
             random: settings.random.clone(),
@@ -104,6 +113,19 @@ impl<S: Sink, R: Source> Forwarder<S, R> {
             }
         }
         Ok(())
+    }
+
+    /// Once an hour, whatever the sink does: what is beyond its period goes.
+    pub(super) async fn let_expired_go(&mut self) {
+        let is_due = Instant::now() >= self.resend.expire_at;
+        let Some(rules) = self.resend.rules.clone().filter(|_| is_due) else { return };
+        self.resend.expire_at = Instant::now() + EXPIRE_EVERY;
+        let now_ms = self.now_ms();
+        let gone = blocking(&self.resend.files, move |files| files.let_expired_go(&rules, now_ms)).await;
+        if let Err(detail) = gone {
+            let forwarder = &self.settings.name;
+            tracing::warn!(forwarder, detail, "refused events may stay beyond their period");
+        }
     }
 
     async fn next_step(&mut self) -> Result<(), String> {
@@ -174,5 +196,5 @@ async fn blocking<T: Send + 'static>(
     let files = files.clone();
     let outcome = tokio::task::spawn_blocking(move || work(&files)).await;
     let outcome = outcome.unwrap_or_else(|panic| Err(panic.into()));
-    outcome.map_err(|error| format!("cannot do what was asked with refused events: {error}"))
+    outcome.map_err(|error| format!("cannot go through the refused events: {error}"))
 }

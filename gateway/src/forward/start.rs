@@ -25,7 +25,7 @@ use crate::live::standing::Situation;
 use crate::live::system_now_ms;
 use crate::metrics::Metrics;
 use crate::pki::TlsError;
-use crate::retention::for_history;
+use crate::retention::{Rules, for_history};
 use crate::sabotage::{self, Sabotage};
 use crate::spool::{BatchLimits, Clock, Spool, SpoolError};
 
@@ -240,13 +240,15 @@ impl Forwarders {
         let Prepared { sinks, door, listening } = prepared;
         let mut ready = Vec::with_capacity(sinks.len());
         let shared = Arc::new(config.clone());
+        let rules = Rules::new(&config.data_dir, config.periods(), metrics.retention.share());
+        let rules = Arc::new(rules);
         for (forward, sink) in sinks {
             let handles = metrics.forward.forwarder(&forward.name);
             let settings = settings(&shared, &forward, disclosures);
             let (config, situation) = (Arc::clone(&shared), Arc::clone(&situation));
             let (spool, stop) = (spool.clone(), stop.clone());
-            let door = door.clone();
-            let plan = Plan { config, forward, settings, spool, handles, stop, situation, door };
+            let (door, rules) = (door.clone(), Arc::clone(&rules));
+            let plan = Plan { config, forward, settings, rules, spool, handles, stop, situation, door };
             let source = plan.source()?;
             ready.push((plan, source, sink));
         }
@@ -269,6 +271,7 @@ struct Plan {
     config: Arc<Config>,
     forward: config::Forward,
     settings: ForwarderSettings,
+    rules: Arc<Rules>,
     spool: Spool,
     handles: ForwarderMetrics,
     stop: CancellationToken,
@@ -296,7 +299,8 @@ impl Plan {
 
     fn spawn_with<S: Sink + 'static>(&self, source: SpoolSource, sink: S) -> JoinHandle<()> {
         let (settings, handles, stop) = (self.settings.clone(), self.handles.clone(), self.stop.clone());
-        tokio::spawn(Forwarder::with_handles(settings, source, sink, handles, stop).run())
+        let forwarder = Forwarder::with_handles(settings, source, sink, handles, stop);
+        tokio::spawn(forwarder.under(Arc::clone(&self.rules)).run())
     }
 }
 

@@ -143,7 +143,7 @@ impl RetentionMetrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         for class in RetentionClass::ALL {
             let name = format!("erased_{}", class.as_str());
-            let help = "Records erased from the spool and its archive";
+            let help = "Records erased: from the spool, its archive and refused events";
             registry.register(name, help, self.erased[class as usize].clone());
         }
         let help = "Entries erased that were damaged or of an unknown kind";

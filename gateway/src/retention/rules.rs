@@ -46,6 +46,12 @@ impl Rules {
         }
     }
 
+    /// Whether a period was promised for `class`; without one its records elsewhere than in the spool have no end but room.
+    #[must_use]
+    pub fn promises(&self, class: RetentionClass) -> bool {
+        self.periods.own(class).is_some()
+    }
+
     /// True only where a test shows what comes of it.
     fn forgets_holds(&self) -> bool {
         #[cfg(test)]

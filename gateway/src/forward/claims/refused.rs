@@ -7,6 +7,7 @@ use super::super::event::{Event, Renderer};
 use super::super::refusals::{Line, Refusals, Subject};
 use super::super::release::{Field, Fields};
 use super::*;
+use crate::retention::{ERASED_FILE, Holds, Note, Periods, RetentionMetrics, Rules};
 
 /// After everything that a test refuses.
 const LATER_MS: u64 = 4_000_000_000_000;
@@ -105,6 +106,53 @@ async fn what_is_not_released_any_more_stays_among_the_refusals() {
     assert_eq!((left[0].id.as_str(), left[0].reason.as_str()), ("sim.pc-0001.3.1", "withheld"));
     assert_eq!(left[0].detail, "not released any more: fields");
     assert!(left.len() == 1 && left[0].can_be_sent, "once it is released again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_event_goes_with_its_period_unless_somebody_holds_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("refused.ndjson");
+    keep(&path, Release::everything(), &[1, 2]).await;
+    let files = RefusedFiles::new(path.clone());
+    let left = || files.list().unwrap().len();
+    let rules = |positions_ms| {
+        let periods = Periods { own_ms: [None, positions_ms, None, None], spool_ms: 0 };
+        Rules::new(dir.path(), periods, RetentionMetrics::default())
+    };
+    let (record, period_ms) = (position_record(2), 60_000);
+    let over_ms = record.received_at_ms + period_ms;
+    files.let_expired_go(&rules(None), over_ms).unwrap();
+    files.let_expired_go(&rules(Some(period_ms)), record.received_at_ms).unwrap();
+    assert_eq!(left(), 2, "nothing is promised, or not yet over");
+
+    let holds = Holds::new(dir.path());
+    let note = || Note { by: "A. Reed".into(), why: "case 4711".into(), at_ms: 1 };
+    let hold = holds.add((&record.force, None), (0, u64::MAX), note()).unwrap();
+    files.let_expired_go(&rules(Some(period_ms)), over_ms).unwrap();
+    assert_eq!(left(), 2, "held");
+    holds.release(hold.id, note()).unwrap();
+    let settings = ForwarderSettings {
+        refusals: path.clone(),
+        wall: Clock::new(move || over_ms),
+        ..settings(dir.path())
+    };
+    let (sink, stop) = (MemorySink::new(|_| Ok(())), CancellationToken::new());
+    let handles = ForwardMetrics::default().forwarder(&settings.name);
+    let forwarder = Forwarder::with_handles(settings, MemorySource::default(), sink, handles, stop.clone());
+    let running = tokio::spawn(forwarder.under(Arc::new(rules(Some(period_ms)))).run());
+    let gone = async {
+        while left() > 0 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_hours(2), gone).await.expect("its forwarder lets them go");
+    stop.cancel();
+    running.await.unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!((text.lines().count(), text.contains("\"record\"")), (2, false), "{text}");
+    assert!(text.lines().all(|line| line.contains("its period is over") && !line.contains("position\":")));
+    let erased = std::fs::read_to_string(dir.path().join(ERASED_FILE)).unwrap();
+    assert!(erased.contains("\"refused/refused.ndjson\"") && erased.contains("\"positions\":2"), "{erased}");
 }
 
 fn decisions(journal: &testing::MemoryJournal, what: What) -> Vec<String> {
