@@ -383,7 +383,7 @@ async fn pressed(mut commits: watch::Receiver<CommitState>, is_held_back: bool, 
         }
     }
     // Nobody needs room, or the spool is gone: the reader says so.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn pause(shutdown: &CancellationToken) {
