@@ -15,6 +15,15 @@ use crate::rig::{RigError, error::tool};
 /// It starts a dozen Python processes: half a minute on a busy machine.
 const READY_MAX: Duration = Duration::from_secs(150);
 
+/// Between its own processes. Its defaults are where another rig may listen, or another FreeTAKServer; then it routes nothing.
+const INNER_PORTS: [&str; 5] = [
+    "FTS_ROUTING_PROXY_SUBSCRIBE_PORT",
+    "FTS_ROUTING_PROXY_PUBLISHER_PORT",
+    "FTS_ROUTING_PROXY_SERVER_PORT",
+    "FTS_INTEGRATION_MANAGER_PULLER_PORT",
+    "FTS_INTEGRATION_MANAGER_PUBLISHER_PORT",
+];
+
 /// The server and its children. Killed when dropped.
 pub(super) struct FreeTakServer {
     pub(super) port: u16,
@@ -43,6 +52,9 @@ impl FreeTakServer {
         command.envs(paths(dir)).env("FTS_FIRST_START", "false").env("FTS_COT_TO_DB", "False");
         let ports = [("FTS_SSLCOT_PORT", port), ("FTS_COT_PORT", clear_port), ("FTS_API_PORT", api_port)];
         command.envs(ports.map(|(name, port)| (name, port.to_string())));
+        for name in INNER_PORTS {
+            command.env(name, super::port()?.to_string());
+        }
         // A group of its own: it starts a dozen processes that do not end with it.
         command.process_group(0).stdin(Stdio::null()).stderr(Stdio::null()).stdout(log);
         let mut child = command.spawn().map_err(failed("start FreeTAKServer"))?;
