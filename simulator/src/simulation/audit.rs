@@ -1,6 +1,9 @@
 //! What an auditor reads: every record on the gateway's disk, and the loss ledger by its API's own answer.
 
-use std::path::Path;
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::Path,
+};
 
 use bytes::Bytes;
 use fieldpost_gateway::{
@@ -24,6 +27,8 @@ pub struct Kept {
     pub lsn: u64,
     /// Whose it is; none if it is the gateway's own.
     pub id: Option<RecordId>,
+    /// Its idempotency key, hashed: that of a record with another content is another one.
+    pub key_hash: u64,
     /// When it came, by the gateway's clock then.
     pub received_at_ms: u64,
     /// For how long it was promised to be kept, if it was.
@@ -52,10 +57,18 @@ fn kept(record: &Record, is_archived: bool) -> Kept {
     Kept {
         lsn: record.lsn.0,
         id: id(record),
+        key_hash: hash_of(&record.key()),
         received_at_ms: record.received_at_ms,
         period_ms: PERIODS.own(RetentionClass::of(record)),
         is_archived,
     }
+}
+
+/// The same in every run.
+fn hash_of(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn id(record: &Record) -> Option<RecordId> {

@@ -65,6 +65,8 @@ pub(super) const EPOCH_MS: u64 = 1_790_000_000_000;
 /// Small, so that a run of minutes fills, rolls and retires segments.
 pub(super) const SEGMENT_BYTES: u64 = 8 << 10;
 const PENDING_BYTES: usize = 2 << 10;
+/// Records that the force system is sent at once.
+pub(super) const BATCH_COUNT_MAX: usize = 64;
 
 /// What a gateway stands on, all of which outlives it.
 pub(super) struct Surroundings {
@@ -160,7 +162,7 @@ impl Gateway {
         let settings = live_settings(Arc::clone(&disk), clock.clone());
         let (live, parts) =
             live::prepare(settings, &spool, devices, Arc::default(), Arc::clone(&metrics), &stop)?;
-        let limits = BatchLimits { count_max: 64, bytes_max: 64 << 10, age_ms_max: 0 };
+        let limits = BatchLimits { count_max: BATCH_COUNT_MAX, bytes_max: 64 << 10, age_ms_max: 0 };
         let source = SpoolSource::open(&spool, CURSOR_NAME, limits)?;
         let settings = forwarder_settings(clock, dice, &sink);
         let forwarder = Forwarder::new(settings, source, sink, &metrics, stop.clone());

@@ -13,7 +13,7 @@ const SHIFT: [&str; 5] = ["check", "--officers", "20", "--hours", "8"];
 /// A broken gateway must be found within so many of them.
 const BROKEN_SEEDS: &str = "200";
 /// What the simulation must find.
-const WAYS: [&str; 14] = [
+const WAYS: [&str; 18] = [
     "ack-before-commit",
     "forget-last-record",
     "drop-on-overflow",
@@ -28,6 +28,10 @@ const WAYS: [&str; 14] = [
     "time-out-alarm",
     "never-escalate",
     "one-lane",
+    "store-twice",
+    "send-before-log",
+    "delete-undelivered",
+    "drop-failed-batch",
 ];
 
 pub(crate) fn run_all() -> Result<(), Failure> {

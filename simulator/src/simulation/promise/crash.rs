@@ -63,8 +63,14 @@ mod tests {
     /// Entries 3 to 8 were committed; recovery calls some damaged, and these are read.
     fn judged(damaged: &[RangeInclusive<u64>], read: &[u64]) -> Result<(), String> {
         let mut crash = Crash::default();
-        let kept =
-            |lsn: &u64| Kept { lsn: *lsn, id: None, received_at_ms: 0, period_ms: None, is_archived: false };
+        let kept = |lsn: &u64| Kept {
+            lsn: *lsn,
+            id: None,
+            key_hash: *lsn,
+            received_at_ms: 0,
+            period_ms: None,
+            is_archived: false,
+        };
         let kept: Vec<_> = read.iter().map(kept).collect();
         let audit = Audit { kept: &kept, latest_ms: 0 };
         crash.see(&Fact::Crashed { committed: 3..=8 })?;

@@ -170,7 +170,14 @@ mod tests {
     ) -> Result<(), String> {
         let mut ledger = LossLedger::default();
         let records: Vec<_> = (0..10).map(|seq| RecordId { device: 0, boot: 1, seq }).collect();
-        let kept = |lsn| Kept { lsn, id: None, received_at_ms: 0, period_ms: None, is_archived: false };
+        let kept = |lsn| Kept {
+            lsn,
+            id: None,
+            key_hash: lsn,
+            received_at_ms: 0,
+            period_ms: None,
+            is_archived: false,
+        };
         let kept: Vec<_> = (11 - spooled..=10).map(kept).collect();
         let ranges = vec![Range { first: 0, last: known - 1, state: "stored".to_owned() }];
         let boots = vec![BootAccount { boot: 1, settled: 0, ranges }];

@@ -1,9 +1,9 @@
-//! At the sink: **every record that was STORED arrives, and nothing arrives that no device sent.** Twice is allowed: the key
-//! makes it once.
+//! In the spool: **no record stands twice**, however often its device sent it. At the sink: **every record that was STORED arrives, and
+//! nothing arrives that no device sent**; twice is allowed there, as the key makes it once.
 
 use std::collections::BTreeSet;
 
-use super::{Checker, Fact, stays_here};
+use super::{Audit, Checker, Fact, stays_here};
 use crate::{check::ledger::RecordId, simulation::key};
 
 /// See the module.
@@ -14,6 +14,21 @@ pub(super) struct OnceByKey {
     withheld: BTreeSet<RecordId>,
     stored: BTreeSet<RecordId>,
     delivered: BTreeSet<RecordId>,
+}
+
+fn stands_once(audit: &Audit<'_>) -> Result<(), String> {
+    let mut known = BTreeSet::new();
+    let devices = audit.kept.iter().filter(|kept| !kept.is_archived);
+    for (kept, id) in devices.filter_map(|kept| Some((kept, kept.id?))) {
+        if !known.insert(kept.key_hash) {
+            return Err(format!(
+                "{} stands twice in the spool, the second time as entry {}",
+                key::of(id),
+                kept.lsn
+            ));
+        }
+    }
+    Ok(())
 }
 
 impl Checker for OnceByKey {
@@ -45,6 +60,7 @@ impl Checker for OnceByKey {
                     Err(format!("{text} arrived, and no device sent it"))
                 }
             }
+            Fact::Audited(audit) => stands_once(audit),
             Fact::Settled { .. } => {
                 let owed = self.stored.difference(&self.delivered).filter(|r| !self.withheld.contains(r));
                 match owed.clone().next() {

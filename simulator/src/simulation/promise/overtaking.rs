@@ -1,16 +1,18 @@
 //! Promise 3, the lanes: **an alarm that is STORED waits for no backlog on its way to the force system.**
 //!
-//! Counted in records, not in time: however long the force system was away, at most so many others arrive there between the
-//! alarm's STORED and the alarm.
+//! Counted in records, not in time: however long the force system was away, at most so many others arrive there for the first time
+//! between the alarm's STORED and the alarm.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Checker, Fact};
-use crate::{check::ledger::RecordId, simulation::key};
+use crate::{
+    check::ledger::RecordId,
+    simulation::{gateway::BATCH_COUNT_MAX, key},
+};
 
-/// Two batches, one that was under way and one that was taken before the alarm was seen; and as much again of records that
-/// arrive twice while the force system takes them without saying so.
-const OTHERS_MAX: u32 = 256;
+/// A batch of each lane: what is held while the force system is away goes on before an alarm that came later.
+const OTHERS_MAX: u32 = 3 * BATCH_COUNT_MAX as u32;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -23,10 +25,9 @@ pub(super) struct Overtaking {
 
 impl Overtaking {
     fn arrived(&mut self, text: &str) -> Result<(), String> {
-        let record = key::parse(text);
-        if let Some(alarm) = record.filter(|record| self.raised.contains(record)) {
-            self.waits.remove(&alarm);
-            self.delivered.insert(alarm);
+        let Some(record) = key::parse(text) else { return Ok(()) };
+        self.waits.remove(&record);
+        if !self.delivered.insert(record) || self.raised.contains(&record) {
             return Ok(());
         }
         for (alarm, others) in &mut self.waits {
