@@ -29,7 +29,7 @@ pub const CONNECTIONS_MAX: usize = 1024;
 pub const DRAIN_MS_MAX: u64 = 5_000;
 
 /// A page is written to every 2 s: five times unheard.
-const SILENCE_MS_MAX: u32 = 10_000;
+pub const SILENCE_MS_MAX: u32 = 10_000;
 const HANDSHAKE_MS_MAX: u64 = 10_000;
 /// For the head of a request, and for a connection that waits for its next one.
 pub const HEAD_MS_MAX: u64 = 30_000;
@@ -42,11 +42,12 @@ const ACCEPT_RETRY_MS: u64 = 100;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// Serves `routes` until shutdown.
+/// Serves `routes` until shutdown, to peers that acknowledge something within `silence_ms_max`.
 pub(super) async fn serve(
     socket: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
     routes: Router,
+    silence_ms_max: u32,
     shutdown: CancellationToken,
 ) {
     let tls = tls.map(TlsAcceptor::from);
@@ -65,6 +66,9 @@ pub(super) async fn serve(
                     place = places.take(peer.ip()) => place,
                 };
                 let routes = routes.clone().layer(Extension(Peer(peer.ip()))).layer(Extension(place.clone()));
+                // Without it an alarm may wait 40 ms for the browser's delayed acknowledgement. A socket that refuses is about to fail.
+                _ = stream.set_nodelay(true);
+                _ = notice_silence(&stream, silence_ms_max);
                 let (tls, shutdown) = (tls.clone(), shutdown.clone());
                 connections.spawn(until_ended(place, connection(stream, tls, routes, shutdown)));
             }
@@ -97,9 +101,6 @@ async fn connection(
     routes: Router,
     shutdown: CancellationToken,
 ) {
-    // Without it an alarm may wait 40 ms for the browser's delayed acknowledgement. A socket that refuses is about to fail.
-    _ = stream.set_nodelay(true);
-    _ = notice_silence(&stream);
     match tls {
         None => speak(stream, routes, shutdown).await,
         Some(tls) => {
@@ -112,11 +113,11 @@ async fn connection(
     }
 }
 
-/// Ends the connection of a peer that acknowledges nothing for [`SILENCE_MS_MAX`]: a laptop that was closed, a cable that
-/// was pulled. Left to itself TCP takes a quarter of an hour, and so long the console would count as watching.
-fn notice_silence(stream: &TcpStream) -> std::io::Result<()> {
-    sockopt::set_tcp_user_timeout(stream, SILENCE_MS_MAX)?;
-    sockopt::set_tcp_keepidle(stream, Duration::from_millis(SILENCE_MS_MAX.into()))?;
+/// Ends the connection of a peer that acknowledges nothing for `silence_ms_max`: a laptop that was closed, a cable that was
+/// pulled. Left to itself TCP takes a quarter of an hour, and so long the console would count as watching.
+fn notice_silence(stream: &TcpStream, silence_ms_max: u32) -> std::io::Result<()> {
+    sockopt::set_tcp_user_timeout(stream, silence_ms_max)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_millis(silence_ms_max.into()))?;
     sockopt::set_tcp_keepintvl(stream, Duration::from_secs(1))?;
     sockopt::set_socket_keepalive(stream, true)?;
     Ok(())
@@ -154,7 +155,7 @@ mod tests {
         let address = socket.local_addr().unwrap();
         let (stream, _peer) = tokio::join!(socket.accept(), TcpStream::connect(address));
         let (stream, _) = stream.unwrap();
-        notice_silence(&stream).unwrap();
+        notice_silence(&stream, SILENCE_MS_MAX).unwrap();
         assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), SILENCE_MS_MAX);
         assert!(sockopt::socket_keepalive(&stream).unwrap());
         assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), Duration::from_millis(SILENCE_MS_MAX.into()));

@@ -106,6 +106,8 @@ pub struct Settings {
     pub reasons: Reasons,
     /// What machines fetch, and which; nothing without.
     pub feeds: Option<MachineFeeds>,
+    /// For how long a browser may acknowledge nothing, in ms.
+    pub silence_ms_max: u32,
 }
 
 /// Events for machines.
@@ -133,6 +135,7 @@ impl Settings {
             outputs: Outputs::default(),
             reasons: Reasons::default(),
             feeds: None,
+            silence_ms_max: listener::SILENCE_MS_MAX,
         }
     }
 }
@@ -245,8 +248,9 @@ pub async fn start(
         shutdown: shutdown.clone(),
     });
     tokio::spawn(follow_accounts(Arc::clone(&app)));
-    let serving =
-        tokio::spawn(listener::serve(socket, settings.tls, service(app, settings.health), shutdown.clone()));
+    let routes = service(app, settings.health);
+    let serving = listener::serve(socket, settings.tls, routes, settings.silence_ms_max, shutdown.clone());
+    let serving = tokio::spawn(serving);
     Ok(Running { address, serving, shutdown })
 }
 

@@ -74,7 +74,6 @@ pub(super) async fn start(
         .await
         .expect("opening the map does not panic, and nobody aborts it");
     let settings = http::Settings {
-        listen: config.control_room.listen,
         tls: tls.map(PageTls::server_config),
         streets,
         tiles,
@@ -85,6 +84,7 @@ pub(super) async fn start(
         outputs: people.outputs,
         reasons: config.reasons.clone(),
         feeds: Some(people.feeds),
+        ..http::Settings::new(config.control_room.listen)
     };
     let keep = KeepLines::days(config.audit.access_days, Holds::new(&config.data_dir));
     let journal = AccessFiles::new(&config.data_dir).kept(keep);

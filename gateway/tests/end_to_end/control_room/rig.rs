@@ -281,6 +281,8 @@ impl Site {
             assignments: Some(assignments.clone()),
             reasons: self.reasons.clone(),
             feeds: Some(self.feeds(&spool, &live, &metrics)),
+            // A page that reads nothing stays one, however long the rest takes on a busy machine.
+            silence_ms_max: 600_000,
             ..http::Settings::new("127.0.0.1:0".parse().unwrap())
         };
         let http = http::start(
