@@ -73,6 +73,8 @@ pub enum Sabotage {
     OutliveKey,
     /// A TAK server is told like any other, however it wants to be.
     IgnoreStyle,
+    /// A commit whose fdatasync failed is synced again.
+    RetryFailedSync,
 }
 
 /// Where a rig lets the process end as by kill -9.
@@ -94,7 +96,7 @@ pub enum CrashPoint {
 
 impl Sabotage {
     /// Every kind.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::AckBeforeCommit,
         Self::ForgetLastRecord,
         Self::DropOnOverflow,
@@ -128,6 +130,7 @@ impl Sabotage {
         Self::NeverEscalate,
         Self::OutliveKey,
         Self::IgnoreStyle,
+        Self::RetryFailedSync,
     ];
 
     /// Its name on a command line and in the environment.
@@ -167,6 +170,7 @@ impl Sabotage {
             Self::NeverEscalate => "never-escalate",
             Self::OutliveKey => "outlive-key",
             Self::IgnoreStyle => "ignore-style",
+            Self::RetryFailedSync => "retry-failed-sync",
         }
     }
 

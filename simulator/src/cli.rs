@@ -10,7 +10,7 @@ use crate::{
     bench::BenchCommand,
     console,
     fleet::source::Pace,
-    rig::RigCommand,
+    rig::RigArguments,
     run::{self, Outside, Plan, Recording},
     simulation::CheckCommand,
     slot::SlotArguments,
@@ -55,8 +55,7 @@ enum Command {
     /// Devices, network, disk and gateway under virtual time, with faults from a seed.
     Check(CheckCommand),
     /// Breaks real servers and counts what was lost.
-    #[command(subcommand)]
-    Rig(RigCommand),
+    Rig(RigArguments),
     /// Measures the gateway next to another server, in one run.
     Bench(BenchCommand),
 }
@@ -223,7 +222,7 @@ fn block_on(part: impl Future<Output = Result<bool, Box<dyn std::error::Error>>>
     }
 }
 
-async fn break_something(rig: RigCommand) -> Result<bool, Box<dyn std::error::Error>> {
+async fn break_something(rig: RigArguments) -> Result<bool, Box<dyn std::error::Error>> {
     let verdict = Box::pin(rig.run()).await?;
     console::result(&verdict.report.to_string());
     Ok(verdict.held)

@@ -19,6 +19,7 @@ use super::log::{new_header, promote_spare};
 use super::shared::{AWAKE, Shared, lock};
 use super::tail::{Kept, runs_of};
 use super::{Lsn, SpoolError, keeper};
+use crate::sabotage::{self, Sabotage};
 
 /// How often a writer without space looks again, besides being woken by the keeper.
 const RETRY: Duration = Duration::from_millis(200);
@@ -327,15 +328,12 @@ impl Writer {
 
     fn sync_file(&self) -> Result<(), WriteError> {
         let synced = self.active.file.sync_data();
+        let is_retried = sabotage::is(Sabotage::RetryFailedSync);
         #[cfg(test)]
-        let synced = synced.or_else(|error| {
-            let settings = &self.shared.settings;
-            if settings.sabotaged(super::settings::Sabotage::RetryFailedSync) {
-                self.active.file.sync_data()
-            } else {
-                Err(error)
-            }
-        });
+        let is_retried =
+            is_retried || self.shared.settings.sabotaged(super::settings::Sabotage::RetryFailedSync);
+        let synced =
+            synced.or_else(|error| if is_retried { self.active.file.sync_data() } else { Err(error) });
         // Whatever the error: it is never tried again.
         synced.map_err(|error| WriteError::Failed("fdatasync a batch", error))
     }

@@ -13,9 +13,10 @@ use fieldpost_gateway::config::RELEASE_ALL;
 
 use super::{
     RigError,
-    gateway::{Launch, SEGMENT_BYTES, Setup},
+    gateway::{Launch, SEGMENT_BYTES, SPOOL, Setup},
     load::{self, Account, Load, Pace},
     sink::{HttpSink, Mood},
+    spool,
 };
 use crate::console;
 
@@ -24,6 +25,19 @@ pub(super) const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime
 
 /// Years forward and back, one after the other, and home at the end.
 const JUMPS: [&str; 6] = ["+3y", "-10y", "+30d", "-1d", "+15y", "+0"];
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub struct ClockPlan {
+    /// The gateway's binary.
+    pub binary: PathBuf,
+    /// Devices.
+    pub device_count: usize,
+    /// How long each jump is lived with.
+    pub lasts: Duration,
+    /// For everything to arrive when the sink takes again; what has not is lost.
+    pub arrival_max: Duration,
+}
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -34,6 +48,8 @@ pub struct ClockReport {
     pub reconnected_count: u64,
     /// At the force system at the end. The spool may drop what it has delivered: by its clock that is years old.
     pub account: Account,
+    /// Of the lost, those that the gateway does not owe the force system any more: no wait would bring them.
+    pub gone_count: u64,
 }
 
 impl ClockReport {
@@ -45,18 +61,11 @@ impl ClockReport {
 /// Big records: a segment is full within a second or two, and only whole segments can be removed.
 const PACE: Pace = Pace { record_bytes: 1000, ..Pace::new(8, 20) };
 
-/// Lets the clock of a gateway jump, in the empty folder `dir`; each jump is lived with for `lasts`. The sink has `arrival_max` to
-/// take what waited for it.
+/// Lets the clock of a gateway jump, in the empty folder `dir`.
 ///
 /// # Errors
 /// [`RigError`] if the rig itself cannot work.
-pub async fn clock_jumps(
-    binary: &Path,
-    device_count: usize,
-    lasts: Duration,
-    arrival_max: Duration,
-    dir: &Path,
-) -> Result<ClockReport, RigError> {
+pub async fn clock_jumps(plan: &ClockPlan, dir: &Path) -> Result<ClockReport, RigError> {
     if !Path::new(LIBRARY).is_file() {
         let why = format!("{LIBRARY} is not there (Debian package libfaketime)");
         return Err(RigError::Cannot { what: "fake the clock".to_owned(), why });
@@ -69,14 +78,14 @@ pub async fn clock_jumps(
         "[[forward.webhook]]\nurl = \"{}\"\nretry_delay_ms_max = 500\nattempt_ms_max = 1000\n{RELEASE_ALL}\n",
         sink.url()
     );
-    let setup = Setup::new(&dir.join("gateway"), device_count, &appendix)?;
+    let setup = Setup::new(&dir.join("gateway"), plan.device_count, &appendix)?;
     let launch = clock.give(
-        Launch::of(binary)
+        Launch::of(&plan.binary)
             .with("FIELDPOST__SPOOL__SEGMENT_BYTES", SEGMENT_BYTES)
             .with("FIELDPOST__SPOOL__RETAIN_HOURS", "1"),
     );
     let mut gateway = tokio::task::block_in_place(|| setup.start(&launch))?;
-    let load = Load::start(setup.address, &setup.devices, Load::fresh(device_count), PACE);
+    let load = Load::start(setup.address, &setup.devices, Load::fresh(plan.device_count), PACE);
     load.everyone_hears(10).await?;
     let connected = load.connected_count();
     let mut report = ClockReport::default();
@@ -84,7 +93,7 @@ pub async fn clock_jumps(
         clock.set(jump)?;
         console::progress(&format!("the gateway's clock is now {jump} away"));
         load.everyone_hears(1).await?;
-        tokio::time::sleep(lasts).await;
+        tokio::time::sleep(plan.lasts).await;
         report.jump_count += 1;
     }
     report.reconnected_count = load.connected_count() - connected;
@@ -92,7 +101,7 @@ pub async fn clock_jumps(
     gateway.kill()?;
     clock.set("+3y")?;
     let mut gateway = tokio::task::block_in_place(|| setup.start(&launch))?;
-    tokio::time::sleep(lasts).await;
+    tokio::time::sleep(plan.lasts).await;
     // Certificates are valid again: the devices come back.
     clock.set("+0")?;
     load.everyone_hears(1).await?;
@@ -103,9 +112,10 @@ pub async fn clock_jumps(
     let of_device =
         |(device, count): (&_, &usize)| (0..*count).map(|seq| load::key(device, seq)).collect::<Vec<_>>();
     let keys: Vec<String> = setup.devices.iter().zip(&counts).flat_map(of_device).collect();
-    sink.has_all(&keys, arrival_max).await;
+    sink.has_all(&keys, plan.arrival_max).await;
     gateway.terminate()?;
     report.account = Account::of(&setup.devices, &counts, &sink.taken());
+    report.gone_count = report.account.lost_count.saturating_sub(spool::owed_count_max(&dir.join(SPOOL))?);
     Ok(report)
 }
 

@@ -29,6 +29,9 @@ const LOG: &str = "gateway.log";
 /// The smallest segments that the configuration allows, in bytes: cuts and faults then fall into their making too.
 pub(super) const SEGMENT_BYTES: &str = "2097152";
 
+/// Of a gateway in the folder `gateway`.
+pub(super) const SPOOL: &str = "gateway/data/spool";
+
 /// A gateway's folder with enrolled devices.
 pub(super) struct Setup {
     /// Where devices connect.

@@ -26,10 +26,11 @@ use super::{
     Account, OutageError, RigError,
     cluster::Cluster,
     consumer::Consumer,
-    gateway::{Launch, Setup},
+    gateway::{Launch, SPOOL, Setup},
     load::{self, Load, Pace},
     nats::collect,
     postgres::Beside,
+    spool,
 };
 use crate::console;
 
@@ -67,7 +68,9 @@ pub struct ClusterReport {
     pub lost_by_stream_count: usize,
     /// In the consumer's store or in PostgreSQL, and from no device. Must be 0.
     pub unexpected_count: usize,
-    /// Repetitions in the stream, which the consumer had to drop by key.
+    /// Of these, what the gateway does not owe JetStream any more: no wait would bring it.
+    pub gone_count: u64,
+    /// Repetitions in the stream, which the consumer had to drop by key. Must not be 0: nothing else shows that it does.
     pub repeated_in_stream_count: u32,
     /// What PostgreSQL has of the same records: none lost, none twice.
     pub postgres: Account,
@@ -89,12 +92,15 @@ impl ClusterReport {
             && self.lost_count + self.lost_by_stream_count + self.unexpected_count == 0
             && self.postgres.held()
             && self.postgres_lost_answer_count > 0
+            && self.repeated_in_stream_count > 0
     }
 }
 
 const PACE: Pace = Pace::new(4, 50);
 /// An election among the servers takes up to ten seconds, longer on a busy machine.
 const STANDSTILL_MAX: Duration = Duration::from_secs(90);
+/// A gateway that is connected has sent something by then: it gives an attempt 2 s, and waits 1 s for the next.
+const CONNECTED_MAX: Duration = Duration::from_secs(10);
 /// From one look at the database to the next.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -149,6 +155,8 @@ pub async fn jetstream_cluster(plan: &ClusterPlan, dir: &Path) -> Result<Cluster
         tokio::time::sleep(AGAIN).await;
     }
     gateway.terminate()?;
+    let owed_count = spool::owed_count_max(&dir.join(SPOOL))?;
+    report.gone_count = (report.lost_by_stream_count as u64).saturating_sub(owed_count);
     // What came after everything was there can only be there twice.
     let found = database.keys()?;
     report.postgres = Account::of(&setup.devices, &counts, &found);
@@ -189,9 +197,7 @@ async fn one_by_one(
 async fn outage(cluster: &mut Cluster, database: &mut Beside, lasts: Duration) -> Result<(), RigError> {
     console::progress(&format!("now: answers are lost, then all are killed for {lasts:?}"));
     database.lose_answers(STANDSTILL_MAX).await?;
-    Cluster::lose_answers()?;
-    // How long the fault lasts, not a wait for something to be ready: half a window, so that repetitions in it are dropped.
-    tokio::time::sleep(WINDOW / 2).await;
+    lose_an_answer().await?;
     for number in 0..Cluster::NODES {
         cluster.kill(number)?;
     }
@@ -204,6 +210,20 @@ async fn outage(cluster: &mut Cluster, database: &mut Beside, lasts: Duration) -
     }
     console::progress("now: all are back");
     Cluster::goes_on(200, STANDSTILL_MAX).await.map(drop)
+}
+
+/// Until the stream holds what the gateway cannot know of: what is added once no answer passes. A gateway that is about to connect
+/// then sends nothing, so the answers pass again for as long as it takes until it goes on.
+async fn lose_an_answer() -> Result<(), RigError> {
+    let start = Instant::now();
+    loop {
+        Cluster::goes_on(50, STANDSTILL_MAX).await?;
+        Cluster::lose_answers()?;
+        match Cluster::goes_on(1, CONNECTED_MAX).await {
+            Err(RigError::Hang(_)) if start.elapsed() < STANDSTILL_MAX => Cluster::heal()?,
+            added => return added.map(drop),
+        }
+    }
 }
 
 async fn judge(

@@ -20,10 +20,11 @@ use fieldpost_protocol::BootId;
 
 use super::{
     OutageError, RigError,
-    gateway::{Launch, Setup},
+    gateway::{Launch, SPOOL, Setup},
     load::{self, HANG, Load, Pace},
     nats::{Nats, collect},
     sink::{HttpSink, Mood},
+    spool,
 };
 use crate::{
     console,
@@ -91,6 +92,8 @@ pub struct SinkReport {
     pub late_alarm_count: usize,
     /// The longest, in ms.
     pub alarm_ms_max: u128,
+    /// Of what one sink lost, what the gateway does not owe it any more: no wait would bring it.
+    pub gone_count: u64,
 }
 
 impl SinkReport {
@@ -155,6 +158,9 @@ pub async fn sinks(plan: &SinkPlan, dir: &Path) -> Result<SinkReport, RigError> 
     }
     judge(plan.arrival_max, &keys, &nats, &cad, &witness, &mut report).await?;
     gateway.terminate()?;
+    let lost_count =
+        report.lost_by_nats_count.max(report.lost_by_cad_count).max(report.lost_by_witness_count);
+    report.gone_count = (lost_count as u64).saturating_sub(spool::owed_count_max(&dir.join(SPOOL))?);
     Ok(report)
 }
 

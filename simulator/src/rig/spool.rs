@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use fieldpost_gateway::{
     record::Record,
-    spool::{BatchLimits, Lsn, RealDisk, Spool, SpoolSettings},
+    spool::{BatchLimits, Lsn, RealDisk, Spool, SpoolError, SpoolSettings, ls, verify},
 };
 
 use super::RigError;
@@ -25,6 +25,14 @@ pub(super) async fn each_record(dir: &Path, mut take: impl FnMut(&Record)) -> Re
     }
     spool.close().await;
     Ok(())
+}
+
+/// How many records the gateway owes one force system at most, by what it knows itself; the history is none.
+pub(super) fn owed_count_max(dir: &Path) -> Result<u64, RigError> {
+    let look = || Ok((verify(dir)?.last, ls(dir)?.cursors));
+    let (last, cursors) = look().map_err(RigError::cannot::<SpoolError>("look into the spool"))?;
+    let sinks = cursors.iter().filter(|cursor| cursor.name != "history");
+    Ok(sinks.map(|cursor| last.0.saturating_sub(cursor.position.0)).max().unwrap_or(0))
 }
 
 /// How often each key stands in it.

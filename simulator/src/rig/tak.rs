@@ -100,6 +100,8 @@ pub struct TakReport {
     pub arrived: std::collections::BTreeMap<String, Arrived>,
     /// What of it breaks the promise, in words. Must be nothing.
     pub broken: Vec<String>,
+    /// Clients of the gateway that it should have cut off and did not. Must be 0.
+    pub spared_count: usize,
 }
 
 impl TakReport {
@@ -231,6 +233,7 @@ async fn many(plan: &TakPlan, dir: &Path, papers: &Papers, report: &mut TakRepor
     }
     for (who, reason) in [(SLOW, "too-slow"), (HOSTILE_GUEST, "not-tak")] {
         if !is_cut_off(metrics, reason).await? {
+            report.spared_count += 1;
             report.broken.push(format!("the {who} client was not cut off"));
         }
     }

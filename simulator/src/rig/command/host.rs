@@ -5,8 +5,8 @@ use std::{path::Path, time::Duration};
 use clap::Args;
 
 use super::super::{
-    AttackPlan, FaultPlan, KillPlan, NetworkPlan, PowerPlan, attacks, bad_network, faults, kill_under_load,
-    power_cuts,
+    AttackPlan, ClockPlan, FaultPlan, KillPlan, NetworkPlan, PowerPlan, attacks, bad_network, clock_jumps,
+    faults, kill_under_load, power_cuts,
 };
 use super::{Common, Outcome, Verdict};
 use crate::binary;
@@ -68,15 +68,15 @@ pub struct NetworkArguments {
 
 /// How long.
 #[derive(Debug, Args)]
-pub struct LastingArguments {
+pub struct ClockArguments {
     /// How long each jump is lived with, in seconds.
     #[arg(long, default_value_t = 2)]
-    pub(super) seconds: u64,
+    seconds: u64,
     /// What has not arrived so long after the last jump is lost, in seconds.
     #[arg(long, default_value_t = 120)]
-    pub(super) arrival_seconds: u64,
+    arrival_seconds: u64,
     #[command(flatten)]
-    pub(super) common: Common,
+    common: Common,
 }
 
 /// How many and how long.
@@ -144,6 +144,20 @@ impl NetworkArguments {
         };
         let report = bad_network(&plan, dir).await?;
         let held = report.account.held() && report.dropped_count > 0;
+        Ok(Verdict::of(report, held)?)
+    }
+}
+
+impl ClockArguments {
+    pub(super) async fn run(self, dir: &Path) -> Outcome {
+        let plan = ClockPlan {
+            binary: binary::gateway(self.common.binary)?,
+            device_count: self.common.devices,
+            lasts: Duration::from_secs(self.seconds),
+            arrival_max: Duration::from_secs(self.arrival_seconds),
+        };
+        let report = clock_jumps(&plan, dir).await?;
+        let held = report.held();
         Ok(Verdict::of(report, held)?)
     }
 }

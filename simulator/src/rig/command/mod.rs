@@ -4,13 +4,13 @@ mod host;
 mod pages;
 mod systems;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use self::{
     host::{
-        AttackArguments, FaultArguments, KillArguments, LastingArguments, NetworkArguments, PowerArguments,
+        AttackArguments, ClockArguments, FaultArguments, KillArguments, NetworkArguments, PowerArguments,
     },
     pages::{AlarmLatencyArguments, DisclosureArguments, LookArguments},
     systems::{
@@ -18,10 +18,21 @@ use self::{
         SinkArguments, TakArguments,
     },
 };
-use super::{clock_jumps, full_disk, network};
+use super::{RedBy, full_disk, network};
 use crate::binary;
 
 /// Real faults against the gateway's binary.
+#[derive(Debug, Args)]
+pub struct RigArguments {
+    /// The gateway is broken on purpose: exit code 1 only if this of the report is above 0, or above MOST; red by anything else
+    /// proves nothing and is 2.
+    #[arg(long, value_name = "FIELD[:MOST]")]
+    red_by: Option<RedBy>,
+    #[command(subcommand)]
+    rig: RigCommand,
+}
+
+/// Which.
 #[derive(Debug, Subcommand)]
 pub enum RigCommand {
     /// `kill -9` the gateway under load, again and again: nothing acknowledged may be lost or stored twice.
@@ -48,7 +59,7 @@ pub enum RigCommand {
     /// Lose packets and whole connections: nothing may be lost or stored twice. Needs root.
     Network(NetworkArguments),
     /// Let the gateway's clock jump by years: nothing may be taken for old and removed.
-    Clocks(LastingArguments),
+    Clocks(ClockArguments),
     /// Attack in every way at once: memory must stay bounded and stop growing, good devices must be served.
     Attacks(AttackArguments),
     /// A force system comes back to a backlog: alarms within a second, the newest position at once, everything in the end.
@@ -89,12 +100,26 @@ impl Verdict {
 
 type Outcome = Result<Verdict, Box<dyn std::error::Error>>;
 
+impl RigArguments {
+    /// Runs the rig.
+    ///
+    /// # Errors
+    /// If it proves nothing: it cannot work, or is red by something else than what it must be red by.
+    pub async fn run(self) -> Outcome {
+        let verdict = self.rig.run().await?;
+        if let Some(red_by) = self.red_by.filter(|_| !verdict.held) {
+            red_by.check(&verdict.report)?;
+        }
+        Ok(verdict)
+    }
+}
+
 impl RigCommand {
     /// Runs the rig in a temporary folder that is gone afterwards.
     ///
     /// # Errors
     /// If the rig itself cannot work: it then proves nothing.
-    pub async fn run(self) -> Outcome {
+    async fn run(self) -> Outcome {
         let folder = tempfile::tempdir()?;
         let dir = folder.path();
         match self {
@@ -116,13 +141,7 @@ impl RigCommand {
             Self::Postgres(arguments) => Box::pin(arguments.run(dir)).await,
             Self::Network(_) if !network::is_isolated() => Ok(network::isolated()?),
             Self::Network(arguments) => Box::pin(arguments.run(dir)).await,
-            Self::Clocks(LastingArguments { seconds, arrival_seconds, common }) => {
-                let binary = binary::gateway(common.binary)?;
-                let [lasts, arrival_max] = [seconds, arrival_seconds].map(Duration::from_secs);
-                let report = Box::pin(clock_jumps(&binary, common.devices, lasts, arrival_max, dir)).await?;
-                let held = report.held();
-                Ok(Verdict::of(report, held)?)
-            }
+            Self::Clocks(arguments) => Box::pin(arguments.run(dir)).await,
             Self::Attacks(arguments) => Box::pin(arguments.run(dir)).await,
             Self::Backlog(arguments) => Box::pin(arguments.run(dir)).await,
             Self::Tak(arguments) => Box::pin(arguments.run(dir)).await,

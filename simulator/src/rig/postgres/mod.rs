@@ -31,8 +31,9 @@ use proxy::{Mood, Proxy};
 use super::{
     Account, RigError,
     disk::Mount,
-    gateway::{Launch, Setup},
+    gateway::{Launch, SPOOL, Setup},
     load::{self, Load, Pace},
+    spool,
 };
 use crate::console;
 
@@ -93,6 +94,8 @@ pub struct PostgresReport {
     pub account: Account,
     /// The same of the history, which is in the same database.
     pub history: Account,
+    /// Of the lost, those that the gateway does not owe the database any more: no wait would bring them.
+    pub gone_count: u64,
     /// From the last case's end until everything was there.
     pub catch_up_ms: u128,
 }
@@ -169,6 +172,7 @@ pub async fn postgres(plan: &PostgresPlan, dir: &Path) -> Result<PostgresReport,
     })?;
     report.account = Account::of(&setup.devices, &counts, &found);
     report.history = Account::of(&setup.devices, &counts, &history);
+    report.gone_count = report.account.lost_count.saturating_sub(spool::owed_count_max(&dir.join(SPOOL))?);
     Ok(report)
 }
 
