@@ -12,6 +12,8 @@ export interface Times {
 export interface PerformanceReport {
   from_ms: number;
   until_ms: number;
+  /** More alarms are gone than figures are kept of: these are of the alarms that are left. */
+  is_cut: boolean;
   /** Ten minutes each. */
   slots: { from_ms: number; alarms: number; by_operator: Record<string, number>; unanswered: number }[];
   time_to_acknowledge_ms: Times & { max: number | null };
@@ -51,6 +53,8 @@ export interface LookRow {
   account?: { name: string; change: string };
   /** Versions of the unit that were on the screen. */
   shown?: Shown[];
+  /** Later versions than those were shown too. */
+  shown_is_cut?: boolean;
   /** Why that is not known. */
   not_known?: string;
 }
