@@ -21,6 +21,7 @@ use super::refusal::Refusal;
 use crate::config::BrokerLink;
 use crate::config::material::EnvelopeSecret;
 use crate::pki::{FrontDoorTls, Identity, device_identity};
+use crate::sabotage::{self, Sabotage};
 use crate::spool::Clock;
 
 /// How old an answer about a certificate may be: what a revocation takes at most after the list was read.
@@ -96,6 +97,11 @@ impl Register {
                     Err(why) => over = Some(why),
                 },
             }
+        }
+        if sabotage::is(Sabotage::SkipTag)
+            && let Some(anyone) = self.good(device).into_iter().next()
+        {
+            return Ok((anyone, lane));
         }
         // Says more: the tag is true, and what made it is over.
         Err(over.unwrap_or(untrue))
